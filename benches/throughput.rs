@@ -1,0 +1,287 @@
+//! How fast frames go round: one thread, two threads on one pool, and from hand to hand.
+//!
+//! Each group runs the pool beside what people use instead, with frames of the same size: a bounded
+//! lock-free queue of boxes, a locked stack of boxes, and the heap. `floor` is two uncontended
+//! read-modify-writes on one word: what a pool without per-thread caches cannot do without.
+//!
+//! `cargo bench --bench throughput`
+
+#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "the peers are built from the plain types"
+)]
+
+use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use crossbeam_queue::ArrayQueue;
+use ks_allocator::{Frame, FramePool};
+use parking_lot::Mutex;
+
+const FRAMES: usize = 64;
+const FRAME_SIZE: usize = 4096;
+/// Frames between the two threads of a hand-off.
+const IN_FLIGHT: usize = 32;
+const BURST: usize = 32;
+
+/// Something that frames come from and go back to.
+trait Supply: Sync {
+    type Item: Send;
+    fn get(&self) -> Option<Self::Item>;
+    fn put(&self, item: Self::Item);
+    fn touch(item: &mut Self::Item);
+}
+
+impl Supply for FramePool {
+    type Item = Frame;
+
+    fn get(&self) -> Option<Frame> {
+        self.try_acquire().ok()
+    }
+
+    fn put(&self, frame: Frame) {
+        drop(frame);
+    }
+
+    fn touch(frame: &mut Frame) {
+        touch(frame);
+    }
+}
+
+type Boxed = Box<[u8]>;
+
+fn boxed() -> Boxed {
+    vec![0; FRAME_SIZE].into()
+}
+
+impl Supply for ArrayQueue<Boxed> {
+    type Item = Boxed;
+
+    fn get(&self) -> Option<Boxed> {
+        self.pop()
+    }
+
+    fn put(&self, item: Boxed) {
+        assert!(self.push(item).is_ok(), "what comes back has gone out");
+    }
+
+    fn touch(item: &mut Boxed) {
+        touch(item);
+    }
+}
+
+impl Supply for Mutex<Vec<Boxed>> {
+    type Item = Boxed;
+
+    fn get(&self) -> Option<Boxed> {
+        self.lock().pop()
+    }
+
+    fn put(&self, item: Boxed) {
+        self.lock().push(item);
+    }
+
+    fn touch(item: &mut Boxed) {
+        touch(item);
+    }
+}
+
+struct Heap;
+
+impl Supply for Heap {
+    type Item = Boxed;
+
+    fn get(&self) -> Option<Boxed> {
+        Some(Vec::with_capacity(FRAME_SIZE)).map(|mut frame: Vec<u8>| {
+            // The first byte only: whoever fills a frame overwrites it anyway.
+            frame.push(0);
+            frame.resize(8, 0);
+            frame.into_boxed_slice()
+        })
+    }
+
+    fn put(&self, item: Boxed) {
+        drop(item);
+    }
+
+    fn touch(item: &mut Boxed) {
+        touch(item);
+    }
+}
+
+/// Writes the first 8 bytes.
+fn touch(bytes: &mut [u8]) {
+    if let Some(start) = bytes.first_chunk_mut() {
+        *start = black_box(7_u64).to_ne_bytes();
+    }
+    black_box(bytes);
+}
+
+fn pool() -> FramePool {
+    FramePool::builder()
+        .frames(FRAMES)
+        .frame_size(FRAME_SIZE)
+        .build()
+        .expect("a quarter of a megabyte is there")
+}
+
+fn queue() -> ArrayQueue<Boxed> {
+    let queue = ArrayQueue::new(FRAMES);
+    while queue.push(boxed()).is_ok() {}
+    queue
+}
+
+fn stack() -> Mutex<Vec<Boxed>> {
+    Mutex::new((0..FRAMES).map(|_| boxed()).collect())
+}
+
+/// One frame out and back.
+fn round<S: Supply>(supply: &S) {
+    if let Some(mut item) = supply.get() {
+        S::touch(&mut item);
+        supply.put(item);
+    }
+}
+
+fn one_thread(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("one_thread");
+    group.throughput(Throughput::Elements(1));
+    let word = AtomicU64::new(0);
+    group.bench_function("floor", |bencher| {
+        bencher.iter(|| {
+            word.fetch_or(1, Ordering::AcqRel);
+            word.fetch_and(!1, Ordering::AcqRel);
+        });
+    });
+    let (pool, queue, stack) = (pool(), queue(), stack());
+    group.bench_function("pool", |bencher| bencher.iter(|| round(&pool)));
+    group.bench_function("array_queue", |bencher| bencher.iter(|| round(&queue)));
+    group.bench_function("mutex_vec", |bencher| bencher.iter(|| round(&stack)));
+    group.bench_function("heap", |bencher| bencher.iter(|| round(&Heap)));
+    group.finish();
+}
+
+fn burst(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("burst_of_32");
+    group.throughput(Throughput::Elements(BURST as u64));
+    let pool = pool();
+    group.bench_function("acquire_many", |bencher| {
+        bencher.iter(|| black_box(pool.try_acquire_many(BURST)).map(|batch| batch.len()));
+    });
+    let mut held = Vec::with_capacity(BURST);
+    group.bench_function("one_by_one", |bencher| {
+        bencher.iter(|| {
+            held.extend((0..BURST).map_while(|_| pool.try_acquire().ok()));
+            black_box(&held);
+            held.clear();
+        });
+    });
+    group.finish();
+}
+
+/// Time that two threads take for `rounds` each.
+fn contend<S: Supply>(supply: &S, rounds: u64) -> Duration {
+    let start = Barrier::new(3);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                start.wait();
+                for _ in 0..rounds {
+                    round(supply);
+                }
+            });
+        }
+        start.wait();
+        let began = Instant::now();
+        move || began
+    })()
+    .elapsed()
+}
+
+fn two_threads(criterion: &mut Criterion) {
+    fn run<S: Supply>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, supply: &S) {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|rounds| contend(supply, rounds));
+        });
+    }
+    let mut group = criterion.benchmark_group("two_threads");
+    group.throughput(Throughput::Elements(2));
+    run(&mut group, "pool", &pool());
+    run(&mut group, "array_queue", &queue());
+    run(&mut group, "mutex_vec", &stack());
+    run(&mut group, "heap", &Heap);
+    group.finish();
+}
+
+/// Time that `count` frames take from one thread, which takes them from the supply, to another,
+/// which puts them back.
+fn hand_on<S: Supply>(supply: &S, count: u64) -> Duration {
+    let between = ArrayQueue::new(IN_FLIGHT);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..count {
+                let mut item = spin_for(|| supply.get());
+                S::touch(&mut item);
+                let mut item = Some(item);
+                spin_for(|| {
+                    between
+                        .push(item.take()?)
+                        .map_err(|back| item = Some(back))
+                        .ok()
+                });
+            }
+        });
+        for _ in 0..count {
+            supply.put(spin_for(|| between.pop()));
+        }
+    });
+    began.elapsed()
+}
+
+/// Asks until there is an answer, and lets others run in between.
+fn spin_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    let backoff = crossbeam_utils::Backoff::new();
+    loop {
+        match ask() {
+            Some(answer) => return answer,
+            None => backoff.snooze(),
+        }
+    }
+}
+
+fn hand_off(criterion: &mut Criterion) {
+    fn run<S: Supply>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, supply: &S) {
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|count| hand_on(supply, count));
+        });
+    }
+    let mut group = criterion.benchmark_group("hand_off");
+    group.throughput(Throughput::Elements(1));
+    run(&mut group, "pool", &pool());
+    run(&mut group, "array_queue", &queue());
+    run(&mut group, "mutex_vec", &stack());
+    run(&mut group, "heap", &Heap);
+    group.finish();
+}
+
+/// Many short samples: neighbours on the machine disturb long ones.
+fn short_samples() -> Criterion {
+    Criterion::default()
+        .sample_size(60)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+}
+
+criterion_group! {
+    name = throughput;
+    config = short_samples();
+    targets = one_thread, burst, two_threads, hand_off
+}
+criterion_main!(throughput);

@@ -1,0 +1,589 @@
+//! The control plane: framing, mode, commit, decommit, flush and status.
+//!
+//! # States
+//!
+//! ```text
+//!                  commit                                decommit, frames out
+//! Uncommitted ───────────────▶ Committed ◀──────────┐ ┌─────────────────────────▶ Decommitting
+//!      ▲                           │                └─┼── commit ─────────────────────┤
+//!      │   decommit, none out      │                                                  │
+//!      └───────────────────────────┴────────────────────── the last frame comes back ─┘
+//! ```
+//!
+//! `Decommitting` is not stored: it is *not committed, and frames are out*. A closed pool hands
+//! nothing out, so its frames can only become fewer, and the last that comes back is the transition.
+
+use std::fmt;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+
+use crate::error::{AcquireError, CommitError, FramingError, ModeError};
+use crate::frame::Frame;
+use crate::framing::Framing;
+use crate::mode::AllocatorMode;
+use crate::pool::waiters::Gate;
+use crate::pool::{FramePool, FramePoolBuilder};
+use crate::sync::Mutex;
+
+/// What [`KsAllocator::allocator_handle`] borrows: a file descriptor.
+#[cfg(unix)]
+pub type BorrowedKernelObject<'a> = std::os::fd::BorrowedFd<'a>;
+
+/// What [`KsAllocator::allocator_handle`] borrows: a handle.
+#[cfg(windows)]
+pub type BorrowedKernelObject<'a> = std::os::windows::io::BorrowedHandle<'a>;
+
+/// Where an allocator stands between commit and decommit.
+///
+/// ```
+/// use ks_allocator::{AllocatorState, Framing, KsAllocator, PoolAllocator};
+///
+/// let allocator = PoolAllocator::with_framing(Framing::new(2, 64))?;
+/// assert_eq!(allocator.allocator_status().state, AllocatorState::Uncommitted);
+/// allocator.commit()?;
+/// assert_eq!(allocator.allocator_status().state, AllocatorState::Committed);
+/// let frame = allocator.acquire()?;
+/// allocator.decommit();
+/// assert_eq!(allocator.allocator_status().state, AllocatorState::Decommitting);
+/// drop(frame);
+/// assert_eq!(allocator.allocator_status().state, AllocatorState::Uncommitted);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AllocatorState {
+    /// Hands nothing out, and nothing is out. Framing and mode can be set.
+    Uncommitted,
+    /// Hands frames out.
+    Committed,
+    /// Hands nothing out, but frames of the last commit are still out.
+    Decommitting,
+}
+
+/// What an allocator says of itself.
+///
+/// Source: `KSSTREAMALLOCATOR_STATUS`, `IKsAllocator::KsGetAllocatorStatus`.
+///
+/// ```
+/// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+///
+/// let allocator = PoolAllocator::with_framing(Framing::new(3, 64))?;
+/// allocator.commit()?;
+/// let frame = allocator.acquire()?;
+/// let status = allocator.allocator_status();
+/// assert_eq!((status.framing.frames, status.allocated_frames), (3, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias = "KSSTREAMALLOCATOR_STATUS")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AllocatorStatus {
+    /// As [`KsAllocator::framing`].
+    pub framing: Framing,
+    /// Frames that are handed out now: never more than the framing has.
+    #[doc(alias = "AllocatedFrames")]
+    pub allocated_frames: usize,
+    /// Where the allocator stands between commit and decommit.
+    pub state: AllocatorState,
+}
+
+/// The control plane of an allocator of media frames, in the vocabulary of kernel streaming.
+///
+/// All methods take `&self` and may be called from any thread at any time; the trait is object-safe.
+/// A call that fails changes nothing.
+///
+/// | call | Uncommitted | Committed | Decommitting |
+/// |---|---|---|---|
+/// | `set_framing`, alignment bad | `Alignment` | `Alignment` | `Alignment` |
+/// | `set_framing` | done | `AlreadyCommitted` | `FramesOutstanding` |
+/// | `set_allocator_mode`, same mode | done | done | done |
+/// | `set_allocator_mode`, other mode | done | `AlreadyCommitted` | `AlreadyCommitted` |
+/// | `commit` | Committed, or a [`CommitError`] | done | Committed, nothing allocated |
+/// | `decommit` | done | Uncommitted or Decommitting, waiters refused | done |
+/// | `acquire` and its kin | `NotCommitted` | a frame, a wait, or their errors | `NotCommitted` |
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+///
+/// let allocator: Arc<dyn KsAllocator> = Arc::new(PoolAllocator::new());
+/// let actual = allocator.set_framing(&Framing::new(4, 1000).alignment(64))?;
+/// assert_eq!(actual.frame_size, 1024);
+/// allocator.commit()?;
+/// let frame = allocator.acquire()?;
+/// allocator.decommit();
+/// assert_eq!(frame.len(), 1024); // still valid
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[doc(alias("IKsAllocator", "IKsAllocatorEx", "IMemAllocator"))]
+pub trait KsAllocator: Send + Sync {
+    /// The kernel object that the frames live in; `None` in User mode and while nothing was
+    /// committed.
+    ///
+    /// ```
+    /// # use ks_allocator::{KsAllocator, PoolAllocator};
+    /// assert!(PoolAllocator::new().allocator_handle().is_none());
+    /// ```
+    #[doc(alias = "KsGetAllocatorHandle")]
+    fn allocator_handle(&self) -> Option<BorrowedKernelObject<'_>>;
+
+    /// The mode in which the allocator allocates memory.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, KsAllocator, PoolAllocator};
+    /// assert_eq!(PoolAllocator::new().allocator_mode(), AllocatorMode::User);
+    /// ```
+    #[doc(alias = "KsGetAllocatorMode")]
+    fn allocator_mode(&self) -> AllocatorMode;
+
+    /// Framing, frames handed out and state, of one moment.
+    ///
+    /// ```
+    /// # use ks_allocator::{KsAllocator, PoolAllocator};
+    /// assert_eq!(PoolAllocator::new().allocator_status().allocated_frames, 0);
+    /// ```
+    #[doc(alias = "KsGetAllocatorStatus")]
+    fn allocator_status(&self) -> AllocatorStatus;
+
+    /// Sets the mode in which the allocator allocates memory, from the next commit on.
+    ///
+    /// # Errors
+    ///
+    /// [`ModeError::AlreadyCommitted`] unless it is the same mode, or the state is Uncommitted.
+    ///
+    /// Source: `IKsAllocator::KsSetAllocatorMode`, documented as returning `S_OK` or an error.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::new();
+    /// allocator.set_allocator_mode(AllocatorMode::Kernel)?;
+    /// assert_eq!(allocator.allocator_mode(), AllocatorMode::Kernel);
+    /// # Ok::<(), ks_allocator::ModeError>(())
+    /// ```
+    #[doc(alias = "KsSetAllocatorMode")]
+    fn set_allocator_mode(&self, mode: AllocatorMode) -> Result<(), ModeError>;
+
+    /// The framing, as it was rounded; all zeroes if it was never set.
+    ///
+    /// ```
+    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    /// assert_eq!(PoolAllocator::new().framing(), Framing::default());
+    /// ```
+    #[doc(alias = "GetProperties")]
+    fn framing(&self) -> Framing;
+
+    /// Asks for a framing and returns the one that is given: see [`Framing::actual`].
+    ///
+    /// # Errors
+    ///
+    /// In this order: [`FramingError::Alignment`], [`FramingError::AlreadyCommitted`],
+    /// [`FramingError::FramesOutstanding`]. Counts and sizes are judged by [`commit`](Self::commit).
+    ///
+    /// ```
+    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::new();
+    /// let actual = allocator.set_framing(&Framing::new(2, 100).alignment(16).prefix(3))?;
+    /// assert_eq!(actual.frame_size, 109);
+    /// assert_eq!(allocator.framing(), actual);
+    /// # Ok::<(), ks_allocator::FramingError>(())
+    /// ```
+    #[doc(alias = "SetProperties")]
+    fn set_framing(&self, request: &Framing) -> Result<Framing, FramingError>;
+
+    /// Allocates the memory, if need be, and hands frames out from now on.
+    ///
+    /// Committing what is committed does nothing. A commit after a decommit keeps the memory and
+    /// what is in it, and counts frames that are still out as before; unless framing or mode were
+    /// set in between, if only to what they were: then the old memory goes and zeroed memory comes.
+    ///
+    /// # Errors
+    ///
+    /// See [`CommitError`]; all or nothing.
+    ///
+    /// ```
+    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
+    /// allocator.commit()?;
+    /// allocator.acquire()?.copy_from_slice(b"kept");
+    /// allocator.decommit();
+    /// allocator.commit()?;
+    /// assert_eq!(&*allocator.acquire()?, b"kept");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "Commit")]
+    fn commit(&self) -> Result<(), CommitError>;
+
+    /// Hands no frames out from now on, and refuses everybody who waits with
+    /// [`NotCommitted`](AcquireError::NotCommitted), even if a commit follows at once.
+    ///
+    /// Never fails, and never waits for frames: those that are out stay valid until they are
+    /// dropped.
+    ///
+    /// ```
+    /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
+    /// allocator.commit()?;
+    /// allocator.decommit();
+    /// assert_eq!(allocator.acquire().unwrap_err(), AcquireError::NotCommitted);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "Decommit")]
+    fn decommit(&self);
+
+    /// Refuses everybody who waits now or asks later with [`Flushing`](AcquireError::Flushing),
+    /// until [`end_flush`](Self::end_flush), across commits and decommits. Memory and frames that are
+    /// out stay as they are.
+    ///
+    /// ```
+    /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
+    /// allocator.commit()?;
+    /// allocator.begin_flush();
+    /// assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "BeginFlush")]
+    fn begin_flush(&self);
+
+    /// Ends what [`begin_flush`](Self::begin_flush) began.
+    ///
+    /// ```
+    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
+    /// allocator.commit()?;
+    /// allocator.begin_flush();
+    /// allocator.end_flush();
+    /// assert!(allocator.acquire().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "EndFlush")]
+    fn end_flush(&self);
+
+    /// The framing's number of frames, less those that are out.
+    ///
+    /// ```
+    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(3, 4))?;
+    /// assert_eq!(allocator.free_frames(), 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "GetFreeCount")]
+    fn free_frames(&self) -> usize;
+
+    /// Takes a free frame, or waits for one for as long as it takes: see [`FramePool::acquire`].
+    ///
+    /// # Errors
+    ///
+    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also if
+    /// that begins during the wait.
+    ///
+    /// ```
+    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
+    /// allocator.commit()?;
+    /// assert_eq!(allocator.acquire()?.len(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "GetBuffer")]
+    fn acquire(&self) -> Result<Frame, AcquireError>;
+
+    /// Takes a free frame, or fails at once: see [`FramePool::try_acquire`].
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`](AcquireError::Exhausted), and those of [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
+    /// allocator.commit()?;
+    /// let frame = allocator.try_acquire()?;
+    /// assert_eq!(allocator.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "AM_GBF_NOWAIT")]
+    fn try_acquire(&self) -> Result<Frame, AcquireError>;
+
+    /// Takes a free frame, or waits for one for at most `timeout`: see
+    /// [`FramePool::acquire_timeout`].
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](AcquireError::TimedOut), and those of [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
+    /// # use std::time::Duration;
+    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
+    /// allocator.commit()?;
+    /// let frame = allocator.acquire()?;
+    /// let error = allocator.acquire_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert_eq!(error, AcquireError::TimedOut);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError>;
+}
+
+/// A [`KsAllocator`] whose frames come from a [`FramePool`].
+///
+/// Dropping it decommits: frames that are out stay valid, and the memory goes with the last of them.
+///
+/// ```
+/// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+///
+/// let allocator = PoolAllocator::with_framing(Framing::new(4, 1920 * 1080 * 3 / 2))?;
+/// allocator.commit()?;
+/// let pool = allocator.pool().expect("committed"); // for the hot loop
+/// let frame = pool.acquire()?;
+/// assert_eq!(allocator.allocator_status().allocated_frames, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct PoolAllocator {
+    control: Mutex<Control>,
+    /// The pool of the last commit. Written under `control`; read by `acquire` without a lock.
+    pool: ArcSwapOption<FramePool>,
+}
+
+#[derive(Debug)]
+struct Control {
+    framing: Framing,
+    mode: AllocatorMode,
+    /// Framing or mode were set since the last commit, so the next one cannot reuse its pool.
+    changed: bool,
+    gate: Gate,
+}
+
+impl PoolAllocator {
+    /// An uncommitted allocator in User mode whose framing is yet to be set.
+    ///
+    /// ```
+    /// # use ks_allocator::{KsAllocator, PoolAllocator};
+    /// assert!(PoolAllocator::new().commit().is_err());
+    /// ```
+    #[must_use]
+    pub fn new() -> Self {
+        let control = Control {
+            framing: Framing::default(),
+            mode: AllocatorMode::default(),
+            changed: true,
+            gate: Gate {
+                committed: false,
+                flushing: false,
+            },
+        };
+        Self {
+            control: Mutex::new(control),
+            pool: ArcSwapOption::empty(),
+        }
+    }
+
+    /// An uncommitted allocator in User mode with this framing, rounded.
+    ///
+    /// # Errors
+    ///
+    /// [`FramingError::Alignment`] unless the alignment is in 1..=65536.
+    ///
+    /// ```
+    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    /// assert!(PoolAllocator::with_framing(Framing::new(4, 4096))?.commit().is_ok());
+    /// # Ok::<(), ks_allocator::FramingError>(())
+    /// ```
+    pub fn with_framing(framing: Framing) -> Result<Self, FramingError> {
+        let allocator = Self::new();
+        allocator.set_framing(&framing)?;
+        Ok(allocator)
+    }
+
+    /// A handle of the pool of the last commit, for a hot loop to keep; `None` before the first.
+    ///
+    /// ```
+    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(4, 4096))?;
+    /// assert!(allocator.pool().is_none());
+    /// allocator.commit()?;
+    /// assert_eq!(allocator.pool().map(|pool| pool.frames()), Some(4));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn pool(&self) -> Option<FramePool> {
+        self.pool.load().as_deref().cloned()
+    }
+
+    /// Calls `acquire` with the current pool, without a lock.
+    fn with_pool(
+        &self,
+        acquire: impl FnOnce(&FramePool) -> Result<Frame, AcquireError>,
+    ) -> Result<Frame, AcquireError> {
+        match &*self.pool.load() {
+            Some(pool) => acquire(pool),
+            None => Err(AcquireError::NotCommitted),
+        }
+    }
+
+    /// Frames that are out. To be asked under the lock of `control`, so that no other pool comes.
+    fn frames_out(&self) -> usize {
+        self.pool
+            .load()
+            .as_ref()
+            .map_or(0, |pool| pool.frames_out())
+    }
+
+    fn status(&self, control: &Control) -> AllocatorStatus {
+        let allocated_frames = self.frames_out();
+        let state = match (control.gate.committed, allocated_frames) {
+            (true, _) => AllocatorState::Committed,
+            (false, 0) => AllocatorState::Uncommitted,
+            (false, _) => AllocatorState::Decommitting,
+        };
+        AllocatorStatus {
+            framing: control.framing,
+            allocated_frames,
+            state,
+        }
+    }
+
+    /// Passes a change of the gate on to the pool, if there is one.
+    fn change_gate(&self, change: impl FnOnce(&mut Gate), tell: impl FnOnce(&FramePool)) {
+        let mut control = self.control.lock();
+        change(&mut control.gate);
+        if let Some(pool) = &*self.pool.load() {
+            tell(pool);
+        }
+    }
+
+    /// Replaces the pool by one of the framing and the mode that were set. The old one, of which no
+    /// frame is out, goes first, so that there is never memory for both.
+    fn replace_pool(&self, control: &Control) -> Result<(), CommitError> {
+        if let Some(old) = self.pool.swap(None) {
+            old.retire();
+        }
+        let gate = Gate {
+            committed: true,
+            ..control.gate
+        };
+        let plan = FramePoolBuilder::new(control.framing, control.mode);
+        let pool = FramePool::new(&plan, gate)?;
+        self.pool.store(Some(pool.into()));
+        Ok(())
+    }
+}
+
+impl KsAllocator for PoolAllocator {
+    fn allocator_handle(&self) -> Option<BorrowedKernelObject<'_>> {
+        // Only Kernel mode has one, and that cannot be committed yet.
+        None
+    }
+
+    fn allocator_mode(&self) -> AllocatorMode {
+        self.control.lock().mode
+    }
+
+    fn allocator_status(&self) -> AllocatorStatus {
+        self.status(&self.control.lock())
+    }
+
+    fn set_allocator_mode(&self, mode: AllocatorMode) -> Result<(), ModeError> {
+        let mut control = self.control.lock();
+        if mode == control.mode {
+            return Ok(());
+        }
+        if self.status(&control).state != AllocatorState::Uncommitted {
+            return Err(ModeError::AlreadyCommitted {
+                current: control.mode,
+                requested: mode,
+            });
+        }
+        control.mode = mode;
+        control.changed = true;
+        Ok(())
+    }
+
+    fn framing(&self) -> Framing {
+        self.control.lock().framing
+    }
+
+    fn set_framing(&self, request: &Framing) -> Result<Framing, FramingError> {
+        let actual = request.actual()?;
+        let mut control = self.control.lock();
+        let status = self.status(&control);
+        match status.state {
+            AllocatorState::Uncommitted => {}
+            AllocatorState::Committed => return Err(FramingError::AlreadyCommitted),
+            AllocatorState::Decommitting => {
+                return Err(FramingError::FramesOutstanding {
+                    outstanding: status.allocated_frames,
+                    frames: status.framing.frames,
+                });
+            }
+        }
+        control.framing = actual;
+        control.changed = true;
+        Ok(actual)
+    }
+
+    fn commit(&self) -> Result<(), CommitError> {
+        let mut control = self.control.lock();
+        if control.gate.committed {
+            return Ok(());
+        }
+        if control.changed {
+            self.replace_pool(&control)?;
+            control.changed = false;
+        } else if let Some(pool) = &*self.pool.load() {
+            pool.commit();
+        }
+        control.gate.committed = true;
+        Ok(())
+    }
+
+    fn decommit(&self) {
+        self.change_gate(|gate| gate.committed = false, FramePool::decommit);
+    }
+
+    fn begin_flush(&self) {
+        self.change_gate(|gate| gate.flushing = true, FramePool::begin_flush);
+    }
+
+    fn end_flush(&self) {
+        self.change_gate(|gate| gate.flushing = false, FramePool::end_flush);
+    }
+
+    fn free_frames(&self) -> usize {
+        let status = self.allocator_status();
+        status.framing.frames - status.allocated_frames
+    }
+
+    fn acquire(&self) -> Result<Frame, AcquireError> {
+        self.with_pool(FramePool::acquire)
+    }
+
+    fn try_acquire(&self) -> Result<Frame, AcquireError> {
+        self.with_pool(FramePool::try_acquire)
+    }
+
+    fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
+        self.with_pool(|pool| pool.acquire_timeout(timeout))
+    }
+}
+
+impl Default for PoolAllocator {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for PoolAllocator {
+    fn drop(&mut self) {
+        self.decommit();
+    }
+}
+
+impl fmt::Debug for PoolAllocator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolAllocator")
+            .field("mode", &self.allocator_mode())
+            .field("status", &self.allocator_status())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,265 @@
+//! One small error per operation, with only what that operation can return.
+//!
+//! A failed call has changed nothing. Each error converts into [`std::io::Error`] with a fitting
+//! kind, so that the crate can be used under `io::Result` without ceremony.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::mode::AllocatorMode;
+
+/// Why no frame was handed out.
+///
+/// ```
+/// use ks_allocator::{AcquireError, FramePool};
+///
+/// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+/// let held = pool.try_acquire()?;
+/// assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+///
+/// let error = std::io::Error::from(AcquireError::Exhausted);
+/// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// Every frame is out, and the caller did not want to wait. (`VFW_E_TIMEOUT` under
+    /// `AM_GBF_NOWAIT`.)
+    #[error("every frame of the pool is out")]
+    Exhausted,
+    /// Every frame stayed out for as long as the caller wanted to wait.
+    #[error("every frame of the pool stayed out until the time was up")]
+    TimedOut,
+    /// The pool is being flushed: see [`begin_flush`](crate::KsAllocator::begin_flush).
+    #[error("the pool is being flushed")]
+    Flushing,
+    /// The pool is not committed, or was decommitted while the caller waited.
+    /// (`VFW_E_NOT_COMMITTED`.)
+    #[error("the pool is not committed")]
+    NotCommitted,
+}
+
+impl From<AcquireError> for io::Error {
+    fn from(error: AcquireError) -> Self {
+        let kind = match error {
+            AcquireError::Exhausted => io::ErrorKind::WouldBlock,
+            AcquireError::TimedOut => io::ErrorKind::TimedOut,
+            AcquireError::Flushing => io::ErrorKind::ResourceBusy,
+            AcquireError::NotCommitted => io::ErrorKind::NotConnected,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why a framing was refused.
+///
+/// ```
+/// use ks_allocator::{Framing, PoolAllocator};
+///
+/// let request = Framing::new(4, 1920).alignment(65_537);
+/// let error = PoolAllocator::with_framing(request).unwrap_err();
+/// assert_eq!(error.to_string(), "alignment 65537 is not in 1..=65536");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum FramingError {
+    /// The alignment is 0 or too large. (`VFW_E_BADALIGN`.)
+    #[error("alignment {alignment} is not in 1..=65536")]
+    Alignment {
+        /// What was asked for, in bytes.
+        alignment: usize,
+    },
+    /// The allocator is committed. (`VFW_E_ALREADY_COMMITTED`.)
+    #[error("the framing cannot change while the allocator is committed")]
+    AlreadyCommitted,
+    /// The allocator is decommitted, but frames are still out. (`VFW_E_BUFFERS_OUTSTANDING`.)
+    #[error("the framing cannot change while {outstanding} of {frames} frames are out")]
+    FramesOutstanding {
+        /// Frames that are out.
+        outstanding: usize,
+        /// Frames that exist.
+        frames: usize,
+    },
+}
+
+impl From<FramingError> for io::Error {
+    fn from(error: FramingError) -> Self {
+        let kind = match error {
+            FramingError::Alignment { .. } => io::ErrorKind::InvalidInput,
+            FramingError::AlreadyCommitted | FramingError::FramesOutstanding { .. } => {
+                io::ErrorKind::ResourceBusy
+            }
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why a mode was refused.
+///
+/// ```
+/// use ks_allocator::{AllocatorMode, Framing, KsAllocator, PoolAllocator};
+///
+/// let allocator = PoolAllocator::with_framing(Framing::new(4, 1920))?;
+/// allocator.commit()?;
+/// let error = allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "the mode cannot change from user to kernel while the allocator is committed"
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum ModeError {
+    /// The allocator is committed, or frames of its last commit are still out.
+    /// (`VFW_E_ALREADY_COMMITTED`.)
+    #[error(
+        "the mode cannot change from {current} to {requested} while the allocator is committed"
+    )]
+    AlreadyCommitted {
+        /// The mode that stays.
+        current: AllocatorMode,
+        /// The mode that was asked for.
+        requested: AllocatorMode,
+    },
+}
+
+impl From<ModeError> for io::Error {
+    fn from(error: ModeError) -> Self {
+        match error {
+            ModeError::AlreadyCommitted { .. } => Self::new(io::ErrorKind::ResourceBusy, error),
+        }
+    }
+}
+
+/// Why the memory for the frames could not be had.
+///
+/// ```
+/// use ks_allocator::{CommitError, KsAllocator, PoolAllocator};
+///
+/// let error = PoolAllocator::new().commit().unwrap_err();
+/// assert!(matches!(error, CommitError::FramingNotSet { frames: 0, frame_size: 0 }));
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// There is nothing to allocate. (`VFW_E_SIZENOTSET`.)
+    #[error("the framing asks for {frames} frames of {frame_size} bytes; neither may be 0")]
+    FramingNotSet {
+        /// Frames asked for.
+        frames: usize,
+        /// Bytes a frame, after rounding.
+        frame_size: usize,
+    },
+    /// The sizes multiply to more than an address space, or there are more frames than
+    /// [`Framing::MAX_FRAMES`](crate::Framing::MAX_FRAMES). (`E_OUTOFMEMORY`.)
+    #[error(
+        "{frames} frames of {frame_size} bytes, with {prefix} bytes before each and \
+         aligned to {alignment}, are more than a pool can hold"
+    )]
+    TooLarge {
+        /// Frames asked for.
+        frames: usize,
+        /// Bytes a frame.
+        frame_size: usize,
+        /// Alignment in bytes.
+        alignment: usize,
+        /// Prefix bytes a frame.
+        prefix: usize,
+    },
+    /// This system has no such memory.
+    #[error("{mode} mode is not supported here: {reason}")]
+    ModeUnsupported {
+        /// The mode that was asked for.
+        mode: AllocatorMode,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The system has no memory left. (`E_OUTOFMEMORY`.)
+    #[error("out of memory for {bytes} bytes")]
+    OutOfMemory {
+        /// Bytes asked for in one piece.
+        bytes: usize,
+    },
+    /// The system refused for another reason.
+    #[error("{call} failed")]
+    Os {
+        /// The system call that failed.
+        call: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl From<CommitError> for io::Error {
+    fn from(error: CommitError) -> Self {
+        let kind = match &error {
+            CommitError::FramingNotSet { .. } => io::ErrorKind::InvalidInput,
+            CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => {
+                io::ErrorKind::OutOfMemory
+            }
+            CommitError::ModeUnsupported { .. } => io::ErrorKind::Unsupported,
+            CommitError::Os { source, .. } => source.kind(),
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why a [`FramePoolBuilder`](crate::FramePoolBuilder) made no pool.
+///
+/// ```
+/// use ks_allocator::{BuildError, FramePool};
+///
+/// let error = FramePool::builder().frames(4).build().unwrap_err();
+/// assert!(matches!(error, BuildError::Commit(_)));
+/// assert_eq!(error.to_string(), "the framing asks for 4 frames of 0 bytes; neither may be 0");
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The framing was refused.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// The memory could not be had.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl From<BuildError> for io::Error {
+    fn from(error: BuildError) -> Self {
+        match error {
+            BuildError::Framing(error) => error.into(),
+            BuildError::Commit(error) => error.into(),
+        }
+    }
+}
+
+/// A length that the frame has no room for. (`VFW_E_BUFFER_OVERFLOW`.)
+///
+/// ```
+/// use ks_allocator::FramePool;
+///
+/// let pool = FramePool::builder().frames(1).frame_size(100).build()?;
+/// let mut frame = pool.try_acquire()?;
+/// let error = frame.set_len(101).unwrap_err();
+/// assert_eq!(error.to_string(), "length 101 exceeds the frame's capacity of 100 bytes");
+/// assert_eq!(frame.len(), 100);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[error("length {requested} exceeds the frame's capacity of {capacity} bytes")]
+#[non_exhaustive]
+pub struct LengthError {
+    /// What was asked for, in bytes.
+    pub requested: usize,
+    /// What there is room for, in bytes.
+    pub capacity: usize,
+}
+
+impl From<LengthError> for io::Error {
+    fn from(error: LengthError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}

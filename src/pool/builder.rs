@@ -1,0 +1,165 @@
+//! Describing a pool before it is made.
+
+use std::thread::available_parallelism;
+
+use crate::error::BuildError;
+use crate::framing::Framing;
+use crate::mode::AllocatorMode;
+
+use super::FramePool;
+use super::waiters::Gate;
+
+/// Describes a [`FramePool`] and builds it.
+///
+/// ```
+/// use ks_allocator::{AllocatorMode, FramePool};
+///
+/// let pool = FramePool::builder()
+///     .frames(16)
+///     .frame_size(1500)
+///     .prefix(42)
+///     .alignment(16)
+///     .mode(AllocatorMode::User)
+///     .build()?;
+/// assert_eq!(pool.framing().prefix, 42);
+/// # Ok::<(), ks_allocator::BuildError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder builds nothing by itself"]
+pub struct FramePoolBuilder {
+    pub(crate) framing: Framing,
+    pub(crate) mode: AllocatorMode,
+    pub(crate) shards: usize,
+    pub(crate) prefault: bool,
+}
+
+impl FramePoolBuilder {
+    pub(crate) fn new(framing: Framing, mode: AllocatorMode) -> Self {
+        let shards = available_parallelism().map_or(1, usize::from);
+        Self {
+            framing,
+            mode,
+            shards,
+            prefault: true,
+        }
+    }
+
+    /// How many frames; must be set.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// assert_eq!(FramePool::builder().frames(8).frame_size(64).build()?.frames(), 8);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    pub fn frames(mut self, frames: usize) -> Self {
+        self.framing.frames = frames;
+        self
+    }
+
+    /// Bytes a frame, without the prefix; must be set.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(64).build()?;
+    /// assert_eq!(pool.framing().frame_size, 64);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    pub fn frame_size(mut self, frame_size: usize) -> Self {
+        self.framing.frame_size = frame_size;
+        self
+    }
+
+    /// What the address of each prefix start is a multiple of, in bytes, 1 to 65536; 1 by default.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(64).alignment(4096).build()?;
+    /// assert_eq!(pool.try_acquire()?.as_ptr().addr() % 4096, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn alignment(mut self, alignment: usize) -> Self {
+        self.framing.alignment = alignment;
+        self
+    }
+
+    /// Bytes before each frame; 0 by default.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(64).prefix(16).build()?;
+    /// assert_eq!(pool.try_acquire()?.prefix().len(), 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn prefix(mut self, prefix: usize) -> Self {
+        self.framing.prefix = prefix;
+        self
+    }
+
+    /// What kind of memory the frames live in; [`User`](AllocatorMode::User) by default.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, BuildError, CommitError, FramePool};
+    /// let kernel = FramePool::builder().frames(8).frame_size(64).mode(AllocatorMode::Kernel);
+    /// let refused = kernel.build().unwrap_err();
+    /// assert!(matches!(refused, BuildError::Commit(CommitError::ModeUnsupported { .. })));
+    /// ```
+    pub fn mode(mut self, mode: AllocatorMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Into how many words the free list is split, so that threads keep out of each other's way; as
+    /// many as there are cores by default. A word has at least 8 frames, or it is the only one, and
+    /// at most 62 if it is the only one or 32 if not, so the number may come out differently.
+    ///
+    /// With a single shard, [`acquire_many`](FramePool::acquire_many) can take up to 62 frames at
+    /// once.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(62).frame_size(64).shards(1).build()?;
+    /// assert_eq!(pool.acquire_many(62)?.len(), 62);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn shards(mut self, shards: usize) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    /// Whether to touch all memory when it is allocated, so that no page fault is left for the frames;
+    /// `true` by default.
+    ///
+    /// Without it, allocating is fast whatever the size, and the first use of each frame pays for its
+    /// pages, about a microsecond for 4 KiB.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(1000).frame_size(3 << 20).prefault(false).build()?;
+    /// assert_eq!(pool.free_frames(), 1000); // 3 GB of addresses, and hardly any memory
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn prefault(mut self, prefault: bool) -> Self {
+        self.prefault = prefault;
+        self
+    }
+
+    /// Allocates the memory and makes the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError::Framing`] for an alignment out of range, [`BuildError::Commit`] if frames or
+    /// frame size are 0, too large, or the memory cannot be had.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// assert!(FramePool::builder().frames(8).frame_size(64).build().is_ok());
+    /// assert!(FramePool::builder().frames(8).frame_size(64).alignment(0).build().is_err());
+    /// ```
+    pub fn build(&self) -> Result<FramePool, BuildError> {
+        let plan = Self {
+            framing: self.framing.actual()?,
+            ..self.clone()
+        };
+        Ok(FramePool::new(&plan, Gate::OPEN)?)
+    }
+}

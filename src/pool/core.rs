@@ -1,0 +1,490 @@
+//! The heart of a pool, shared by its handles and its frames, and how long it lives.
+//!
+//! # Lifetime
+//!
+//! Frames cost no reference count while the pool is open. They are counted when it closes:
+//!
+//! - **C1** `keep` is 1 for all handles together, plus 1 for each frame that was out when the pool
+//!   closed and has not come back since. Whoever takes it to 0 frees the pool.
+//! - **C2** A frame that comes back to an open word leaves without a trace (F5); one that comes back
+//!   to a closed word gives up its part of `keep` after that. Both find out which in the same
+//!   exchange that frees the frame, so each frame that `close` has counted is counted down once:
+//!   by its release, or by `open`, which counts those that are still out.
+//! - **C3** `close` counts frames only as it goes from word to word, so it first adds one for every
+//!   frame and then takes off those that were in. In between `keep` is too large, never too small.
+//! - **C4** The last handle closes the pool before it gives up its 1, so from then on every frame
+//!   that is out is counted, and the last of all frees the pool.
+//!
+//! | handles | pool | `keep` | who frees |
+//! |---|---|---|---|
+//! | some | open | 1 | nobody |
+//! | some | closed | 1 + frames out | nobody |
+//! | none | closed | frames out | the last to come back; the last handle if none is out |
+
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::ops::Deref;
+use std::ptr::NonNull;
+
+use crate::error::{AcquireError, CommitError};
+use crate::framing::{FrameLayout, Framing};
+use crate::memory::Segment;
+use crate::mode::AllocatorMode;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number};
+
+use super::builder::FramePoolBuilder;
+use super::free_list::{Bits, FreeList, NotTaken, PutBack, put_back};
+use super::slot::Slot;
+use super::waiters::{Gate, GateChange, Waiters};
+
+/// More handles than can exist without leaking memory on purpose.
+const MOST_HANDLES: usize = usize::MAX / 2;
+
+/// What the handles and the frames of a pool share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) free: FreeList,
+    pub(crate) waiters: Waiters,
+    slots: Box<[Slot]>,
+    pub(crate) framing: Framing,
+    pub(crate) mode: AllocatorMode,
+    /// `None` once the pool is retired.
+    segment: Mutex<Option<Segment>>,
+    keep: AtomicUsize,
+    handles: AtomicUsize,
+}
+
+impl Core {
+    /// The slot of frame `number`.
+    #[inline]
+    pub(crate) fn slot(&self, number: usize) -> NonNull<Slot> {
+        NonNull::from(&self.slots[number])
+    }
+
+    /// The core as it was allocated, to be freed through.
+    #[inline]
+    pub(crate) fn pointer(&self) -> NonNull<Self> {
+        // There is at least one frame, by the layout.
+        self.slots[0].core
+    }
+
+    /// Opens or closes the pool, and keeps count of the frames that are out.
+    pub(crate) fn change_gate(&self, change: impl FnOnce(&mut Gate)) {
+        let frames = self.free.frames();
+        // Relaxed: the caller has a handle, so `keep` stays above 0 whatever comes (C3).
+        self.keep.fetch_add(frames, Ordering::Relaxed);
+        let surplus = match self.waiters.change_gate(&self.free, change) {
+            GateChange::Closed { out } => frames - out,
+            GateChange::Opened { out } => frames + out,
+            GateChange::None => frames,
+        };
+        // Release: pairs with the fence of whoever frees the pool, as in `let_go`.
+        self.keep.fetch_sub(surplus, Ordering::Release);
+    }
+
+    /// Frames that are out now.
+    pub(crate) fn frames_out(&self) -> usize {
+        self.free.frames() - self.free.free_frames()
+    }
+
+    /// Frees the memory of a pool that is closed for good and whose frames are all back.
+    pub(crate) fn retire(&self) {
+        debug_assert!(
+            self.waiters.is_closed() && self.frames_out() == 0,
+            "{self:?}"
+        );
+        // By F4 no frame can go out any more, so nobody looks at the memory.
+        drop(self.segment.lock().take());
+    }
+
+    /// Takes free frames, at most `most` of them, if there are any where the thread looks first.
+    #[inline(always)]
+    pub(crate) fn take_at_home(&self, most: usize) -> Option<Bits> {
+        self.free.take_at_home(thread_number(), most)
+    }
+
+    /// Takes free frames, at most `most` of them, from anywhere.
+    #[cold]
+    pub(crate) fn take(&self, most: usize) -> Result<Bits, AcquireError> {
+        self.free
+            .take(thread_number(), most)
+            .map_err(|not_taken| match not_taken {
+                NotTaken::AllOut => AcquireError::Exhausted,
+                NotTaken::Closed => self.waiters.refusal(),
+            })
+    }
+
+    /// Puts the frame of `slot` back, or hands it to the first who waits.
+    ///
+    /// # Safety
+    ///
+    /// The frame is out, the caller is its only holder, and gives it up with this call.
+    #[inline(always)]
+    pub(crate) unsafe fn release(slot: NonNull<Slot>) {
+        // SAFETY: the frame is out and keeps the slot alive.
+        let slot = unsafe { slot.as_ref() };
+        // SAFETY: the word is one of the core's, which does not move and which the frame keeps alive.
+        let word = unsafe { slot.word.as_ref() };
+        // SAFETY: the frame is out and the caller's, by the contract.
+        unsafe { Self::release_to(slot.core, word, slot.addend) };
+    }
+
+    /// Puts back several frames of one word, or hands them to those who wait.
+    ///
+    /// # Safety
+    ///
+    /// As [`release`](Self::release), for each of the frames.
+    #[inline]
+    pub(crate) unsafe fn release_many(core: NonNull<Self>, Bits { word, bits }: Bits) {
+        // SAFETY: the frames are out and keep the core alive.
+        let free = unsafe { &core.as_ref().free };
+        // SAFETY: the frames are out and the caller's, by the contract.
+        unsafe { Self::release_to(core, free.word(word), free.addend(bits)) };
+    }
+
+    /// Puts back the frames of `addend`. Once that is done, neither core nor word may exist any more
+    /// (F5), so the references to them are used for nothing else.
+    ///
+    /// # Safety
+    ///
+    /// As [`release`](Self::release), for each of the frames; `word` is the core's.
+    #[inline(always)]
+    unsafe fn release_to(core: NonNull<Self>, word: &AtomicU64, addend: u64) {
+        // SAFETY: the frames are out and keep the core alive.
+        unsafe { core.as_ref() }.free.announce(word);
+        match put_back(word, addend) {
+            PutBack::Done => {}
+            // SAFETY: the frames came back to a closed pool, or are still the caller's.
+            how => unsafe { Self::release_slow(core, word, addend, how) },
+        }
+    }
+
+    /// The rest of `release_to`, for frames that are back in a closed pool or are wanted.
+    ///
+    /// # Safety
+    ///
+    /// As [`release`](Self::release), except that a closed pool has the frames already.
+    #[cold]
+    unsafe fn release_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, how: PutBack) {
+        // SAFETY: frames that are wanted keep the core alive, and for frames that came back to a
+        // closed pool `keep` does (C1).
+        let frames = unsafe { core.as_ref() }.free.bits_of(word, addend);
+        match how {
+            PutBack::Done => {}
+            // SAFETY: these parts of `keep` are the frames' (C1, C2).
+            PutBack::DoneClosed => unsafe { Self::let_go(core, frames.bits.count_ones() as usize) },
+            // SAFETY: the frames are still out and the caller's.
+            PutBack::Wanted => unsafe { Self::release_wanted(core, frames) },
+        }
+    }
+
+    /// Hands one frame after the other to whoever is first in the line, and the rest back to the
+    /// free list once the line is empty.
+    ///
+    /// # Safety
+    ///
+    /// As [`release`](Self::release), for each of the frames.
+    unsafe fn release_wanted(core: NonNull<Self>, mut frames: Bits) {
+        while frames.bits != 0 {
+            // SAFETY: the frames are still out and keep the core alive. The reference is not used
+            // after the last of them is given away.
+            let this = unsafe { core.as_ref() };
+            let Some(called) = this.waiters.call_first(&this.free) else {
+                // SAFETY: the frames are still out and the caller's.
+                return unsafe { Self::release_many(core, frames) };
+            };
+            if called.settle(this.free.frame_at(frames)) {
+                frames.bits &= frames.bits - 1;
+            }
+        }
+    }
+
+    /// Gives up `count` parts of `keep`, and frees the pool with the last.
+    ///
+    /// # Safety
+    ///
+    /// The parts are the caller's (C1), who does not use the core afterwards.
+    unsafe fn let_go(core: NonNull<Self>, count: usize) {
+        // SAFETY: the caller's parts keep the core alive up to the subtraction.
+        let keep = unsafe { &core.as_ref().keep };
+        // Release: what we did with the pool happens before its end; pairs with the fence below.
+        if keep.fetch_sub(count, Ordering::Release) != count {
+            return;
+        }
+        // Acquire: pairs with the Release of everybody who let go before.
+        fence(Ordering::Acquire);
+        // SAFETY: by C1 nobody has the core any more, and it came from a `Box` in `new`.
+        drop(unsafe { Box::from_raw(core.as_ptr()) });
+    }
+}
+
+/// To loom, freeing a pool is a write to every slot, so that a missing ordering shows.
+#[cfg(loom)]
+impl Drop for Core {
+    fn drop(&mut self) {
+        for slot in &self.slots {
+            slot.state.with_mut(|_| ());
+        }
+    }
+}
+
+/// A counted handle of a pool's core. The last one closes the pool (C4).
+pub(crate) struct Handle(NonNull<Core>);
+
+// SAFETY: a handle gives `&Core`, which is `Sync`, and whichever thread drops the last handle may
+// free the core, which is `Send`.
+unsafe impl Send for Handle where Core: Send + Sync {}
+// SAFETY: as above; cloning through `&Handle` counts atomically.
+unsafe impl Sync for Handle where Core: Send + Sync {}
+
+impl Handle {
+    /// Allocates everything that a pool needs, and gives the first handle.
+    pub(crate) fn new(plan: &FramePoolBuilder, gate: Gate) -> Result<Self, CommitError> {
+        let &FramePoolBuilder {
+            ref framing,
+            mode,
+            shards,
+            prefault,
+        } = plan;
+        let layout = FrameLayout::new(framing)?;
+        let segment = Segment::map(&layout, mode, prefault)?;
+        let Framing {
+            frames, frame_size, ..
+        } = *framing;
+
+        let free = FreeList::new(frames, shards, gate == Gate::OPEN)
+            .map_err(|_| CommitError::OutOfMemory { bytes: frames })?;
+        let mut slots = Vec::new();
+        slots
+            .try_reserve_exact(frames)
+            .map_err(|_| CommitError::OutOfMemory {
+                bytes: frames * size_of::<Slot>(),
+            })?;
+
+        // The slots point back at the core, so its address is needed before it is filled.
+        let room = NonNull::from(Box::leak(Box::<Core>::new_uninit()));
+        let core = room.cast::<Core>();
+        slots.extend(free.places().enumerate().map(|(number, place)| {
+            Slot::new(
+                core,
+                &free,
+                (number, place),
+                segment.frame(number),
+                frame_size,
+            )
+        }));
+        let filled = Core {
+            free,
+            waiters: Waiters::new(gate),
+            slots: slots.into(),
+            framing: *framing,
+            mode,
+            segment: Mutex::new(Some(segment)),
+            keep: AtomicUsize::new(1),
+            handles: AtomicUsize::new(1),
+        };
+        // SAFETY: `room` was leaked above and nobody else knows of it but the slots, which nobody
+        // can reach yet.
+        unsafe { room.write(MaybeUninit::new(filled)) };
+        Ok(Self(core))
+    }
+}
+
+impl Deref for Handle {
+    type Target = Core;
+
+    #[inline]
+    fn deref(&self) -> &Core {
+        // SAFETY: by C1 the core lives as long as there is a handle.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Clone for Handle {
+    fn clone(&self) -> Self {
+        // Relaxed: the new handle comes from one that keeps the core alive.
+        let before = self.handles.fetch_add(1, Ordering::Relaxed);
+        if before > MOST_HANDLES {
+            std::process::abort();
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // Release: pairs with the fence below; the last handle closes after all others are done.
+        if self.handles.fetch_sub(1, Ordering::Release) != 1 {
+            return;
+        }
+        fence(Ordering::Acquire);
+        self.change_gate(|gate| gate.committed = false);
+        // SAFETY: the 1 of all handles together, and this was the last of them.
+        unsafe { Core::let_go(self.0, 1) };
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Core::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_models {
+    //! loom counts the waiters that each pool keeps, so a pool that is not freed, or twice, shows.
+
+    use loom::thread;
+
+    use crate::error::AcquireError;
+    use crate::framing::Framing;
+    use crate::mode::AllocatorMode;
+    use crate::pool::waiters::Gate;
+    use crate::pool::{FramePool, FramePoolBuilder};
+
+    fn pool(frames: usize) -> FramePool {
+        let framing = Framing::new(frames, 1).actual().unwrap();
+        let plan = FramePoolBuilder::new(framing, AllocatorMode::User).shards(1);
+        FramePool::new(&plan, Gate::OPEN).unwrap()
+    }
+
+    /// C1 to C4: the last handle and the last frame, in any order.
+    ///
+    /// Kills: the last handle not closing the pool; `change_gate` not taking off the surplus, or not
+    /// adding before it closes; `let_go` left out after `DoneClosed`.
+    #[test]
+    fn the_last_of_handle_and_frame_frees_the_pool() {
+        loom::model(|| {
+            let pool = pool(2);
+            let frame = pool.try_acquire().unwrap();
+            let holder = thread::spawn(move || drop(frame));
+            drop(pool);
+            holder.join().unwrap();
+        });
+    }
+
+    /// C1: two frames that are both out when the last handle goes.
+    ///
+    /// Kills: as above; `fetch_sub` with `Relaxed` and no fence in `let_go`.
+    #[test]
+    fn the_last_of_two_late_frames_frees_the_pool() {
+        loom::model(|| {
+            let pool = pool(2);
+            let one = pool.try_acquire().unwrap();
+            let two = pool.try_acquire().unwrap();
+            let holder = thread::spawn(move || drop(one));
+            drop(pool);
+            drop(two);
+            holder.join().unwrap();
+        });
+    }
+
+    /// C2: frames that come back around a decommit and a commit are counted once.
+    ///
+    /// Kills: `open` not taking its frames off `keep`; `release` counting down by another look at
+    /// the word.
+    #[test]
+    fn decommit_and_commit_keep_count_of_late_frames() {
+        loom::model(|| {
+            let pool = pool(1);
+            let frame = pool.try_acquire().unwrap();
+            let holder = thread::spawn(move || drop(frame));
+            pool.decommit();
+            pool.commit();
+            holder.join().unwrap();
+            assert_eq!(pool.frames_out(), 0);
+            assert_eq!(pool.core.keep.load(super::Ordering::Relaxed), 1);
+        });
+    }
+
+    /// F4: an acquire at the moment of a decommit gets a frame that the decommit counts as out, or
+    /// none.
+    ///
+    /// Kills: `take_from` not looking at `CLOSED`.
+    #[test]
+    fn a_decommit_counts_whatever_went_out_before_it() {
+        loom::model(|| {
+            let pool = pool(1);
+            let taker = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.try_acquire())
+            };
+            pool.decommit();
+            let out = pool.frames_out();
+            match taker.join().unwrap() {
+                Ok(frame) => {
+                    assert_eq!(out, 1);
+                    drop(frame);
+                }
+                Err(error) => {
+                    assert_eq!(error, AcquireError::NotCommitted);
+                    assert_eq!(out, 0);
+                }
+            }
+            assert_eq!(pool.frames_out(), 0);
+            assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::NotCommitted);
+        });
+    }
+
+    /// W4: a releaser that has no handle hands its frame to a waiter, who drops frame and pool while
+    /// the releaser is still on its way out.
+    ///
+    /// Kills: settling a waiter while the line is locked.
+    #[test]
+    fn a_releaser_touches_nothing_after_handing_over() {
+        loom::model(|| {
+            let pool = pool(1);
+            let frame = pool.try_acquire().unwrap();
+            let waiter = thread::spawn(move || {
+                let frame = pool.acquire().unwrap();
+                drop(pool);
+                drop(frame);
+            });
+            drop(frame);
+            waiter.join().unwrap();
+        });
+    }
+
+    /// S1, S2: the last of two handles gives the frame back, after the other has stopped reading.
+    ///
+    /// Kills: `Release` to `Relaxed` in `remove_handle`; no fence there; `handles` left at 0.
+    #[test]
+    fn the_last_shared_handle_gives_the_frame_back() {
+        loom::model(|| {
+            let pool = pool(1);
+            let one = pool.try_acquire().unwrap().share();
+            let two = one.clone();
+            let reader = thread::spawn(move || {
+                assert_eq!(two.metadata().sequence, 0);
+                drop(two);
+            });
+            assert_eq!(one.metadata().sequence, 0);
+            drop(one);
+            reader.join().unwrap();
+            let mut frame = pool.try_acquire().unwrap();
+            frame.metadata_mut().sequence = 1;
+            assert!(frame.share().try_into_unique().is_ok());
+        });
+    }
+
+    /// S2: a handle that becomes the only one may write.
+    ///
+    /// Kills: `Acquire` to `Relaxed` in `is_only_handle`.
+    #[test]
+    fn the_only_handle_that_is_left_may_write() {
+        loom::model(|| {
+            let pool = pool(1);
+            let one = pool.try_acquire().unwrap().share();
+            let two = one.clone();
+            let reader = thread::spawn(move || {
+                assert_eq!(two.metadata().sequence, 0);
+                drop(two);
+            });
+            if let Ok(mut frame) = one.try_into_unique() {
+                frame.metadata_mut().sequence = 1;
+            }
+            reader.join().unwrap();
+        });
+    }
+}

@@ -1,0 +1,694 @@
+//! Which frames are free: one bit a frame, and the state of the pool beside them in the same word.
+//!
+//! This file knows indices only, no memory, and is safe code.
+//!
+//! # The word
+//!
+//! A shard of the list is one `AtomicU64` on its own cache line:
+//!
+//! ```text
+//!   63       62        61 ............ 32   31 ............. 0
+//!  CLOSED  WAITERS     version              one bit a frame: set = free      several words
+//!  CLOSED  WAITERS     one bit a frame: set = free                           a single word
+//! ```
+//!
+//! | CLOSED | WAITERS | free bits | the pool | acquire | release |
+//! |---|---|---|---|---|---|
+//! | 0 | 0 | some | has frames | takes the lowest bit | sets its bit |
+//! | 0 | 0 | none | is empty here | looks in other words | sets its bit |
+//! | 0 | 1 | none | is empty, someone waits | waits behind them | hands its frame to the first of them |
+//! | 0 | 1 | some | is about to have a waiter | takes the lowest bit | as above |
+//! | 1 | any | any | hands nothing out | is refused | sets its bit, then lets go of the pool |
+//!
+//! # Invariants
+//!
+//! - **F1** A frame is in exactly one place: its bit is set, or somebody holds it. Only the holder
+//!   sets the bit, and only whoever clears the bit becomes the holder.
+//! - **F2** Everything that a holder did with a frame happens before everything that the next holder
+//!   does with it. (*Release* in [`put_back`], *Acquire* in [`FreeList::take`]; the words between
+//!   are changed by read-modify-writes only, which carry the release on.)
+//! - **F3** While `WAITERS` is set and `CLOSED` is not, no bit becomes set. So a waiter that has set `WAITERS` in a word
+//!   and saw no free bit there has not missed a frame, and will not: `put_back` and `set_waiters`
+//!   change the same word, one of them comes first, and the second sees the first. No fence is
+//!   needed, because there is only one place to look at.
+//! - **F4** While `CLOSED` is set, no bit becomes clear: frames come back, none goes out.
+//! - **F5** After a `put_back` that found neither flag, the caller may not touch the pool again:
+//!   the frame that kept it alive is gone.
+//! - **F6** [`FreeList::take`] says that all frames are out only if there was a moment in the call at
+//!   which they were. A single word shows this by itself. Several cannot be read at once, so each
+//!   carries a version that every release steps, and two passes that find nothing and the same
+//!   versions prove that between them all words were empty. (Wrong only if 2^30 releases fall into
+//!   one word between its two readings.)
+
+use std::collections::TryReserveError;
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::{AtomicU64, Ordering};
+
+use super::hints::Hints;
+
+const CLOSED: u64 = 1 << 63;
+const WAITERS: u64 = 1 << 62;
+const FLAGS: u64 = CLOSED | WAITERS;
+
+/// Frames that one read-modify-write can move: those of a single word.
+pub(crate) const MOST_AT_ONCE: usize = 62;
+
+/// Frames a word, where there are several: the rest of the word is the version.
+const FRAMES_BESIDE_VERSION: usize = 32;
+const VERSION_SHIFT: u32 = 32;
+const VERSION_STEP: u64 = 1 << VERSION_SHIFT;
+
+/// A shard of fewer frames would send its threads to the other shards too often.
+const FEWEST_FRAMES_A_SHARD: usize = if cfg!(loom) { 1 } else { 8 };
+
+/// Beyond so many words, looking through all of them for a free bit takes too long.
+const MOST_WORDS_WITHOUT_HINTS: usize = 16;
+
+/// The free list of a pool.
+#[derive(Debug)]
+pub(crate) struct FreeList {
+    shards: Box<[CachePadded<Shard>]>,
+    frames: usize,
+    /// Keeps of a thread's number what is a word's number.
+    home_mask: usize,
+    /// The bits that stand for frames, in any word.
+    frame_bits: u64,
+    /// What a release adds to a word beside its bits.
+    version_step: u64,
+    hints: Option<Hints>,
+}
+
+/// A word, and beside it in the same cache line what a thread that has just changed it needs.
+#[derive(Debug)]
+struct Shard {
+    word: AtomicU64,
+    /// The frame that the lowest bit stands for.
+    first: usize,
+    /// How many bits stand for frames.
+    count: u32,
+}
+
+/// Frames, as bits of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bits {
+    pub(crate) word: usize,
+    pub(crate) bits: u64,
+}
+
+/// Why nothing was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    AllOut,
+    Closed,
+}
+
+/// What became of frames on their way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PutBack {
+    /// They are free. By F5 the pool may be gone.
+    Done,
+    /// They are free in a closed pool, which counts on hearing of it.
+    DoneClosed,
+    /// They are still the caller's: someone waits for them.
+    Wanted,
+}
+
+/// What `set_waiters` saw in the words.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) free: bool,
+    pub(crate) closed: bool,
+}
+
+impl FreeList {
+    /// A list of `frames` free frames, open or closed, spread over `shards` words, or as many more
+    /// as are needed to hold them.
+    pub(crate) fn new(frames: usize, shards: usize, open: bool) -> Result<Self, TryReserveError> {
+        let count = word_count(frames, shards);
+        let (frame_bits, version_step) = match count {
+            1 => (ones(MOST_AT_ONCE), 0),
+            _ => (ones(FRAMES_BESIDE_VERSION), VERSION_STEP),
+        };
+        let flags = if open { 0 } else { CLOSED };
+        let mut shards = Vec::new();
+        shards.try_reserve_exact(count)?;
+        shards.extend((0..count).map(|word| {
+            // An even split: where the division has a rest, the first words have one more.
+            let first = word * (frames / count) + word.min(frames % count);
+            let bits = ones(frames / count + usize::from(word < frames % count));
+            let word = AtomicU64::new(bits | flags);
+            CachePadded::new(Shard {
+                word,
+                first,
+                count: bits.count_ones(),
+            })
+        }));
+        let hints = match count > MOST_WORDS_WITHOUT_HINTS {
+            true => Some(Hints::new(count)?),
+            false => None,
+        };
+        // The largest power of two that is not above `count`, less one.
+        let home_mask = (1 << count.ilog2()) - 1;
+        Ok(Self {
+            shards: shards.into(),
+            frames,
+            home_mask,
+            frame_bits,
+            version_step,
+            hints,
+        })
+    }
+
+    /// Frames in all.
+    pub(crate) fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// The number of the frame at the lowest of the bits.
+    #[inline(always)]
+    pub(crate) fn frame_at(&self, Bits { word, bits }: Bits) -> usize {
+        let frame = self.shards[word].first + bits.trailing_zeros() as usize;
+        debug_assert!(frame < self.frames(), "bits {bits:#x} of word {word}");
+        frame
+    }
+
+    /// The bit of each frame, frame by frame.
+    pub(crate) fn places(&self) -> impl Iterator<Item = Bits> {
+        self.shards.iter().enumerate().flat_map(|(word, shard)| {
+            (0..shard.count).map(move |index| Bits {
+                word,
+                bits: 1 << index,
+            })
+        })
+    }
+
+    /// Takes the lowest free bits, at most `most` of them, of the word in which this thread looks
+    /// first. Threads with different numbers look in different words.
+    #[inline(always)]
+    pub(crate) fn take_at_home(&self, thread: usize, most: usize) -> Option<Bits> {
+        self.take_from(self.home(thread), most).ok()
+    }
+
+    /// As `take_at_home`, but goes on to the other words.
+    pub(crate) fn take(&self, thread: usize, most: usize) -> Result<Bits, NotTaken> {
+        let home = self.home(thread);
+        match self.take_from(home, most) {
+            Ok(taken) => return Ok(taken),
+            Err(seen) if seen & CLOSED != 0 => return Err(NotTaken::Closed),
+            Err(_) => {}
+        }
+        let taken = self.take_elsewhere(home, most)?;
+        if let Some(hints) = &self.hints {
+            hints.settle(thread, taken.word);
+        }
+        Ok(taken)
+    }
+
+    #[inline(always)]
+    fn home(&self, thread: usize) -> usize {
+        match &self.hints {
+            None => thread & self.home_mask,
+            Some(hints) => hints.home(thread),
+        }
+    }
+
+    /// Takes from one word, or says what was in it.
+    #[inline(always)]
+    fn take_from(&self, word: usize, most: usize) -> Result<Bits, u64> {
+        // Acquire: pairs with the Release half of the exchange below in the thread that emptied
+        // this word, so that what that thread had put back into other words before is seen there
+        // by the second pass of `take_elsewhere` (F6).
+        let shard = &self.shards[word].word;
+        let mut seen = shard.load(Ordering::Acquire);
+        loop {
+            let free = seen & self.frame_bits;
+            if free == 0 || seen & CLOSED != 0 {
+                return Err(seen);
+            }
+            let bits = lowest(free, most);
+            // Acquire: pairs with the Release in `put_back`, takes over the frame's bytes (F2).
+            // Release: pairs with the Acquire load above, see there.
+            match shard.compare_exchange_weak(
+                seen,
+                seen & !bits,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Ok(Bits { word, bits }),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// The rest of `take`: every word, after `home`, until there is a frame or proof that there is
+    /// none. Another round is needed only if somebody released a frame during the last, so the
+    /// pool as a whole moves on.
+    fn take_elsewhere(&self, home: usize, most: usize) -> Result<Bits, NotTaken> {
+        if let Some(taken) = self.take_by_hints(home, most) {
+            return Ok(taken);
+        }
+        let mut before = None;
+        loop {
+            match self.pass_over_all(home, most)? {
+                Pass::Took(taken) => return Ok(taken),
+                Pass::Empty { versions } if before == Some(versions) || self.shards.len() == 1 => {
+                    return Err(NotTaken::AllOut);
+                }
+                Pass::Empty { versions } => before = Some(versions),
+            }
+        }
+    }
+
+    /// One pass over all words. Versions only grow, so their sum is the same in two passes only if
+    /// every one of them is (F6).
+    fn pass_over_all(&self, home: usize, most: usize) -> Result<Pass, NotTaken> {
+        let mut versions = 0;
+        for word in (home..self.shards.len()).chain(0..home) {
+            match self.take_from(word, most) {
+                Ok(taken) => {
+                    self.announce(self.word(word));
+                    return Ok(Pass::Took(taken));
+                }
+                Err(seen) if seen & CLOSED != 0 => return Err(NotTaken::Closed),
+                Err(seen) => versions += (seen & !FLAGS) >> VERSION_SHIFT,
+            }
+        }
+        Ok(Pass::Empty { versions })
+    }
+
+    fn take_by_hints(&self, home: usize, most: usize) -> Option<Bits> {
+        let hints = self.hints.as_ref()?;
+        hints.find(home, |word| self.take_from(word, most).ok())
+    }
+
+    /// Says that frames are about to come back to `word`. To be called before `put_back`, while
+    /// the frames still keep the pool alive.
+    #[inline(always)]
+    pub(crate) fn announce(&self, word: &AtomicU64) {
+        if let Some(hints) = &self.hints {
+            hints.set(self.index_of(word));
+        }
+    }
+
+    /// The word to hand to [`put_back`].
+    #[inline]
+    pub(crate) fn word(&self, word: usize) -> &AtomicU64 {
+        &self.shards[word].word
+    }
+
+    /// What [`put_back`] is to add to a word for the frames at `bits`.
+    #[inline]
+    pub(crate) fn addend(&self, bits: u64) -> u64 {
+        bits + self.version_step
+    }
+
+    /// The frames that [`addend`](Self::addend) made an addend of, in one of this list's words.
+    pub(crate) fn bits_of(&self, word: &AtomicU64, addend: u64) -> Bits {
+        Bits {
+            word: self.index_of(word),
+            bits: addend & self.frame_bits,
+        }
+    }
+
+    /// The number of a word that is one of this list's.
+    #[inline]
+    fn index_of(&self, word: &AtomicU64) -> usize {
+        let distance = std::ptr::from_ref(word).addr() - std::ptr::from_ref(self.word(0)).addr();
+        distance / size_of::<CachePadded<Shard>>()
+    }
+
+    /// Sets `WAITERS` in every word. To be called by whoever holds the line of waiters.
+    pub(crate) fn set_waiters(&self) -> Seen {
+        let mut seen = Seen::default();
+        for word in self.words() {
+            // AcqRel, here and in the other slow calls: more than F3 needs, which follows from the
+            // order of changes to one word, but nothing that a waiter would notice.
+            let before = word.fetch_or(WAITERS, Ordering::AcqRel);
+            seen.free |= before & self.frame_bits != 0;
+            seen.closed |= before & CLOSED != 0;
+        }
+        seen
+    }
+
+    /// Clears `WAITERS` in every word. To be called by whoever holds the line of waiters, which is
+    /// empty.
+    pub(crate) fn clear_waiters(&self) {
+        for word in self.words() {
+            word.fetch_and(!WAITERS, Ordering::AcqRel);
+        }
+    }
+
+    /// Sets `CLOSED` in every word and counts the frames that were out at that moment, word by word.
+    pub(crate) fn close(&self) -> usize {
+        // Release: pairs with the Acquire load in `take_from`; whoever is refused finds the reason.
+        let free = self.sum(|word| word.fetch_or(CLOSED, Ordering::AcqRel));
+        self.frames() - free
+    }
+
+    /// Clears `CLOSED` in every word and counts the frames that were out at that moment.
+    pub(crate) fn open(&self) -> usize {
+        let free = self.sum(|word| word.fetch_and(!CLOSED, Ordering::AcqRel));
+        self.frames() - free
+    }
+
+    /// Frames that are free now. Exact while nobody acquires or releases; in a closed pool all
+    /// frames are back if it says so (F4).
+    pub(crate) fn free_frames(&self) -> usize {
+        // Acquire: pairs with the Release in `put_back`; who sees that all frames are back may do
+        // with the memory as they like.
+        self.sum(|word| word.load(Ordering::Acquire))
+    }
+
+    fn words(&self) -> impl Iterator<Item = &AtomicU64> {
+        self.shards.iter().map(|shard| &shard.word)
+    }
+
+    fn sum(&self, look: impl Fn(&AtomicU64) -> u64) -> usize {
+        self.words()
+            .map(|word| (look(word) & self.frame_bits).count_ones() as usize)
+            .sum()
+    }
+}
+
+/// What one pass over all words came to.
+enum Pass {
+    Took(Bits),
+    Empty { versions: u64 },
+}
+
+/// Puts frames back whose bits and version step `addend` holds, unless somebody waits for them.
+///
+/// A free function over the word alone: once the exchange has succeeded another thread may free the
+/// pool (F5), so nothing else of the pool may be borrowed at that moment.
+#[inline(always)]
+pub(crate) fn put_back(word: &AtomicU64, addend: u64) -> PutBack {
+    let mut seen = word.load(Ordering::Relaxed);
+    loop {
+        if seen & FLAGS == WAITERS {
+            return PutBack::Wanted;
+        }
+        // By F1 our bits are clear in `seen`, so adding sets them; what the version carries over
+        // falls off.
+        let after = ((seen & !FLAGS).wrapping_add(addend) & !FLAGS) | (seen & FLAGS);
+        // Release: pairs with the Acquire in `take_from`, hands over the frame's bytes (F2).
+        match word.compare_exchange_weak(seen, after, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) if seen & CLOSED == 0 => return PutBack::Done,
+            Ok(_) => return PutBack::DoneClosed,
+            Err(now) => seen = now,
+        }
+    }
+}
+
+/// How many words hold `frames` frames, if `shards` are wanted.
+fn word_count(frames: usize, shards: usize) -> usize {
+    let useful = shards.min(frames / FEWEST_FRAMES_A_SHARD).max(1);
+    if useful == 1 && frames <= MOST_AT_ONCE {
+        return 1;
+    }
+    useful.max(frames.div_ceil(FRAMES_BESIDE_VERSION))
+}
+
+/// The lowest `count` bits.
+const fn ones(count: usize) -> u64 {
+    (1 << count) - 1
+}
+
+/// The lowest set bits of `bits`, at most `most` of them.
+#[inline]
+fn lowest(bits: u64, most: usize) -> u64 {
+    match most {
+        1 => bits & bits.wrapping_neg(),
+        _ if bits.count_ones() as usize <= most => bits,
+        _ => bits & ((1 << position_of(bits, most)) - 1),
+    }
+}
+
+/// The position of the set bit of `bits` that has `below` set bits below it.
+fn position_of(bits: u64, mut below: usize) -> u32 {
+    let mut position = 0;
+    for width in [32, 16, 8, 4, 2, 1] {
+        let here = ((bits >> position) & ((1 << width) - 1)).count_ones() as usize;
+        if here <= below {
+            below -= here;
+            position += width;
+        }
+    }
+    position
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    fn list(frames: usize, shards: usize) -> FreeList {
+        FreeList::new(frames, shards, true).unwrap()
+    }
+
+    fn give_back(list: &FreeList, taken: Bits) -> PutBack {
+        put_back(list.word(taken.word), list.addend(taken.bits))
+    }
+
+    #[test]
+    fn every_frame_comes_out_once_whatever_the_count() {
+        for frames in (1..200).chain([992, 1024, 4096, 65_536]) {
+            for shards in [1, 2, 3, 16] {
+                let list = list(frames, shards);
+                let mut seen = vec![false; frames];
+                while let Ok(taken) = list.take(shards, 1) {
+                    let frame = list.frame_at(taken);
+                    assert!(
+                        !std::mem::replace(&mut seen[frame], true),
+                        "{frame} of {frames} twice"
+                    );
+                }
+                assert!(
+                    seen.iter().all(|&seen| seen),
+                    "{frames} frames in {shards} shards"
+                );
+                assert_eq!(list.free_frames(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn places_and_frames_agree() {
+        for frames in [1, 61, 62, 63, 100, 65, 500] {
+            let list = list(frames, 4);
+            let numbers: Vec<_> = list.places().map(|place| list.frame_at(place)).collect();
+            assert_eq!(numbers, (0..frames).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_last_frame_back_is_the_next_out_and_lower_bits_come_first() {
+        let list = list(62, 1);
+        let first = list.take(0, 1).unwrap();
+        let second = list.take(0, 1).unwrap();
+        assert_eq!((first.bits, second.bits), (1, 2));
+        assert_eq!(give_back(&list, first), PutBack::Done);
+        assert_eq!(list.take(0, 1).unwrap(), first);
+    }
+
+    #[test]
+    fn many_are_taken_and_put_back_in_one_go() {
+        for (frames, most) in [(62, 62), (62, 1), (62, 31), (20, 7), (64, 32)] {
+            let list = list(frames, 2);
+            let taken = list.take(0, most).unwrap();
+            assert!(taken.bits.count_ones() as usize <= most);
+            let words = list.shards.len();
+            assert_eq!(taken.bits.count_ones() as usize, most.min(frames / words));
+            assert_eq!(give_back(&list, taken), PutBack::Done);
+            assert_eq!(list.free_frames(), frames);
+        }
+    }
+
+    #[test]
+    fn lowest_takes_the_lowest() {
+        let mut bits = 0x9E37_79B9_7F4A_7C15_u64;
+        for _ in 0..1000 {
+            bits = bits.rotate_left(7).wrapping_mul(0xD134_2543_DE82_EF95) & !FLAGS;
+            for most in 1..=62 {
+                let mut expected = 0;
+                for bit in (0..64)
+                    .map(|index| 1 << index)
+                    .filter(|bit| bits & bit != 0)
+                    .take(most)
+                {
+                    expected |= bit;
+                }
+                assert_eq!(lowest(bits, most), expected, "{most} of {bits:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_version_that_overflows_leaves_the_flags_alone() {
+        let list = list(16, 2);
+        let taken = list.take(0, 1).unwrap();
+        let version = !FLAGS & !ones(32);
+        list.word(taken.word).fetch_or(version, Ordering::Relaxed);
+        assert_eq!(give_back(&list, taken), PutBack::Done);
+        assert_eq!(list.word(taken.word).load(Ordering::Relaxed), ones(8));
+    }
+
+    #[test]
+    fn a_closed_list_takes_back_and_gives_nothing() {
+        let list = list(8, 1);
+        let taken = list.take(0, 3).unwrap();
+        assert_eq!(list.close(), 3);
+        assert_eq!(list.take(0, 1), Err(NotTaken::Closed));
+        assert_eq!(give_back(&list, taken), PutBack::DoneClosed);
+        assert_eq!(list.open(), 0);
+        assert_eq!(list.take(0, 62).unwrap().bits, ones(8));
+    }
+
+    #[test]
+    fn waiters_bar_the_way_back() {
+        let list = list(8, 1);
+        let all = list.take(0, 62).unwrap();
+        let seen = list.set_waiters();
+        assert!(!seen.free && !seen.closed);
+        assert_eq!(give_back(&list, all), PutBack::Wanted);
+        list.clear_waiters();
+        assert_eq!(give_back(&list, all), PutBack::Done);
+    }
+
+    #[test]
+    fn a_frame_in_a_word_without_a_hint_is_found() {
+        let list = list(65_536, 2);
+        while list.take(0, 62).is_ok() {}
+        // Released without being announced: no hint is set.
+        let place = list.places().nth(40_000).unwrap();
+        assert_eq!(
+            put_back(list.word(place.word), list.addend(place.bits)),
+            PutBack::Done
+        );
+        let taken = list.take(0, 1).unwrap();
+        assert_eq!(list.frame_at(taken), 40_000);
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_models {
+    #![expect(
+        unsafe_code,
+        reason = "the frame's bytes are stood for by a checked cell"
+    )]
+
+    use loom::thread;
+
+    use crate::sync::{Arc, UnsafeCell};
+
+    use super::*;
+
+    fn list(frames: usize, shards: usize) -> Arc<FreeList> {
+        Arc::new(FreeList::new(frames, shards, true).unwrap())
+    }
+
+    fn give_back(list: &FreeList, taken: Bits) -> PutBack {
+        put_back(list.word(taken.word), list.addend(taken.bits))
+    }
+
+    /// F1, F2: a frame has one owner at a time, who sees what the last one did.
+    ///
+    /// Kills: `Release` to `Relaxed` in `put_back`; `AcqRel` to `Release` in `take_from`;
+    /// `seen & !bits` to `seen` there.
+    #[test]
+    fn a_frame_has_one_owner_at_a_time() {
+        loom::model(|| {
+            let list = list(1, 1);
+            let bytes = Arc::new(UnsafeCell::new(0));
+            let use_once = |list: Arc<FreeList>, bytes: Arc<UnsafeCell<i32>>| {
+                if let Ok(taken) = list.take(0, 1) {
+                    bytes.with_mut(|bytes| {
+                        // SAFETY: the frame is ours; loom checks that.
+                        unsafe { *bytes += 1 }
+                    });
+                    assert_eq!(give_back(&list, taken), PutBack::Done);
+                }
+            };
+            let other = {
+                let (list, bytes) = (list.clone(), bytes.clone());
+                thread::spawn(move || use_once(list, bytes))
+            };
+            use_once(list.clone(), bytes);
+            other.join().unwrap();
+            assert_eq!(list.free_frames(), 1);
+        });
+    }
+
+    /// F6: with two frames in two words and two threads that hold one frame at a time, nobody is
+    /// ever told that all are out, though the frames may move from under the search.
+    ///
+    /// Kills: no second pass in `take_elsewhere`; `AcqRel` to `Acquire` in `take_from`.
+    #[test]
+    fn a_search_fails_only_if_all_frames_were_out_at_once() {
+        loom::model(|| {
+            let list = list(2, 2);
+            let held = list.take(0, 1).unwrap();
+            let mover = {
+                let list = list.clone();
+                thread::spawn(move || {
+                    assert_eq!(give_back(&list, held), PutBack::Done);
+                    list.take(1, 1)
+                        .expect("the other thread has at most one of the two")
+                })
+            };
+            list.take(0, 1)
+                .expect("the other thread has at most one of the two");
+            mover.join().unwrap();
+        });
+    }
+
+    /// F6: the same, if what moved moves back between the two passes.
+    ///
+    /// Kills: `version_step` 0.
+    #[test]
+    fn a_search_is_not_fooled_by_frames_that_move_back() {
+        let mut model = loom::model::Builder::new();
+        // The search has to be interrupted within both passes and between them.
+        model.preemption_bound = Some(6);
+        model.check(|| {
+            let list = list(2, 2);
+            let mut held = list.take(0, 1).unwrap();
+            let mover = {
+                let list = list.clone();
+                thread::spawn(move || {
+                    for other in [1, 0, 1] {
+                        assert_eq!(give_back(&list, held), PutBack::Done);
+                        held = list
+                            .take(other, 1)
+                            .expect("the other thread has at most one");
+                    }
+                })
+            };
+            list.take(0, 1)
+                .expect("the other thread has at most one of the two");
+            mover.join().unwrap();
+        });
+    }
+
+    /// F4 and what C2 needs: a closing list counts a frame as out exactly if its release learns that
+    /// the list is closed, and an opening list likewise.
+    ///
+    /// Kills: deciding between `Done` and `DoneClosed` by another load after the exchange in
+    /// `put_back`; `close` counting before it sets `CLOSED`.
+    #[test]
+    fn closing_and_releasing_agree_on_who_counts_the_frame() {
+        loom::model(|| {
+            let list = list(1, 1);
+            let held = list.take(0, 1).unwrap();
+            let releaser = {
+                let list = list.clone();
+                thread::spawn(move || give_back(&list, held))
+            };
+            let counted = list.close() - list.open();
+            let heard = releaser.join().unwrap() == PutBack::DoneClosed;
+            assert_eq!(counted, usize::from(heard));
+        });
+    }
+}

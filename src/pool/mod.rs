@@ -1,0 +1,370 @@
+//! The data plane: a committed pool, and how to get frames from it.
+//!
+//! Read the floors from below: [`free_list`] and [`waiters`] move numbers, [`slot`] says what
+//! belongs to a number, [`core`] joins them and knows when to go, and this file is what users hold.
+
+mod acquire_future;
+mod builder;
+#[expect(
+    unsafe_code,
+    reason = "owns the memory of a pool and decides when it goes"
+)]
+pub(crate) mod core;
+pub(crate) mod free_list;
+mod hints;
+#[expect(unsafe_code, reason = "says which threads may touch a slot")]
+pub(crate) mod slot;
+pub(crate) mod waiters;
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::error::{AcquireError, CommitError};
+use crate::frame::{Frame, FrameBatch};
+use crate::framing::Framing;
+use crate::mode::AllocatorMode;
+
+use self::core::Handle;
+use self::waiters::Gate;
+
+pub use self::acquire_future::AcquireFuture;
+pub use self::builder::FramePoolBuilder;
+
+/// A committed pool of frames of one size: the handle that a hot loop keeps.
+///
+/// Cloning gives another handle of the same pool. The pool closes when the last handle is dropped;
+/// its memory goes when the last frame is back as well.
+///
+/// A pool comes from [`builder`](Self::builder), or from a
+/// [`PoolAllocator`](crate::PoolAllocator) that has been committed. The latter's handles are refused with
+/// [`NotCommitted`](AcquireError::NotCommitted) while the allocator is decommitted, and work again
+/// after a commit that reuses the memory; after a commit with another framing or mode, the allocator
+/// has a new pool.
+///
+/// While frames are free, neither acquiring nor releasing takes a lock, allocates, or makes a system
+/// call. Callers that have to wait are served first come, first served.
+///
+/// ```
+/// use ks_allocator::{AcquireError, FramePool};
+///
+/// // Committed at once: memory for 4 frames of 1080p NV12.
+/// let pool = FramePool::builder().frames(4).frame_size(1920 * 1080 * 3 / 2).alignment(64).build()?;
+///
+/// let frame = pool.try_acquire()?;
+/// assert_eq!(pool.free_frames(), 3);
+/// std::thread::spawn(move || drop(frame)).join().unwrap();
+/// assert_eq!(pool.free_frames(), 4);
+///
+/// let all: Vec<_> = (0..4).map(|_| pool.try_acquire()).collect::<Result<_, _>>()?;
+/// assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+/// # drop(all);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct FramePool {
+    core: Handle,
+}
+
+impl FramePool {
+    /// Starts to describe a pool that needs no [`PoolAllocator`](crate::PoolAllocator).
+    ///
+    /// ```
+    /// use ks_allocator::FramePool;
+    ///
+    /// let pool = FramePool::builder().frames(3).frame_size(4096).build()?;
+    /// assert_eq!(pool.framing().frames, 3);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    pub fn builder() -> FramePoolBuilder {
+        FramePoolBuilder::new(Framing::new(0, 0), AllocatorMode::User)
+    }
+
+    /// A pool as `plan` says, whose framing is rounded already.
+    pub(crate) fn new(plan: &FramePoolBuilder, gate: Gate) -> Result<Self, CommitError> {
+        Ok(Self {
+            core: Handle::new(plan, gate)?,
+        })
+    }
+
+    /// Takes a free frame, or fails at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Exhausted`](AcquireError::Exhausted) only if all frames were out at one moment of the call;
+    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted) if the
+    /// pool hands nothing out now.
+    ///
+    /// ```
+    /// use ks_allocator::{AcquireError, FramePool};
+    ///
+    /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let frame = pool.try_acquire()?;
+    /// assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    /// drop(frame);
+    /// assert!(pool.try_acquire().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "AM_GBF_NOWAIT")]
+    #[inline(always)]
+    pub fn try_acquire(&self) -> Result<Frame, AcquireError> {
+        Frame::try_acquire(&self.core)
+    }
+
+    /// Takes a free frame, or waits for one for as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also if
+    /// the pool closes during the wait.
+    ///
+    /// ```
+    /// use ks_allocator::{AcquireError, FramePool};
+    ///
+    /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let frame = pool.acquire()?; // at once
+    ///
+    /// std::thread::scope(|scope| {
+    ///     let waits = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
+    ///     drop(frame); // ends the wait
+    ///     assert_eq!(waits.join().unwrap(), Ok(0));
+    ///
+    ///     let frame = pool.acquire();
+    ///     let waits = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
+    ///     pool.begin_flush(); // ends it as well
+    ///     assert_eq!(waits.join().unwrap(), Err(AcquireError::Flushing));
+    /// });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "GetBuffer")]
+    #[inline]
+    pub fn acquire(&self) -> Result<Frame, AcquireError> {
+        match self.try_acquire() {
+            Err(AcquireError::Exhausted) => Frame::wait(&self.core, None),
+            other => other,
+        }
+    }
+
+    /// Takes a free frame, or waits for one for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](AcquireError::TimedOut), and those of [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ks_allocator::{AcquireError, FramePool};
+    ///
+    /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let frame = pool.acquire_timeout(Duration::from_secs(1))?;
+    /// let error = pool.acquire_timeout(Duration::from_millis(1)).unwrap_err();
+    /// assert_eq!(error, AcquireError::TimedOut);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
+        match self.try_acquire() {
+            // A deadline past the end of time is none.
+            Err(AcquireError::Exhausted) => {
+                Frame::wait(&self.core, Instant::now().checked_add(timeout))
+            }
+            other => other,
+        }
+    }
+
+    /// Takes a free frame, or waits for one without blocking the thread. Works with any executor.
+    ///
+    /// The future stands in the same line as blocked threads, from its first poll on. It can be
+    /// dropped at any time: no frame and no wake-up is lost with it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use std::pin::pin;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// use ks_allocator::FramePool;
+    ///
+    /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let frame = pool.try_acquire()?;
+    ///
+    /// let mut future = pin!(pool.acquire_async());
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// assert!(future.as_mut().poll(&mut context).is_pending());
+    /// drop(frame);
+    /// assert!(matches!(future.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn acquire_async(&self) -> AcquireFuture<'_> {
+        AcquireFuture::new(self)
+    }
+
+    /// Takes up to `most` free frames with one read-modify-write, or waits until one is free.
+    ///
+    /// The batch holds at least one frame, unless `most` is 0, and at most [`FrameBatch::MAX`]. All
+    /// of them come from one word of the free list, so a pool with several words may give fewer than
+    /// are free: ask again for the rest, or build it with a single
+    /// [shard](FramePoolBuilder::shards).
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use ks_allocator::FramePool;
+    ///
+    /// let pool = FramePool::builder().frames(8).frame_size(64).build()?;
+    /// let frames: Vec<_> = pool.acquire_many(3)?.collect();
+    /// assert_eq!(frames.len(), 3);
+    /// assert_eq!(pool.acquire_many(100)?.len(), 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn acquire_many(&self, most: usize) -> Result<FrameBatch, AcquireError> {
+        match self.try_acquire_many(most) {
+            Err(AcquireError::Exhausted) => Frame::wait(&self.core, None).map(FrameBatch::from),
+            other => other,
+        }
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), but fails at once if no frame is free.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`try_acquire`](Self::try_acquire).
+    ///
+    /// ```
+    /// use ks_allocator::{AcquireError, FramePool};
+    ///
+    /// let pool = FramePool::builder().frames(8).frame_size(64).build()?;
+    /// let batch = pool.try_acquire_many(8)?;
+    /// assert_eq!(batch.len(), 8);
+    /// assert_eq!(pool.try_acquire_many(1).unwrap_err(), AcquireError::Exhausted);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline(always)]
+    pub fn try_acquire_many(&self, most: usize) -> Result<FrameBatch, AcquireError> {
+        FrameBatch::try_acquire(&self.core, most)
+    }
+
+    /// Frames that are free now. Exact while nobody acquires or releases.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(8).frame_size(64).build()?;
+    /// let frame = pool.acquire()?;
+    /// assert_eq!(pool.free_frames(), 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "GetFreeCount")]
+    #[must_use]
+    pub fn free_frames(&self) -> usize {
+        self.core.free.free_frames()
+    }
+
+    /// Frames in all, free or out.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(8).frame_size(64).build()?;
+    /// assert_eq!(pool.frames(), 8);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "cBuffers")]
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.core.free.frames()
+    }
+
+    /// The pool's framing, as it was rounded. It never changes.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(100).alignment(64).build()?;
+    /// assert_eq!(pool.framing().frame_size, 128);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn framing(&self) -> Framing {
+        self.core.framing
+    }
+
+    /// What kind of memory the frames live in.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, FramePool};
+    /// let pool = FramePool::builder().frames(8).frame_size(100).build()?;
+    /// assert_eq!(pool.mode(), AllocatorMode::User);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn mode(&self) -> AllocatorMode {
+        self.core.mode
+    }
+
+    /// Refuses everybody who waits now or asks later with [`Flushing`](AcquireError::Flushing),
+    /// until [`end_flush`](Self::end_flush). Frames that are out stay valid and come back as always;
+    /// the memory stays. Calling it twice is calling it once.
+    ///
+    /// This is also how to stop the threads of a pipeline that may be blocked in
+    /// [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use ks_allocator::{AcquireError, FramePool};
+    ///
+    /// let pool = FramePool::builder().frames(8).frame_size(64).build()?;
+    /// pool.begin_flush();
+    /// assert_eq!(pool.acquire().unwrap_err(), AcquireError::Flushing);
+    /// pool.end_flush();
+    /// assert!(pool.acquire().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "BeginFlush")]
+    pub fn begin_flush(&self) {
+        self.core.change_gate(|gate| gate.flushing = true);
+    }
+
+    /// Ends what [`begin_flush`](Self::begin_flush) began.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(8).frame_size(64).build()?;
+    /// pool.end_flush(); // nothing to end
+    /// assert!(pool.try_acquire().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "EndFlush")]
+    pub fn end_flush(&self) {
+        self.core.change_gate(|gate| gate.flushing = false);
+    }
+
+    /// Hands frames out again, with their contents as they are.
+    pub(crate) fn commit(&self) {
+        self.core.change_gate(|gate| gate.committed = true);
+    }
+
+    /// Stops handing frames out, and refuses everybody who waits.
+    pub(crate) fn decommit(&self) {
+        self.core.change_gate(|gate| gate.committed = false);
+    }
+
+    /// Frames that are out now.
+    pub(crate) fn frames_out(&self) -> usize {
+        self.core.frames_out()
+    }
+
+    /// Frees the memory of a decommitted pool whose frames are all back and that is never to be
+    /// committed again, whoever still has a handle.
+    pub(crate) fn retire(&self) {
+        self.core.retire();
+    }
+}
+
+impl fmt::Debug for FramePool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FramePool")
+            .field("framing", &self.framing())
+            .field("mode", &self.mode())
+            .field("free_frames", &self.free_frames())
+            .finish_non_exhaustive()
+    }
+}

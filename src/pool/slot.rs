@@ -1,0 +1,133 @@
+//! The place of a frame in the pool: what is known of it beside its bytes.
+//!
+//! A slot has cache lines of its own, away from the payload. What it holds falls into three parts:
+//!
+//! - set once, when the pool is made, and only read since: whose slot, where its bit, where its
+//!   bytes;
+//! - [`State`], which belongs to the one handle of a frame that is out and unique, and may be read
+//!   by all handles of one that is shared;
+//! - the number of handles.
+//!
+//! # Invariants
+//!
+//! - **S1** `handles` is 1 while the frame is free or unique, and the number of handles while it is
+//!   shared. So a unique frame and a shared one with a single handle are the same thing.
+//! - **S2** Bytes and [`State`] are written only by a handle that is the only one: it is unique, or
+//!   it has read 1 from `handles` with *Acquire*, which pairs with the *Release* with which every
+//!   other handle left.
+
+use std::ptr::NonNull;
+
+use crate::metadata::Metadata;
+use crate::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence};
+
+use super::core::Core;
+use super::free_list::{Bits, FreeList};
+
+/// More handles than can exist without leaking memory on purpose.
+const MOST_HANDLES: usize = usize::MAX / 2;
+
+/// One slot of a pool. The first cache line is what every acquire and release looks at; the second
+/// holds the metadata.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Slot {
+    pub(crate) core: NonNull<Core>,
+    /// Where the frame's bit is, and what to add there: the way back without a detour over the core.
+    pub(crate) word: NonNull<AtomicU64>,
+    pub(crate) addend: u64,
+    /// The first byte after the prefix.
+    pub(crate) payload: NonNull<u8>,
+    pub(crate) capacity: usize,
+    handles: AtomicUsize,
+    pub(crate) state: UnsafeCell<State>,
+    pub(crate) number: usize,
+}
+
+/// What changes from owner to owner.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct State {
+    /// Bytes in use, from the start. Survives the release, as `lActual` does; whoever acquires the
+    /// frame through Rust starts at the capacity.
+    pub(crate) length: usize,
+    /// Whether the metadata may be other than the default.
+    pub(crate) touched: bool,
+    pub(crate) metadata: Metadata,
+}
+
+#[cfg(all(not(loom), target_pointer_width = "64"))]
+const _: () = assert!(size_of::<Slot>() == 128, "two cache lines");
+
+// SAFETY: `core`, `word` and `payload` are followed only while the frame is out, which keeps all three
+// alive. The rest is plain data; `state` is touched by one thread at a time, by S2 and by the free
+// list's F1 and F2.
+unsafe impl Send for Slot {}
+// SAFETY: as above; through `&Slot` only `handles`, which is atomic, changes without a handle's
+// leave.
+unsafe impl Sync for Slot {}
+
+impl Slot {
+    /// A slot whose frame is free and was never used. Its core is at `core`, or will be, with `free`
+    /// in it.
+    pub(crate) fn new(
+        core: NonNull<Core>,
+        free: &FreeList,
+        (number, place): (usize, Bits),
+        payload: NonNull<u8>,
+        capacity: usize,
+    ) -> Self {
+        let state = State {
+            length: capacity,
+            touched: false,
+            metadata: Metadata::default(),
+        };
+        Self {
+            core,
+            word: NonNull::from(free.word(place.word)),
+            addend: free.addend(place.bits),
+            payload,
+            capacity,
+            number,
+            handles: AtomicUsize::new(1),
+            state: UnsafeCell::new(state),
+        }
+    }
+
+    /// Counts one more handle of a shared frame.
+    ///
+    /// Aborts the process rather than let the count wrap, as `Arc` does.
+    #[inline]
+    pub(crate) fn add_handle(&self) {
+        // Relaxed: the new handle comes from one that keeps the frame out.
+        let before = self.handles.fetch_add(1, Ordering::Relaxed);
+        if before > MOST_HANDLES {
+            std::process::abort();
+        }
+    }
+
+    /// Whether the caller's handle is the only one (S2).
+    #[inline]
+    pub(crate) fn is_only_handle(&self) -> bool {
+        // Acquire: pairs with the Release in `remove_handle`; what the other handles read was read
+        // before we write.
+        self.handles.load(Ordering::Acquire) == 1
+    }
+
+    /// Counts one handle less. Returns whether it was the last: then the frame is the caller's to
+    /// release, and S1 holds again.
+    #[inline]
+    pub(crate) fn remove_handle(&self) -> bool {
+        if self.is_only_handle() {
+            return true;
+        }
+        // Release: pairs with the Acquire here and in `is_only_handle`.
+        if self.handles.fetch_sub(1, Ordering::Release) != 1 {
+            return false;
+        }
+        fence(Ordering::Acquire);
+        // Relaxed: the release of the frame hands this on with everything else.
+        self.handles.store(1, Ordering::Relaxed);
+        true
+    }
+}

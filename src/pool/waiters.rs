@@ -1,0 +1,768 @@
+//! Who waits for a frame: one line, first come, first served.
+//!
+//! This file knows indices only, no memory, and is safe code. Blocking, timed and asynchronous
+//! callers stand in the same line.
+//!
+//! The line is a locked list. Nobody touches it while frames are free: an acquire comes here when
+//! it found none, a release when it saw `WAITERS` in its word. (A lock-free queue would serve, too,
+//! but nothing can leave one from the middle, so that callers who time out again and again would
+//! fill it.)
+//!
+//! # The waiter
+//!
+//! ```text
+//!            enlist              settle(ticket, outcome)
+//!   Idle ─────────────▶ Waiting ─────────────────────────▶ Settled
+//!    ▲                     │ withdraw                         │ outcome, withdraw
+//!    └─────────────────────┴──────────────────────────────────┘
+//! ```
+//!
+//! # Invariants
+//!
+//! - **W1** While nobody holds the line's lock: `WAITERS` is set in every word if somebody stands in
+//!   the line, and in none otherwise.
+//! - **W2** While somebody stands in the line and the pool is open, no bit is set in any word: the
+//!   first to come set `WAITERS` everywhere and found nothing, and F3 keeps it so. So nobody waits
+//!   while a frame is free.
+//! - **W3** Each time a waiter stands in the line it has a ticket of its own, and a frame is given
+//!   only to the ticket that was called. Whoever was called leaves with the frame, or has withdrawn
+//!   before; then the caller knows and calls the next.
+//! - **W4** The frame is settled on a waiter with no lock of the pool held and nothing of the pool
+//!   touched afterwards: the waiter may run, drop the frame and with it the pool at once.
+//! - **W5** Whoever closes the pool empties the line in the same breath, so everybody who waited
+//!   then is refused, even if the pool is opened again before they run.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::error::AcquireError;
+use crate::sync::{
+    Arc, ArrayQueue, AtomicBool, Mutex, Ordering, Thread, current_thread, park_until,
+};
+
+use super::free_list::FreeList;
+
+/// Waiters kept ready, so that to wait allocates nothing.
+const SPARES: usize = if cfg!(loom) { 1 } else { 16 };
+
+/// Why a pool hands nothing out, and whether.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gate {
+    pub(crate) committed: bool,
+    pub(crate) flushing: bool,
+}
+
+impl Gate {
+    pub(crate) const OPEN: Self = Self {
+        committed: true,
+        flushing: false,
+    };
+
+    fn is_open(self) -> bool {
+        self.committed && !self.flushing
+    }
+
+    fn refusal(self) -> AcquireError {
+        match self.committed {
+            true => AcquireError::Flushing,
+            false => AcquireError::NotCommitted,
+        }
+    }
+}
+
+/// What a change of the gate did to the free list; with the frames that were out at that moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GateChange {
+    None,
+    Closed { out: usize },
+    Opened { out: usize },
+}
+
+/// The number of one stay in the line.
+type Ticket = u64;
+
+/// What a waiter leaves the line with: the number of a frame, which is now its own, or a refusal.
+type Outcome = Result<usize, AcquireError>;
+
+/// The line before a pool.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    line: Mutex<Line>,
+    /// The gate once more, for those who are refused and must not take the lock.
+    flushing: AtomicBool,
+    spares: ArrayQueue<Arc<Waiter>>,
+}
+
+#[derive(Debug)]
+struct Line {
+    waiting: VecDeque<(Ticket, Arc<Waiter>)>,
+    next_ticket: Ticket,
+    gate: Gate,
+}
+
+/// One caller that waits.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Waiting { ticket: Ticket, wake: Wake },
+    Settled(Outcome),
+}
+
+#[derive(Debug)]
+enum Wake {
+    Thread(Thread),
+    Task(Waker),
+}
+
+/// What came of the wish to wait.
+#[derive(Debug, PartialEq, Eq)]
+enum Enlisted {
+    /// No need to: it was settled at once.
+    Settled(Outcome),
+    Waiting(Ticket),
+}
+
+impl Waiters {
+    /// An empty line before a pool with this gate.
+    pub(crate) fn new(gate: Gate) -> Self {
+        let spares = ArrayQueue::new(SPARES);
+        while spares.push(Arc::new(Waiter::new())).is_ok() {}
+        let waiting = VecDeque::with_capacity(SPARES);
+        Self {
+            line: Mutex::new(Line {
+                waiting,
+                next_ticket: 0,
+                gate,
+            }),
+            flushing: AtomicBool::new(gate.flushing && gate.committed),
+            spares,
+        }
+    }
+
+    /// Why a closed pool is closed, without the lock.
+    pub(crate) fn refusal(&self) -> AcquireError {
+        // Relaxed: pairs with the Release of `FreeList::close`, after which the caller saw `CLOSED`.
+        match self.flushing.load(Ordering::Relaxed) {
+            true => AcquireError::Flushing,
+            false => AcquireError::NotCommitted,
+        }
+    }
+
+    /// Whether the pool hands nothing out now.
+    pub(crate) fn is_closed(&self) -> bool {
+        !self.line.lock().gate.is_open()
+    }
+
+    /// Waits for a frame until `deadline`, or for ever.
+    pub(crate) fn wait(&self, free: &FreeList, deadline: Option<Instant>) -> Outcome {
+        let waiter = self.spare();
+        let outcome = match self.enlist(free, &waiter, Wake::Thread(current_thread())) {
+            Enlisted::Settled(outcome) => outcome,
+            Enlisted::Waiting(ticket) => self.stand_in_line(free, &waiter, ticket, deadline),
+        };
+        self.keep(waiter);
+        outcome
+    }
+
+    fn stand_in_line(
+        &self,
+        free: &FreeList,
+        waiter: &Waiter,
+        ticket: Ticket,
+        deadline: Option<Instant>,
+    ) -> Outcome {
+        loop {
+            if let Some(outcome) = waiter.outcome() {
+                return outcome;
+            }
+            if !park_until(deadline) {
+                return self
+                    .leave(free, waiter, ticket)
+                    .unwrap_or(Err(AcquireError::TimedOut));
+            }
+        }
+    }
+
+    /// Stands `waiter` at the end of the line, unless a frame came back in the meantime or the
+    /// pool is closed.
+    fn enlist(&self, free: &FreeList, waiter: &Arc<Waiter>, wake: Wake) -> Enlisted {
+        let mut line = self.line.lock();
+        if !line.gate.is_open() {
+            return Enlisted::Settled(Err(line.gate.refusal()));
+        }
+        // By W2 only the first in the line can find a frame. If somebody who does not stand in the
+        // line snatches it, `take` says so, and then there is none (F3).
+        if line.waiting.is_empty() && free.set_waiters().free {
+            if let Ok(taken) = free.take(0, 1) {
+                free.clear_waiters();
+                return Enlisted::Settled(Ok(free.frame_at(taken)));
+            }
+        }
+        let ticket = line.next_ticket;
+        line.next_ticket += 1;
+        waiter.arm(ticket, wake);
+        line.waiting.push_back((ticket, Arc::clone(waiter)));
+        Enlisted::Waiting(ticket)
+    }
+
+    /// Takes back the wish to wait. Returns what `waiter` was called for at the same moment, which
+    /// is then the caller's.
+    fn leave(&self, free: &FreeList, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
+        let outcome = waiter.withdraw();
+        if outcome.is_none() {
+            self.strike(free, ticket);
+        }
+        outcome
+    }
+
+    /// Removes the entry of `ticket`, unless it was called already: then whoever called it finds
+    /// that it has withdrawn (W3).
+    fn strike(&self, free: &FreeList, ticket: Ticket) {
+        let mut line = self.line.lock();
+        if let Ok(index) = line
+            .waiting
+            .binary_search_by_key(&ticket, |&(ticket, _)| ticket)
+        {
+            line.waiting.remove(index);
+            if line.waiting.is_empty() {
+                free.clear_waiters();
+            }
+        }
+    }
+
+    /// Calls the first in the line, on behalf of a holder whose release is [`Wanted`]. Returns
+    /// `None` if there is nobody any more, and then no `WAITERS` bars the frame's way back.
+    ///
+    /// [`Wanted`]: super::free_list::PutBack::Wanted
+    pub(crate) fn call_first(&self, free: &FreeList) -> Option<Called> {
+        let mut line = self.line.lock();
+        let (ticket, waiter) = line.waiting.pop_front()?;
+        if line.waiting.is_empty() {
+            free.clear_waiters();
+        }
+        Some(Called { ticket, waiter })
+    }
+
+    /// Opens or closes the pool. Everybody who waits at a closing is refused (W5).
+    pub(crate) fn change_gate(
+        &self,
+        free: &FreeList,
+        change: impl FnOnce(&mut Gate),
+    ) -> GateChange {
+        let mut line = self.line.lock();
+        let was_open = line.gate.is_open();
+        change(&mut line.gate);
+        let gate = line.gate;
+        // Relaxed: see `refusal`.
+        self.flushing
+            .store(gate.committed && gate.flushing, Ordering::Relaxed);
+        match (was_open, gate.is_open()) {
+            (true, false) => {
+                let out = free.close();
+                free.clear_waiters();
+                let refused = std::mem::take(&mut line.waiting);
+                drop(line);
+                for (ticket, waiter) in refused {
+                    waiter.settle(ticket, Err(gate.refusal()));
+                }
+                GateChange::Closed { out }
+            }
+            (false, true) => GateChange::Opened { out: free.open() },
+            _ => GateChange::None,
+        }
+    }
+
+    fn spare(&self) -> Arc<Waiter> {
+        self.spares.pop().unwrap_or_else(|| Arc::new(Waiter::new()))
+    }
+
+    /// Keeps an idle waiter for the next caller. Somebody may still be about to settle an earlier
+    /// stay of it: that fails by its ticket (W3).
+    fn keep(&self, waiter: Arc<Waiter>) {
+        // A full bag means that more callers waited at once than are foreseen: let this one go.
+        drop(self.spares.push(waiter));
+    }
+}
+
+impl Waiter {
+    fn new() -> Self {
+        Self {
+            state: Mutex::new(State::Idle),
+        }
+    }
+
+    fn arm(&self, ticket: Ticket, wake: Wake) {
+        *self.state.lock() = State::Waiting { ticket, wake };
+    }
+
+    /// Ends the stay of `ticket` with `outcome` and wakes the caller. Returns `false`, and does
+    /// nothing, if that stay has ended already.
+    fn settle(&self, ticket: Ticket, outcome: Outcome) -> bool {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Waiting { ticket: current, .. } if current == ticket) {
+            return false;
+        }
+        let before = std::mem::replace(&mut *state, State::Settled(outcome));
+        drop(state);
+        // With the lock free: what a waker does is not ours to know.
+        match before {
+            State::Waiting {
+                wake: Wake::Thread(thread),
+                ..
+            } => thread.unpark(),
+            State::Waiting {
+                wake: Wake::Task(waker),
+                ..
+            } => waker.wake(),
+            State::Idle | State::Settled(_) => {}
+        }
+        true
+    }
+
+    /// What the stay ended with, if it did.
+    fn outcome(&self) -> Option<Outcome> {
+        let mut state = self.state.lock();
+        match *state {
+            State::Settled(outcome) => {
+                *state = State::Idle;
+                Some(outcome)
+            }
+            State::Idle | State::Waiting { .. } => None,
+        }
+    }
+
+    /// Ends the stay, however it stands. Returns what it ended with, if somebody was faster.
+    fn withdraw(&self) -> Option<Outcome> {
+        let mut state = self.state.lock();
+        let before = std::mem::replace(&mut *state, State::Idle);
+        drop(state);
+        match before {
+            State::Settled(outcome) => Some(outcome),
+            State::Idle | State::Waiting { .. } => None,
+        }
+    }
+
+    /// As [`outcome`](Self::outcome), and the next to be woken is `context`'s task.
+    fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
+        // Cloned before the lock is taken and dropped after it is free: what a waker does then is
+        // not ours to know.
+        let mut wake_next = Wake::Task(context.waker().clone());
+        let mut state = self.state.lock();
+        if let State::Waiting { wake, .. } = &mut *state {
+            std::mem::swap(wake, &mut wake_next);
+            return Poll::Pending;
+        }
+        drop(state);
+        self.outcome().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+/// Somebody who was called out of the line and is to get a frame.
+#[derive(Debug)]
+pub(crate) struct Called {
+    ticket: Ticket,
+    waiter: Arc<Waiter>,
+}
+
+impl Called {
+    /// Hands over `frame`. Returns `false` if they have given up: then the frame is still the
+    /// caller's. Touches nothing of the pool (W4).
+    pub(crate) fn settle(self, frame: usize) -> bool {
+        self.waiter.settle(self.ticket, Ok(frame))
+    }
+}
+
+/// The stay in the line of an asynchronous caller, who keeps it from poll to poll and must
+/// [`leave`](Self::leave) it before it is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct TaskStay(Option<(Ticket, Arc<Waiter>)>);
+
+impl TaskStay {
+    pub(crate) fn in_line(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Stands in the line, if it does not yet, and asks what came of it.
+    pub(crate) fn poll(
+        &mut self,
+        waiters: &Waiters,
+        free: &FreeList,
+        context: &Context<'_>,
+    ) -> Poll<Outcome> {
+        let polled = match &self.0 {
+            Some((_, waiter)) => waiter.poll(context),
+            None => {
+                let waiter = waiters.spare();
+                match waiters.enlist(free, &waiter, Wake::Task(context.waker().clone())) {
+                    Enlisted::Settled(outcome) => {
+                        waiters.keep(waiter);
+                        return Poll::Ready(outcome);
+                    }
+                    Enlisted::Waiting(ticket) => {
+                        self.0 = Some((ticket, waiter));
+                        return Poll::Pending;
+                    }
+                }
+            }
+        };
+        if polled.is_ready() {
+            if let Some((_, waiter)) = self.0.take() {
+                waiters.keep(waiter);
+            }
+        }
+        polled
+    }
+
+    /// Leaves the line, if it stands in it. A frame that it was called for at the same moment is
+    /// then the caller's.
+    #[must_use]
+    pub(crate) fn leave(&mut self, waiters: &Waiters, free: &FreeList) -> Option<usize> {
+        let (ticket, waiter) = self.0.take()?;
+        let outcome = waiters.leave(free, &waiter, ticket);
+        waiters.keep(waiter);
+        outcome.and_then(Result::ok)
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    use crate::pool::free_list::{PutBack, put_back};
+
+    use super::*;
+
+    /// A pool of frames without memory: what `Core` makes of list and line.
+    #[derive(Debug)]
+    pub(super) struct Bare {
+        pub(super) free: FreeList,
+        pub(super) waiters: Waiters,
+    }
+
+    impl Bare {
+        /// A pool whose frames are all out, in a single word.
+        pub(super) fn exhausted(frames: usize) -> Arc<Self> {
+            let free = FreeList::new(frames, 1, true).unwrap();
+            assert_eq!(
+                free.take(0, frames).unwrap().bits.count_ones() as usize,
+                frames
+            );
+            Arc::new(Self {
+                free,
+                waiters: Waiters::new(Gate::OPEN),
+            })
+        }
+
+        /// As `Core::release`.
+        pub(super) fn release(&self, frame: usize) {
+            let place = self.free.places().nth(frame).unwrap();
+            while put_back(self.free.word(place.word), self.free.addend(place.bits))
+                == PutBack::Wanted
+            {
+                if let Some(called) = self.waiters.call_first(&self.free) {
+                    if called.settle(frame) {
+                        return;
+                    }
+                }
+            }
+        }
+
+        /// Releases what an outcome brought.
+        #[cfg(loom)]
+        pub(super) fn release_outcome(&self, outcome: Outcome) {
+            if let Ok(frame) = outcome {
+                self.release(frame);
+            }
+        }
+
+        pub(super) fn wait(&self) -> Outcome {
+            self.waiters.wait(&self.free, None)
+        }
+
+        /// Stands in the line without waiting; `None` if there was no need.
+        pub(super) fn enlist(&self, waiter: &Arc<Waiter>) -> Result<Ticket, Outcome> {
+            match self
+                .waiters
+                .enlist(&self.free, waiter, Wake::Thread(current_thread()))
+            {
+                Enlisted::Waiting(ticket) => Ok(ticket),
+                Enlisted::Settled(outcome) => Err(outcome),
+            }
+        }
+
+        /// What a time-out does.
+        pub(super) fn leave(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
+            self.waiters.leave(&self.free, waiter, ticket)
+        }
+
+        /// That nothing is left behind: nobody in the line, no flag, every frame free.
+        pub(super) fn assert_at_rest(&self) {
+            assert_eq!(self.waiters.line.lock().waiting.len(), 0);
+            assert_eq!(self.free.free_frames(), self.free.frames());
+            let taken = self.free.take(0, 1).unwrap();
+            let done = put_back(self.free.word(taken.word), self.free.addend(taken.bits));
+            assert_eq!(done, PutBack::Done);
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::testing::Bare;
+    use super::*;
+
+    #[test]
+    fn first_come_first_served() {
+        let pool = Bare::exhausted(3);
+        let waiters = [(); 3].map(|()| Arc::new(Waiter::new()));
+        for waiter in &waiters {
+            pool.enlist(waiter).unwrap();
+        }
+        for frame in [2, 0, 1] {
+            pool.release(frame);
+        }
+        assert_eq!(
+            waiters.each_ref().map(|waiter| waiter.outcome()),
+            [2, 0, 1].map(|n| Some(Ok(n)))
+        );
+        for frame in 0..3 {
+            pool.release(frame);
+        }
+        pool.assert_at_rest();
+    }
+
+    #[test]
+    fn whoever_leaves_the_middle_of_the_line_is_passed_over_and_forgotten() {
+        let pool = Bare::exhausted(2);
+        let waiters = [(); 3].map(|()| Arc::new(Waiter::new()));
+        let tickets = waiters
+            .each_ref()
+            .map(|waiter| pool.enlist(waiter).unwrap());
+        assert_eq!(pool.leave(&waiters[1], tickets[1]), None);
+        assert_eq!(pool.waiters.line.lock().waiting.len(), 2);
+        pool.release(0);
+        pool.release(1);
+        assert_eq!(
+            waiters.each_ref().map(|waiter| waiter.outcome()),
+            [Some(Ok(0)), None, Some(Ok(1))]
+        );
+    }
+
+    #[test]
+    fn the_line_does_not_grow_with_callers_that_give_up() {
+        let pool = Bare::exhausted(1);
+        let waiter = Arc::new(Waiter::new());
+        for _ in 0..10_000 {
+            let ticket = pool.enlist(&waiter).unwrap();
+            assert_eq!(pool.leave(&waiter, ticket), None);
+        }
+        assert!(pool.waiters.line.lock().waiting.capacity() <= SPARES);
+        pool.release(0);
+        pool.assert_at_rest();
+    }
+
+    #[test]
+    fn everybody_is_refused_at_a_closing_even_if_it_opens_at_once() {
+        let pool = Bare::exhausted(1);
+        let waiters = [(); 5].map(|()| Arc::new(Waiter::new()));
+        for waiter in &waiters {
+            pool.enlist(waiter).unwrap();
+        }
+        let shut = pool
+            .waiters
+            .change_gate(&pool.free, |gate| gate.committed = false);
+        assert_eq!(shut, GateChange::Closed { out: 1 });
+        let opened = pool
+            .waiters
+            .change_gate(&pool.free, |gate| gate.committed = true);
+        assert_eq!(opened, GateChange::Opened { out: 1 });
+        for waiter in &waiters {
+            assert_eq!(waiter.outcome(), Some(Err(AcquireError::NotCommitted)));
+        }
+        pool.release(0);
+        pool.assert_at_rest();
+    }
+
+    #[test]
+    fn a_decommit_during_a_flush_gives_the_stronger_reason() {
+        let pool = Bare::exhausted(1);
+        let change = |change: fn(&mut Gate)| pool.waiters.change_gate(&pool.free, change);
+        assert_eq!(
+            change(|gate| gate.flushing = true),
+            GateChange::Closed { out: 1 }
+        );
+        assert_eq!(pool.waiters.refusal(), AcquireError::Flushing);
+        assert_eq!(change(|gate| gate.committed = false), GateChange::None);
+        assert_eq!(pool.waiters.refusal(), AcquireError::NotCommitted);
+        assert_eq!(change(|gate| gate.committed = true), GateChange::None);
+        assert_eq!(pool.wait(), Err(AcquireError::Flushing));
+        assert_eq!(
+            change(|gate| gate.flushing = false),
+            GateChange::Opened { out: 1 }
+        );
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_models {
+    use loom::thread;
+
+    use super::testing::Bare;
+    use super::*;
+
+    /// W2: a release at the moment of registering is seen by one side or the other.
+    ///
+    /// Kills: `set_waiters` not looked at in `enlist`; `put_back` exchanging past `WAITERS`;
+    /// `call_first` not clearing `WAITERS` after the last.
+    #[test]
+    fn no_wake_up_is_lost_between_a_release_and_a_registration() {
+        loom::model(|| {
+            let pool = Bare::exhausted(1);
+            let releaser = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.release(0))
+            };
+            let outcome = pool.wait();
+            assert_eq!(outcome, Ok(0));
+            releaser.join().unwrap();
+            pool.release_outcome(outcome);
+            pool.assert_at_rest();
+        });
+    }
+
+    /// W2 with frames that somebody outside the line takes and gives back.
+    ///
+    /// Kills: as above; `enlist` clearing `WAITERS` when its `take` came too late.
+    #[test]
+    fn a_snatched_frame_comes_back_to_the_line() {
+        loom::model(|| {
+            let pool = Bare::exhausted(1);
+            pool.release(0);
+            let snatcher = {
+                let pool = pool.clone();
+                thread::spawn(move || {
+                    if let Ok(taken) = pool.free.take(0, 1) {
+                        pool.release(pool.free.frame_at(taken));
+                    }
+                })
+            };
+            pool.release_outcome(pool.wait());
+            snatcher.join().unwrap();
+            pool.assert_at_rest();
+        });
+    }
+
+    /// W3: a frame that is assigned at the moment of a cancellation or a time-out is not lost: the
+    /// one who leaves takes it along, or it goes to the next in the line.
+    ///
+    /// Kills: `leave` dropping the outcome; `settle` returning `true` for a waiter that withdrew;
+    /// `strike` not clearing `WAITERS` after the last.
+    #[test]
+    fn no_frame_is_lost_between_an_assignment_and_a_cancellation() {
+        loom::model(|| {
+            let pool = Bare::exhausted(1);
+            let waiter = Arc::new(Waiter::new());
+            let ticket = pool.enlist(&waiter).unwrap();
+            let releaser = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.release(0))
+            };
+            if let Some(outcome) = pool.leave(&waiter, ticket) {
+                pool.release_outcome(outcome);
+            }
+            releaser.join().unwrap();
+            pool.assert_at_rest();
+        });
+    }
+
+    /// W3: the same with somebody else in the line, who must get the frame in the end.
+    ///
+    /// Kills: as above; `release` giving up after the first who withdrew.
+    #[test]
+    fn a_cancellation_passes_the_frame_on() {
+        loom::model(|| {
+            let pool = Bare::exhausted(1);
+            let waiter = Arc::new(Waiter::new());
+            let ticket = pool.enlist(&waiter).unwrap();
+            let releaser = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.release(0))
+            };
+            let next = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.release_outcome(pool.wait()))
+            };
+            if let Some(outcome) = pool.leave(&waiter, ticket) {
+                pool.release_outcome(outcome);
+            }
+            releaser.join().unwrap();
+            next.join().unwrap();
+            pool.assert_at_rest();
+        });
+    }
+
+    /// W3: who was called for an earlier stay gets nothing in a later one, though it is the same
+    /// waiter.
+    ///
+    /// Kills: `settle` not comparing the ticket.
+    #[test]
+    fn a_ticket_is_good_for_one_stay() {
+        loom::model(|| {
+            let pool = Bare::exhausted(1);
+            let waiter = Arc::new(Waiter::new());
+            let ticket = pool.enlist(&waiter).unwrap();
+            let releaser = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.release(0))
+            };
+            if let Some(outcome) = pool.leave(&waiter, ticket) {
+                pool.release_outcome(outcome);
+            } else if let Ok(ticket) = pool.enlist(&waiter) {
+                let outcome = pool
+                    .waiters
+                    .stand_in_line(&pool.free, &waiter, ticket, None);
+                // Whoever has left the line with a frame has no entry in it any more.
+                assert_eq!(pool.waiters.line.lock().waiting.len(), 0);
+                pool.release_outcome(outcome);
+            } else {
+                pool.release(0);
+            }
+            releaser.join().unwrap();
+            pool.assert_at_rest();
+        });
+    }
+
+    /// W5: whoever waited at a closing is refused or served, even if the pool opens at once, and a
+    /// frame that comes back meanwhile is not lost.
+    ///
+    /// Kills: `change_gate` leaving the line as it is; `change_gate` not clearing `WAITERS`.
+    #[test]
+    fn a_closing_refuses_everybody_who_waits() {
+        loom::model(|| {
+            let pool = Bare::exhausted(1);
+            let waiter = Arc::new(Waiter::new());
+            let ticket = pool.enlist(&waiter).unwrap();
+            let releaser = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.release(0))
+            };
+            pool.waiters
+                .change_gate(&pool.free, |gate| gate.committed = false);
+            pool.waiters
+                .change_gate(&pool.free, |gate| gate.committed = true);
+            let outcome = pool
+                .waiters
+                .stand_in_line(&pool.free, &waiter, ticket, None);
+            assert!(matches!(outcome, Ok(0) | Err(AcquireError::NotCommitted)));
+            pool.release_outcome(outcome);
+            releaser.join().unwrap();
+            pool.assert_at_rest();
+        });
+    }
+}

@@ -1,0 +1,229 @@
+//! The one door to atomics, locks, cells and threads.
+//!
+//! Everything concurrent in the crate names these through here, so that the models at the foot of
+//! each file run the very same code under loom's scheduler (`--cfg loom`). The names are type
+//! aliases, not re-exports, so that the lint that guards this door can tell them apart.
+//!
+//! loom cannot look inside crossbeam-queue, so a model sees a plain locked queue in the place of
+//! [`ArrayQueue`]. That is sound for what the queue is used for here: a bag of spare parts whose
+//! order and timing nothing depends on.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "this module is the door that the lint points to"
+)]
+
+pub(crate) use self::imp::*;
+
+#[cfg(not(loom))]
+mod imp {
+    pub(crate) use std::sync::Arc;
+    pub(crate) use std::sync::atomic::{Ordering, fence};
+    pub(crate) use std::thread::Thread;
+
+    use std::cell::Cell;
+    use std::time::Instant;
+
+    pub(crate) type AtomicBool = std::sync::atomic::AtomicBool;
+    pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
+    pub(crate) type AtomicUsize = std::sync::atomic::AtomicUsize;
+    pub(crate) type Mutex<T> = parking_lot::Mutex<T>;
+    pub(crate) type ArrayQueue<T> = crossbeam_queue::ArrayQueue<T>;
+
+    /// `std::cell::UnsafeCell` with loom's way of asking for the pointer.
+    #[derive(Debug)]
+    #[repr(transparent)]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        /// Calls `f` with a pointer to read through.
+        #[inline]
+        pub(crate) fn with<R>(&self, f: impl FnOnce(*const T) -> R) -> R {
+            f(self.0.get())
+        }
+
+        /// Calls `f` with a pointer to read and write through.
+        #[inline]
+        pub(crate) fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
+            f(self.0.get())
+        }
+    }
+
+    /// The calling thread, to be unparked by someone else.
+    pub(crate) fn current_thread() -> Thread {
+        std::thread::current()
+    }
+
+    /// Parks the calling thread until it is unparked or `deadline` has passed, or for no reason at
+    /// all. Returns whether there is time left.
+    pub(crate) fn park_until(deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline else {
+            std::thread::park();
+            return true;
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return false;
+        }
+        std::thread::park_timeout(left);
+        true
+    }
+
+    /// A small number that stays the same for the calling thread: 0 for the first thread that
+    /// asks, 1 for the second, and so on. It spreads threads over shards.
+    #[inline]
+    pub(crate) fn thread_number() -> usize {
+        // No destructor, so this can also be asked while the thread's other locals are torn down.
+        thread_local!(static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) });
+        NUMBER.with(|number| match number.get() {
+            usize::MAX => first_thread_number(number),
+            known => known,
+        })
+    }
+
+    #[cold]
+    fn first_thread_number(number: &Cell<usize>) -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        // Relaxed: nothing but distinct numbers is wanted.
+        number.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        number.get()
+    }
+}
+
+#[cfg(loom)]
+mod imp {
+    pub(crate) use loom::cell::UnsafeCell;
+    pub(crate) use loom::sync::Arc;
+    pub(crate) use loom::sync::MutexGuard;
+    pub(crate) use loom::sync::atomic::{Ordering, fence};
+    pub(crate) use loom::thread::Thread;
+
+    use std::collections::VecDeque;
+    use std::time::Instant;
+
+    /// loom's atomics, made to explore all orders of access.
+    ///
+    /// loom looks for another order only between an access and the *last* one before it to the same
+    /// atomic. In `load`, then `compare_exchange`, the thread's own load is the last one, and hides
+    /// what others did before it. So every access is preceded by one to a second atomic that is
+    /// always a read-modify-write: there the last access is the one that matters. It is relaxed and
+    /// synchronises nothing, and the load itself may still return any value that it may.
+    macro_rules! atomic {
+        ($name:ident, $value:ty, [$($rmw:ident)*]) => {
+            #[derive(Debug)]
+            pub(crate) struct $name {
+                atomic: loom::sync::atomic::$name,
+                turn: loom::sync::atomic::AtomicUsize,
+            }
+
+            impl $name {
+                pub(crate) fn new(value: $value) -> Self {
+                    Self {
+                        atomic: loom::sync::atomic::$name::new(value),
+                        turn: loom::sync::atomic::AtomicUsize::new(0),
+                    }
+                }
+
+                fn in_turn(&self) -> &loom::sync::atomic::$name {
+                    self.turn.fetch_add(0, Ordering::Relaxed);
+                    &self.atomic
+                }
+
+                pub(crate) fn load(&self, order: Ordering) -> $value {
+                    self.in_turn().load(order)
+                }
+
+                pub(crate) fn store(&self, value: $value, order: Ordering) {
+                    self.in_turn().store(value, order);
+                }
+
+                pub(crate) fn compare_exchange_weak(
+                    &self,
+                    current: $value,
+                    new: $value,
+                    success: Ordering,
+                    failure: Ordering,
+                ) -> Result<$value, $value> {
+                    self.in_turn().compare_exchange_weak(current, new, success, failure)
+                }
+
+                $(pub(crate) fn $rmw(&self, value: $value, order: Ordering) -> $value {
+                    self.in_turn().$rmw(value, order)
+                })*
+            }
+        };
+    }
+
+    atomic!(AtomicBool, bool, []);
+    atomic!(AtomicU64, u64, [fetch_or fetch_and]);
+    atomic!(AtomicUsize, usize, [fetch_add fetch_sub]);
+
+    /// loom's mutex with parking_lot's `lock`: no poisoning.
+    #[derive(Debug)]
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0
+                .lock()
+                .expect("a model that panics has failed already")
+        }
+    }
+
+    /// Stands for crossbeam-queue's `ArrayQueue`; see the head of this file. It uses no lock of
+    /// loom's on purpose: the bag of spares is to add no interleavings to a model.
+    #[derive(Debug)]
+    pub(crate) struct ArrayQueue<T> {
+        items: std::sync::Mutex<VecDeque<T>>,
+        capacity: usize,
+    }
+
+    impl<T> ArrayQueue<T> {
+        pub(crate) fn new(capacity: usize) -> Self {
+            Self {
+                items: std::sync::Mutex::new(VecDeque::new()),
+                capacity,
+            }
+        }
+
+        pub(crate) fn push(&self, item: T) -> Result<(), T> {
+            let mut items = self.items.lock().expect("nothing panics in here");
+            if items.len() == self.capacity {
+                return Err(item);
+            }
+            items.push_back(item);
+            Ok(())
+        }
+
+        pub(crate) fn pop(&self) -> Option<T> {
+            self.items
+                .lock()
+                .expect("nothing panics in here")
+                .pop_front()
+        }
+    }
+
+    pub(crate) fn current_thread() -> Thread {
+        loom::thread::current()
+    }
+
+    /// Models have no clock: a deadline never comes by itself, so what a time-out does is modelled
+    /// by calling what it calls.
+    pub(crate) fn park_until(_deadline: Option<Instant>) -> bool {
+        loom::thread::park();
+        true
+    }
+
+    /// Models say themselves where a thread starts to look.
+    pub(crate) fn thread_number() -> usize {
+        0
+    }
+}

@@ -1,0 +1,332 @@
+//! What a pipeline does with a frame in its hands.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::io::{self, Read, Write};
+
+use ks_allocator::{
+    AcquireError, Frame, FrameBatch, FrameFlags, FramePool, LengthError, Metadata, SharedFrame,
+};
+
+fn pool(frames: usize, frame_size: usize) -> FramePool {
+    FramePool::builder()
+        .frames(frames)
+        .frame_size(frame_size)
+        .build()
+        .unwrap()
+}
+
+#[test]
+fn handles_are_send_sync_static_and_thin() {
+    fn check<T: Send + Sync + 'static>() {}
+    check::<Frame>();
+    check::<SharedFrame>();
+    check::<FrameBatch>();
+    check::<FramePool>();
+    assert_eq!(size_of::<Option<Frame>>(), size_of::<usize>());
+    assert_eq!(size_of::<Option<SharedFrame>>(), size_of::<usize>());
+}
+
+#[test]
+fn a_fresh_frame_is_full_length_and_zero() {
+    let pool = pool(3, 1000);
+    for frame in [pool.acquire(), pool.acquire(), pool.acquire()] {
+        let frame = frame.unwrap();
+        assert_eq!((frame.len(), frame.capacity()), (1000, 1000));
+        assert!(frame.iter().all(|&byte| byte == 0));
+        assert_eq!(*frame.metadata(), Metadata::default());
+    }
+}
+
+#[test]
+fn a_recycled_frame_keeps_its_bytes_but_neither_length_nor_metadata() {
+    let pool = pool(1, 8);
+    let mut frame = pool.acquire().unwrap();
+    frame.copy_from_slice(b"previous");
+    frame.set_len(2).unwrap();
+    frame.metadata_mut().presentation_time = Some(-1);
+    frame.metadata_mut().flags = FrameFlags::all();
+    frame.metadata_mut().user = 7;
+    drop(frame);
+
+    let frame = pool.acquire().unwrap();
+    assert_eq!(&*frame, b"previous");
+    assert_eq!(*frame.metadata(), Metadata::default());
+}
+
+#[test]
+fn metadata_is_cleared_after_sharing_as_well() {
+    let pool = pool(1, 8);
+    let mut frame = pool.acquire().unwrap();
+    frame.metadata_mut().sequence = 9;
+    let shared = frame.share();
+    let other = shared.clone();
+    drop(shared);
+    assert_eq!(other.metadata().sequence, 9);
+    drop(other);
+    assert_eq!(pool.acquire().unwrap().metadata().sequence, 0);
+}
+
+#[test]
+fn a_length_beyond_the_capacity_is_refused_with_the_numbers() {
+    let pool = pool(1, 8);
+    let mut frame = pool.acquire().unwrap();
+    let LengthError {
+        requested,
+        capacity,
+        ..
+    } = frame.set_len(9).unwrap_err();
+    assert_eq!((requested, capacity, frame.len()), (9, 8, 8));
+    for length in [0, 1, 8] {
+        frame.set_len(length).unwrap();
+        assert_eq!(frame.len(), length);
+        assert_eq!(frame.is_empty(), length == 0);
+    }
+}
+
+#[test]
+fn prefix_and_payload_do_not_overlap() {
+    let pool = FramePool::builder()
+        .frames(4)
+        .frame_size(100)
+        .prefix(7)
+        .alignment(3)
+        .build()
+        .unwrap();
+    let mut frames: Vec<_> = (0..4).map(|_| pool.acquire().unwrap()).collect();
+    for (number, frame) in (0..).zip(&mut frames) {
+        frame.prefix_mut().fill(0x10 + number);
+        frame.fill(0x20 + number);
+    }
+    for (number, frame) in (0..).zip(&frames) {
+        assert_eq!(frame.prefix(), [0x10 + number; 7]);
+        assert!(frame.iter().all(|&byte| byte == 0x20 + number));
+        assert_eq!(
+            frame.prefix().as_ptr().addr() % 3,
+            0,
+            "the prefix start is aligned"
+        );
+        assert_eq!(frame.prefix().as_ptr().wrapping_add(7), frame.as_ptr());
+    }
+}
+
+#[test]
+fn writing_appends_until_the_frame_is_full() {
+    let pool = pool(1, 8);
+    let mut frame = pool.acquire().unwrap();
+    assert_eq!(frame.write(b"no room").unwrap(), 0);
+    frame.clear();
+    assert_eq!(frame.write(b"12345").unwrap(), 5);
+    assert_eq!(frame.write(b"67890").unwrap(), 3);
+    assert_eq!(&*frame, b"12345678");
+    assert_eq!(
+        frame.write_all(b"9").unwrap_err().kind(),
+        io::ErrorKind::WriteZero
+    );
+    frame.flush().unwrap();
+}
+
+/// A reader with a script: what to do at each call.
+struct Script(Vec<io::Result<usize>>);
+
+impl Read for Script {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let next = if self.0.is_empty() {
+            Ok(0)
+        } else {
+            self.0.remove(0)
+        };
+        if let Ok(count) = next {
+            let count = count.min(into.len());
+            into[..count].fill(b'x');
+        }
+        next
+    }
+}
+
+#[test]
+fn reading_goes_on_over_short_reads_and_interruptions() {
+    let pool = pool(1, 8);
+    let mut frame = pool.acquire().unwrap();
+    let interrupted = io::ErrorKind::Interrupted.into();
+    let mut reader = Script(vec![Ok(1), Err(interrupted), Ok(2)]);
+    assert_eq!(frame.read_from(&mut reader).unwrap(), 3);
+    assert_eq!(&*frame, b"xxx");
+    assert_eq!(frame.read_from(&mut io::repeat(b'y')).unwrap(), 8);
+    assert_eq!(frame.read_from(&mut io::empty()).unwrap(), 0);
+    assert!(frame.is_empty());
+}
+
+#[test]
+fn a_reader_that_fails_or_lies_does_no_harm() {
+    let pool = pool(1, 8);
+    let mut frame = pool.acquire().unwrap();
+    frame.set_len(5).unwrap();
+    let broken = Err(io::ErrorKind::BrokenPipe.into());
+    let error = frame
+        .read_from(&mut Script(vec![Ok(2), broken]))
+        .unwrap_err();
+    assert_eq!((error.kind(), frame.len()), (io::ErrorKind::BrokenPipe, 5));
+
+    assert_eq!(
+        frame.read_from(&mut Script(vec![Ok(usize::MAX)])).unwrap(),
+        8
+    );
+    assert_eq!(frame.len(), 8);
+}
+
+#[test]
+fn shared_handles_see_one_frame_and_the_last_gives_it_back() {
+    let pool = pool(2, 4);
+    let mut frame = pool.acquire().unwrap();
+    frame.copy_from_slice(b"once");
+    let handles: Vec<SharedFrame> = vec![frame.into(); 5];
+    for handle in &handles {
+        assert_eq!(handle.as_ref(), b"once");
+        assert_eq!(handle.as_ptr(), handles[0].as_ptr());
+        assert_eq!(pool.free_frames(), 1);
+    }
+    drop(handles);
+    assert_eq!(pool.free_frames(), 2);
+}
+
+#[test]
+fn only_the_only_handle_turns_back_into_a_unique_frame() {
+    let pool = pool(1, 4);
+    let one = pool.acquire().unwrap().share();
+    let two = one.clone();
+    let one = one.try_into_unique().unwrap_err();
+    drop(two);
+    let mut frame = one.try_into_unique().unwrap();
+    frame.fill(1);
+    drop(frame);
+    assert_eq!(pool.free_frames(), 1);
+}
+
+#[test]
+fn make_mut_writes_in_place_or_copies_everything() {
+    let pool = FramePool::builder()
+        .frames(2)
+        .frame_size(8)
+        .prefix(2)
+        .build()
+        .unwrap();
+    let mut frame = pool.acquire().unwrap();
+    frame.copy_from_slice(b"original");
+    frame.set_len(4).unwrap();
+    frame.prefix_mut().copy_from_slice(b"pr");
+    frame.metadata_mut().sequence = 3;
+    let mut one = frame.share();
+
+    let address = one.as_ptr();
+    one.make_mut().unwrap()[0] = b'O';
+    assert_eq!((one.as_ptr(), &*one), (address, &b"Orig"[..]));
+
+    let two = one.clone();
+    let copy = one.make_mut().unwrap();
+    assert_eq!(
+        (&**copy, copy.prefix(), copy.metadata().sequence),
+        (&b"Orig"[..], &b"pr"[..], 3)
+    );
+    copy[0] = b'X';
+    assert_ne!(one.as_ptr(), two.as_ptr());
+    assert_eq!((&*one, &*two), (&b"Xrig"[..], &b"Orig"[..]));
+    assert_eq!(pool.free_frames(), 0);
+
+    // Both handles are the only ones of their frames now.
+    assert!(one.try_into_unique().is_ok());
+    assert!(two.try_into_unique().is_ok());
+}
+
+#[test]
+fn make_mut_that_finds_no_frame_leaves_the_handle_as_it_was() {
+    let pool = pool(1, 4);
+    let mut one = pool.acquire().unwrap().share();
+    let two = one.clone();
+    assert_eq!(one.make_mut().unwrap_err(), AcquireError::Exhausted);
+    assert_eq!(one.as_ptr(), two.as_ptr());
+    pool.begin_flush();
+    assert_eq!(one.make_mut().unwrap_err(), AcquireError::Flushing);
+}
+
+#[test]
+fn frames_can_be_swapped_through_make_mut() {
+    let pool = pool(2, 4);
+    let mut shared = pool.acquire().unwrap().share();
+    let mut unique = pool.acquire().unwrap();
+    unique.copy_from_slice(b"from");
+    std::mem::swap(shared.make_mut().unwrap(), &mut unique);
+    assert_eq!(&*shared, b"from");
+    let another = shared.clone();
+    drop((shared, unique, another));
+    assert_eq!(pool.free_frames(), 2);
+}
+
+#[test]
+fn a_batch_is_split_or_dropped() {
+    let pool = FramePool::builder()
+        .frames(62)
+        .frame_size(8)
+        .shards(1)
+        .build()
+        .unwrap();
+    let mut batch = pool.acquire_many(100).unwrap();
+    assert_eq!((batch.len(), pool.free_frames()), (FrameBatch::MAX, 0));
+    let ten: Vec<_> = batch.by_ref().take(10).collect();
+    assert_eq!((batch.len(), batch.size_hint()), (52, (52, Some(52))));
+    drop(batch);
+    assert_eq!(pool.free_frames(), 52);
+    drop(ten);
+    assert_eq!(pool.free_frames(), 62);
+    assert!(pool.acquire_many(0).unwrap().next().is_none());
+}
+
+#[test]
+fn a_batch_of_an_exhausted_pool_waits_for_one_frame() {
+    let pool = pool(2, 8);
+    let held = pool.acquire_many(2).unwrap();
+    assert_eq!(
+        pool.try_acquire_many(2).unwrap_err(),
+        AcquireError::Exhausted
+    );
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| pool.acquire_many(2).unwrap().len());
+        drop(held);
+        assert!((1..=2).contains(&waits.join().unwrap()));
+    });
+    assert_eq!(pool.free_frames(), 2);
+}
+
+#[test]
+fn pools_whose_size_is_a_multiple_of_a_word_lose_no_frame() {
+    for frames in [1, 31, 32, 33, 61, 62, 63, 64, 96, 128, 1024, 4096] {
+        for shards in [1, 2, 5] {
+            let pool = FramePool::builder()
+                .frames(frames)
+                .frame_size(8)
+                .shards(shards)
+                .build()
+                .unwrap();
+            let mut held: Vec<_> = (0..frames).map(|_| pool.try_acquire().unwrap()).collect();
+            for (number, frame) in (0_u64..).zip(&mut held) {
+                frame.copy_from_slice(&number.to_ne_bytes());
+            }
+            for (number, frame) in (0_u64..).zip(&held) {
+                assert_eq!(**frame, number.to_ne_bytes(), "frame {number} of {frames}");
+            }
+            assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+        }
+    }
+}
+
+#[test]
+fn debug_output_says_what_and_not_the_payload() {
+    let pool = pool(2, 64);
+    let frame = pool.acquire().unwrap();
+    let text = format!("{frame:?} {pool:?}");
+    for part in ["slot: 0", "len: 64", "capacity: 64", "free_frames: 1"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert!(text.len() < 500, "{text}");
+    assert!(format!("{:?}", frame.share()).starts_with("SharedFrame"));
+}

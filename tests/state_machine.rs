@@ -1,0 +1,456 @@
+//! Every state of an allocator against every call: the table of `KsAllocator`'s documentation.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use ks_allocator::{
+    AcquireError, AllocatorMode, AllocatorState, CommitError, Frame, Framing, FramingError,
+    KsAllocator, ModeError, PoolAllocator,
+};
+
+use AllocatorState::{Committed, Decommitting, Uncommitted};
+
+const STATES: [AllocatorState; 3] = [Uncommitted, Committed, Decommitting];
+
+/// An allocator of 3 frames of 64 bytes in a given state, with the frame that keeps it there.
+struct Subject {
+    allocator: PoolAllocator,
+    held: Option<Frame>,
+}
+
+impl Subject {
+    fn in_state(state: AllocatorState) -> Self {
+        let allocator = PoolAllocator::with_framing(Framing::new(3, 64)).unwrap();
+        let mut held = None;
+        if state != Uncommitted {
+            allocator.commit().unwrap();
+        }
+        if state == Decommitting {
+            held = Some(allocator.acquire().unwrap());
+            allocator.decommit();
+        }
+        let subject = Self { allocator, held };
+        assert_eq!(subject.state(), state);
+        subject
+    }
+
+    fn state(&self) -> AllocatorState {
+        self.allocator.allocator_status().state
+    }
+}
+
+/// Calls `call` in each state, and checks what it returns and which state it leaves behind.
+fn table<T: PartialEq + std::fmt::Debug>(
+    call: impl Fn(&PoolAllocator) -> T,
+    rows: [(T, AllocatorState); 3],
+) {
+    for (state, (expected, after)) in STATES.into_iter().zip(rows) {
+        let subject = Subject::in_state(state);
+        assert_eq!(call(&subject.allocator), expected, "in {state:?}");
+        assert_eq!(subject.state(), after, "after the call in {state:?}");
+    }
+}
+
+#[test]
+fn framing_is_told_in_every_state() {
+    let framing = Framing::new(3, 64);
+    table(
+        KsAllocator::framing,
+        [
+            (framing, Uncommitted),
+            (framing, Committed),
+            (framing, Decommitting),
+        ],
+    );
+    assert_eq!(PoolAllocator::new().framing(), Framing::default());
+}
+
+#[test]
+fn set_framing() {
+    let request = Framing::new(5, 100).alignment(16).prefix(3);
+    let actual = Framing::new(5, 109).alignment(16).prefix(3);
+    table(
+        |allocator| allocator.set_framing(&request),
+        [
+            (Ok(actual), Uncommitted),
+            (Err(FramingError::AlreadyCommitted), Committed),
+            (
+                Err(FramingError::FramesOutstanding {
+                    outstanding: 1,
+                    frames: 3,
+                }),
+                Decommitting,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn set_framing_looks_at_the_alignment_first() {
+    for alignment in [0, 65_537, 131_072, usize::MAX] {
+        let error = Err(FramingError::Alignment { alignment });
+        table(
+            |allocator| allocator.set_framing(&Framing::new(5, 100).alignment(alignment)),
+            [
+                (error, Uncommitted),
+                (error, Committed),
+                (error, Decommitting),
+            ],
+        );
+    }
+}
+
+#[test]
+fn a_refused_framing_changes_nothing() {
+    for state in STATES {
+        let subject = Subject::in_state(state);
+        assert!(
+            subject
+                .allocator
+                .set_framing(&Framing::new(9, 9).alignment(0))
+                .is_err()
+        );
+        assert_eq!(subject.allocator.framing(), Framing::new(3, 64));
+    }
+}
+
+#[test]
+fn set_allocator_mode_to_the_same_mode() {
+    table(
+        |allocator| allocator.set_allocator_mode(AllocatorMode::User),
+        [
+            (Ok(()), Uncommitted),
+            (Ok(()), Committed),
+            (Ok(()), Decommitting),
+        ],
+    );
+}
+
+#[test]
+fn set_allocator_mode_to_another_mode() {
+    let refused = Err(ModeError::AlreadyCommitted {
+        current: AllocatorMode::User,
+        requested: AllocatorMode::Kernel,
+    });
+    let call = |allocator: &PoolAllocator| {
+        let result = allocator.set_allocator_mode(AllocatorMode::Kernel);
+        (result, allocator.allocator_mode())
+    };
+    table(
+        call,
+        [
+            ((Ok(()), AllocatorMode::Kernel), Uncommitted),
+            ((refused, AllocatorMode::User), Committed),
+            ((refused, AllocatorMode::User), Decommitting),
+        ],
+    );
+}
+
+#[test]
+fn commit_and_decommit() {
+    table(
+        |allocator| allocator.commit().is_ok(),
+        [(true, Committed), (true, Committed), (true, Committed)],
+    );
+    table(
+        KsAllocator::decommit,
+        [((), Uncommitted), ((), Uncommitted), ((), Decommitting)],
+    );
+}
+
+#[test]
+fn commit_of_nothing_is_framing_not_set() {
+    for framing in [Framing::default(), Framing::new(0, 64), Framing::new(3, 0)] {
+        let allocator = PoolAllocator::new();
+        if framing != Framing::default() {
+            allocator.set_framing(&framing).unwrap();
+        }
+        let error = allocator.commit().unwrap_err();
+        assert!(
+            matches!(error, CommitError::FramingNotSet { .. }),
+            "{framing:?}: {error}"
+        );
+        assert_eq!(allocator.allocator_status().state, Uncommitted);
+        assert_eq!(allocator.framing().frames, framing.frames);
+    }
+}
+
+#[test]
+fn a_size_that_rounds_up_from_nothing_commits() {
+    let allocator =
+        PoolAllocator::with_framing(Framing::new(1, 0).alignment(16).prefix(1)).unwrap();
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire().unwrap().len(), 15);
+}
+
+#[test]
+fn commit_of_more_than_there_is_names_the_numbers_and_changes_nothing() {
+    let too_large = [
+        Framing::new(usize::MAX, usize::MAX),
+        Framing::new(2, usize::MAX / 2),
+        Framing::new(1, 64).prefix(usize::MAX - 10),
+        Framing::new(Framing::MAX_FRAMES + 1, 1),
+    ];
+    for framing in too_large {
+        let allocator = PoolAllocator::with_framing(framing).unwrap();
+        let error = allocator.commit().unwrap_err();
+        assert!(
+            matches!(error, CommitError::TooLarge { .. }),
+            "{framing:?}: {error}"
+        );
+        assert!(
+            error.to_string().contains(&framing.frames.to_string()),
+            "{error}"
+        );
+        assert_eq!(allocator.allocator_status().state, Uncommitted);
+        assert_eq!(allocator.acquire().unwrap_err(), AcquireError::NotCommitted);
+
+        allocator.set_framing(&Framing::new(3, 64)).unwrap();
+        allocator.commit().unwrap();
+        assert_eq!(allocator.free_frames(), 3);
+    }
+}
+
+#[test]
+fn commit_in_kernel_mode_is_unsupported_for_now() {
+    let allocator = PoolAllocator::with_framing(Framing::new(3, 64)).unwrap();
+    allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap();
+    let error = allocator.commit().unwrap_err();
+    assert!(matches!(
+        error,
+        CommitError::ModeUnsupported {
+            mode: AllocatorMode::Kernel,
+            ..
+        }
+    ));
+    assert_eq!(allocator.allocator_status().state, Uncommitted);
+    assert!(allocator.allocator_handle().is_none());
+
+    allocator.set_allocator_mode(AllocatorMode::User).unwrap();
+    allocator.commit().unwrap();
+}
+
+#[test]
+fn acquiring_while_frames_are_free() {
+    let patience = Duration::from_secs(60);
+    type Acquire = fn(&PoolAllocator, Duration) -> Result<Frame, AcquireError>;
+    let calls: [Acquire; 3] = [
+        |allocator, _| allocator.acquire(),
+        |allocator, _| allocator.try_acquire(),
+        |allocator, patience| allocator.acquire_timeout(patience),
+    ];
+    for call in calls {
+        let call = |allocator: &PoolAllocator| call(allocator, patience).map(|frame| frame.len());
+        table(
+            call,
+            [
+                (Err(AcquireError::NotCommitted), Uncommitted),
+                (Ok(64), Committed),
+                (Err(AcquireError::NotCommitted), Decommitting),
+            ],
+        );
+    }
+}
+
+#[test]
+fn acquiring_while_all_frames_are_out() {
+    let allocator = PoolAllocator::with_framing(Framing::new(3, 64)).unwrap();
+    allocator.commit().unwrap();
+    let held: Vec<_> = (0..3).map(|_| allocator.acquire().unwrap()).collect();
+    let patience = Duration::from_millis(1);
+    assert_eq!(
+        allocator.try_acquire().unwrap_err(),
+        AcquireError::Exhausted
+    );
+    assert_eq!(
+        allocator.acquire_timeout(patience).unwrap_err(),
+        AcquireError::TimedOut
+    );
+    assert_eq!(
+        allocator.acquire_timeout(Duration::ZERO).unwrap_err(),
+        AcquireError::TimedOut
+    );
+
+    // Not committed beats exhausted, and flushing.
+    allocator.begin_flush();
+    assert_eq!(allocator.try_acquire().unwrap_err(), AcquireError::Flushing);
+    allocator.decommit();
+    assert_eq!(
+        allocator.try_acquire().unwrap_err(),
+        AcquireError::NotCommitted
+    );
+    drop(held);
+}
+
+#[test]
+fn status_and_free_frames() {
+    let seen = |allocator: &PoolAllocator| {
+        (
+            allocator.allocator_status().allocated_frames,
+            allocator.free_frames(),
+        )
+    };
+    table(
+        seen,
+        [
+            ((0, 3), Uncommitted),
+            ((0, 3), Committed),
+            ((1, 2), Decommitting),
+        ],
+    );
+}
+
+#[test]
+fn free_frames_follows_the_framing_through_a_whole_life() {
+    let allocator = PoolAllocator::new();
+    assert_eq!(allocator.free_frames(), 0);
+    allocator.set_framing(&Framing::new(3, 64)).unwrap();
+    assert_eq!(allocator.free_frames(), 3);
+    allocator.commit().unwrap();
+    let (one, two) = (allocator.acquire().unwrap(), allocator.acquire().unwrap());
+    assert_eq!(allocator.free_frames(), 1);
+    allocator.decommit();
+    assert_eq!(allocator.free_frames(), 1);
+    drop(one);
+    assert_eq!(allocator.free_frames(), 2);
+    drop(two);
+    assert_eq!(allocator.free_frames(), 3);
+    allocator.set_framing(&Framing::new(7, 64)).unwrap();
+    assert_eq!(allocator.free_frames(), 7);
+}
+
+#[test]
+fn flush_in_every_state() {
+    let flush = |allocator: &PoolAllocator| {
+        allocator.begin_flush();
+        let refused = allocator.try_acquire().unwrap_err();
+        allocator.end_flush();
+        (refused, allocator.try_acquire().map(|frame| frame.len()))
+    };
+    let not_committed = (AcquireError::NotCommitted, Err(AcquireError::NotCommitted));
+    table(
+        flush,
+        [
+            (not_committed, Uncommitted),
+            ((AcquireError::Flushing, Ok(64)), Committed),
+            (not_committed, Decommitting),
+        ],
+    );
+}
+
+#[test]
+fn a_flush_lasts_across_decommit_commit_and_another_framing() {
+    let allocator = PoolAllocator::with_framing(Framing::new(3, 64)).unwrap();
+    allocator.begin_flush();
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
+    allocator.decommit();
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
+    allocator.decommit();
+    allocator.set_framing(&Framing::new(4, 64)).unwrap();
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
+    allocator.end_flush();
+    assert!(allocator.acquire().is_ok());
+}
+
+#[test]
+fn the_last_frame_back_completes_a_decommit() {
+    let mut subject = Subject::in_state(Decommitting);
+    drop(subject.held.take());
+    assert_eq!(subject.state(), Uncommitted);
+    subject.allocator.set_framing(&Framing::new(9, 32)).unwrap();
+    subject.allocator.commit().unwrap();
+    assert_eq!(subject.allocator.free_frames(), 9);
+}
+
+#[test]
+fn commit_cancels_a_pending_decommit_without_allocating() {
+    let mut subject = Subject::in_state(Decommitting);
+    let memory = subject.held.as_ref().unwrap().as_ptr();
+    subject.allocator.commit().unwrap();
+    assert_eq!(subject.allocator.allocator_status().allocated_frames, 1);
+
+    // The frame that was out all the time counts as before and comes back to the same memory.
+    drop(subject.held.take());
+    assert_eq!(subject.allocator.free_frames(), 3);
+    let frames: Vec<_> = (0..3)
+        .map(|_| subject.allocator.try_acquire().unwrap())
+        .collect();
+    assert!(frames.iter().any(|frame| frame.as_ptr() == memory));
+    assert_eq!(
+        subject.allocator.try_acquire().unwrap_err(),
+        AcquireError::Exhausted
+    );
+}
+
+#[test]
+fn a_commit_that_changes_nothing_keeps_memory_contents_and_handles() {
+    let allocator = PoolAllocator::with_framing(Framing::new(1, 4)).unwrap();
+    allocator.commit().unwrap();
+    let pool = allocator.pool().unwrap();
+    let mut frame = pool.acquire().unwrap();
+    frame.copy_from_slice(b"kept");
+    let memory = frame.as_ptr();
+    drop(frame);
+
+    allocator.decommit();
+    assert_eq!(pool.acquire().unwrap_err(), AcquireError::NotCommitted);
+    allocator.set_allocator_mode(AllocatorMode::User).unwrap();
+    allocator.commit().unwrap();
+    let frame = pool.acquire().unwrap();
+    assert_eq!((&*frame, frame.as_ptr()), (&b"kept"[..], memory));
+}
+
+#[test]
+fn a_commit_after_a_change_brings_zeroed_memory() {
+    let allocator = PoolAllocator::with_framing(Framing::new(1, 4)).unwrap();
+    allocator.commit().unwrap();
+    let old = allocator.pool().unwrap();
+    allocator.acquire().unwrap().copy_from_slice(b"gone");
+
+    // Even if it is the same framing.
+    allocator.decommit();
+    allocator.set_framing(&Framing::new(1, 4)).unwrap();
+    allocator.commit().unwrap();
+    assert_eq!(*allocator.acquire().unwrap(), [0; 4]);
+    assert_eq!(old.acquire().unwrap_err(), AcquireError::NotCommitted);
+    assert_eq!(allocator.pool().unwrap().frames(), 1);
+}
+
+#[test]
+fn a_handle_of_an_old_generation_stays_refused() {
+    let allocator = PoolAllocator::with_framing(Framing::new(2, 4)).unwrap();
+    allocator.commit().unwrap();
+    let old = allocator.pool().unwrap();
+    allocator.decommit();
+    allocator.set_framing(&Framing::new(3, 8)).unwrap();
+    allocator.commit().unwrap();
+    old.begin_flush();
+    old.end_flush();
+    assert_eq!(old.try_acquire().unwrap_err(), AcquireError::NotCommitted);
+    assert_eq!((old.framing(), old.free_frames()), (Framing::new(2, 4), 2));
+    assert!(allocator.acquire().is_ok());
+}
+
+#[test]
+fn the_trait_is_object_safe_and_shared_between_threads() {
+    let allocator: std::sync::Arc<dyn KsAllocator> =
+        std::sync::Arc::new(PoolAllocator::with_framing(Framing::new(3, 64)).unwrap());
+    allocator.commit().unwrap();
+    let threads: Vec<_> = (0..3)
+        .map(|_| {
+            let allocator = allocator.clone();
+            std::thread::spawn(move || allocator.acquire().unwrap())
+        })
+        .collect();
+    let frames: Vec<_> = threads
+        .into_iter()
+        .map(|thread| thread.join().unwrap())
+        .collect();
+    assert_eq!(allocator.free_frames(), 0);
+    drop(frames);
+    assert_eq!(allocator.free_frames(), 3);
+}
