@@ -22,7 +22,7 @@ use crate::error::{AcquireError, CommitError, FramingError, ModeError};
 use crate::frame::Frame;
 use crate::framing::Framing;
 use crate::mode::AllocatorMode;
-use crate::pool::waiters::Gate;
+use crate::pool::waiters::{Gate, Refused};
 use crate::pool::{FramePool, FramePoolBuilder};
 use crate::sync::Mutex;
 
@@ -351,7 +351,9 @@ struct Control {
     mode: AllocatorMode,
     /// Framing or mode were set since the last commit, so the next one cannot reuse its pool.
     changed: bool,
-    gate: Gate,
+    committed: bool,
+    /// For the first pool; later ones take over from the one before.
+    flushing: bool,
 }
 
 impl PoolAllocator {
@@ -367,10 +369,8 @@ impl PoolAllocator {
             framing: Framing::default(),
             mode: AllocatorMode::default(),
             changed: true,
-            gate: Gate {
-                committed: false,
-                flushing: false,
-            },
+            committed: false,
+            flushing: false,
         };
         Self {
             control: Mutex::new(control),
@@ -431,7 +431,7 @@ impl PoolAllocator {
 
     fn status(&self, control: &Control) -> AllocatorStatus {
         let allocated_frames = self.frames_out();
-        let state = match (control.gate.committed, allocated_frames) {
+        let state = match (control.committed, allocated_frames) {
             (true, _) => AllocatorState::Committed,
             (false, 0) => AllocatorState::Uncommitted,
             (false, _) => AllocatorState::Decommitting,
@@ -443,27 +443,38 @@ impl PoolAllocator {
         }
     }
 
-    /// Passes a change of the gate on to the pool, if there is one.
-    fn change_gate(&self, change: impl FnOnce(&mut Gate), tell: impl FnOnce(&FramePool)) {
+    /// Makes a change and passes it on to the pool, if there is one. Whoever is refused by it is told
+    /// after the lock is free, for what their wakers do is not ours to know.
+    fn change_gate(
+        &self,
+        change: impl FnOnce(&mut Control),
+        tell: impl FnOnce(&FramePool) -> Option<Refused>,
+    ) {
         let mut control = self.control.lock();
-        change(&mut control.gate);
-        if let Some(pool) = &*self.pool.load() {
-            tell(pool);
-        }
+        change(&mut control);
+        let refused = self.pool.load().as_deref().and_then(tell);
+        drop(control);
+        drop(refused);
     }
 
-    /// Replaces the pool by one of the framing and the mode that were set. The old one, of which no
-    /// frame is out, goes first, so that there is never memory for both.
+    /// Replaces the pool by one of the framing and the mode that were set. The memory of the old one,
+    /// of which no frame is out, goes first, so that there is never memory for both.
     fn replace_pool(&self, control: &Control) -> Result<(), CommitError> {
-        if let Some(old) = self.pool.swap(None) {
-            old.retire();
-        }
-        let gate = Gate {
-            committed: true,
-            ..control.gate
+        let flushing = match &*self.pool.load() {
+            Some(old) => {
+                old.retire();
+                old.is_flushing()
+            }
+            None => control.flushing,
         };
         let plan = FramePoolBuilder::new(control.framing, control.mode);
-        let pool = FramePool::new(&plan, gate)?;
+        let pool = FramePool::new(
+            &plan,
+            Gate {
+                committed: true,
+                flushing,
+            },
+        )?;
         self.pool.store(Some(pool.into()));
         Ok(())
     }
@@ -524,29 +535,32 @@ impl KsAllocator for PoolAllocator {
 
     fn commit(&self) -> Result<(), CommitError> {
         let mut control = self.control.lock();
-        if control.gate.committed {
+        if control.committed {
             return Ok(());
         }
         if control.changed {
             self.replace_pool(&control)?;
             control.changed = false;
         } else if let Some(pool) = &*self.pool.load() {
-            pool.commit();
+            drop(pool.commit(true));
         }
-        control.gate.committed = true;
+        control.committed = true;
         Ok(())
     }
 
     fn decommit(&self) {
-        self.change_gate(|gate| gate.committed = false, FramePool::decommit);
+        self.change_gate(
+            |control| control.committed = false,
+            |pool| pool.commit(false),
+        );
     }
 
     fn begin_flush(&self) {
-        self.change_gate(|gate| gate.flushing = true, FramePool::begin_flush);
+        self.change_gate(|control| control.flushing = true, |pool| pool.flush(true));
     }
 
     fn end_flush(&self) {
-        self.change_gate(|gate| gate.flushing = false, FramePool::end_flush);
+        self.change_gate(|control| control.flushing = false, |pool| pool.flush(false));
     }
 
     fn free_frames(&self) -> usize {

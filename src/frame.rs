@@ -727,10 +727,11 @@ impl FrameBatch {
     }
 }
 
-/// A batch of one.
+/// A batch of one, with its metadata cleared.
 impl From<Frame> for FrameBatch {
     fn from(frame: Frame) -> Self {
-        let frame = ManuallyDrop::new(frame);
+        let mut frame = ManuallyDrop::new(frame);
+        frame.clear_metadata();
         let slot = frame.inner();
         // SAFETY: by H2.
         let core = unsafe { slot.core.as_ref() };

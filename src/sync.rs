@@ -24,7 +24,6 @@ mod imp {
     use std::cell::Cell;
     use std::time::Instant;
 
-    pub(crate) type AtomicBool = std::sync::atomic::AtomicBool;
     pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
     pub(crate) type AtomicUsize = std::sync::atomic::AtomicUsize;
     pub(crate) type Mutex<T> = parking_lot::Mutex<T>;
@@ -158,7 +157,6 @@ mod imp {
         };
     }
 
-    atomic!(AtomicBool, bool, []);
     atomic!(AtomicU64, u64, [fetch_or fetch_and]);
     atomic!(AtomicUsize, usize, [fetch_add fetch_sub]);
 

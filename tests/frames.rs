@@ -282,6 +282,17 @@ fn a_batch_is_split_or_dropped() {
 }
 
 #[test]
+fn a_frame_that_goes_back_in_a_batch_leaves_no_metadata() {
+    let pool = pool(1, 8);
+    let mut frame = pool.acquire().unwrap();
+    frame.metadata_mut().sequence = 77;
+    let mut batch = FrameBatch::from(frame);
+    assert_eq!(batch.next().unwrap().metadata().sequence, 0);
+    drop(batch);
+    assert_eq!(pool.free_frames(), 1);
+}
+
+#[test]
 fn a_batch_of_an_exhausted_pool_waits_for_one_frame() {
     let pool = pool(2, 8);
     let held = pool.acquire_many(2).unwrap();

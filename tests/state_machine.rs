@@ -209,6 +209,13 @@ fn commit_of_more_than_there_is_names_the_numbers_and_changes_nothing() {
         allocator.set_framing(&Framing::new(3, 64)).unwrap();
         allocator.commit().unwrap();
         assert_eq!(allocator.free_frames(), 3);
+
+        // The pool of an earlier commit is still there, though it has no memory any more.
+        allocator.decommit();
+        allocator.set_framing(&framing).unwrap();
+        assert!(allocator.commit().is_err());
+        assert_eq!(allocator.pool().map(|pool| pool.frames()), Some(3));
+        assert_eq!(allocator.acquire().unwrap_err(), AcquireError::NotCommitted);
     }
 }
 
@@ -353,6 +360,18 @@ fn a_flush_lasts_across_decommit_commit_and_another_framing() {
     allocator.commit().unwrap();
     assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
     allocator.end_flush();
+    assert!(allocator.acquire().is_ok());
+}
+
+#[test]
+fn a_flush_of_the_pool_and_of_its_allocator_is_the_same() {
+    let allocator = PoolAllocator::with_framing(Framing::new(3, 64)).unwrap();
+    allocator.commit().unwrap();
+    allocator.begin_flush();
+    allocator.pool().unwrap().end_flush();
+    allocator.decommit();
+    allocator.set_framing(&Framing::new(4, 64)).unwrap();
+    allocator.commit().unwrap();
     assert!(allocator.acquire().is_ok());
 }
 

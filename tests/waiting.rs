@@ -340,3 +340,112 @@ fn a_batch_that_comes_back_serves_several_waiters() {
     drop(futures);
     assert_eq!(pool.free_frames(), 8);
 }
+
+/// A task whose waker does something inconvenient.
+struct Inconvenient<F: Fn() + Send + Sync>(F);
+
+impl<F: Fn() + Send + Sync + 'static> Wake for Inconvenient<F> {
+    fn wake(self: Arc<Self>) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn a_waker_may_call_the_allocator_that_wakes_it() {
+    let allocator = Arc::new(PoolAllocator::with_framing(Framing::new(1, 64)).unwrap());
+    allocator.commit().unwrap();
+    let pool = allocator.pool().unwrap();
+    let frame = pool.acquire().unwrap();
+    let waker = {
+        let allocator = allocator.clone();
+        Waker::from(Arc::new(Inconvenient(move || {
+            allocator.allocator_status();
+            allocator.decommit();
+            allocator.commit().unwrap();
+            allocator.begin_flush();
+            allocator.end_flush();
+        })))
+    };
+    for shut in [KsAllocator::decommit, KsAllocator::begin_flush] {
+        let mut future = pin!(pool.acquire_async());
+        assert!(
+            future
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        shut(&allocator);
+        assert!(
+            future
+                .poll(&mut Context::from_waker(&waker))
+                .map(|acquired| acquired.is_err())
+                .is_ready()
+        );
+    }
+    drop(frame);
+    assert!(pool.acquire().is_ok());
+}
+
+#[test]
+fn a_waker_that_panics_harms_nobody_else() {
+    let bad = Waker::from(Arc::new(Inconvenient(|| panic!("on purpose"))));
+    let good = Arc::new(Counter::default());
+    let pool = FramePool::builder()
+        .frames(4)
+        .frame_size(64)
+        .shards(1)
+        .build()
+        .unwrap();
+    let batch = pool.acquire_many(4).unwrap();
+
+    let mut first = Box::pin(pool.acquire_async());
+    let mut second = Box::pin(pool.acquire_async());
+    assert!(
+        first
+            .as_mut()
+            .poll(&mut Context::from_waker(&bad))
+            .is_pending()
+    );
+    assert!(poll(second.as_mut(), &good).is_pending());
+    drop(batch);
+    assert_eq!((good.count(), pool.free_frames()), (1, 2));
+    drop((first, second));
+    assert_eq!(pool.free_frames(), 4);
+
+    let batch = pool.acquire_many(4).unwrap();
+    let mut first = Box::pin(pool.acquire_async());
+    assert!(
+        first
+            .as_mut()
+            .poll(&mut Context::from_waker(&bad))
+            .is_pending()
+    );
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| pool.acquire().map(drop));
+        settle();
+        pool.begin_flush();
+        assert_eq!(waiter.join().unwrap(), Err(AcquireError::Flushing));
+    });
+    drop((first, batch));
+    pool.end_flush();
+    assert_eq!(pool.free_frames(), 4);
+}
+
+#[test]
+fn a_pool_that_is_only_flushed_is_never_not_committed() {
+    let pool = pool(1);
+    thread::scope(|scope| {
+        let flusher = scope.spawn(|| {
+            for _ in 0..20_000 {
+                pool.begin_flush();
+                pool.end_flush();
+            }
+        });
+        while !flusher.is_finished() {
+            match pool.acquire() {
+                Ok(_) | Err(AcquireError::Flushing) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+}

@@ -35,7 +35,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number}
 use super::builder::FramePoolBuilder;
 use super::free_list::{Bits, FreeList, NotTaken, PutBack, put_back};
 use super::slot::Slot;
-use super::waiters::{Gate, GateChange, Waiters};
+use super::waiters::{Gate, GateChange, Refused, Waiters};
 
 /// More handles than can exist without leaking memory on purpose.
 const MOST_HANDLES: usize = usize::MAX / 2;
@@ -45,7 +45,8 @@ const MOST_HANDLES: usize = usize::MAX / 2;
 pub(crate) struct Core {
     pub(crate) free: FreeList,
     pub(crate) waiters: Waiters,
-    slots: Box<[Slot]>,
+    /// A `Vec` and not a `Box`, as the shards of the free list: frames point to the slots.
+    slots: Vec<Slot>,
     pub(crate) framing: Framing,
     pub(crate) mode: AllocatorMode,
     /// `None` once the pool is retired.
@@ -68,18 +69,21 @@ impl Core {
         self.slots[0].core
     }
 
-    /// Opens or closes the pool, and keeps count of the frames that are out.
-    pub(crate) fn change_gate(&self, change: impl FnOnce(&mut Gate)) {
+    /// Opens or closes the pool, and keeps count of the frames that are out. Whoever is refused by
+    /// it is told when the result is dropped.
+    pub(crate) fn change_gate(&self, change: impl FnOnce(&mut Gate)) -> Option<Refused> {
         let frames = self.free.frames();
         // Relaxed: the caller has a handle, so `keep` stays above 0 whatever comes (C3).
         self.keep.fetch_add(frames, Ordering::Relaxed);
-        let surplus = match self.waiters.change_gate(&self.free, change) {
+        let (change, refused) = self.waiters.change_gate(&self.free, change);
+        let surplus = match change {
             GateChange::Closed { out } => frames - out,
             GateChange::Opened { out } => frames + out,
             GateChange::None => frames,
         };
         // Release: pairs with the fence of whoever frees the pool, as in `let_go`.
         self.keep.fetch_sub(surplus, Ordering::Release);
+        refused
     }
 
     /// Frames that are out now.
@@ -90,7 +94,7 @@ impl Core {
     /// Frees the memory of a pool that is closed for good and whose frames are all back.
     pub(crate) fn retire(&self) {
         debug_assert!(
-            self.waiters.is_closed() && self.frames_out() == 0,
+            !self.waiters.gate().committed && self.frames_out() == 0,
             "{self:?}"
         );
         // By F4 no frame can go out any more, so nobody looks at the memory.
@@ -106,12 +110,17 @@ impl Core {
     /// Takes free frames, at most `most` of them, from anywhere.
     #[cold]
     pub(crate) fn take(&self, most: usize) -> Result<Bits, AcquireError> {
-        self.free
-            .take(thread_number(), most)
-            .map_err(|not_taken| match not_taken {
-                NotTaken::AllOut => AcquireError::Exhausted,
-                NotTaken::Closed => self.waiters.refusal(),
-            })
+        loop {
+            match self.free.take(thread_number(), most) {
+                Ok(taken) => return Ok(taken),
+                Err(NotTaken::AllOut) => return Err(AcquireError::Exhausted),
+                Err(NotTaken::Closed) => match self.waiters.refusal() {
+                    Some(error) => return Err(error),
+                    // Opened in the meantime.
+                    None => continue,
+                },
+            }
+        }
     }
 
     /// Puts the frame of `slot` back, or hands it to the first who waits.
@@ -154,48 +163,41 @@ impl Core {
         unsafe { core.as_ref() }.free.announce(word);
         match put_back(word, addend) {
             PutBack::Done => {}
-            // SAFETY: the frames came back to a closed pool, or are still the caller's.
+            // SAFETY: frames that are wanted are still the caller's and keep the core alive; for
+            // frames that came back to a closed pool, `keep` does (C1).
             how => unsafe { Self::release_slow(core, word, addend, how) },
         }
     }
 
-    /// The rest of `release_to`, for frames that are back in a closed pool or are wanted.
+    /// The rest of `release_to`: hands frames that are wanted to whoever is first in the line, one
+    /// by one, and puts the others back once the line is empty.
     ///
     /// # Safety
     ///
-    /// As [`release`](Self::release), except that a closed pool has the frames already.
+    /// As [`release`](Self::release), except that a closed pool may have the frames already.
     #[cold]
-    unsafe fn release_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, how: PutBack) {
-        // SAFETY: frames that are wanted keep the core alive, and for frames that came back to a
-        // closed pool `keep` does (C1).
-        let frames = unsafe { core.as_ref() }.free.bits_of(word, addend);
-        match how {
-            PutBack::Done => {}
-            // SAFETY: these parts of `keep` are the frames' (C1, C2).
-            PutBack::DoneClosed => unsafe { Self::let_go(core, frames.bits.count_ones() as usize) },
-            // SAFETY: the frames are still out and the caller's.
-            PutBack::Wanted => unsafe { Self::release_wanted(core, frames) },
-        }
-    }
-
-    /// Hands one frame after the other to whoever is first in the line, and the rest back to the
-    /// free list once the line is empty.
-    ///
-    /// # Safety
-    ///
-    /// As [`release`](Self::release), for each of the frames.
-    unsafe fn release_wanted(core: NonNull<Self>, mut frames: Bits) {
-        while frames.bits != 0 {
-            // SAFETY: the frames are still out and keep the core alive. The reference is not used
-            // after the last of them is given away.
-            let this = unsafe { core.as_ref() };
-            let Some(called) = this.waiters.call_first(&this.free) else {
-                // SAFETY: the frames are still out and the caller's.
-                return unsafe { Self::release_many(core, frames) };
-            };
-            if called.settle(this.free.frame_at(frames)) {
-                frames.bits &= frames.bits - 1;
+    unsafe fn release_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, mut how: PutBack) {
+        // SAFETY: the frames, or their parts of `keep`, keep the core alive. The reference is not
+        // used after the last of them is given away.
+        let this = unsafe { core.as_ref() };
+        let mut frames = this.free.bits_of(word, addend);
+        while how == PutBack::Wanted {
+            while let Some(called) = this.waiters.call_first(&this.free) {
+                if called.settle(this.free.frame_at(frames)) {
+                    frames.bits &= frames.bits - 1;
+                    if frames.bits == 0 {
+                        return;
+                    }
+                }
             }
+            how = put_back(word, this.free.addend(frames.bits));
+        }
+        if how == PutBack::DoneClosed {
+            // Acquire: pairs with the Release of `FreeList::close`, which the exchange saw; the parts
+            // that we give up were added before it (C3).
+            fence(Ordering::Acquire);
+            // SAFETY: these parts of `keep` are the frames' (C1, C2).
+            unsafe { Self::let_go(core, frames.bits.count_ones() as usize) };
         }
     }
 
@@ -276,7 +278,7 @@ impl Handle {
         let filled = Core {
             free,
             waiters: Waiters::new(gate),
-            slots: slots.into(),
+            slots,
             framing: *framing,
             mode,
             segment: Mutex::new(Some(segment)),
@@ -318,7 +320,7 @@ impl Drop for Handle {
             return;
         }
         fence(Ordering::Acquire);
-        self.change_gate(|gate| gate.committed = false);
+        drop(self.change_gate(|gate| gate.committed = false));
         // SAFETY: the 1 of all handles together, and this was the last of them.
         unsafe { Core::let_go(self.0, 1) };
     }
@@ -352,7 +354,7 @@ mod loom_models {
     /// C1 to C4: the last handle and the last frame, in any order.
     ///
     /// Kills: the last handle not closing the pool; `change_gate` not taking off the surplus, or not
-    /// adding before it closes; `let_go` left out after `DoneClosed`.
+    /// adding before it closes; no `let_go` after `DoneClosed`.
     #[test]
     fn the_last_of_handle_and_frame_frees_the_pool() {
         loom::model(|| {
@@ -390,8 +392,8 @@ mod loom_models {
             let pool = pool(1);
             let frame = pool.try_acquire().unwrap();
             let holder = thread::spawn(move || drop(frame));
-            pool.decommit();
-            pool.commit();
+            drop(pool.commit(false));
+            drop(pool.commit(true));
             holder.join().unwrap();
             assert_eq!(pool.frames_out(), 0);
             assert_eq!(pool.core.keep.load(super::Ordering::Relaxed), 1);
@@ -410,7 +412,7 @@ mod loom_models {
                 let pool = pool.clone();
                 thread::spawn(move || pool.try_acquire())
             };
-            pool.decommit();
+            drop(pool.commit(false));
             let out = pool.frames_out();
             match taker.join().unwrap() {
                 Ok(frame) => {
@@ -424,6 +426,27 @@ mod loom_models {
             }
             assert_eq!(pool.frames_out(), 0);
             assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::NotCommitted);
+        });
+    }
+
+    /// A refusal names a reason that held: a pool that is only flushed is never "not committed".
+    ///
+    /// Kills: `publish` before `open` in `change_gate`; `take` not looking again when it finds no
+    /// refusal.
+    #[test]
+    fn a_refusal_during_a_flush_is_flushing() {
+        loom::model(|| {
+            let pool = pool(1);
+            let flusher = {
+                let pool = pool.clone();
+                thread::spawn(move || {
+                    pool.begin_flush();
+                    pool.end_flush();
+                })
+            };
+            let acquired = pool.try_acquire().map(drop);
+            assert!(matches!(acquired, Ok(()) | Err(AcquireError::Flushing)));
+            flusher.join().unwrap();
         });
     }
 

@@ -37,8 +37,8 @@
 //! - **F6** [`FreeList::take`] says that all frames are out only if there was a moment in the call at
 //!   which they were. A single word shows this by itself. Several cannot be read at once, so each
 //!   carries a version that every release steps, and two passes that find nothing and the same
-//!   versions prove that between them all words were empty. (Wrong only if 2^30 releases fall into
-//!   one word between its two readings.)
+//!   versions prove that between them all words were empty. (Wrong only if a multiple of 2^30
+//!   releases falls between the two passes.)
 
 use std::collections::TryReserveError;
 
@@ -69,7 +69,9 @@ const MOST_WORDS_WITHOUT_HINTS: usize = 16;
 /// The free list of a pool.
 #[derive(Debug)]
 pub(crate) struct FreeList {
-    shards: Box<[CachePadded<Shard>]>,
+    /// A `Vec` and not a `Box`: slots point to the words, and to move a `Box` is to claim that nobody
+    /// does.
+    shards: Vec<CachePadded<Shard>>,
     frames: usize,
     /// Keeps of a thread's number what is a word's number.
     home_mask: usize,
@@ -152,7 +154,7 @@ impl FreeList {
         // The largest power of two that is not above `count`, less one.
         let home_mask = (1 << count.ilog2()) - 1;
         Ok(Self {
-            shards: shards.into(),
+            shards,
             frames,
             home_mask,
             frame_bits,

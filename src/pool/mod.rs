@@ -25,7 +25,7 @@ use crate::framing::Framing;
 use crate::mode::AllocatorMode;
 
 use self::core::Handle;
-use self::waiters::Gate;
+use self::waiters::{Gate, Refused};
 
 pub use self::acquire_future::AcquireFuture;
 pub use self::builder::FramePoolBuilder;
@@ -321,7 +321,7 @@ impl FramePool {
     /// ```
     #[doc(alias = "BeginFlush")]
     pub fn begin_flush(&self) {
-        self.core.change_gate(|gate| gate.flushing = true);
+        drop(self.flush(true));
     }
 
     /// Ends what [`begin_flush`](Self::begin_flush) began.
@@ -334,17 +334,22 @@ impl FramePool {
     /// ```
     #[doc(alias = "EndFlush")]
     pub fn end_flush(&self) {
-        self.core.change_gate(|gate| gate.flushing = false);
+        drop(self.flush(false));
     }
 
-    /// Hands frames out again, with their contents as they are.
-    pub(crate) fn commit(&self) {
-        self.core.change_gate(|gate| gate.committed = true);
+    /// Begins or ends a flush. Whoever is refused is told when the result is dropped.
+    pub(crate) fn flush(&self, flushing: bool) -> Option<Refused> {
+        self.core.change_gate(|gate| gate.flushing = flushing)
     }
 
-    /// Stops handing frames out, and refuses everybody who waits.
-    pub(crate) fn decommit(&self) {
-        self.core.change_gate(|gate| gate.committed = false);
+    /// Hands frames out again, with their contents as they are, or stops. Whoever is refused is told
+    /// when the result is dropped.
+    pub(crate) fn commit(&self, committed: bool) -> Option<Refused> {
+        self.core.change_gate(|gate| gate.committed = committed)
+    }
+
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.core.waiters.gate().flushing
     }
 
     /// Frames that are out now.

@@ -26,19 +26,22 @@
 //!   while a frame is free.
 //! - **W3** Each time a waiter stands in the line it has a ticket of its own, and a frame is given
 //!   only to the ticket that was called. Whoever was called leaves with the frame, or has withdrawn
-//!   before; then the caller knows and calls the next.
+//!   before; then the caller knows and calls the next. Between being called and being settled the
+//!   frame belongs to whoever called, who alone can delay it.
 //! - **W4** The frame is settled on a waiter with no lock of the pool held and nothing of the pool
 //!   touched afterwards: the waiter may run, drop the frame and with it the pool at once.
 //! - **W5** Whoever closes the pool empties the line in the same breath, so everybody who waited
 //!   then is refused, even if the pool is opened again before they run.
 
 use std::collections::VecDeque;
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use crate::error::AcquireError;
 use crate::sync::{
-    Arc, ArrayQueue, AtomicBool, Mutex, Ordering, Thread, current_thread, park_until,
+    Arc, ArrayQueue, AtomicUsize, Mutex, Ordering, Thread, current_thread, park_until,
 };
 
 use super::free_list::FreeList;
@@ -59,17 +62,24 @@ impl Gate {
         flushing: false,
     };
 
-    fn is_open(self) -> bool {
-        self.committed && !self.flushing
-    }
-
-    fn refusal(self) -> AcquireError {
-        match self.committed {
-            true => AcquireError::Flushing,
-            false => AcquireError::NotCommitted,
+    /// What callers are told, unless the pool is open.
+    fn refusal(self) -> Option<AcquireError> {
+        match self {
+            Self {
+                committed: false, ..
+            } => Some(AcquireError::NotCommitted),
+            Self { flushing: true, .. } => Some(AcquireError::Flushing),
+            Self::OPEN => None,
         }
     }
 }
+
+/// What [`Gate::refusal`] can be, numbered for an atomic.
+const REFUSALS: [Option<AcquireError>; 3] = [
+    None,
+    Some(AcquireError::Flushing),
+    Some(AcquireError::NotCommitted),
+];
 
 /// What a change of the gate did to the free list; with the frames that were out at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +99,10 @@ type Outcome = Result<usize, AcquireError>;
 #[derive(Debug)]
 pub(crate) struct Waiters {
     line: Mutex<Line>,
-    /// The gate once more, for those who are refused and must not take the lock.
-    flushing: AtomicBool,
+    /// The index in `REFUSALS` of what a closed pool says, for those who found it so and are not to
+    /// take the lock. Written before the words are closed and after they are opened: whoever saw
+    /// `CLOSED` and then finds no refusal has missed an opening, and nobody finds a wrong one.
+    refusal: AtomicUsize,
     spares: ArrayQueue<Arc<Waiter>>,
 }
 
@@ -120,6 +132,17 @@ enum Wake {
     Task(Waker),
 }
 
+impl Wake {
+    fn wake(self) {
+        match self {
+            Self::Thread(thread) => thread.unpark(),
+            // A panic of somebody's waker is not to end the release that woke it, nor to keep the
+            // next in the line waiting: it goes no further than the panic hook.
+            Self::Task(waker) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
+        }
+    }
+}
+
 /// What came of the wish to wait.
 #[derive(Debug, PartialEq, Eq)]
 enum Enlisted {
@@ -133,30 +156,37 @@ impl Waiters {
     pub(crate) fn new(gate: Gate) -> Self {
         let spares = ArrayQueue::new(SPARES);
         while spares.push(Arc::new(Waiter::new())).is_ok() {}
-        let waiting = VecDeque::with_capacity(SPARES);
-        Self {
+        let waiters = Self {
             line: Mutex::new(Line {
-                waiting,
+                waiting: new_line(),
                 next_ticket: 0,
                 gate,
             }),
-            flushing: AtomicBool::new(gate.flushing && gate.committed),
+            refusal: AtomicUsize::new(0),
             spares,
-        }
+        };
+        waiters.publish(gate.refusal());
+        waiters
     }
 
-    /// Why a closed pool is closed, without the lock.
-    pub(crate) fn refusal(&self) -> AcquireError {
-        // Relaxed: pairs with the Release of `FreeList::close`, after which the caller saw `CLOSED`.
-        match self.flushing.load(Ordering::Relaxed) {
-            true => AcquireError::Flushing,
-            false => AcquireError::NotCommitted,
-        }
+    /// What a pool says that was found closed; `None` if it has been opened since.
+    pub(crate) fn refusal(&self) -> Option<AcquireError> {
+        // Acquire: pairs with the Release in `publish`; whoever finds that the pool has been opened
+        // finds the words open, too. That the refusal is no older than the `CLOSED` that the caller
+        // saw follows from the Release in `FreeList::close`.
+        REFUSALS[self.refusal.load(Ordering::Acquire)]
     }
 
-    /// Whether the pool hands nothing out now.
-    pub(crate) fn is_closed(&self) -> bool {
-        !self.line.lock().gate.is_open()
+    fn publish(&self, refusal: Option<AcquireError>) {
+        let index = REFUSALS.iter().position(|&known| known == refusal);
+        // Release: pairs with the Acquire in `refusal`.
+        self.refusal
+            .store(index.expect("`REFUSALS` has them all"), Ordering::Release);
+    }
+
+    /// The gate as it is now.
+    pub(crate) fn gate(&self) -> Gate {
+        self.line.lock().gate
     }
 
     /// Waits for a frame until `deadline`, or for ever.
@@ -193,8 +223,8 @@ impl Waiters {
     /// pool is closed.
     fn enlist(&self, free: &FreeList, waiter: &Arc<Waiter>, wake: Wake) -> Enlisted {
         let mut line = self.line.lock();
-        if !line.gate.is_open() {
-            return Enlisted::Settled(Err(line.gate.refusal()));
+        if let Some(error) = line.gate.refusal() {
+            return Enlisted::Settled(Err(error));
         }
         // By W2 only the first in the line can find a frame. If somebody who does not stand in the
         // line snatches it, `take` says so, and then there is none (F3).
@@ -249,32 +279,33 @@ impl Waiters {
         Some(Called { ticket, waiter })
     }
 
-    /// Opens or closes the pool. Everybody who waits at a closing is refused (W5).
+    /// Opens or closes the pool. Everybody who waits at a closing is out of the line when this
+    /// returns (W5), and is told when the [`Refused`] is dropped.
     pub(crate) fn change_gate(
         &self,
         free: &FreeList,
         change: impl FnOnce(&mut Gate),
-    ) -> GateChange {
+    ) -> (GateChange, Option<Refused>) {
         let mut line = self.line.lock();
-        let was_open = line.gate.is_open();
+        let before = line.gate.refusal();
         change(&mut line.gate);
-        let gate = line.gate;
-        // Relaxed: see `refusal`.
-        self.flushing
-            .store(gate.committed && gate.flushing, Ordering::Relaxed);
-        match (was_open, gate.is_open()) {
-            (true, false) => {
+        let after = line.gate.refusal();
+        match (before, after) {
+            (None, Some(error)) => {
+                self.publish(after);
                 let out = free.close();
                 free.clear_waiters();
-                let refused = std::mem::take(&mut line.waiting);
-                drop(line);
-                for (ticket, waiter) in refused {
-                    waiter.settle(ticket, Err(gate.refusal()));
-                }
-                GateChange::Closed { out }
+                (GateChange::Closed { out }, line.refuse_all(error))
             }
-            (false, true) => GateChange::Opened { out: free.open() },
-            _ => GateChange::None,
+            (Some(_), None) => {
+                let out = free.open();
+                self.publish(after);
+                (GateChange::Opened { out }, None)
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                self.publish(after);
+                (GateChange::None, None)
+            }
         }
     }
 
@@ -287,6 +318,38 @@ impl Waiters {
     fn keep(&self, waiter: Arc<Waiter>) {
         // A full bag means that more callers waited at once than are foreseen: let this one go.
         drop(self.spares.push(waiter));
+    }
+}
+
+impl Line {
+    fn refuse_all(&mut self, error: AcquireError) -> Option<Refused> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let waiting = mem::replace(&mut self.waiting, new_line());
+        Some(Refused { waiting, error })
+    }
+}
+
+/// Room for as many as there are spare waiters, so that to stand in it allocates nothing.
+fn new_line() -> VecDeque<(Ticket, Arc<Waiter>)> {
+    VecDeque::with_capacity(SPARES)
+}
+
+/// Everybody who waited when the pool closed. Dropping it tells them, which may run wakers: no lock
+/// may be held then.
+#[derive(Debug)]
+#[must_use = "tells the waiters when it is dropped, which is to be after all locks are free"]
+pub(crate) struct Refused {
+    waiting: VecDeque<(Ticket, Arc<Waiter>)>,
+    error: AcquireError,
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        for (ticket, waiter) in self.waiting.drain(..) {
+            waiter.settle(ticket, Err(self.error));
+        }
     }
 }
 
@@ -308,19 +371,11 @@ impl Waiter {
         if !matches!(*state, State::Waiting { ticket: current, .. } if current == ticket) {
             return false;
         }
-        let before = std::mem::replace(&mut *state, State::Settled(outcome));
+        let before = mem::replace(&mut *state, State::Settled(outcome));
         drop(state);
         // With the lock free: what a waker does is not ours to know.
-        match before {
-            State::Waiting {
-                wake: Wake::Thread(thread),
-                ..
-            } => thread.unpark(),
-            State::Waiting {
-                wake: Wake::Task(waker),
-                ..
-            } => waker.wake(),
-            State::Idle | State::Settled(_) => {}
+        if let State::Waiting { wake, .. } = before {
+            wake.wake();
         }
         true
     }
@@ -340,7 +395,7 @@ impl Waiter {
     /// Ends the stay, however it stands. Returns what it ended with, if somebody was faster.
     fn withdraw(&self) -> Option<Outcome> {
         let mut state = self.state.lock();
-        let before = std::mem::replace(&mut *state, State::Idle);
+        let before = mem::replace(&mut *state, State::Idle);
         drop(state);
         match before {
             State::Settled(outcome) => Some(outcome),
@@ -355,7 +410,7 @@ impl Waiter {
         let mut wake_next = Wake::Task(context.waker().clone());
         let mut state = self.state.lock();
         if let State::Waiting { wake, .. } = &mut *state {
-            std::mem::swap(wake, &mut wake_next);
+            mem::swap(wake, &mut wake_next);
             return Poll::Pending;
         }
         drop(state);
@@ -573,14 +628,16 @@ mod tests {
         for waiter in &waiters {
             pool.enlist(waiter).unwrap();
         }
-        let shut = pool
+        let (shut, refused) = pool
             .waiters
             .change_gate(&pool.free, |gate| gate.committed = false);
         assert_eq!(shut, GateChange::Closed { out: 1 });
-        let opened = pool
+        let (opened, nobody) = pool
             .waiters
             .change_gate(&pool.free, |gate| gate.committed = true);
         assert_eq!(opened, GateChange::Opened { out: 1 });
+        assert!(nobody.is_none());
+        drop(refused);
         for waiter in &waiters {
             assert_eq!(waiter.outcome(), Some(Err(AcquireError::NotCommitted)));
         }
@@ -591,14 +648,14 @@ mod tests {
     #[test]
     fn a_decommit_during_a_flush_gives_the_stronger_reason() {
         let pool = Bare::exhausted(1);
-        let change = |change: fn(&mut Gate)| pool.waiters.change_gate(&pool.free, change);
+        let change = |change: fn(&mut Gate)| pool.waiters.change_gate(&pool.free, change).0;
         assert_eq!(
             change(|gate| gate.flushing = true),
             GateChange::Closed { out: 1 }
         );
-        assert_eq!(pool.waiters.refusal(), AcquireError::Flushing);
+        assert_eq!(pool.waiters.refusal(), Some(AcquireError::Flushing));
         assert_eq!(change(|gate| gate.committed = false), GateChange::None);
-        assert_eq!(pool.waiters.refusal(), AcquireError::NotCommitted);
+        assert_eq!(pool.waiters.refusal(), Some(AcquireError::NotCommitted));
         assert_eq!(change(|gate| gate.committed = true), GateChange::None);
         assert_eq!(pool.wait(), Err(AcquireError::Flushing));
         assert_eq!(
@@ -741,7 +798,7 @@ mod loom_models {
     /// W5: whoever waited at a closing is refused or served, even if the pool opens at once, and a
     /// frame that comes back meanwhile is not lost.
     ///
-    /// Kills: `change_gate` leaving the line as it is; `change_gate` not clearing `WAITERS`.
+    /// Kills: `refuse_all` leaving the line as it is; `change_gate` not clearing `WAITERS`.
     #[test]
     fn a_closing_refuses_everybody_who_waits() {
         loom::model(|| {
@@ -752,10 +809,14 @@ mod loom_models {
                 let pool = pool.clone();
                 thread::spawn(move || pool.release(0))
             };
-            pool.waiters
-                .change_gate(&pool.free, |gate| gate.committed = false);
-            pool.waiters
-                .change_gate(&pool.free, |gate| gate.committed = true);
+            drop(
+                pool.waiters
+                    .change_gate(&pool.free, |gate| gate.committed = false),
+            );
+            drop(
+                pool.waiters
+                    .change_gate(&pool.free, |gate| gate.committed = true),
+            );
             let outcome = pool
                 .waiters
                 .stand_in_line(&pool.free, &waiter, ticket, None);
