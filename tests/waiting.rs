@@ -366,7 +366,8 @@ fn a_waker_may_call_the_allocator_that_wakes_it() {
             allocator.end_flush();
         })))
     };
-    for shut in [KsAllocator::decommit, KsAllocator::begin_flush] {
+    let shuts: [fn(&PoolAllocator); 2] = [KsAllocator::decommit, KsAllocator::begin_flush];
+    for shut in shuts {
         let mut future = pin!(pool.acquire_async());
         assert!(
             future
