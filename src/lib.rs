@@ -1,5 +1,47 @@
 //! A bounded, lock-free pool of media frames, with the vocabulary of kernel streaming.
-#![doc = ""]
+//!
+//! A pipeline says once how many frames it wants, how large and how aligned; commits the memory once;
+//! and from then on acquires, fills, hands on and drops frames without allocating, page-faulting or
+//! taking a lock.
+//!
+//! | plane | type | what it does |
+//! |---|---|---|
+//! | data | [`FramePool`], [`Frame`], [`SharedFrame`] | what happens for every frame |
+//! | control | [`KsAllocator`], [`PoolAllocator`] | framing, mode, commit, decommit, flush: once a stream |
+//!
+//! Most users start with [`FramePool::builder`]:
+//!
+//! ```
+//! use ks_allocator::{AcquireError, FramePool};
+//!
+//! let pool = FramePool::builder().frames(2).frame_size(1920 * 1080 * 3 / 2).build()?;
+//!
+//! let mut frame = pool.acquire()?; // unique: to be written
+//! frame.fill(128);
+//! frame.metadata_mut().presentation_time = Some(0);
+//!
+//! let to_screen = frame.share(); // shared: to be read, by any number of threads
+//! let to_encoder = to_screen.clone();
+//! assert_eq!(to_encoder[0], 128);
+//!
+//! let other = pool.acquire()?;
+//! assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+//! drop((to_screen, to_encoder)); // the last handle gives the frame back
+//! assert!(pool.try_acquire().is_ok());
+//! # drop(other);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Those who come from DirectShow or kernel streaming find their own names by searching this
+//! documentation: `GetBuffer`, `cbPrefix`, `KsSetAllocatorMode` and the others lead to what stands for
+//! them here.
+//!
+//! # How it is built
+//!
+//! The modules are listed in the order of the floors they stand on; each uses only those above it in
+//! the list, that is, below it in the house. `unsafe` code is in four places: the memory, the core of
+//! a pool, its slots, and the frames. Each has its invariants written down and numbered, and the
+//! concurrent ones have models.
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("ks-allocator maps memory by mmap or VirtualAlloc; this target has neither");
@@ -31,3 +73,8 @@ pub use self::framing::Framing;
 pub use self::metadata::{FrameFlags, Metadata};
 pub use self::mode::AllocatorMode;
 pub use self::pool::{AcquireFuture, FramePool, FramePoolBuilder};
+
+/// The examples of the README are tests, too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
