@@ -1,4 +1,5 @@
-//! The memory that frames live in: one contiguous, zeroed segment per generation.
+//! The memory that frames live in: one contiguous, zeroed segment per generation. (And, for the rest
+//! of a pool, room on the heap that may be refused.)
 //!
 //! This is one of the few places with `unsafe` code. What the rest of the crate relies on:
 //!
@@ -16,6 +17,17 @@ use crate::framing::FrameLayout;
 use crate::mode::AllocatorMode;
 
 use self::user::UserPages;
+
+/// Room for `count` values on the heap, however many a client asks for.
+pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, CommitError> {
+    let mut room = Vec::new();
+    match room.try_reserve_exact(count) {
+        Ok(()) => Ok(room),
+        Err(_) => Err(CommitError::OutOfMemory {
+            bytes: count.saturating_mul(size_of::<T>()),
+        }),
+    }
+}
 
 /// The one block of memory that holds all frames of a generation.
 #[derive(Debug)]

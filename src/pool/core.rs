@@ -28,7 +28,7 @@ use std::ptr::NonNull;
 
 use crate::error::{AcquireError, CommitError};
 use crate::framing::{FrameLayout, Framing};
-use crate::memory::Segment;
+use crate::memory::{Segment, room_for};
 use crate::mode::AllocatorMode;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number};
 
@@ -254,14 +254,8 @@ impl Handle {
             frames, frame_size, ..
         } = *framing;
 
-        let free = FreeList::new(frames, shards, gate == Gate::OPEN)
-            .map_err(|_| CommitError::OutOfMemory { bytes: frames })?;
-        let mut slots = Vec::new();
-        slots
-            .try_reserve_exact(frames)
-            .map_err(|_| CommitError::OutOfMemory {
-                bytes: frames * size_of::<Slot>(),
-            })?;
+        let free = FreeList::new(frames, shards, gate == Gate::OPEN)?;
+        let mut slots = room_for(frames)?;
 
         // The slots point back at the core, so its address is needed before it is filled.
         let room = NonNull::from(Box::leak(Box::<Core>::new_uninit()));

@@ -40,10 +40,10 @@
 //!   versions prove that between them all words were empty. (Wrong only if a multiple of 2^30
 //!   releases falls between the two passes.)
 
-use std::collections::TryReserveError;
-
 use crossbeam_utils::CachePadded;
 
+use crate::error::CommitError;
+use crate::memory::room_for;
 use crate::sync::{AtomicU64, Ordering};
 
 use super::hints::Hints;
@@ -127,15 +127,14 @@ pub(crate) struct Seen {
 impl FreeList {
     /// A list of `frames` free frames, open or closed, spread over `shards` words, or as many more
     /// as are needed to hold them.
-    pub(crate) fn new(frames: usize, shards: usize, open: bool) -> Result<Self, TryReserveError> {
+    pub(crate) fn new(frames: usize, shards: usize, open: bool) -> Result<Self, CommitError> {
         let count = word_count(frames, shards);
         let (frame_bits, version_step) = match count {
             1 => (ones(MOST_AT_ONCE), 0),
             _ => (ones(FRAMES_BESIDE_VERSION), VERSION_STEP),
         };
         let flags = if open { 0 } else { CLOSED };
-        let mut shards = Vec::new();
-        shards.try_reserve_exact(count)?;
+        let mut shards = room_for(count)?;
         shards.extend((0..count).map(|word| {
             // An even split: where the division has a rest, the first words have one more.
             let first = word * (frames / count) + word.min(frames % count);

@@ -6,10 +6,11 @@
 //! says that all frames are out. So no frame is stranded by them, and no ordering matters.
 
 use std::array;
-use std::collections::TryReserveError;
 
 use crossbeam_utils::CachePadded;
 
+use crate::error::CommitError;
+use crate::memory::room_for;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// Threads that have a home of their own; more of them share.
@@ -17,26 +18,22 @@ const HOMES: usize = 16;
 
 #[derive(Debug)]
 pub(crate) struct Hints {
-    groups: Box<[AtomicU64]>,
+    groups: Vec<AtomicU64>,
     /// Where each thread found something last.
     homes: [CachePadded<AtomicUsize>; HOMES],
 }
 
 impl Hints {
     /// Hints for `words` words, all of which may have free frames.
-    pub(crate) fn new(words: usize) -> Result<Self, TryReserveError> {
+    pub(crate) fn new(words: usize) -> Result<Self, CommitError> {
         let count = words.div_ceil(64);
-        let mut groups = Vec::new();
-        groups.try_reserve_exact(count)?;
+        let mut groups = room_for(count)?;
         groups.extend((0..count).map(|group| {
             let covered = (words - group * 64).min(64);
             AtomicU64::new(u64::MAX >> (64 - covered))
         }));
         let homes = array::from_fn(|thread| CachePadded::new(AtomicUsize::new(thread % words)));
-        Ok(Self {
-            groups: groups.into(),
-            homes,
-        })
+        Ok(Self { groups, homes })
     }
 
     /// The word in which this thread is to look first.
