@@ -5,8 +5,6 @@
 //! the pass over all words without which [`FreeList::take`](super::free_list::FreeList::take) never
 //! says that all frames are out. So no frame is stranded by them, and no ordering matters.
 
-use std::array;
-
 use crossbeam_utils::CachePadded;
 
 use crate::error::CommitError;
@@ -20,7 +18,7 @@ const HOMES: usize = 16;
 pub(crate) struct Hints {
     groups: Vec<AtomicU64>,
     /// Where each thread found something last.
-    homes: [CachePadded<AtomicUsize>; HOMES],
+    homes: Vec<CachePadded<AtomicUsize>>,
 }
 
 impl Hints {
@@ -32,7 +30,8 @@ impl Hints {
             let covered = (words - group * 64).min(64);
             AtomicU64::new(u64::MAX >> (64 - covered))
         }));
-        let homes = array::from_fn(|thread| CachePadded::new(AtomicUsize::new(thread % words)));
+        let mut homes = room_for(HOMES)?;
+        homes.extend((0..HOMES).map(|thread| CachePadded::new(AtomicUsize::new(thread % words))));
         Ok(Self { groups, homes })
     }
 
