@@ -310,7 +310,11 @@ fn a_batch_of_an_exhausted_pool_waits_for_one_frame() {
 
 #[test]
 fn pools_whose_size_is_a_multiple_of_a_word_lose_no_frame() {
-    for frames in [1, 31, 32, 33, 61, 62, 63, 64, 96, 128, 1024, 4096] {
+    let sizes: &[usize] = match cfg!(miri) {
+        true => &[1, 33, 62, 64],
+        false => &[1, 31, 32, 33, 61, 62, 63, 64, 96, 128, 1024, 4096],
+    };
+    for &frames in sizes {
         for shards in [1, 2, 5] {
             let pool = FramePool::builder()
                 .frames(frames)
