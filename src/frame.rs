@@ -66,9 +66,9 @@ impl Frame {
     /// Takes a free frame.
     #[inline(always)]
     pub(crate) fn try_acquire(core: &Core) -> Result<Self, AcquireError> {
-        match core.take_at_home(1) {
+        match core.take_one_at_home() {
             // SAFETY: taking it made the frame ours.
-            Some(taken) => Ok(unsafe { Self::claim(core, core.free.frame_at(taken)) }),
+            Some(slot) => Ok(unsafe { Self::claim(slot) }),
             None => Self::try_acquire_slow(core),
         }
     }
@@ -77,7 +77,7 @@ impl Frame {
     fn try_acquire_slow(core: &Core) -> Result<Self, AcquireError> {
         let taken = core.take(1)?;
         // SAFETY: taking it made the frame ours.
-        Ok(unsafe { Self::claim(core, core.free.frame_at(taken)) })
+        Ok(unsafe { Self::claim(core.slot(core.free.frame_at(taken))) })
     }
 
     /// Waits for a frame until `deadline`, or for ever.
@@ -85,7 +85,7 @@ impl Frame {
     pub(crate) fn wait(core: &Core, deadline: Option<Instant>) -> Result<Self, AcquireError> {
         let number = core.waiters.wait(&core.free, deadline)?;
         // SAFETY: `wait` made the frame ours.
-        Ok(unsafe { Self::claim(core, number) })
+        Ok(unsafe { Self::claim(core.slot(number)) })
     }
 
     /// Takes a free frame, or keeps `stay` in the line for one.
@@ -104,7 +104,7 @@ impl Frame {
             .map(|outcome| {
                 let number = outcome?;
                 // SAFETY: the outcome of the stay made the frame ours.
-                Ok(unsafe { Self::claim(core, number) })
+                Ok(unsafe { Self::claim(core.slot(number)) })
             })
     }
 
@@ -112,20 +112,18 @@ impl Frame {
     pub(crate) fn abandon_acquire(core: &Core, stay: &mut TaskStay) {
         if let Some(number) = stay.leave(&core.waiters, &core.free) {
             // SAFETY: the stay was called for this frame, which made it ours.
-            drop(unsafe { Self::claim(core, number) });
+            drop(unsafe { Self::claim(core.slot(number)) });
         }
     }
 
-    /// The frame with this number, as it comes from the pool.
+    /// The frame in this slot, as it comes from the pool.
     ///
     /// # Safety
     ///
     /// The frame is out and the caller its only holder, who passes it on to the result.
     #[inline(always)]
-    unsafe fn claim(core: &Core, number: usize) -> Self {
-        let mut frame = Self {
-            slot: core.slot(number),
-        };
+    unsafe fn claim(slot: NonNull<Slot>) -> Self {
+        let mut frame = Self { slot };
         frame.refill();
         frame
     }
@@ -757,7 +755,7 @@ impl Iterator for FrameBatch {
         let first = core.free.frame_at(self.frames);
         self.frames.bits &= self.frames.bits - 1;
         // SAFETY: the frame was the batch's, which has just given it up.
-        Some(unsafe { Frame::claim(core, first) })
+        Some(unsafe { Frame::claim(core.slot(first)) })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

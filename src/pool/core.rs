@@ -104,7 +104,15 @@ impl Core {
     /// Takes free frames, at most `most` of them, if there are any where the thread looks first.
     #[inline(always)]
     pub(crate) fn take_at_home(&self, most: usize) -> Option<Bits> {
-        self.free.take_at_home(thread_number(), most)
+        self.free.take_at_home(thread_number(), most, |taken| taken)
+    }
+
+    /// Takes a free frame, if there is one where the thread looks first.
+    #[inline(always)]
+    pub(crate) fn take_one_at_home(&self) -> Option<NonNull<Slot>> {
+        self.free.take_at_home(thread_number(), 1, |taken| {
+            self.slot(self.free.frame_at(taken))
+        })
     }
 
     /// Takes free frames, at most `most` of them, from anywhere.

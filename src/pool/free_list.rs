@@ -187,15 +187,23 @@ impl FreeList {
 
     /// Takes the lowest free bits, at most `most` of them, of the word in which this thread looks
     /// first. Threads with different numbers look in different words.
+    ///
+    /// `prepare` works out from the bits what the caller is after. It is called before they are the
+    /// caller's, because after the exchange a processor has to begin its loads afresh.
     #[inline(always)]
-    pub(crate) fn take_at_home(&self, thread: usize, most: usize) -> Option<Bits> {
-        self.take_from(self.home(thread), most).ok()
+    pub(crate) fn take_at_home<T>(
+        &self,
+        thread: usize,
+        most: usize,
+        prepare: impl Fn(Bits) -> T,
+    ) -> Option<T> {
+        self.take_from(self.home(thread), most, prepare).ok()
     }
 
     /// As `take_at_home`, but goes on to the other words.
     pub(crate) fn take(&self, thread: usize, most: usize) -> Result<Bits, NotTaken> {
         let home = self.home(thread);
-        match self.take_from(home, most) {
+        match self.take_from(home, most, |taken| taken) {
             Ok(taken) => return Ok(taken),
             Err(seen) if seen & CLOSED != 0 => return Err(NotTaken::Closed),
             Err(_) => {}
@@ -217,11 +225,16 @@ impl FreeList {
 
     /// Takes from one word, or says what was in it.
     #[inline(always)]
-    fn take_from(&self, word: usize, most: usize) -> Result<Bits, u64> {
+    fn take_from<T>(
+        &self,
+        word: usize,
+        most: usize,
+        prepare: impl Fn(Bits) -> T,
+    ) -> Result<T, u64> {
+        let shard = &self.shards[word].word;
         // Acquire: pairs with the Release half of the exchange below in the thread that emptied
         // this word, so that what that thread had put back into other words before is seen there
         // by the second pass of `take_elsewhere` (F6).
-        let shard = &self.shards[word].word;
         let mut seen = shard.load(Ordering::Acquire);
         loop {
             let free = seen & self.frame_bits;
@@ -229,6 +242,7 @@ impl FreeList {
                 return Err(seen);
             }
             let bits = lowest(free, most);
+            let prepared = prepare(Bits { word, bits });
             // Acquire: pairs with the Release in `put_back`, takes over the frame's bytes (F2).
             // Release: pairs with the Acquire load above, see there.
             match shard.compare_exchange_weak(
@@ -237,7 +251,7 @@ impl FreeList {
                 Ordering::AcqRel,
                 Ordering::Acquire,
             ) {
-                Ok(_) => return Ok(Bits { word, bits }),
+                Ok(_) => return Ok(prepared),
                 Err(now) => seen = now,
             }
         }
@@ -267,7 +281,7 @@ impl FreeList {
     fn pass_over_all(&self, home: usize, most: usize) -> Result<Pass, NotTaken> {
         let mut versions = 0;
         for word in (home..self.shards.len()).chain(0..home) {
-            match self.take_from(word, most) {
+            match self.take_from(word, most, |taken| taken) {
                 Ok(taken) => {
                     self.announce(self.word(word));
                     return Ok(Pass::Took(taken));
@@ -281,7 +295,7 @@ impl FreeList {
 
     fn take_by_hints(&self, home: usize, most: usize) -> Option<Bits> {
         let hints = self.hints.as_ref()?;
-        hints.find(home, |word| self.take_from(word, most).ok())
+        hints.find(home, |word| self.take_from(word, most, |taken| taken).ok())
     }
 
     /// Says that frames are about to come back to `word`. To be called before `put_back`, while
