@@ -14,7 +14,8 @@ use super::waiters::TaskStay;
 /// What [`FramePool::acquire_async`] returns.
 ///
 /// Dropping it before it is ready leaves the line; a frame that it was called for at the same moment
-/// goes to the next in the line, or back to the pool.
+/// goes to the next in the line, or back to the pool. One that is neither polled nor dropped holds up
+/// the frame that it was called for, and one that is leaked (`mem::forget`) leaks it.
 ///
 /// ```
 /// use std::pin::pin;

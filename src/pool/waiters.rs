@@ -795,6 +795,44 @@ mod loom_models {
         });
     }
 
+    /// A task that was polled again is woken by the waker of its last poll.
+    ///
+    /// Kills: `poll` keeping the waker that it has.
+    #[test]
+    fn the_last_waker_is_the_one_that_is_woken() {
+        struct Unpark(Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        loom::model(|| {
+            let pool = Bare::exhausted(1);
+            let releaser = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.release(0))
+            };
+            let mut stay = TaskStay::default();
+            let mut poll =
+                |waker: &Waker| stay.poll(&pool.waiters, &pool.free, &Context::from_waker(waker));
+            let mut polled = poll(Waker::noop());
+            let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
+            let outcome = loop {
+                if let Poll::Ready(outcome) = polled {
+                    break outcome;
+                }
+                polled = poll(&waker);
+                if polled.is_pending() {
+                    thread::park();
+                }
+            };
+            assert_eq!(outcome, Ok(0));
+            releaser.join().unwrap();
+            pool.release_outcome(outcome);
+            pool.assert_at_rest();
+        });
+    }
+
     /// W5: whoever waited at a closing is refused or served, even if the pool opens at once, and a
     /// frame that comes back meanwhile is not lost.
     ///
