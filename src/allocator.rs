@@ -14,6 +14,7 @@
 //! nothing out, so its frames can only become fewer, and the last that comes back is the transition.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -468,13 +469,11 @@ impl PoolAllocator {
             None => control.flushing,
         };
         let plan = FramePoolBuilder::new(control.framing, control.mode);
-        let pool = FramePool::new(
-            &plan,
-            Gate {
-                committed: true,
-                flushing,
-            },
-        )?;
+        let gate = Gate {
+            flushing,
+            ..Gate::OPEN
+        };
+        let pool = FramePool::new(&plan, gate)?;
         self.pool.store(Some(pool.into()));
         Ok(())
     }
@@ -586,6 +585,10 @@ impl Default for PoolAllocator {
         Self::new()
     }
 }
+
+// As for `FramePool`.
+impl UnwindSafe for PoolAllocator {}
+impl RefUnwindSafe for PoolAllocator {}
 
 impl Drop for PoolAllocator {
     fn drop(&mut self) {

@@ -13,6 +13,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::slice;
 use std::task::{Context, Poll};
@@ -259,7 +260,7 @@ impl Frame {
             match reader.read(&mut room[filled..]) {
                 Ok(0) => break,
                 // A reader that claims more than it was given is broken, but must not break us.
-                Ok(read) => filled = (filled + read).min(room.len()),
+                Ok(read) => filled = filled.saturating_add(read).min(room.len()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
@@ -555,7 +556,7 @@ impl SharedFrame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn try_into_unique(self) -> Result<Frame, Self> {
-        if self.inner().is_only_handle() {
+        if self.inner().handles.is_one() {
             Ok(Frame {
                 slot: ManuallyDrop::new(self).slot,
             })
@@ -588,7 +589,7 @@ impl SharedFrame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn make_mut(&mut self) -> Result<&mut Frame, AcquireError> {
-        if !self.inner().is_only_handle() {
+        if !self.inner().handles.is_one() {
             *self = self.copy()?.share();
         }
         let this: *mut Self = self;
@@ -614,7 +615,7 @@ impl SharedFrame {
 impl Clone for SharedFrame {
     #[inline]
     fn clone(&self) -> Self {
-        self.inner().add_handle();
+        self.inner().handles.add();
         Self { slot: self.slot }
     }
 }
@@ -622,7 +623,7 @@ impl Clone for SharedFrame {
 impl Drop for SharedFrame {
     #[inline]
     fn drop(&mut self) {
-        if self.inner().remove_handle() {
+        if self.inner().handles.remove() {
             // The last handle is a unique frame (S1), and gives itself back.
             drop(Frame { slot: self.slot });
         }
@@ -784,6 +785,15 @@ impl fmt::Debug for FrameBatch {
             .finish_non_exhaustive()
     }
 }
+
+// A panic in the middle of writing a frame leaves it half written, as it would a `Vec`: nothing that
+// the pool relies on is in there.
+impl UnwindSafe for Frame {}
+impl RefUnwindSafe for Frame {}
+impl UnwindSafe for SharedFrame {}
+impl RefUnwindSafe for SharedFrame {}
+impl UnwindSafe for FrameBatch {}
+impl RefUnwindSafe for FrameBatch {}
 
 /// The bytes in use of the frame in `slot`, of which the caller has a handle.
 #[inline]

@@ -171,7 +171,7 @@ pub(crate) struct FrameLayout {
 
 impl FrameLayout {
     /// The layout of a framing that [`Framing::actual`] has rounded. At least one frame of at least
-    /// one byte, and every sum and product below `isize::MAX`.
+    /// one byte, and every sum and product at most `isize::MAX`.
     pub(crate) fn new(framing: &Framing) -> Result<Self, CommitError> {
         let Framing {
             frames,

@@ -112,7 +112,7 @@ mod imp {
     /// always a read-modify-write: there the last access is the one that matters. It is relaxed and
     /// synchronises nothing, and the load itself may still return any value that it may.
     macro_rules! atomic {
-        ($name:ident, $value:ty, [$($rmw:ident)*]) => {
+        ($name:ident, $value:ty; $($method:ident($($argument:ident: $type:ty),+) $(-> $result:ty)?;)+) => {
             #[derive(Debug)]
             pub(crate) struct $name {
                 atomic: loom::sync::atomic::$name,
@@ -127,40 +127,30 @@ mod imp {
                     }
                 }
 
-                fn in_turn(&self) -> &loom::sync::atomic::$name {
+                $(pub(crate) fn $method(&self, $($argument: $type),+) $(-> $result)? {
                     self.turn.fetch_add(0, Ordering::Relaxed);
-                    &self.atomic
-                }
-
-                pub(crate) fn load(&self, order: Ordering) -> $value {
-                    self.in_turn().load(order)
-                }
-
-                pub(crate) fn store(&self, value: $value, order: Ordering) {
-                    self.in_turn().store(value, order);
-                }
-
-                pub(crate) fn compare_exchange_weak(
-                    &self,
-                    current: $value,
-                    new: $value,
-                    success: Ordering,
-                    failure: Ordering,
-                ) -> Result<$value, $value> {
-                    self.in_turn().compare_exchange_weak(current, new, success, failure)
-                }
-
-                $(pub(crate) fn $rmw(&self, value: $value, order: Ordering) -> $value {
-                    self.in_turn().$rmw(value, order)
-                })*
+                    self.atomic.$method($($argument),+)
+                })+
             }
         };
     }
 
-    atomic!(AtomicU64, u64, [fetch_or fetch_and]);
-    atomic!(AtomicUsize, usize, [fetch_add fetch_sub]);
+    atomic! { AtomicU64, u64;
+        load(order: Ordering) -> u64;
+        fetch_or(bits: u64, order: Ordering) -> u64;
+        fetch_and(bits: u64, order: Ordering) -> u64;
+        compare_exchange_weak(
+            current: u64, new: u64, success: Ordering, failure: Ordering
+        ) -> Result<u64, u64>;
+    }
+    atomic! { AtomicUsize, usize;
+        load(order: Ordering) -> usize;
+        store(value: usize, order: Ordering);
+        fetch_add(value: usize, order: Ordering) -> usize;
+        fetch_sub(value: usize, order: Ordering) -> usize;
+    }
 
-    /// loom's mutex with parking_lot's `lock`: no poisoning.
+    /// loom's mutex with a `lock` that knows no poisoning.
     #[derive(Debug)]
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 

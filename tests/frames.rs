@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{self, Read, Write};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use ks_allocator::{
-    AcquireError, Frame, FrameBatch, FrameFlags, FramePool, LengthError, Metadata, SharedFrame,
+    AcquireError, Frame, FrameBatch, FrameFlags, FramePool, LengthError, Metadata, PoolAllocator,
+    SharedFrame,
 };
 
 fn pool(frames: usize, frame_size: usize) -> FramePool {
@@ -18,11 +20,12 @@ fn pool(frames: usize, frame_size: usize) -> FramePool {
 
 #[test]
 fn handles_are_send_sync_static_and_thin() {
-    fn check<T: Send + Sync + 'static>() {}
+    fn check<T: Send + Sync + UnwindSafe + RefUnwindSafe + 'static>() {}
     check::<Frame>();
     check::<SharedFrame>();
     check::<FrameBatch>();
     check::<FramePool>();
+    check::<PoolAllocator>();
     assert_eq!(size_of::<Option<Frame>>(), size_of::<usize>());
     assert_eq!(size_of::<Option<SharedFrame>>(), size_of::<usize>());
 }

@@ -389,7 +389,13 @@ fn a_waker_may_call_the_allocator_that_wakes_it() {
 
 #[test]
 fn a_waker_that_panics_harms_nobody_else() {
-    let bad = Waker::from(Arc::new(Inconvenient(|| panic!("on purpose"))));
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("once more, on purpose");
+        }
+    }
+    let bad = Waker::from(Arc::new(Inconvenient(|| std::panic::panic_any(Bomb))));
     let good = Arc::new(Counter::default());
     let pool = FramePool::builder()
         .frames(4)

@@ -61,8 +61,9 @@ impl Segment {
             }
         };
         let offset = layout.first_prefix(pages.base().addr().get());
-        // SAFETY: `total` counts the bytes before the first prefix start (`slack` in framing.rs),
-        // so `offset` stays inside the pages, which are one mapping of less than `isize::MAX` bytes.
+        // SAFETY: `total` counts the bytes before the first prefix start: `slack` in framing.rs, which
+        // is 0 only where any page is aligned enough. So `offset` stays inside the pages, which are one
+        // mapping of at most `isize::MAX` bytes.
         let first = unsafe { pages.base().add(offset) };
         Ok(Self {
             layout: *layout,

@@ -14,6 +14,8 @@
 //!   frame and then takes off those that were in. In between `keep` is too large, never too small.
 //! - **C4** The last handle closes the pool before it gives up its 1, so from then on every frame
 //!   that is out is counted, and the last of all frees the pool.
+//! - **C5** A pool that is retired is never opened again. So once its frames are all back, none goes
+//!   out any more (F4), and nobody looks at the memory, whoever still has a handle.
 //!
 //! | handles | pool | `keep` | who frees |
 //! |---|---|---|---|
@@ -73,7 +75,8 @@ impl Core {
     /// it is told when the result is dropped.
     pub(crate) fn change_gate(&self, change: impl FnOnce(&mut Gate)) -> Option<Refused> {
         let frames = self.free.frames();
-        // Relaxed: the caller has a handle, so `keep` stays above 0 whatever comes (C3).
+        // Relaxed: the 1 of the handles, of which the caller is one or was the last, is not given up
+        // yet, so `keep` stays above 0 whatever comes (C3).
         self.keep.fetch_add(frames, Ordering::Relaxed);
         let (change, refused) = self.waiters.change_gate(&self.free, change);
         let surplus = match change {
@@ -91,14 +94,12 @@ impl Core {
         self.free.frames() - self.free.free_frames()
     }
 
-    /// Frees the memory of a pool that is closed for good and whose frames are all back.
+    /// Closes the pool for good, and frees its memory if all frames are back (C5).
     pub(crate) fn retire(&self) {
-        debug_assert!(
-            !self.waiters.gate().committed && self.frames_out() == 0,
-            "{self:?}"
-        );
-        // By F4 no frame can go out any more, so nobody looks at the memory.
-        drop(self.segment.lock().take());
+        drop(self.change_gate(|gate| gate.retired = true));
+        if self.frames_out() == 0 {
+            drop(self.segment.lock().take());
+        }
     }
 
     /// Takes free frames, at most `most` of them, if there are any where the thread looks first.
@@ -140,7 +141,8 @@ impl Core {
     pub(crate) unsafe fn release(slot: NonNull<Slot>) {
         // SAFETY: the frame is out and keeps the slot alive.
         let slot = unsafe { slot.as_ref() };
-        // SAFETY: the word is one of the core's, which does not move and which the frame keeps alive.
+        // SAFETY: the word is one of the core's, which the frame keeps alive and which nobody claims for
+        // themselves (see `FreeList::shards`).
         let word = unsafe { slot.word.as_ref() };
         // SAFETY: the frame is out and the caller's, by the contract.
         unsafe { Self::release_to(slot.core, word, slot.addend) };

@@ -17,6 +17,7 @@ pub(crate) mod slot;
 pub(crate) mod waiters;
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::error::{AcquireError, CommitError};
@@ -357,12 +358,17 @@ impl FramePool {
         self.core.frames_out()
     }
 
-    /// Frees the memory of a decommitted pool whose frames are all back and that is never to be
-    /// committed again, whoever still has a handle.
+    /// Closes the pool for good, and frees its memory if all frames are back, whoever still has a
+    /// handle.
     pub(crate) fn retire(&self) {
         self.core.retire();
     }
 }
+
+// What a panic of a user can interrupt is the user's code: the pool runs none with its state half
+// changed.
+impl UnwindSafe for FramePool {}
+impl RefUnwindSafe for FramePool {}
 
 impl fmt::Debug for FramePool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,7 +39,7 @@ pub(crate) struct Slot {
     /// The first byte after the prefix.
     pub(crate) payload: NonNull<u8>,
     pub(crate) capacity: usize,
-    handles: AtomicUsize,
+    pub(crate) handles: Handles,
     pub(crate) state: UnsafeCell<State>,
     pub(crate) number: usize,
 }
@@ -60,12 +60,17 @@ pub(crate) struct State {
 const _: () = assert!(size_of::<Slot>() == 128, "two cache lines");
 
 // SAFETY: `core`, `word` and `payload` are followed only while the frame is out, which keeps all three
-// alive. The rest is plain data; `state` is touched by one thread at a time, by S2 and by the free
-// list's F1 and F2.
+// alive. The rest is plain data; `state` is written by one thread at a time and read by none then, by
+// S2 and by the free list's F1 and F2, and `State` itself may be sent and shared (checked below).
 unsafe impl Send for Slot {}
 // SAFETY: as above; through `&Slot` only `handles`, which is atomic, changes without a handle's
 // leave.
 unsafe impl Sync for Slot {}
+
+const _: () = {
+    const fn may_be_sent_and_shared<T: Send + Sync>() {}
+    may_be_sent_and_shared::<State>();
+};
 
 impl Slot {
     /// A slot whose frame is free and was never used. Its core is at `core`, or will be, with `free`
@@ -89,18 +94,28 @@ impl Slot {
             payload,
             capacity,
             number,
-            handles: AtomicUsize::new(1),
+            handles: Handles(AtomicUsize::new(1)),
             state: UnsafeCell::new(state),
         }
     }
+}
 
+/// The number of handles of a frame.
+///
+/// A type of its own, and nothing but an atomic, because [`remove`](Self::remove) runs on after the
+/// frame may be somebody else's and the pool gone: nothing else of the slot may be borrowed then.
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Handles(AtomicUsize);
+
+impl Handles {
     /// Counts one more handle of a shared frame.
     ///
     /// Aborts the process rather than let the count wrap, as `Arc` does.
     #[inline]
-    pub(crate) fn add_handle(&self) {
+    pub(crate) fn add(&self) {
         // Relaxed: the new handle comes from one that keeps the frame out.
-        let before = self.handles.fetch_add(1, Ordering::Relaxed);
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
         if before > MOST_HANDLES {
             std::process::abort();
         }
@@ -108,26 +123,26 @@ impl Slot {
 
     /// Whether the caller's handle is the only one (S2).
     #[inline]
-    pub(crate) fn is_only_handle(&self) -> bool {
-        // Acquire: pairs with the Release in `remove_handle`; what the other handles read was read
-        // before we write.
-        self.handles.load(Ordering::Acquire) == 1
+    pub(crate) fn is_one(&self) -> bool {
+        // Acquire: pairs with the Release in `remove`; what the other handles read was read before
+        // we write.
+        self.0.load(Ordering::Acquire) == 1
     }
 
     /// Counts one handle less. Returns whether it was the last: then the frame is the caller's to
     /// release, and S1 holds again.
     #[inline]
-    pub(crate) fn remove_handle(&self) -> bool {
-        if self.is_only_handle() {
+    pub(crate) fn remove(&self) -> bool {
+        if self.is_one() {
             return true;
         }
-        // Release: pairs with the Acquire here and in `is_only_handle`.
-        if self.handles.fetch_sub(1, Ordering::Release) != 1 {
+        // Release: pairs with the Acquire here and in `is_one`.
+        if self.0.fetch_sub(1, Ordering::Release) != 1 {
             return false;
         }
         fence(Ordering::Acquire);
         // Relaxed: the release of the frame hands this on with everything else.
-        self.handles.store(1, Ordering::Relaxed);
+        self.0.store(1, Ordering::Relaxed);
         true
     }
 }

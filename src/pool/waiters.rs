@@ -54,12 +54,15 @@ const SPARES: usize = if cfg!(loom) { 1 } else { 16 };
 pub(crate) struct Gate {
     pub(crate) committed: bool,
     pub(crate) flushing: bool,
+    /// Closed for good.
+    pub(crate) retired: bool,
 }
 
 impl Gate {
     pub(crate) const OPEN: Self = Self {
         committed: true,
         flushing: false,
+        retired: false,
     };
 
     /// What callers are told, unless the pool is open.
@@ -67,7 +70,8 @@ impl Gate {
         match self {
             Self {
                 committed: false, ..
-            } => Some(AcquireError::NotCommitted),
+            }
+            | Self { retired: true, .. } => Some(AcquireError::NotCommitted),
             Self { flushing: true, .. } => Some(AcquireError::Flushing),
             Self::OPEN => None,
         }
@@ -136,10 +140,17 @@ impl Wake {
     fn wake(self) {
         match self {
             Self::Thread(thread) => thread.unpark(),
-            // A panic of somebody's waker is not to end the release that woke it, nor to keep the
-            // next in the line waiting: it goes no further than the panic hook.
-            Self::Task(waker) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
+            Self::Task(waker) => wake_task(waker),
         }
+    }
+}
+
+/// Wakes a task. A panic of somebody's waker is not to end the release that woke it, nor to keep the
+/// next in the line waiting: it goes no further than the panic hook.
+fn wake_task(waker: Waker) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+        #[expect(clippy::mem_forget, reason = "to drop it could panic once more")]
+        mem::forget(panic);
     }
 }
 
@@ -414,6 +425,7 @@ impl Waiter {
             return Poll::Pending;
         }
         drop(state);
+        drop(wake_next);
         self.outcome().map_or(Poll::Pending, Poll::Ready)
     }
 }
