@@ -16,6 +16,12 @@ fn pool(frames: usize) -> FramePool {
         .unwrap()
 }
 
+/// What is repeated to see whether it leaks: often, or a few times under a slow checker.
+fn repeat(often: usize, round: impl FnMut(usize)) {
+    let times = if cfg!(miri) { 10 } else { often };
+    (0..times).for_each(round);
+}
+
 /// Mappings of this process; 0 where the system does not tell.
 fn mappings() -> usize {
     std::fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count())
@@ -199,9 +205,9 @@ fn ten_thousand_commits_and_decommits_leak_no_mapping() {
                 .unwrap();
         }
     };
-    (0..100).for_each(round);
+    repeat(100, round);
     let before = mappings();
-    (0..10_000).for_each(round);
+    repeat(10_000, round);
     assert!(
         mappings() <= before + 8,
         "{} mappings grew to {}",
@@ -212,15 +218,15 @@ fn ten_thousand_commits_and_decommits_leak_no_mapping() {
 
 #[test]
 fn pools_that_come_and_go_with_frames_out_leak_no_mapping() {
-    let round = || {
+    let round = |_| {
         let pool = pool(4);
         let held: Vec<_> = pool.acquire_many(3).unwrap().collect();
         drop(pool);
         drop(held);
     };
-    (0..100).for_each(|_| round());
+    repeat(100, round);
     let before = mappings();
-    (0..1000).for_each(|_| round());
+    repeat(1000, round);
     assert!(
         mappings() <= before + 8,
         "{} mappings grew to {}",
