@@ -96,7 +96,7 @@ mod system {
 mod system {
     use std::ptr;
 
-    use windows_sys::Win32::Foundation::ERROR_COMMITMENT_LIMIT;
+    use windows_sys::Win32::Foundation::{ERROR_COMMITMENT_LIMIT, ERROR_INVALID_PARAMETER};
     use windows_sys::Win32::System::Memory::{
         MEM_COMMIT, MEM_RELEASE, MEM_RESERVE, PAGE_READWRITE, VirtualAlloc, VirtualFree,
     };
@@ -115,7 +115,10 @@ mod system {
                 .raw_os_error()
                 .and_then(|code| u32::try_from(code).ok())
             {
-                Some(ERROR_COMMITMENT_LIMIT) => io::ErrorKind::OutOfMemory.into(),
+                // The only parameter that can be invalid is the size, if no process could have it.
+                Some(ERROR_COMMITMENT_LIMIT | ERROR_INVALID_PARAMETER) => {
+                    io::ErrorKind::OutOfMemory.into()
+                }
                 _ => error,
             }
         })
