@@ -46,19 +46,21 @@
 #[cfg(not(any(unix, windows)))]
 compile_error!("ks-allocator maps memory by mmap or VirtualAlloc; this target has neither");
 
-// Floor 0: values, and the one door to atomics, locks and threads.
+// Floor 0: the one door to atomics, locks and threads; and values.
+mod sync;
+
 mod error;
 mod framing;
 mod metadata;
 mod mode;
-mod sync;
 // Floor 1: the operating system.
 #[expect(unsafe_code, reason = "maps memory and hands out pointers into it")]
 mod memory;
-// Floors 1 and 2: the data plane.
+// Floor 2: the data plane.
+mod pool;
+
 #[expect(unsafe_code, reason = "turns slots into slices")]
 mod frame;
-mod pool;
 // Floor 3: the control plane.
 mod allocator;
 

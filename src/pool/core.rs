@@ -344,6 +344,7 @@ mod loom_models {
     use loom::thread;
 
     use crate::error::AcquireError;
+    use crate::frame::SharedFrame;
     use crate::framing::Framing;
     use crate::mode::AllocatorMode;
     use crate::pool::waiters::Gate;
@@ -353,6 +354,14 @@ mod loom_models {
         let framing = Framing::new(frames, 1).actual().unwrap();
         let plan = FramePoolBuilder::new(framing, AllocatorMode::User).shards(1);
         FramePool::new(&plan, Gate::OPEN).unwrap()
+    }
+
+    fn read_elsewhere(shared: &SharedFrame) -> thread::JoinHandle<()> {
+        let shared = shared.clone();
+        thread::spawn(move || {
+            assert_eq!(shared.metadata().sequence, 0);
+            drop(shared);
+        })
     }
 
     /// C1 to C4: the last handle and the last frame, in any order.
@@ -481,11 +490,7 @@ mod loom_models {
         loom::model(|| {
             let pool = pool(1);
             let one = pool.try_acquire().unwrap().share();
-            let two = one.clone();
-            let reader = thread::spawn(move || {
-                assert_eq!(two.metadata().sequence, 0);
-                drop(two);
-            });
+            let reader = read_elsewhere(&one);
             assert_eq!(one.metadata().sequence, 0);
             drop(one);
             reader.join().unwrap();
@@ -503,11 +508,7 @@ mod loom_models {
         loom::model(|| {
             let pool = pool(1);
             let one = pool.try_acquire().unwrap().share();
-            let two = one.clone();
-            let reader = thread::spawn(move || {
-                assert_eq!(two.metadata().sequence, 0);
-                drop(two);
-            });
+            let reader = read_elsewhere(&one);
             if let Ok(mut frame) = one.try_into_unique() {
                 frame.metadata_mut().sequence = 1;
             }

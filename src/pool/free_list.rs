@@ -27,10 +27,10 @@
 //! - **F2** Everything that a holder did with a frame happens before everything that the next holder
 //!   does with it. (*Release* in [`put_back`], *Acquire* in [`FreeList::take`]; the words between
 //!   are changed by read-modify-writes only, which carry the release on.)
-//! - **F3** While `WAITERS` is set and `CLOSED` is not, no bit becomes set. So a waiter that has set `WAITERS` in a word
-//!   and saw no free bit there has not missed a frame, and will not: `put_back` and `set_waiters`
-//!   change the same word, one of them comes first, and the second sees the first. No fence is
-//!   needed, because there is only one place to look at.
+//! - **F3** While `WAITERS` is set and `CLOSED` is not, no bit becomes set. So a waiter that has set
+//!   `WAITERS` in a word and saw no free bit there has not missed a frame, and will not: `put_back`
+//!   and `set_waiters` change the same word, one of them comes first, and the second sees the first.
+//!   No fence is needed, because there is only one place to look at.
 //! - **F4** While `CLOSED` is set, no bit becomes clear: frames come back, none goes out.
 //! - **F5** After a `put_back` that found neither flag, the caller may not touch the pool again:
 //!   the frame that kept it alive is gone.
@@ -115,13 +115,6 @@ pub(crate) enum PutBack {
     DoneClosed,
     /// They are still the caller's: someone waits for them.
     Wanted,
-}
-
-/// What `set_waiters` saw in the words.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) free: bool,
-    pub(crate) closed: bool,
 }
 
 impl FreeList {
@@ -334,17 +327,12 @@ impl FreeList {
         distance / size_of::<CachePadded<Shard>>()
     }
 
-    /// Sets `WAITERS` in every word. To be called by whoever holds the line of waiters.
-    pub(crate) fn set_waiters(&self) -> Seen {
-        let mut seen = Seen::default();
-        for word in self.words() {
-            // AcqRel, here and in the other slow calls: more than F3 needs, which follows from the
-            // order of changes to one word, but nothing that a waiter would notice.
-            let before = word.fetch_or(WAITERS, Ordering::AcqRel);
-            seen.free |= before & self.frame_bits != 0;
-            seen.closed |= before & CLOSED != 0;
-        }
-        seen
+    /// Sets `WAITERS` in every word, and says whether a bit was free in any. To be called by whoever
+    /// holds the line of waiters.
+    pub(crate) fn set_waiters(&self) -> bool {
+        // AcqRel, here and in the other slow calls: more than F3 needs, which follows from the order
+        // of changes to one word, but nothing that a waiter would notice.
+        self.sum(|word| word.fetch_or(WAITERS, Ordering::AcqRel)) != 0
     }
 
     /// Clears `WAITERS` in every word. To be called by whoever holds the line of waiters, which is
@@ -564,8 +552,7 @@ mod tests {
     fn waiters_bar_the_way_back() {
         let list = list(8, 1);
         let all = list.take(0, 62).unwrap();
-        let seen = list.set_waiters();
-        assert!(!seen.free && !seen.closed);
+        assert!(!list.set_waiters());
         assert_eq!(give_back(&list, all), PutBack::Wanted);
         list.clear_waiters();
         assert_eq!(give_back(&list, all), PutBack::Done);

@@ -239,7 +239,7 @@ impl Waiters {
         }
         // By W2 only the first in the line can find a frame. If somebody who does not stand in the
         // line snatches it, `take` says so, and then there is none (F3).
-        if line.waiting.is_empty() && free.set_waiters().free {
+        if line.waiting.is_empty() && free.set_waiters() {
             if let Ok(taken) = free.take(0, 1) {
                 free.clear_waiters();
                 return Enlisted::Settled(Ok(free.frame_at(taken)));
@@ -685,6 +685,11 @@ mod loom_models {
     use super::testing::Bare;
     use super::*;
 
+    fn release_elsewhere(pool: &Arc<Bare>) -> thread::JoinHandle<()> {
+        let pool = pool.clone();
+        thread::spawn(move || pool.release(0))
+    }
+
     /// W2: a release at the moment of registering is seen by one side or the other.
     ///
     /// Kills: `set_waiters` not looked at in `enlist`; `put_back` exchanging past `WAITERS`;
@@ -693,10 +698,7 @@ mod loom_models {
     fn no_wake_up_is_lost_between_a_release_and_a_registration() {
         loom::model(|| {
             let pool = Bare::exhausted(1);
-            let releaser = {
-                let pool = pool.clone();
-                thread::spawn(move || pool.release(0))
-            };
+            let releaser = release_elsewhere(&pool);
             let outcome = pool.wait();
             assert_eq!(outcome, Ok(0));
             releaser.join().unwrap();
@@ -738,10 +740,7 @@ mod loom_models {
             let pool = Bare::exhausted(1);
             let waiter = Arc::new(Waiter::new());
             let ticket = pool.enlist(&waiter).unwrap();
-            let releaser = {
-                let pool = pool.clone();
-                thread::spawn(move || pool.release(0))
-            };
+            let releaser = release_elsewhere(&pool);
             if let Some(outcome) = pool.leave(&waiter, ticket) {
                 pool.release_outcome(outcome);
             }
@@ -759,10 +758,7 @@ mod loom_models {
             let pool = Bare::exhausted(1);
             let waiter = Arc::new(Waiter::new());
             let ticket = pool.enlist(&waiter).unwrap();
-            let releaser = {
-                let pool = pool.clone();
-                thread::spawn(move || pool.release(0))
-            };
+            let releaser = release_elsewhere(&pool);
             let next = {
                 let pool = pool.clone();
                 thread::spawn(move || pool.release_outcome(pool.wait()))
@@ -786,10 +782,7 @@ mod loom_models {
             let pool = Bare::exhausted(1);
             let waiter = Arc::new(Waiter::new());
             let ticket = pool.enlist(&waiter).unwrap();
-            let releaser = {
-                let pool = pool.clone();
-                thread::spawn(move || pool.release(0))
-            };
+            let releaser = release_elsewhere(&pool);
             if let Some(outcome) = pool.leave(&waiter, ticket) {
                 pool.release_outcome(outcome);
             } else if let Ok(ticket) = pool.enlist(&waiter) {
@@ -820,10 +813,7 @@ mod loom_models {
         }
         loom::model(|| {
             let pool = Bare::exhausted(1);
-            let releaser = {
-                let pool = pool.clone();
-                thread::spawn(move || pool.release(0))
-            };
+            let releaser = release_elsewhere(&pool);
             let mut stay = TaskStay::default();
             let mut poll =
                 |waker: &Waker| stay.poll(&pool.waiters, &pool.free, &Context::from_waker(waker));
@@ -855,10 +845,7 @@ mod loom_models {
             let pool = Bare::exhausted(1);
             let waiter = Arc::new(Waiter::new());
             let ticket = pool.enlist(&waiter).unwrap();
-            let releaser = {
-                let pool = pool.clone();
-                thread::spawn(move || pool.release(0))
-            };
+            let releaser = release_elsewhere(&pool);
             drop(
                 pool.waiters
                     .change_gate(&pool.free, |gate| gate.committed = false),
