@@ -5,7 +5,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
@@ -21,9 +21,11 @@ fn pool(frames: usize) -> FramePool {
         .unwrap()
 }
 
-/// Long enough for another thread to get where it is going; no test relies on it to pass.
-fn settle() {
-    thread::sleep(Duration::from_millis(20));
+/// Waits until so many callers stand in the line.
+fn until_waiting(pool: &FramePool, callers: usize) {
+    while pool.waiting() < callers {
+        thread::yield_now();
+    }
 }
 
 /// A task that remembers how often it was woken.
@@ -70,7 +72,7 @@ fn a_release_ends_a_wait() {
     let frame = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
-        settle();
+        until_waiting(&pool, 1);
         drop(frame);
         assert_eq!(waiter.join().unwrap(), Ok(0));
     });
@@ -83,8 +85,9 @@ fn a_stray_unpark_does_not_end_a_wait() {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
         for _ in 0..10 {
-            settle();
+            until_waiting(&pool, 1);
             waiter.thread().unpark();
+            thread::sleep(Duration::from_millis(1));
         }
         assert!(!waiter.is_finished());
         drop(frame);
@@ -117,7 +120,7 @@ fn a_time_out_past_the_end_of_time_is_none() {
             pool.acquire_timeout(Duration::MAX)
                 .map(|frame| frame.slot())
         });
-        settle();
+        until_waiting(&pool, 1);
         drop(frame);
         assert_eq!(waiter.join().unwrap(), Ok(0));
     });
@@ -135,22 +138,16 @@ fn whoever_comes_first_is_served_first_whatever_their_kind() {
         // Futures and threads in turn: 0, 1, 2, ...
         for (turn, (future, task)) in futures.iter_mut().zip(&tasks).enumerate() {
             assert!(poll(future.as_mut(), task).is_pending());
-            let (pool, served) = (pool.clone(), served.clone());
-            let entered = Arc::new(AtomicU8::new(0));
-            let entering = entered.clone();
+            let (handle, served) = (pool.clone(), served.clone());
             scope.spawn(move || {
-                entering.store(1, Ordering::SeqCst);
                 let frame = match turn {
-                    0 => pool.acquire(),
-                    _ => pool.acquire_timeout(Duration::from_secs(600)),
+                    0 => handle.acquire(),
+                    _ => handle.acquire_timeout(Duration::from_secs(600)),
                 };
                 served.send(2 * turn + 1).unwrap();
                 drop(frame.unwrap());
             });
-            while entered.load(Ordering::SeqCst) == 0 {
-                thread::yield_now();
-            }
-            settle();
+            until_waiting(&pool, 2 * turn + 2);
         }
         drop(frame);
         for (turn, (future, task)) in futures.iter_mut().zip(&tasks).enumerate() {
@@ -195,7 +192,7 @@ fn decommit_refuses_every_waiter_even_if_a_commit_follows_at_once() {
             let task = Arc::new(Counter::default());
             let mut future = pin!(pool.acquire_async());
             assert!(poll(future.as_mut(), &task).is_pending());
-            settle();
+            until_waiting(&pool, waiters + 1);
 
             allocator.decommit();
             allocator.commit().unwrap();
@@ -217,7 +214,7 @@ fn flush_refuses_every_waiter_and_end_flush_resumes() {
     let frame = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiters = [(); 3].map(|()| scope.spawn(|| pool.acquire().map(drop)));
-        settle();
+        until_waiting(&pool, 3);
         pool.begin_flush();
         for waiter in waiters {
             assert_eq!(waiter.join().unwrap(), Err(AcquireError::Flushing));
@@ -255,7 +252,7 @@ fn a_future_waits_on_another_thread() {
     let frame = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| block_on(pool.acquire_async()).map(|frame| frame.slot()));
-        settle();
+        until_waiting(&pool, 1);
         drop(frame);
         assert_eq!(waiter.join().unwrap(), Ok(0));
     });
@@ -429,7 +426,7 @@ fn a_waker_that_panics_harms_nobody_else() {
     );
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(drop));
-        settle();
+        until_waiting(&pool, 2);
         pool.begin_flush();
         assert_eq!(waiter.join().unwrap(), Err(AcquireError::Flushing));
     });

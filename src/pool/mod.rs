@@ -277,6 +277,28 @@ impl FramePool {
         self.core.free.frames()
     }
 
+    /// Callers that wait for a frame now: blocked threads, and futures that were polled. Looks at the
+    /// line under its lock, as those who wait do.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let frame = pool.acquire()?;
+    /// std::thread::scope(|scope| {
+    ///     let waiter = scope.spawn(|| pool.acquire().is_ok());
+    ///     while pool.waiting() == 0 {
+    ///         std::thread::yield_now();
+    ///     }
+    ///     drop(frame);
+    ///     assert!(waiter.join().unwrap());
+    /// });
+    /// assert_eq!(pool.waiting(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.core.waiters.in_line()
+    }
+
     /// The pool's framing, as it was rounded. It never changes.
     ///
     /// ```
@@ -376,6 +398,7 @@ impl fmt::Debug for FramePool {
             .field("framing", &self.framing())
             .field("mode", &self.mode())
             .field("free_frames", &self.free_frames())
+            .field("waiting", &self.waiting())
             .finish_non_exhaustive()
     }
 }

@@ -200,6 +200,11 @@ impl Waiters {
         self.line.lock().gate
     }
 
+    /// Callers that stand in the line now.
+    pub(crate) fn in_line(&self) -> usize {
+        self.line.lock().waiting.len()
+    }
+
     /// Waits for a frame until `deadline`, or for ever.
     pub(crate) fn wait(&self, free: &FreeList, deadline: Option<Instant>) -> Outcome {
         let waiter = self.spare();
@@ -568,7 +573,7 @@ mod testing {
 
         /// That nothing is left behind: nobody in the line, no flag, every frame free.
         pub(super) fn assert_at_rest(&self) {
-            assert_eq!(self.waiters.line.lock().waiting.len(), 0);
+            assert_eq!(self.waiters.in_line(), 0);
             assert_eq!(self.free.free_frames(), self.free.frames());
             let taken = self.free.take(0, 1).unwrap();
             let done = put_back(self.free.word(taken.word), self.free.addend(taken.bits));
@@ -611,7 +616,7 @@ mod tests {
             .each_ref()
             .map(|waiter| pool.enlist(waiter).unwrap());
         assert_eq!(pool.leave(&waiters[1], tickets[1]), None);
-        assert_eq!(pool.waiters.line.lock().waiting.len(), 2);
+        assert_eq!(pool.waiters.in_line(), 2);
         pool.release(0);
         pool.release(1);
         assert_eq!(
@@ -790,7 +795,7 @@ mod loom_models {
                     .waiters
                     .stand_in_line(&pool.free, &waiter, ticket, None);
                 // Whoever has left the line with a frame has no entry in it any more.
-                assert_eq!(pool.waiters.line.lock().waiting.len(), 0);
+                assert_eq!(pool.waiters.in_line(), 0);
                 pool.release_outcome(outcome);
             } else {
                 pool.release(0);
