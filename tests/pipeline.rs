@@ -1004,7 +1004,7 @@ mod program {
     use std::fs;
     use std::io::Read;
     use std::path::{Path, PathBuf};
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
     use std::thread;
     use std::time::{Duration, Instant};
 
@@ -1038,6 +1038,23 @@ mod program {
         }
     }
 
+    /// Starts one program after the other. Windows, or what stands in for it, now and then refuses to
+    /// start one while others start; then it is asked again.
+    #[expect(clippy::disallowed_types, reason = "no model runs these tests")]
+    fn start(command: &mut Command) -> Child {
+        static ONE_AT_A_TIME: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+        let _turn = ONE_AT_A_TIME.lock();
+        let mut tries = if cfg!(windows) { 10 } else { 1 };
+        loop {
+            tries -= 1;
+            match command.spawn() {
+                Ok(child) => return child,
+                Err(error) if tries == 0 => panic!("{command:?}: {error}"),
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
     fn pipeline(args: &[&str]) -> Run {
         let test = env::current_exe().unwrap();
         let beside = test.parent().and_then(Path::parent).unwrap();
@@ -1054,7 +1071,7 @@ mod program {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = start(&mut command);
         let started = Instant::now();
         // It says less than what fits into a pipe, so nobody need read meanwhile.
         let status = loop {
