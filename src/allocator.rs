@@ -35,6 +35,17 @@ pub type BorrowedKernelObject<'a> = std::os::fd::BorrowedFd<'a>;
 #[cfg(windows)]
 pub type BorrowedKernelObject<'a> = std::os::windows::io::BorrowedHandle<'a>;
 
+/// A borrowed kernel object as the word that `HANDLE` is in COM.
+#[cfg(feature = "windows")]
+pub(crate) fn as_handle(object: BorrowedKernelObject<'_>) -> *mut std::ffi::c_void {
+    #[cfg(windows)]
+    return std::os::windows::io::AsRawHandle::as_raw_handle(&object);
+    #[cfg(unix)]
+    return std::ptr::without_provenance_mut(
+        usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&object)).unwrap_or(0),
+    );
+}
+
 /// Where an allocator stands between commit and decommit.
 ///
 /// ```
@@ -412,13 +423,14 @@ impl PoolAllocator {
     }
 
     /// Calls `acquire` with the current pool, without a lock.
-    fn with_pool(
+    #[inline]
+    pub(crate) fn with_pool<T, E: From<AcquireError>>(
         &self,
-        acquire: impl FnOnce(&FramePool) -> Result<Frame, AcquireError>,
-    ) -> Result<Frame, AcquireError> {
+        acquire: impl FnOnce(&FramePool) -> Result<T, E>,
+    ) -> Result<T, E> {
         match &*self.pool.load() {
             Some(pool) => acquire(pool),
-            None => Err(AcquireError::NotCommitted),
+            None => Err(AcquireError::NotCommitted.into()),
         }
     }
 
@@ -458,9 +470,9 @@ impl PoolAllocator {
         drop(refused);
     }
 
-    /// Replaces the pool by one of the framing and the mode that were set. The memory of the old one,
-    /// of which no frame is out, goes first, so that there is never memory for both.
-    fn replace_pool(&self, control: &Control) -> Result<(), CommitError> {
+    /// Makes a pool of the framing and the mode that were set. The memory of the old one, of which no
+    /// frame is out, goes first, so that there is never memory for both.
+    fn next_pool(&self, control: &Control) -> Result<FramePool, CommitError> {
         let flushing = match &*self.pool.load() {
             Some(old) => {
                 old.retire();
@@ -473,9 +485,7 @@ impl PoolAllocator {
             flushing,
             ..Gate::OPEN
         };
-        let pool = FramePool::new(&plan, gate)?;
-        self.pool.store(Some(pool.into()));
-        Ok(())
+        FramePool::new(&plan, gate)
     }
 }
 
@@ -537,13 +547,18 @@ impl KsAllocator for PoolAllocator {
         if control.committed {
             return Ok(());
         }
+        let mut old = None;
         if control.changed {
-            self.replace_pool(&control)?;
+            let next = self.next_pool(&control)?;
+            old = self.pool.swap(Some(next.into()));
             control.changed = false;
         } else if let Some(pool) = &*self.pool.load() {
             drop(pool.commit(true));
         }
         control.committed = true;
+        drop(control);
+        // With no lock held: what goes with it may be somebody else's, who may call us.
+        drop(old);
         Ok(())
     }
 
@@ -567,10 +582,12 @@ impl KsAllocator for PoolAllocator {
         status.framing.frames - status.allocated_frames
     }
 
+    #[inline]
     fn acquire(&self) -> Result<Frame, AcquireError> {
         self.with_pool(FramePool::acquire)
     }
 
+    #[inline]
     fn try_acquire(&self) -> Result<Frame, AcquireError> {
         self.with_pool(FramePool::try_acquire)
     }

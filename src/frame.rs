@@ -385,6 +385,33 @@ impl Frame {
     }
 }
 
+/// What the COM face needs, where a frame is lent as a sample.
+#[cfg(feature = "windows")]
+impl Frame {
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
+        // SAFETY: by H2.
+        unsafe { self.inner().core.as_ref() }
+    }
+
+    /// The frame as its slot. It stays out until [`from_slot`](Self::from_slot) makes a frame of it
+    /// again.
+    #[inline]
+    pub(crate) fn into_slot(self) -> NonNull<Slot> {
+        ManuallyDrop::new(self).slot
+    }
+
+    /// The frame again that [`into_slot`](Self::into_slot) made a slot of, as it was.
+    ///
+    /// # Safety
+    ///
+    /// It is that, and only once (H1).
+    #[inline]
+    pub(crate) unsafe fn from_slot(slot: NonNull<Slot>) -> Self {
+        Self { slot }
+    }
+}
+
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {

@@ -39,12 +39,15 @@
 //! # How it is built
 //!
 //! The modules are listed in the order of the floors they stand on; each uses only those above it in
-//! the list, that is, below it in the house. `unsafe` code is in four places: the memory, the core of
-//! a pool, its slots, and the frames. Each has its invariants written down and numbered, and the
-//! concurrent ones have models.
+//! the list, that is, below it in the house. `unsafe` code is in few places: the memory, the core of
+//! a pool, its slots, the frames, and parts of the COM face. Each has its invariants written down and
+//! numbered, and the concurrent ones have models.
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("ks-allocator maps memory by mmap or VirtualAlloc; this target has neither");
+
+#[cfg(all(feature = "windows", loom))]
+compile_error!("the models are of what lies below the COM face: leave the feature `windows` out");
 
 // Floor 0: the one door to atomics, locks and threads; and values.
 mod sync;
@@ -56,6 +59,9 @@ mod mode;
 // Floor 1: the operating system.
 #[expect(unsafe_code, reason = "maps memory and hands out pointers into it")]
 mod memory;
+
+#[cfg(any(feature = "windows", all(test, loom)))]
+mod references;
 // Floor 2: the data plane.
 mod pool;
 
@@ -63,6 +69,9 @@ mod pool;
 mod frame;
 // Floor 3: the control plane.
 mod allocator;
+// Floor 4: the allocator as a COM object.
+#[cfg(feature = "windows")]
+pub mod com;
 
 pub use self::allocator::{
     AllocatorState, AllocatorStatus, BorrowedKernelObject, KsAllocator, PoolAllocator,

@@ -29,6 +29,15 @@ mod imp {
     pub(crate) type Mutex<T> = parking_lot::Mutex<T>;
     pub(crate) type ArrayQueue<T> = crossbeam_queue::ArrayQueue<T>;
 
+    #[cfg(feature = "windows")]
+    pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
+    #[cfg(feature = "windows")]
+    pub(crate) type AtomicPtr<T> = std::sync::atomic::AtomicPtr<T>;
+    #[cfg(feature = "windows")]
+    pub(crate) type AtomicCell<T> = crossbeam_utils::atomic::AtomicCell<T>;
+    #[cfg(feature = "windows")]
+    pub(crate) type OnceLock<T> = std::sync::OnceLock<T>;
+
     /// `std::cell::UnsafeCell` with loom's way of asking for the pointer.
     #[derive(Debug)]
     #[repr(transparent)]
@@ -142,6 +151,14 @@ mod imp {
         compare_exchange_weak(
             current: u64, new: u64, success: Ordering, failure: Ordering
         ) -> Result<u64, u64>;
+    }
+    #[cfg(test)]
+    atomic! { AtomicU32, u32;
+        load(order: Ordering) -> u32;
+        store(value: u32, order: Ordering);
+        compare_exchange_weak(
+            current: u32, new: u32, success: Ordering, failure: Ordering
+        ) -> Result<u32, u32>;
     }
     atomic! { AtomicUsize, usize;
         load(order: Ordering) -> usize;

@@ -160,3 +160,122 @@ fn waiting_and_being_woken_allocates_nothing() {
     }
     assert_eq!((waiter.join().unwrap(), releases), (0, 0));
 }
+
+/// The same by COM. On Windows the count is still of Rust's heap, and so it is of all that the crate
+/// allocates but copies of media types.
+#[cfg(feature = "windows")]
+mod com {
+    use std::ffi::c_void;
+    use std::ptr;
+
+    use ks_allocator::com::{
+        ComAllocator, GetBufferFlags, IMediaSample2, IMemAllocator, IMemAllocatorCallbackTemp,
+        S_OK, VFW_E_TIMEOUT,
+    };
+    use windows_core::{GUID, HRESULT, Interface};
+
+    use super::*;
+
+    const NOWAIT: u32 = GetBufferFlags::NOWAIT.bits();
+
+    /// A client's object for `SetNotify`, which lives for ever.
+    #[repr(C)]
+    struct Callback(&'static Table);
+
+    type Method<T> = unsafe extern "system" fn(*mut c_void) -> T;
+    type Query = unsafe extern "system" fn(*mut c_void, *const GUID, *mut *mut c_void) -> HRESULT;
+
+    #[repr(C)]
+    struct Table(Query, Method<u32>, Method<u32>, Method<HRESULT>);
+
+    static TABLE: Table = Table(query, one, one, nothing);
+    static CALLBACK: Callback = Callback(&TABLE);
+
+    unsafe extern "system" fn query(
+        _: *mut c_void,
+        _: *const GUID,
+        _: *mut *mut c_void,
+    ) -> HRESULT {
+        ks_allocator::com::E_NOINTERFACE
+    }
+
+    unsafe extern "system" fn one(_: *mut c_void) -> u32 {
+        1
+    }
+
+    unsafe extern "system" fn nothing(_: *mut c_void) -> HRESULT {
+        S_OK
+    }
+
+    fn committed() -> (ComAllocator, IMemAllocatorCallbackTemp) {
+        let framing = Framing::new(8, 256).prefix(8);
+        let allocator = ComAllocator::new(PoolAllocator::with_framing(framing).unwrap());
+        let client: IMemAllocatorCallbackTemp = allocator.cast().unwrap();
+        // SAFETY: has no arguments.
+        assert_eq!(unsafe { client.Commit() }, S_OK);
+        (allocator, client)
+    }
+
+    fn get_buffer(client: &IMemAllocator) -> Result<IMediaSample2, HRESULT> {
+        let mut sample: *mut c_void = ptr::null_mut();
+        // SAFETY: the pointers are NULL, or to be written through.
+        let result = unsafe { client.GetBuffer(&raw mut sample, ptr::null(), ptr::null(), NOWAIT) };
+        match result {
+            // SAFETY: a sample with one reference, which we take.
+            S_OK => Ok(unsafe { IMediaSample2::from_raw(sample) }),
+            error => Err(error),
+        }
+    }
+
+    fn use_and_release(sample: IMediaSample2) {
+        let (start, end) = (400_000, 800_000);
+        // SAFETY: both can be read.
+        let result = unsafe { sample.SetTime(&raw const start, &raw const end) };
+        assert_eq!(result, S_OK);
+        // SAFETY: a length is no pointer.
+        assert_eq!(unsafe { sample.SetActualDataLength(256) }, S_OK);
+        drop(sample.clone());
+        drop(sample);
+    }
+
+    #[test]
+    fn get_buffer_and_release_allocate_nothing() {
+        let (_allocator, client) = committed();
+        let round = || {
+            for _ in 0..1000 {
+                use_and_release(get_buffer(&client).unwrap());
+            }
+        };
+        // The first look at the current pool gives the thread its place in a table of readers.
+        round();
+        assert_eq!(allocations(round), 0);
+    }
+
+    #[test]
+    fn telling_a_client_allocates_nothing() {
+        let (_allocator, client) = committed();
+        let callback = ptr::from_ref(&CALLBACK).cast_mut().cast();
+        // SAFETY: an object, which is only read.
+        assert_eq!(unsafe { client.SetNotify(callback) }, S_OK);
+        let round = || use_and_release(get_buffer(&client).unwrap());
+        round();
+        assert_eq!(allocations(|| (0..1000).for_each(|_| round())), 0);
+        // SAFETY: no object at all.
+        assert_eq!(unsafe { client.SetNotify(ptr::null_mut()) }, S_OK);
+    }
+
+    #[test]
+    fn lending_frames_and_failing_allocates_nothing() {
+        let (allocator, client) = committed();
+        let round = || {
+            let frames: [_; 8] = std::array::from_fn(|_| allocator.try_acquire().unwrap());
+            assert_eq!(get_buffer(&client).unwrap_err(), VFW_E_TIMEOUT);
+            for frame in frames {
+                let sample = allocator.lend(frame).unwrap();
+                drop(ComAllocator::take_back(sample).unwrap());
+            }
+        };
+        round();
+        assert_eq!(allocations(|| (0..100).for_each(|_| round())), 0);
+    }
+}

@@ -8,6 +8,8 @@
 //! - **M2** Every byte of it is initialised: the system hands it out zeroed.
 //! - **M3** Two frames never overlap, and each lies wholly inside (by the layout).
 
+#[cfg(feature = "windows")]
+mod task;
 mod user;
 
 use std::ptr::NonNull;
@@ -16,6 +18,8 @@ use crate::error::CommitError;
 use crate::framing::FrameLayout;
 use crate::mode::AllocatorMode;
 
+#[cfg(feature = "windows")]
+pub(crate) use self::task::TaskMemory;
 use self::user::UserPages;
 
 /// Room for `count` values on the heap, however many a client asks for.

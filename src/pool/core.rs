@@ -23,6 +23,8 @@
 //! | some | closed | 1 + frames out | nobody |
 //! | none | closed | frames out | the last to come back; the last handle if none is out |
 
+#[cfg(feature = "windows")]
+use std::any::Any;
 use std::fmt;
 use std::mem::MaybeUninit;
 use std::ops::Deref;
@@ -32,6 +34,8 @@ use crate::error::{AcquireError, CommitError};
 use crate::framing::{FrameLayout, Framing};
 use crate::memory::{Segment, room_for};
 use crate::mode::AllocatorMode;
+#[cfg(feature = "windows")]
+use crate::sync::OnceLock;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number};
 
 use super::builder::FramePoolBuilder;
@@ -55,6 +59,9 @@ pub(crate) struct Core {
     segment: Mutex<Option<Segment>>,
     keep: AtomicUsize,
     handles: AtomicUsize,
+    /// What the COM face keeps for the frames. Frames that are out keep it alive, as all of the core.
+    #[cfg(feature = "windows")]
+    pub(crate) companion: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Core {
@@ -288,6 +295,8 @@ impl Handle {
             segment: Mutex::new(Some(segment)),
             keep: AtomicUsize::new(1),
             handles: AtomicUsize::new(1),
+            #[cfg(feature = "windows")]
+            companion: OnceLock::new(),
         };
         // SAFETY: `room` was leaked above and nobody else knows of it but the slots, which nobody
         // can reach yet.

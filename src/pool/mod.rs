@@ -25,6 +25,8 @@ use crate::frame::{Frame, FrameBatch};
 use crate::framing::Framing;
 use crate::mode::AllocatorMode;
 
+#[cfg(feature = "windows")]
+use self::core::Core;
 use self::core::Handle;
 use self::waiters::{Gate, Refused};
 
@@ -369,6 +371,11 @@ impl FramePool {
     /// when the result is dropped.
     pub(crate) fn commit(&self, committed: bool) -> Option<Refused> {
         self.core.change_gate(|gate| gate.committed = committed)
+    }
+
+    #[cfg(feature = "windows")]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
     }
 
     pub(crate) fn is_flushing(&self) -> bool {

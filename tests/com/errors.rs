@@ -1,0 +1,120 @@
+//! What an error of Rust is called in COM.
+
+use std::io;
+
+use ks_allocator::{
+    AcquireError, AllocatorMode, BuildError, CommitError, FramePool, FramingError, ModeError,
+};
+use windows_core::HRESULT;
+
+use crate::vtables::*;
+
+fn code(error: impl Into<HRESULT>) -> Hresult {
+    Hresult::new(u32::from_ne_bytes(error.into().0.to_ne_bytes()))
+}
+
+#[test]
+fn why_no_frame_was_handed_out() {
+    assert_eq!(code(AcquireError::Exhausted), VFW_E_TIMEOUT);
+    assert_eq!(code(AcquireError::TimedOut), VFW_E_TIMEOUT);
+    assert_eq!(code(AcquireError::Flushing), VFW_E_WRONG_STATE);
+    assert_eq!(code(AcquireError::NotCommitted), VFW_E_NOT_COMMITTED);
+}
+
+const FRAMING: [(FramingError, Hresult); 3] = [
+    (FramingError::Alignment { alignment: 0 }, VFW_E_BADALIGN),
+    (FramingError::AlreadyCommitted, VFW_E_ALREADY_COMMITTED),
+    (
+        FramingError::FramesOutstanding {
+            outstanding: 1,
+            frames: 3,
+        },
+        VFW_E_BUFFERS_OUTSTANDING,
+    ),
+];
+
+#[test]
+fn why_a_framing_was_refused() {
+    for (error, expected) in FRAMING {
+        assert_eq!(code(error), expected);
+    }
+}
+
+#[test]
+fn why_a_mode_was_refused() {
+    let error = ModeError::AlreadyCommitted {
+        current: AllocatorMode::User,
+        requested: AllocatorMode::Kernel,
+    };
+    assert_eq!(code(error), VFW_E_ALREADY_COMMITTED);
+}
+
+fn commit_errors() -> [(CommitError, Hresult); 4] {
+    [
+        (
+            CommitError::FramingNotSet {
+                frames: 0,
+                frame_size: 64,
+            },
+            VFW_E_SIZENOTSET,
+        ),
+        (
+            CommitError::TooLarge {
+                frames: 1,
+                frame_size: usize::MAX,
+                alignment: 16,
+                prefix: 1,
+            },
+            E_OUTOFMEMORY,
+        ),
+        (
+            CommitError::ModeUnsupported {
+                mode: AllocatorMode::Kernel,
+                reason: "not here",
+            },
+            E_NOTIMPL,
+        ),
+        (CommitError::OutOfMemory { bytes: 64 }, E_OUTOFMEMORY),
+    ]
+}
+
+#[test]
+fn why_the_memory_could_not_be_had() {
+    for (error, expected) in commit_errors() {
+        assert_eq!(code(error), expected);
+    }
+}
+
+#[test]
+fn what_the_system_said_is_some_failure() {
+    for number in [0, 1, 5, 12, 13, i32::MAX, -1] {
+        let error = CommitError::Os {
+            call: "mmap",
+            source: io::Error::from_raw_os_error(number),
+        };
+        assert!(code(error).is_failure(), "{number}");
+    }
+    let error = CommitError::Os {
+        call: "mmap",
+        source: io::Error::other("without a number"),
+    };
+    assert!(code(error).is_failure());
+}
+
+#[test]
+fn why_a_builder_made_no_pool() {
+    for (error, expected) in FRAMING {
+        assert_eq!(code(BuildError::from(error)), expected);
+    }
+    for (error, expected) in commit_errors() {
+        assert_eq!(code(BuildError::from(error)), expected);
+    }
+}
+
+#[test]
+fn a_length_that_there_is_no_room_for() {
+    let pool = FramePool::builder().frames(1).frame_size(64).build();
+    let mut frame = pool.unwrap().try_acquire().unwrap();
+    let error = frame.set_len(65).unwrap_err();
+    assert_eq!(code(error), VFW_E_BUFFER_OVERFLOW);
+}

@@ -1,0 +1,214 @@
+//! Rust and COM at one allocator: what one does, the other sees.
+
+use std::thread;
+
+use ks_allocator::com::ComAllocator;
+use ks_allocator::{
+    AcquireError, AllocatorMode, FrameFlags, Framing, FramingError, KsAllocator as _, Metadata,
+    PoolAllocator,
+};
+
+use crate::client::Allocator;
+use crate::vtables::*;
+
+/// An allocator of so many buffers of 64 bytes that both hold.
+fn shared(buffers: i32) -> (ComAllocator, Allocator) {
+    let com = Allocator::committed(buffers, 64);
+    (com.rust(), com)
+}
+
+#[test]
+fn frames_and_samples_come_from_one_pool() {
+    let (rust, com) = shared(3);
+    let frame = rust.acquire().unwrap();
+    assert_eq!((com.free_count(), rust.free_frames()), (2, 2));
+    let sample = com.sample();
+    assert_eq!((com.free_count(), rust.free_frames()), (1, 1));
+    let last = rust.try_acquire().unwrap();
+    assert_eq!(com.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
+    assert_eq!(rust.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    assert_eq!(com.ks.status().allocated_frames, 3);
+    assert_eq!(rust.allocator_status().allocated_frames, 3);
+    drop((frame, sample, last));
+    assert_eq!((com.free_count(), rust.free_frames()), (3, 3));
+}
+
+#[test]
+fn frames_and_samples_have_the_same_bytes() {
+    let (rust, com) = shared(1);
+    let mut frame = rust.acquire().unwrap();
+    frame.fill(7);
+    let address = frame.as_ptr().addr();
+    drop(frame);
+    let sample = com.sample();
+    assert_eq!(sample.address(), address);
+    assert_eq!(sample.bytes(), [7; 64]);
+    sample.fill(9);
+    drop(sample);
+    assert_eq!(*rust.acquire().unwrap(), [9; 64]);
+}
+
+#[test]
+fn a_frame_that_is_shared_comes_back_with_its_last_handle() {
+    let (rust, com) = shared(1);
+    let frame = rust.acquire().unwrap().share();
+    let other = frame.clone();
+    drop(frame);
+    assert_eq!(com.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
+    drop(other);
+    assert_eq!(com.sample().references(), 1);
+}
+
+#[test]
+fn the_framing_of_one_is_the_properties_of_the_other() {
+    let com = Allocator::new();
+    let rust = com.rust();
+    rust.set_framing(&Framing::new(2, 100).alignment(16).prefix(3))
+        .unwrap();
+    assert_eq!(com.properties(), properties(2, 109, 16, 3));
+    com.set(properties(5, 1000, 12, 0));
+    assert_eq!(rust.framing(), Framing::new(5, 1008).alignment(12));
+}
+
+#[test]
+fn an_allocator_made_in_rust_arrives_as_it_was() {
+    let rust = PoolAllocator::with_framing(Framing::new(3, 64).alignment(8).prefix(8)).unwrap();
+    rust.commit().unwrap();
+    let com = Allocator::from_rust(rust);
+    assert_eq!(com.properties(), properties(3, 64, 8, 8));
+    assert_eq!(com.set(properties(1, 1, 1, 0)).0, VFW_E_ALREADY_COMMITTED);
+    let sample = com.sample();
+    assert_eq!((sample.size(), sample.actual()), (64, 64));
+}
+
+#[test]
+fn an_allocator_with_frames_out_can_be_given_away() {
+    let rust = PoolAllocator::with_framing(Framing::new(2, 64)).unwrap();
+    rust.commit().unwrap();
+    let frame = rust.acquire().unwrap();
+    let com = Allocator::from_rust(rust);
+    assert_eq!(com.free_count(), 1);
+    let sample = com.sample();
+    assert_ne!(sample.address(), frame.as_ptr().addr());
+    drop(frame);
+    assert_eq!(com.free_count(), 1);
+}
+
+#[test]
+fn the_mode_of_one_is_the_mode_of_the_other() {
+    let com = Allocator::new();
+    let rust = com.rust();
+    rust.set_allocator_mode(AllocatorMode::Kernel).unwrap();
+    assert_eq!(com.ks.mode(), 1);
+    com.ks.set_mode(0);
+    assert_eq!(rust.allocator_mode(), AllocatorMode::User);
+}
+
+#[test]
+fn commit_and_decommit_count_whoever_does_them() {
+    let com = Allocator::with(1, 64);
+    let rust = com.rust();
+    rust.commit().unwrap();
+    let sample = com.sample();
+    assert_eq!(com.set(properties(1, 1, 1, 0)).0, VFW_E_ALREADY_COMMITTED);
+    rust.decommit();
+    assert_eq!(com.get_buffer(0).unwrap_err(), VFW_E_NOT_COMMITTED);
+    assert_eq!(
+        rust.set_framing(&Framing::new(1, 1)).unwrap_err(),
+        FramingError::FramesOutstanding {
+            outstanding: 1,
+            frames: 1
+        }
+    );
+    drop(sample);
+    com.commit();
+    assert!(rust.acquire().is_ok());
+    com.decommit();
+    assert_eq!(rust.acquire().unwrap_err(), AcquireError::NotCommitted);
+}
+
+#[test]
+fn a_frame_holds_a_decommit_open_as_a_sample_does() {
+    let (rust, com) = shared(2);
+    let frame = rust.acquire().unwrap();
+    com.decommit();
+    let refused = com.set(properties(1, 1, 1, 0)).0;
+    assert_eq!(refused, VFW_E_BUFFERS_OUTSTANDING);
+    drop(frame);
+    assert_eq!(com.set(properties(1, 1, 1, 0)).0, S_OK);
+}
+
+#[test]
+fn a_sample_that_comes_back_serves_who_waits_in_rust() {
+    let (rust, com) = shared(1);
+    let sample = com.sample();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| rust.acquire().map(drop));
+        com.until_waiting(1);
+        assert_eq!(sample.leave(), 0);
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+    });
+    assert_eq!(com.free_count(), 1);
+}
+
+#[test]
+fn a_frame_that_comes_back_serves_who_waits_in_com() {
+    let (rust, com) = shared(1);
+    let frame = rust.acquire().unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| com.get_buffer(0).map(|sample| sample.references()));
+        com.until_waiting(1);
+        drop(frame);
+        assert_eq!(waiter.join().unwrap(), Ok(1));
+    });
+    assert_eq!(com.free_count(), 1);
+}
+
+#[test]
+fn a_flush_refuses_samples_until_it_ends() {
+    let (rust, com) = shared(2);
+    let sample = com.sample();
+    rust.begin_flush();
+    for flags in [0, NOWAIT] {
+        assert_eq!(com.get_buffer(flags).unwrap_err(), VFW_E_WRONG_STATE);
+    }
+    drop(sample);
+    assert_eq!(com.free_count(), 2);
+    rust.end_flush();
+    assert!(com.get_buffer(0).is_ok());
+}
+
+#[test]
+fn not_committed_beats_flushing() {
+    let (rust, com) = shared(1);
+    rust.begin_flush();
+    com.decommit();
+    assert_eq!(com.get_buffer(0).unwrap_err(), VFW_E_NOT_COMMITTED);
+}
+
+#[test]
+fn a_sample_finds_nothing_of_a_frames_metadata() {
+    let (rust, com) = shared(1);
+    let mut frame = rust.acquire().unwrap();
+    frame.set_len(5).unwrap();
+    let metadata = frame.metadata_mut();
+    metadata.presentation_time = Some(7);
+    metadata.flags = FrameFlags::SYNC_POINT;
+    drop(frame);
+    let sample = com.sample();
+    assert_eq!(sample.image().flags, 0);
+    assert_eq!(sample.time().0, VFW_E_SAMPLE_TIME_NOT_SET);
+}
+
+#[test]
+fn a_frame_finds_nothing_of_a_samples_attributes() {
+    let (rust, com) = shared(1);
+    let sample = com.sample();
+    sample.set_actual(5);
+    sample.set_time(Some(1), Some(2));
+    sample.set_sync_point(1);
+    drop(sample);
+    let frame = rust.acquire().unwrap();
+    assert_eq!(frame.len(), 64);
+    assert_eq!(*frame.metadata(), Metadata::default());
+}

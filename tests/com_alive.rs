@@ -1,0 +1,105 @@
+//! What is alive is counted for the whole process, so this is a program of its own, with one test.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(unsafe_code, reason = "calls interfaces as a client does")]
+#![expect(clippy::disallowed_types, reason = "no model runs these tests")]
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use ks_allocator::com::{
+    ComAllocator, E_NOINTERFACE, IMediaSample2, IMemAllocatorCallbackTemp, S_OK, objects_alive,
+};
+use ks_allocator::{Framing, PoolAllocator};
+use windows_core::{GUID, HRESULT, Interface};
+
+/// A callback, which lives for ever, and notes what is alive when it is called.
+#[repr(C)]
+struct Callback(&'static Table);
+
+#[repr(C)]
+struct Table(
+    unsafe extern "system" fn(*mut c_void, *const GUID, *mut *mut c_void) -> HRESULT,
+    unsafe extern "system" fn(*mut c_void) -> u32,
+    unsafe extern "system" fn(*mut c_void) -> u32,
+    unsafe extern "system" fn(*mut c_void) -> HRESULT,
+);
+
+static TABLE: Table = Table(query_interface, count, release, notify_release);
+static CALLBACK: Callback = Callback(&TABLE);
+static ALIVE_WHEN_NOTIFIED: AtomicUsize = AtomicUsize::new(0);
+static ALIVE_WHEN_RELEASED: AtomicUsize = AtomicUsize::new(0);
+
+unsafe extern "system" fn query_interface(
+    _: *mut c_void,
+    _: *const GUID,
+    _: *mut *mut c_void,
+) -> HRESULT {
+    E_NOINTERFACE
+}
+
+unsafe extern "system" fn count(_: *mut c_void) -> u32 {
+    1
+}
+
+unsafe extern "system" fn release(_: *mut c_void) -> u32 {
+    ALIVE_WHEN_RELEASED.store(objects_alive(), Ordering::Relaxed);
+    1
+}
+
+unsafe extern "system" fn notify_release(_: *mut c_void) -> HRESULT {
+    ALIVE_WHEN_NOTIFIED.store(objects_alive(), Ordering::Relaxed);
+    S_OK
+}
+
+fn committed() -> (ComAllocator, IMemAllocatorCallbackTemp) {
+    let framing = Framing::new(2, 64);
+    let allocator = ComAllocator::new(PoolAllocator::with_framing(framing).unwrap());
+    let client: IMemAllocatorCallbackTemp = allocator.cast().unwrap();
+    // SAFETY: has no arguments.
+    assert_eq!(unsafe { client.Commit() }, S_OK);
+    (allocator, client)
+}
+
+fn get_buffer(client: &IMemAllocatorCallbackTemp) -> IMediaSample2 {
+    let mut sample: *mut c_void = ptr::null_mut();
+    // SAFETY: the pointers are NULL, or to be written through.
+    let result = unsafe { client.GetBuffer(&raw mut sample, ptr::null(), ptr::null(), 0) };
+    assert_eq!(result, S_OK);
+    // SAFETY: a sample with one reference, which we take.
+    unsafe { IMediaSample2::from_raw(sample) }
+}
+
+#[test]
+fn an_object_is_counted_until_nothing_of_it_can_be_called() {
+    assert_eq!(objects_alive(), 0);
+    let (allocator, client) = committed();
+    assert_eq!(
+        objects_alive(),
+        2,
+        "the allocator, and its pool with samples"
+    );
+    drop((allocator, client));
+    assert_eq!(objects_alive(), 0);
+
+    // A sample that is out keeps its pool.
+    let (allocator, client) = committed();
+    let sample = get_buffer(&client);
+    drop((allocator, client));
+    assert_eq!(objects_alive(), 1);
+    drop(sample);
+    assert_eq!(objects_alive(), 0);
+
+    // The last sample's release is not over while it tells the client.
+    let (allocator, client) = committed();
+    // SAFETY: an object, which is only read.
+    let result = unsafe { client.SetNotify(ptr::from_ref(&CALLBACK).cast_mut().cast()) };
+    assert_eq!(result, S_OK);
+    let sample = get_buffer(&client);
+    drop((allocator, client));
+    drop(sample);
+    assert_eq!(ALIVE_WHEN_NOTIFIED.load(Ordering::Relaxed), 1);
+    assert_eq!(ALIVE_WHEN_RELEASED.load(Ordering::Relaxed), 1);
+    assert_eq!(objects_alive(), 0);
+}
