@@ -22,28 +22,93 @@ use arc_swap::ArcSwapOption;
 use crate::error::{AcquireError, CommitError, FramingError, ModeError};
 use crate::frame::Frame;
 use crate::framing::Framing;
+#[cfg(feature = "windows")]
+use crate::memory;
+use crate::memory::BorrowedKernelObject;
 use crate::mode::AllocatorMode;
 use crate::pool::waiters::{Gate, Refused};
 use crate::pool::{FramePool, FramePoolBuilder};
 use crate::sync::Mutex;
 
-/// What [`KsAllocator::allocator_handle`] borrows: a file descriptor.
+/// The kernel object that an allocator's frames live in, held open: what
+/// [`KsAllocator::allocator_handle`] gives.
+///
+/// It stays open for as long as this lives, also if the allocator goes on to another. (A borrowed
+/// handle could not promise that: the allocator may be committed anew by another thread.)
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use std::os::fd::AsFd;
+///
+/// use ks_allocator::{AllocatorMode, Framing, KsAllocator, PoolAllocator};
+///
+/// let allocator = PoolAllocator::with_framing(Framing::new(4, 1024))?;
+/// allocator.set_allocator_mode(AllocatorMode::Kernel)?;
+/// allocator.commit()?;
+/// let handle = allocator.allocator_handle().expect("committed in Kernel mode");
+/// let for_a_peer = handle.as_fd().try_clone_to_owned()?;
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct KernelHandle {
+    /// One with a handle, which it keeps open.
+    pool: FramePool,
+}
+
+impl KernelHandle {
+    fn of(pool: &FramePool) -> Option<Self> {
+        pool.handle()?;
+        Some(Self { pool: pool.clone() })
+    }
+
+    fn object(&self) -> BorrowedKernelObject<'_> {
+        self.pool.handle().expect("`of` has seen to it")
+    }
+
+    /// As the word that `HANDLE` is in COM.
+    #[cfg(feature = "windows")]
+    pub(crate) fn as_word(&self) -> *mut std::ffi::c_void {
+        memory::as_word(self.object())
+    }
+}
+
 #[cfg(unix)]
-pub type BorrowedKernelObject<'a> = std::os::fd::BorrowedFd<'a>;
+mod as_handle {
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
-/// What [`KsAllocator::allocator_handle`] borrows: a handle.
+    use super::KernelHandle;
+
+    impl AsFd for KernelHandle {
+        fn as_fd(&self) -> BorrowedFd<'_> {
+            self.object()
+        }
+    }
+
+    impl AsRawFd for KernelHandle {
+        fn as_raw_fd(&self) -> RawFd {
+            self.object().as_raw_fd()
+        }
+    }
+}
+
 #[cfg(windows)]
-pub type BorrowedKernelObject<'a> = std::os::windows::io::BorrowedHandle<'a>;
+mod as_handle {
+    use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
 
-/// A borrowed kernel object as the word that `HANDLE` is in COM.
-#[cfg(feature = "windows")]
-pub(crate) fn as_handle(object: BorrowedKernelObject<'_>) -> *mut std::ffi::c_void {
-    #[cfg(windows)]
-    return std::os::windows::io::AsRawHandle::as_raw_handle(&object);
-    #[cfg(unix)]
-    return std::ptr::without_provenance_mut(
-        usize::try_from(std::os::fd::AsRawFd::as_raw_fd(&object)).unwrap_or(0),
-    );
+    use super::KernelHandle;
+
+    impl AsHandle for KernelHandle {
+        fn as_handle(&self) -> BorrowedHandle<'_> {
+            self.object()
+        }
+    }
+
+    impl AsRawHandle for KernelHandle {
+        fn as_raw_handle(&self) -> RawHandle {
+            self.object().as_raw_handle()
+        }
+    }
 }
 
 /// Where an allocator stands between commit and decommit.
@@ -130,15 +195,15 @@ pub struct AllocatorStatus {
 /// ```
 #[doc(alias("IKsAllocator", "IKsAllocatorEx", "IMemAllocator"))]
 pub trait KsAllocator: Send + Sync {
-    /// The kernel object that the frames live in; `None` in User mode and while nothing was
-    /// committed.
+    /// The kernel object that the frames live in; `None` in User mode, and before the first commit in
+    /// Kernel mode.
     ///
     /// ```
     /// # use ks_allocator::{KsAllocator, PoolAllocator};
     /// assert!(PoolAllocator::new().allocator_handle().is_none());
     /// ```
     #[doc(alias = "KsGetAllocatorHandle")]
-    fn allocator_handle(&self) -> Option<BorrowedKernelObject<'_>>;
+    fn allocator_handle(&self) -> Option<KernelHandle>;
 
     /// The mode in which the allocator allocates memory.
     ///
@@ -490,9 +555,12 @@ impl PoolAllocator {
 }
 
 impl KsAllocator for PoolAllocator {
-    fn allocator_handle(&self) -> Option<BorrowedKernelObject<'_>> {
-        // Only Kernel mode has one, and that cannot be committed yet.
-        None
+    fn allocator_handle(&self) -> Option<KernelHandle> {
+        let control = self.control.lock();
+        match control.mode {
+            AllocatorMode::User => None,
+            AllocatorMode::Kernel => KernelHandle::of(self.pool.load().as_deref()?),
+        }
     }
 
     fn allocator_mode(&self) -> AllocatorMode {

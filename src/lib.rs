@@ -74,13 +74,14 @@ mod allocator;
 pub mod com;
 
 pub use self::allocator::{
-    AllocatorState, AllocatorStatus, BorrowedKernelObject, KsAllocator, PoolAllocator,
+    AllocatorState, AllocatorStatus, KernelHandle, KsAllocator, PoolAllocator,
 };
 pub use self::error::{
     AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError,
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
 pub use self::framing::Framing;
+pub use self::memory::{BorrowedKernelObject, OwnedKernelObject};
 pub use self::metadata::{FrameFlags, Metadata};
 pub use self::mode::AllocatorMode;
 pub use self::pool::{AcquireFuture, FramePool, FramePoolBuilder};

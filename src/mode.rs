@@ -10,7 +10,9 @@ use std::fmt;
 /// | mode | the frames are | on Linux | on Windows | [`allocator_handle`] |
 /// |---|---|---|---|---|
 /// | `User` | private memory of this process | anonymous pages | `VirtualAlloc` | `None` |
-/// | `Kernel` | owned by a kernel object that the handle names | not yet: [`ModeUnsupported`] | not yet: [`ModeUnsupported`] | `None` |
+/// | `Kernel` | owned by a kernel object that the handle names | a sealed memfd | a section backed by the page file | the object |
+///
+/// Other systems have no `Kernel` mode: a commit says [`ModeUnsupported`].
 ///
 /// Source: `KSALLOCATORMODE`, `IKsAllocator::KsGetAllocatorMode`, `KsSetAllocatorMode`.
 ///

@@ -19,7 +19,7 @@ use std::ptr::{self, NonNull};
 
 use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
-use crate::allocator::{AllocatorState, KsAllocator, PoolAllocator, as_handle};
+use crate::allocator::{AllocatorState, KsAllocator, PoolAllocator};
 use crate::frame::Frame;
 use crate::mode::AllocatorMode;
 use crate::sync::{Arc, AtomicPtr, AtomicU32, Mutex, Ordering, fence};
@@ -192,10 +192,11 @@ impl Reference {
 impl AllocatorObject {
     fn handle(&self) -> *mut c_void {
         let kept = self.kept_handle();
-        if kept.is_null() {
-            return self.allocator.allocator_handle().map_or(kept, as_handle);
+        if !kept.is_null() {
+            return kept;
         }
-        kept
+        let own = self.allocator.allocator_handle();
+        own.map_or(ptr::null_mut(), |own| own.as_word())
     }
 
     fn mode(&self) -> i32 {

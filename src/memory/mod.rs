@@ -8,6 +8,7 @@
 //! - **M2** Every byte of it is initialised: the system hands it out zeroed.
 //! - **M3** Two frames never overlap, and each lies wholly inside (by the layout).
 
+mod kernel;
 #[cfg(feature = "windows")]
 mod task;
 mod user;
@@ -15,9 +16,14 @@ mod user;
 use std::ptr::NonNull;
 
 use crate::error::CommitError;
-use crate::framing::FrameLayout;
+use crate::framing::{FrameLayout, SMALLEST_PAGE};
 use crate::mode::AllocatorMode;
 
+use self::kernel::KernelPages;
+#[cfg(feature = "windows")]
+pub(crate) use self::kernel::as_word;
+pub use self::kernel::{BorrowedKernelObject, OwnedKernelObject};
+pub(crate) use self::kernel::{borrow, clone_for_peer};
 #[cfg(feature = "windows")]
 pub(crate) use self::task::TaskMemory;
 use self::user::UserPages;
@@ -38,7 +44,34 @@ pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, CommitError> {
 pub(crate) struct Segment {
     layout: FrameLayout,
     first: NonNull<u8>,
-    _pages: UserPages,
+    _pages: Pages,
+}
+
+/// Where the frames of a segment lie; unmapped on drop.
+#[derive(Debug)]
+enum Pages {
+    User(UserPages),
+    Kernel(KernelPages),
+}
+
+impl Pages {
+    /// Where the pages begin, a multiple of the page size.
+    fn base(&self) -> NonNull<u8> {
+        match self {
+            Self::User(pages) => pages.base(),
+            Self::Kernel(pages) => pages.base(),
+        }
+    }
+}
+
+/// What memory is to be had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MemoryPlan {
+    pub(crate) mode: AllocatorMode,
+    /// Whether all of it is to be backed by the system from the start.
+    pub(crate) prefault: bool,
+    /// Whether other processes may map a kernel object to write to it.
+    pub(crate) peers_may_write: bool,
 }
 
 // SAFETY: `first` points into `_pages`, which is this segment's alone and is not tied to the thread
@@ -49,19 +82,18 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// Maps memory for `layout` in `mode`, and touches all of it if it is to be prefaulted.
+    /// Maps memory for `layout`. In Kernel mode there is an object that owns it, too; the mapping does
+    /// not need it any more.
     pub(crate) fn map(
         layout: &FrameLayout,
-        mode: AllocatorMode,
-        prefault: bool,
-    ) -> Result<Self, CommitError> {
-        let pages = match mode {
-            AllocatorMode::User => UserPages::map(layout.total, prefault)?,
+        plan: MemoryPlan,
+    ) -> Result<(Self, Option<OwnedKernelObject>), CommitError> {
+        let (bytes, prefault) = (layout.total, plan.prefault);
+        let (pages, object) = match plan.mode {
+            AllocatorMode::User => (Pages::User(UserPages::map(bytes, prefault)?), None),
             AllocatorMode::Kernel => {
-                return Err(CommitError::ModeUnsupported {
-                    mode,
-                    reason: "frames in memory owned by a kernel object are not implemented yet",
-                });
+                let (pages, object) = KernelPages::map(bytes, prefault, plan.peers_may_write)?;
+                (Pages::Kernel(pages), Some(object))
             }
         };
         let offset = layout.first_prefix(pages.base().addr().get());
@@ -69,11 +101,12 @@ impl Segment {
         // is 0 only where any page is aligned enough. So `offset` stays inside the pages, which are one
         // mapping of at most `isize::MAX` bytes.
         let first = unsafe { pages.base().add(offset) };
-        Ok(Self {
+        let segment = Self {
             layout: *layout,
             first,
             _pages: pages,
-        })
+        };
+        Ok((segment, object))
     }
 
     /// The first byte of the frame in `slot`, after its prefix.
@@ -94,6 +127,20 @@ impl Segment {
     }
 }
 
+/// Writes to every page of a new mapping, so that the system backs it with memory.
+///
+/// # Safety
+///
+/// `bytes` bytes from `base` on are mapped writable, and nobody else uses them yet.
+unsafe fn touch(base: NonNull<u8>, bytes: usize) {
+    for offset in (0..bytes).step_by(SMALLEST_PAGE) {
+        // SAFETY: `offset` is below the size of the mapping.
+        let page = unsafe { base.add(offset) };
+        // SAFETY: the caller's promise.
+        unsafe { page.write_volatile(0) };
+    }
+}
+
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
@@ -101,40 +148,62 @@ mod tests {
 
     use super::*;
 
-    fn segment(framing: Framing) -> Segment {
+    /// What this system has.
+    const MODES: &[AllocatorMode] =
+        if cfg!(any(target_os = "linux", target_os = "android", windows)) {
+            &[AllocatorMode::User, AllocatorMode::Kernel]
+        } else {
+            &[AllocatorMode::User]
+        };
+
+    fn plan(mode: AllocatorMode) -> MemoryPlan {
+        MemoryPlan {
+            mode,
+            prefault: true,
+            peers_may_write: false,
+        }
+    }
+
+    fn segment(framing: Framing, mode: AllocatorMode) -> Segment {
         let layout = FrameLayout::new(&framing.actual().unwrap()).unwrap();
-        Segment::map(&layout, AllocatorMode::User, true).unwrap()
+        Segment::map(&layout, plan(mode)).unwrap().0
     }
 
     #[test]
     fn every_prefix_start_is_a_true_multiple_of_any_alignment() {
         for alignment in [1, 3, 10, 12, 16, 64, 4096, 4097, 8192, 65_535, 65_536] {
-            let segment = segment(Framing::new(5, 100).alignment(alignment).prefix(3));
-            for slot in 0..5 {
-                let address = segment.frame(slot).addr().get() - 3;
-                assert_eq!(address % alignment, 0, "{address:#x} for {alignment}");
+            let framing = Framing::new(5, 100).alignment(alignment).prefix(3);
+            for &mode in MODES {
+                let segment = segment(framing, mode);
+                for slot in 0..5 {
+                    let address = segment.frame(slot).addr().get() - 3;
+                    assert_eq!(address % alignment, 0, "{address:#x} for {alignment}");
+                }
             }
         }
     }
 
     #[test]
     fn the_memory_is_zeroed_to_the_last_byte() {
-        let segment = segment(Framing::new(3, 10_000).alignment(4097).prefix(11));
-        for slot in 0..3 {
+        let framing = Framing::new(3, 10_000).alignment(4097).prefix(11);
+        for &mode in MODES {
+            let segment = segment(framing, mode);
             let size = segment.layout.framing.frame_size + 11;
-            // SAFETY: the prefix lies before the frame, by M3.
-            let start = unsafe { segment.frame(slot).sub(11) };
-            // SAFETY: by M1 and M2, and nobody else has this segment.
-            let bytes = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), size) };
-            assert!(bytes.iter().all(|&byte| byte == 0));
-            bytes.fill(0xAA);
+            for slot in 0..3 {
+                // SAFETY: the prefix lies before the frame, by M3.
+                let start = unsafe { segment.frame(slot).sub(11) };
+                // SAFETY: by M1 and M2, and nobody else has this segment.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), size) };
+                assert!(bytes.iter().all(|&byte| byte == 0));
+                bytes.fill(0xAA);
+            }
         }
     }
 
     #[test]
     fn more_than_the_system_has_is_out_of_memory_with_the_number() {
         let layout = FrameLayout::new(&Framing::new(1 << 15, 1 << 47 >> 1)).unwrap();
-        match Segment::map(&layout, AllocatorMode::User, true).unwrap_err() {
+        match Segment::map(&layout, plan(AllocatorMode::User)).unwrap_err() {
             CommitError::OutOfMemory { bytes } => assert_eq!(bytes, layout.total),
             other => panic!("{other}"),
         }

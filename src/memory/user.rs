@@ -5,7 +5,8 @@ use std::io;
 use std::ptr::NonNull;
 
 use crate::error::CommitError;
-use crate::framing::SMALLEST_PAGE;
+
+use super::touch;
 
 /// A mapping of private, zeroed, readable and writable pages; unmapped on drop.
 #[derive(Debug)]
@@ -35,7 +36,8 @@ impl UserPages {
             bytes,
         };
         if prefault {
-            pages.touch();
+            // SAFETY: mapped writable, and nobody else knows of it yet.
+            unsafe { touch(pages.base, bytes) };
         }
         Ok(pages)
     }
@@ -43,16 +45,6 @@ impl UserPages {
     /// Where the pages begin, a multiple of the page size.
     pub(super) fn base(&self) -> NonNull<u8> {
         self.base
-    }
-
-    /// Writes to every page of a new mapping, so that the system backs it with memory.
-    fn touch(&self) {
-        for offset in (0..self.bytes).step_by(SMALLEST_PAGE) {
-            // SAFETY: `offset` is below the size of the mapping.
-            let page = unsafe { self.base.add(offset) };
-            // SAFETY: the mapping is writable and nobody else knows of it yet.
-            unsafe { page.write_volatile(0) };
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::thread::available_parallelism;
 
 use crate::error::BuildError;
 use crate::framing::Framing;
+use crate::memory::MemoryPlan;
 use crate::mode::AllocatorMode;
 
 use super::FramePool;
@@ -28,9 +29,8 @@ use super::waiters::Gate;
 #[must_use = "a builder builds nothing by itself"]
 pub struct FramePoolBuilder {
     pub(crate) framing: Framing,
-    pub(crate) mode: AllocatorMode,
+    pub(crate) memory: MemoryPlan,
     pub(crate) shards: usize,
-    pub(crate) prefault: bool,
 }
 
 impl FramePoolBuilder {
@@ -38,9 +38,12 @@ impl FramePoolBuilder {
         let shards = available_parallelism().map_or(1, usize::from);
         Self {
             framing,
-            mode,
+            memory: MemoryPlan {
+                mode,
+                prefault: true,
+                peers_may_write: false,
+            },
             shards,
-            prefault: true,
         }
     }
 
@@ -98,13 +101,15 @@ impl FramePoolBuilder {
     /// What kind of memory the frames live in; [`User`](AllocatorMode::User) by default.
     ///
     /// ```
-    /// # use ks_allocator::{AllocatorMode, BuildError, CommitError, FramePool};
-    /// let kernel = FramePool::builder().frames(8).frame_size(64).mode(AllocatorMode::Kernel);
-    /// let refused = kernel.build().unwrap_err();
-    /// assert!(matches!(refused, BuildError::Commit(CommitError::ModeUnsupported { .. })));
+    /// # use ks_allocator::{AllocatorMode, FramePool};
+    /// # if cfg!(any(target_os = "linux", windows)) {
+    /// let pool = FramePool::builder().frames(8).frame_size(64).mode(AllocatorMode::Kernel).build()?;
+    /// assert!(pool.handle().is_some());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn mode(mut self, mode: AllocatorMode) -> Self {
-        self.mode = mode;
+        self.memory.mode = mode;
         self
     }
 
@@ -139,7 +144,26 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
-        self.prefault = prefault;
+        self.memory.prefault = prefault;
+        self
+    }
+
+    /// In Kernel mode: whether another process that is given the [`handle`](FramePool::handle) may write
+    /// to the frames; `false` by default.
+    ///
+    /// On Linux the memory is sealed against it, for good: whoever has the file descriptor can map it
+    /// to read, and nobody but this process to write. Some drivers want memory without that seal. On
+    /// Windows it is what a [clone](FramePool::try_clone_handle) of the handle allows.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, FramePool};
+    /// let kernel = FramePool::builder().frames(8).frame_size(64).mode(AllocatorMode::Kernel);
+    /// # if cfg!(any(target_os = "linux", windows)) {
+    /// assert!(kernel.peers_may_write(true).build().is_ok());
+    /// # }
+    /// ```
+    pub fn peers_may_write(mut self, peers_may_write: bool) -> Self {
+        self.memory.peers_may_write = peers_may_write;
         self
     }
 

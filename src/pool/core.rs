@@ -32,8 +32,7 @@ use std::ptr::NonNull;
 
 use crate::error::{AcquireError, CommitError};
 use crate::framing::{FrameLayout, Framing};
-use crate::memory::{Segment, room_for};
-use crate::mode::AllocatorMode;
+use crate::memory::{MemoryPlan, OwnedKernelObject, Segment, room_for};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number};
@@ -54,9 +53,12 @@ pub(crate) struct Core {
     /// A `Vec` and not a `Box`, as the shards of the free list: frames point to the slots.
     slots: Vec<Slot>,
     pub(crate) framing: Framing,
-    pub(crate) mode: AllocatorMode,
+    pub(crate) memory: MemoryPlan,
     /// `None` once the pool is retired.
     segment: Mutex<Option<Segment>>,
+    /// The kernel object that owns the segment in Kernel mode. It stays open for as long as there is a
+    /// handle of the pool to be asked for it.
+    pub(crate) object: Option<OwnedKernelObject>,
     keep: AtomicUsize,
     handles: AtomicUsize,
     /// What the COM face keeps for the frames. Frames that are out keep it alive, as all of the core.
@@ -261,12 +263,11 @@ impl Handle {
     pub(crate) fn new(plan: &FramePoolBuilder, gate: Gate) -> Result<Self, CommitError> {
         let &FramePoolBuilder {
             ref framing,
-            mode,
+            memory,
             shards,
-            prefault,
         } = plan;
         let layout = FrameLayout::new(framing)?;
-        let segment = Segment::map(&layout, mode, prefault)?;
+        let (segment, object) = Segment::map(&layout, memory)?;
         let Framing {
             frames, frame_size, ..
         } = *framing;
@@ -291,8 +292,9 @@ impl Handle {
             waiters: Waiters::new(gate),
             slots,
             framing: *framing,
-            mode,
+            memory,
             segment: Mutex::new(Some(segment)),
+            object,
             keep: AtomicUsize::new(1),
             handles: AtomicUsize::new(1),
             #[cfg(feature = "windows")]

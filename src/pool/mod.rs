@@ -17,17 +17,17 @@ pub(crate) mod slot;
 pub(crate) mod waiters;
 
 use std::fmt;
+use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::error::{AcquireError, CommitError};
 use crate::frame::{Frame, FrameBatch};
 use crate::framing::Framing;
+use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject};
 use crate::mode::AllocatorMode;
 
-#[cfg(feature = "windows")]
-use self::core::Core;
-use self::core::Handle;
+use self::core::{Core, Handle};
 use self::waiters::{Gate, Refused};
 
 pub use self::acquire_future::AcquireFuture;
@@ -324,7 +324,56 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn mode(&self) -> AllocatorMode {
-        self.core.mode
+        self.core.memory.mode
+    }
+
+    /// The kernel object that the frames live in, in Kernel mode; `None` in User mode.
+    ///
+    /// It is a memfd or a section of the whole segment. It stays open for as long as this handle of the
+    /// pool, and the memory stays for as long as the object is open anywhere.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, FramePool};
+    /// let user = FramePool::builder().frames(8).frame_size(64);
+    /// assert!(user.build()?.handle().is_none());
+    /// # if cfg!(any(target_os = "linux", windows)) {
+    /// assert!(user.mode(AllocatorMode::Kernel).build()?.handle().is_some());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "KsGetAllocatorHandle")]
+    #[must_use]
+    pub fn handle(&self) -> Option<BorrowedKernelObject<'_>> {
+        self.core.object.as_ref().map(memory::borrow)
+    }
+
+    /// A handle of its own on the kernel object that the frames live in, to be given to another
+    /// process or a driver.
+    ///
+    /// Unless the pool was built with [`peers_may_write`](FramePoolBuilder::peers_may_write), the
+    /// memory can be mapped through it to be read, and not to be written.
+    ///
+    /// # Errors
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported) in User mode; what the system says when it has no
+    /// handles left.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let user = FramePool::builder().frames(8).frame_size(64).build()?;
+    /// let error = user.try_clone_handle().unwrap_err();
+    /// assert_eq!(error.to_string(), "frames in user mode have no handle");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_clone_handle(&self) -> io::Result<OwnedKernelObject> {
+        let Core { object, memory, .. } = &*self.core;
+        match object {
+            Some(object) => memory::clone_for_peer(object, memory.peers_may_write),
+            None => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("frames in {} mode have no handle", memory.mode),
+            )),
+        }
     }
 
     /// Refuses everybody who waits now or asks later with [`Flushing`](AcquireError::Flushing),

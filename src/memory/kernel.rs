@@ -1,0 +1,358 @@
+//! Pages that a kernel object owns: what [`AllocatorMode::Kernel`](crate::AllocatorMode) means.
+//!
+//! | | the object | shrinks, grows | who else maps it writable |
+//! |---|---|---|---|
+//! | Linux | a memfd | sealed against both, and against being executed | nobody, unless asked for |
+//! | Windows | a section backed by the page file | cannot | who is given a handle with that right |
+//! | elsewhere | none | | |
+
+use std::ffi::c_void;
+use std::io;
+use std::ptr::NonNull;
+
+use crate::error::CommitError;
+use crate::mode::AllocatorMode;
+
+use super::touch;
+
+/// A kernel object that frames live in, borrowed: a file descriptor, or on Windows a handle.
+pub type BorrowedKernelObject<'a> = system::BorrowedObject<'a>;
+
+/// A kernel object that frames live in, owned: a file descriptor, or on Windows a handle.
+pub type OwnedKernelObject = system::OwnedObject;
+
+/// A kernel object, borrowed from its owner.
+pub(crate) fn borrow(object: &OwnedKernelObject) -> BorrowedKernelObject<'_> {
+    system::borrow(object)
+}
+
+/// A kernel object as the word that `HANDLE` is in COM.
+#[cfg(feature = "windows")]
+pub(crate) fn as_word(object: BorrowedKernelObject<'_>) -> *mut c_void {
+    system::as_word(object)
+}
+
+/// Another handle on a kernel object, for a peer: to map it for reading, or for writing, too.
+pub(crate) fn clone_for_peer(
+    object: &OwnedKernelObject,
+    may_write: bool,
+) -> io::Result<OwnedKernelObject> {
+    system::clone_for_peer(object, may_write)
+}
+
+/// A shared, readable and writable mapping of all of a kernel object; unmapped on drop. The object
+/// may be closed before.
+#[derive(Debug)]
+pub(super) struct KernelPages {
+    base: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the mapping belongs to this value alone and to no thread; whichever thread drops it may
+// unmap it. (The pages may be mapped elsewhere, too.)
+unsafe impl Send for KernelPages {}
+// SAFETY: a shared `KernelPages` only tells its address.
+unsafe impl Sync for KernelPages {}
+
+impl KernelPages {
+    /// Makes an object of `bytes` bytes, which is not 0, and maps all of it.
+    ///
+    /// If it is to be prefault, the system sets the memory aside before it is mapped, so that there
+    /// is either all of it or an error.
+    pub(super) fn map(
+        bytes: usize,
+        prefault: bool,
+        peers_may_write: bool,
+    ) -> Result<(Self, OwnedKernelObject), CommitError> {
+        let failed = |(call, source): (&'static str, io::Error)| match source.kind() {
+            io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull => {
+                CommitError::OutOfMemory { bytes }
+            }
+            io::ErrorKind::Unsupported => CommitError::ModeUnsupported {
+                mode: AllocatorMode::Kernel,
+                reason: "this system has no memory objects that can be sealed",
+            },
+            _ => CommitError::Os { call, source },
+        };
+        let object = system::create(bytes, prefault).map_err(failed)?;
+        let base = system::map(&object, bytes).map_err(failed)?.cast();
+        let pages = Self { base, bytes };
+        system::seal(&object, peers_may_write).map_err(failed)?;
+        if prefault {
+            // SAFETY: mapped writable, and nobody else knows of it yet.
+            unsafe { touch(base, bytes) };
+        }
+        Ok((pages, object))
+    }
+
+    /// Where the pages begin, a multiple of the page size.
+    pub(super) fn base(&self) -> NonNull<u8> {
+        self.base
+    }
+}
+
+impl Drop for KernelPages {
+    fn drop(&mut self) {
+        // SAFETY: exactly what `map` mapped, and as for `UserPages`.
+        let unmapped = unsafe { system::unmap(self.base.cast(), self.bytes) };
+        // As for `UserPages`.
+        drop(unmapped);
+    }
+}
+
+/// A call and what the system said to it.
+type Failed = (&'static str, io::Error);
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod system {
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::ptr;
+
+    use rustix::fs::{
+        FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
+    };
+    use rustix::io::Errno;
+    use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+    use super::{Failed, NonNull, c_void, io};
+
+    pub(crate) type OwnedObject = OwnedFd;
+    pub(crate) type BorrowedObject<'a> = BorrowedFd<'a>;
+
+    pub(super) fn borrow(object: &OwnedObject) -> BorrowedObject<'_> {
+        object.as_fd()
+    }
+
+    #[cfg(feature = "windows")]
+    pub(super) fn as_word(object: BorrowedObject<'_>) -> *mut c_void {
+        let number = std::os::fd::AsRawFd::as_raw_fd(&object);
+        ptr::without_provenance_mut(usize::try_from(number).unwrap_or(0))
+    }
+
+    /// What may be done with it was sealed when it was made.
+    pub(super) fn clone_for_peer(
+        object: &OwnedObject,
+        _may_write: bool,
+    ) -> io::Result<OwnedObject> {
+        object.try_clone()
+    }
+
+    /// Names the call that failed.
+    fn name<T>(call: &'static str, result: Result<T, Errno>) -> Result<T, Failed> {
+        result.map_err(|errno| (call, errno.into()))
+    }
+
+    pub(super) fn create(bytes: usize, prefault: bool) -> Result<OwnedObject, Failed> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let created = match memfd_create("ks-allocator", flags | MemfdFlags::NOEXEC_SEAL) {
+            // Linux before 6.3 knows no such seal.
+            Err(Errno::INVAL) => memfd_create("ks-allocator", flags),
+            other => other,
+        };
+        let object = name("memfd_create", created)?;
+        let size = u64::try_from(bytes).map_err(|_| ("ftruncate", Errno::FBIG.into()))?;
+        name("ftruncate", ftruncate(&object, size))?;
+        if prefault {
+            name(
+                "fallocate",
+                fallocate(&object, FallocateFlags::empty(), 0, size),
+            )?;
+        }
+        Ok(object)
+    }
+
+    pub(super) fn map(object: &OwnedObject, bytes: usize) -> Result<NonNull<c_void>, Failed> {
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a new mapping at an address of the system's choice replaces none that exists.
+        let base = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, object, 0) };
+        let base = name("mmap", base)?;
+        NonNull::new(base).ok_or_else(|| ("mmap", io::ErrorKind::OutOfMemory.into()))
+    }
+
+    /// Our own mapping stays writable whatever is sealed.
+    pub(super) fn seal(object: &OwnedObject, peers_may_write: bool) -> Result<(), Failed> {
+        let mut seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+        seals.set(SealFlags::FUTURE_WRITE, !peers_may_write);
+        name("fcntl(F_ADD_SEALS)", fcntl_add_seals(object, seals))
+    }
+
+    /// # Safety
+    ///
+    /// `base` and `bytes` are of a `map`, and nobody uses the memory from here on.
+    pub(super) unsafe fn unmap(base: NonNull<c_void>, bytes: usize) -> io::Result<()> {
+        // SAFETY: the caller's promise.
+        unsafe { munmap(base.as_ptr(), bytes) }.map_err(Into::into)
+    }
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+mod system {
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+    use super::{Failed, NonNull, c_void, io};
+
+    pub(crate) type OwnedObject = OwnedFd;
+    pub(crate) type BorrowedObject<'a> = BorrowedFd<'a>;
+
+    pub(super) fn borrow(object: &OwnedObject) -> BorrowedObject<'_> {
+        object.as_fd()
+    }
+
+    #[cfg(feature = "windows")]
+    pub(super) fn as_word(object: BorrowedObject<'_>) -> *mut c_void {
+        let number = std::os::fd::AsRawFd::as_raw_fd(&object);
+        std::ptr::without_provenance_mut(usize::try_from(number).unwrap_or(0))
+    }
+
+    /// What may be done with it was sealed when it was made.
+    pub(super) fn clone_for_peer(
+        object: &OwnedObject,
+        _may_write: bool,
+    ) -> io::Result<OwnedObject> {
+        object.try_clone()
+    }
+
+    pub(super) fn create(_bytes: usize, _prefault: bool) -> Result<OwnedObject, Failed> {
+        Err(("memfd_create", io::ErrorKind::Unsupported.into()))
+    }
+
+    pub(super) fn map(_object: &OwnedObject, _bytes: usize) -> Result<NonNull<c_void>, Failed> {
+        Err(("mmap", io::ErrorKind::Unsupported.into()))
+    }
+
+    pub(super) fn seal(_object: &OwnedObject, _peers_may_write: bool) -> Result<(), Failed> {
+        Err(("fcntl", io::ErrorKind::Unsupported.into()))
+    }
+
+    /// # Safety
+    ///
+    /// None: there is nothing that it could be called for.
+    pub(super) unsafe fn unmap(_base: NonNull<c_void>, _bytes: usize) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(windows)]
+mod system {
+    use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+    use std::ptr;
+
+    use windows_sys::Win32::Foundation::{
+        DuplicateHandle, ERROR_COMMITMENT_LIMIT, INVALID_HANDLE_VALUE,
+    };
+    use windows_sys::Win32::System::Memory::{
+        CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS,
+        MapViewOfFile, PAGE_READWRITE, UnmapViewOfFile,
+    };
+    use windows_sys::Win32::System::Threading::GetCurrentProcess;
+
+    use super::{Failed, NonNull, c_void, io};
+
+    pub(crate) type OwnedObject = OwnedHandle;
+    pub(crate) type BorrowedObject<'a> = BorrowedHandle<'a>;
+
+    pub(super) fn borrow(object: &OwnedObject) -> BorrowedObject<'_> {
+        object.as_handle()
+    }
+
+    #[cfg(feature = "windows")]
+    pub(super) fn as_word(object: BorrowedObject<'_>) -> *mut c_void {
+        object.as_raw_handle()
+    }
+
+    pub(super) fn clone_for_peer(object: &OwnedObject, may_write: bool) -> io::Result<OwnedObject> {
+        let access = if may_write {
+            FILE_MAP_READ | FILE_MAP_WRITE
+        } else {
+            FILE_MAP_READ
+        };
+        // SAFETY: takes no arguments; the pseudo handle need not be closed.
+        let process = unsafe { GetCurrentProcess() };
+        let mut clone = ptr::null_mut();
+        // SAFETY: the handle is open, and `clone` can be written.
+        let done = unsafe {
+            DuplicateHandle(
+                process,
+                object.as_raw_handle(),
+                process,
+                &raw mut clone,
+                access,
+                0,
+                0,
+            )
+        };
+        if done == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new handle, which nobody else has.
+        Ok(unsafe { OwnedHandle::from_raw_handle(clone) })
+    }
+
+    /// What the system said to a call just now.
+    fn last(call: &'static str) -> Failed {
+        let error = io::Error::last_os_error();
+        let code = error
+            .raw_os_error()
+            .and_then(|code| u32::try_from(code).ok());
+        match code {
+            Some(ERROR_COMMITMENT_LIMIT) => (call, io::ErrorKind::OutOfMemory.into()),
+            _ => (call, error),
+        }
+    }
+
+    /// The page file stands for all of it from the start, prefault or not.
+    pub(super) fn create(bytes: usize, _prefault: bool) -> Result<OwnedObject, Failed> {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).to_le_bytes();
+        let [low, high] = [0, 4].map(|half| {
+            let half = [
+                bytes[half],
+                bytes[half + 1],
+                bytes[half + 2],
+                bytes[half + 3],
+            ];
+            u32::from_le_bytes(half)
+        });
+        // SAFETY: no file, no security attributes and no name.
+        let handle = unsafe {
+            CreateFileMappingW(
+                INVALID_HANDLE_VALUE,
+                ptr::null(),
+                PAGE_READWRITE,
+                high,
+                low,
+                ptr::null(),
+            )
+        };
+        if handle.is_null() {
+            return Err(last("CreateFileMappingW"));
+        }
+        // SAFETY: a new handle, which nobody else has.
+        Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+    }
+
+    pub(super) fn map(object: &OwnedObject, bytes: usize) -> Result<NonNull<c_void>, Failed> {
+        let access = FILE_MAP_READ | FILE_MAP_WRITE;
+        // SAFETY: a new view at an address of the system's choice replaces none that exists.
+        let view = unsafe { MapViewOfFile(object.as_raw_handle(), access, 0, 0, bytes) };
+        NonNull::new(view.Value).ok_or_else(|| last("MapViewOfFile"))
+    }
+
+    /// A section has one size for ever; and who may write is a matter of the handle that is passed on.
+    pub(super) fn seal(_object: &OwnedObject, _peers_may_write: bool) -> Result<(), Failed> {
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// `base` is of a `map`, and nobody uses the memory from here on.
+    pub(super) unsafe fn unmap(base: NonNull<c_void>, _bytes: usize) -> io::Result<()> {
+        let view = MEMORY_MAPPED_VIEW_ADDRESS {
+            Value: base.as_ptr(),
+        };
+        // SAFETY: the caller's promise.
+        match unsafe { UnmapViewOfFile(view) } {
+            0 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+}
