@@ -207,6 +207,41 @@ impl From<CommitError> for io::Error {
     }
 }
 
+/// Why a [`FrameToken`](crate::FrameToken) was refused.
+///
+/// ```
+/// use ks_allocator::{FramePool, FrameToken, TokenError};
+///
+/// let pool = FramePool::builder().frames(4).frame_size(64).build()?;
+/// let error = pool.redeem(FrameToken::from_bytes([9; 32])).unwrap_err();
+/// assert!(matches!(error, TokenError::Outside { .. }));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// The frame in this slot is not lent by this token: it came back before, or the token is forged.
+    #[error("slot {slot} is not lent by this token, or no longer")]
+    NotLent {
+        /// The slot that the token names.
+        slot: u64,
+    },
+    /// There is no such frame in the segment.
+    #[error("no frame in slot {slot} lies at offset {offset} of this segment")]
+    Outside {
+        /// The slot that the token names.
+        slot: u64,
+        /// The offset that the token names, in bytes.
+        offset: u64,
+    },
+}
+
+impl From<TokenError> for io::Error {
+    fn from(error: TokenError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}
+
 /// Why a [`FramePoolBuilder`](crate::FramePoolBuilder) made no pool.
 ///
 /// ```

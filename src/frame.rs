@@ -3,8 +3,8 @@
 //! A handle is one pointer to the slot. What makes the `unsafe` code here sound:
 //!
 //! - **H1** A [`Frame`] is the only handle of a frame that is out. It comes out of the free list
-//!   (F1), from a waiter's outcome (W3), from a batch, or from a [`SharedFrame`] that has read that
-//!   it is the only handle (S2).
+//!   (F1), from a waiter's outcome (W3), from a batch, from a token (L1), or from a [`SharedFrame`]
+//!   that has read that it is the only handle (S2).
 //! - **H2** A frame that is out keeps slot, core and segment alive (C1, C2).
 //! - **H3** All bytes of a segment are initialised (M2), so any `u8` slice inside it is sound, also
 //!   one that reaches past what the last owner wrote.
@@ -19,12 +19,13 @@ use std::slice;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::error::{AcquireError, LengthError};
+use crate::error::{AcquireError, LengthError, TokenError};
 use crate::metadata::Metadata;
 use crate::pool::core::Core;
 use crate::pool::free_list::{Bits, MOST_AT_ONCE};
 use crate::pool::slot::Slot;
 use crate::pool::waiters::TaskStay;
+use crate::token::FrameToken;
 
 /// One frame of a pool, to be read and written; dropping it gives it back.
 ///
@@ -362,6 +363,89 @@ impl Frame {
     #[must_use]
     pub fn slot(&self) -> usize {
         self.inner().number
+    }
+
+    /// Bytes from the start of the segment to the frame's first byte, after its prefix. In Kernel mode it
+    /// is also where the frame lies in the kernel object.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).prefix(16).build()?;
+    /// assert_eq!(pool.acquire()?.offset(), 16);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        offset(self.inner())
+    }
+
+    /// Lends the frame to another process: it stays out, and belongs to the token from here on.
+    ///
+    /// The other process finds it through [`RemoteFrames`](crate::RemoteFrames). It comes back by
+    /// [`FramePool::redeem`](crate::FramePool::redeem) or
+    /// [`FramePool::revoke`](crate::FramePool::revoke); a frame whose token and pool are both lost is out
+    /// for ever, and keeps the memory.
+    ///
+    /// # Errors
+    ///
+    /// The frame itself, in User mode.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, FramePool};
+    /// let user = FramePool::builder().frames(4).frame_size(64);
+    /// let frame = user.build()?.acquire()?.lend().expect_err("no other process can see it");
+    /// assert_eq!(frame.len(), 64);
+    /// # if cfg!(any(target_os = "linux", windows)) {
+    /// let kernel = user.mode(AllocatorMode::Kernel).build()?;
+    /// let token = kernel.acquire()?.lend().expect("in Kernel mode");
+    /// assert_eq!(token.length(), 64);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lend(self) -> Result<FrameToken, Self> {
+        // SAFETY: by H2.
+        let core = unsafe { self.inner().core.as_ref() };
+        if !core.lent.is_possible() {
+            return Err(self);
+        }
+        let (slot, offset, length) = (self.slot(), self.offset(), self.len());
+        // From here on the frame is the token's (L1).
+        let _lent = ManuallyDrop::new(self);
+        Ok(FrameToken {
+            slot: slot as u64,
+            generation: core.lent.lend(slot),
+            offset: offset as u64,
+            length: length as u64,
+        })
+    }
+
+    /// The frame that was lent by this token.
+    pub(crate) fn redeem(core: &Core, token: FrameToken) -> Result<Self, TokenError> {
+        let FrameToken {
+            slot,
+            generation,
+            offset: claimed,
+            ..
+        } = token;
+        let frames = core.free.frames();
+        let Some(number) = usize::try_from(slot).ok().filter(|&slot| slot < frames) else {
+            return Err(TokenError::Outside {
+                slot,
+                offset: claimed,
+            });
+        };
+        let slot_pointer = core.slot(number);
+        // SAFETY: the core has its slots for as long as it lives.
+        if offset(unsafe { slot_pointer.as_ref() }) as u64 != claimed {
+            return Err(TokenError::Outside {
+                slot,
+                offset: claimed,
+            });
+        }
+        if !core.lent.take_back(number, generation) {
+            return Err(TokenError::NotLent { slot });
+        }
+        // It is ours (L1), as it was when it was lent.
+        Ok(Self { slot: slot_pointer })
     }
 
     /// Turns the frame into one that can be cloned and only be read. Costs nothing.
@@ -842,6 +926,13 @@ fn prefix_of(slot: &Slot) -> (NonNull<u8>, usize) {
     let length = unsafe { slot.core.as_ref() }.framing.prefix;
     // SAFETY: the prefix lies before the payload in one mapping (M3).
     (unsafe { slot.payload.sub(length) }, length)
+}
+
+/// Where a frame lies in its segment. The core need not have the segment any more.
+fn offset(slot: &Slot) -> usize {
+    // SAFETY: a slot is part of what its core owns.
+    let start = unsafe { slot.core.as_ref() }.address;
+    slot.payload.addr().get() - start
 }
 
 #[inline]

@@ -56,6 +56,7 @@ mod error;
 mod framing;
 mod metadata;
 mod mode;
+mod token;
 // Floor 1: the operating system.
 #[expect(unsafe_code, reason = "maps memory and hands out pointers into it")]
 mod memory;
@@ -77,14 +78,15 @@ pub use self::allocator::{
     AllocatorState, AllocatorStatus, KernelHandle, KsAllocator, PoolAllocator,
 };
 pub use self::error::{
-    AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError,
+    AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, TokenError,
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
 pub use self::framing::Framing;
-pub use self::memory::{BorrowedKernelObject, OwnedKernelObject};
+pub use self::memory::{BorrowedKernelObject, OwnedKernelObject, RemoteFrames, RemoteFramesMut};
 pub use self::metadata::{FrameFlags, Metadata};
 pub use self::mode::AllocatorMode;
 pub use self::pool::{AcquireFuture, FramePool, FramePoolBuilder};
+pub use self::token::FrameToken;
 
 /// The examples of the README are tests, too.
 #[cfg(doctest)]

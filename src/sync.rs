@@ -146,8 +146,13 @@ mod imp {
 
     atomic! { AtomicU64, u64;
         load(order: Ordering) -> u64;
+        store(value: u64, order: Ordering);
+        fetch_add(value: u64, order: Ordering) -> u64;
         fetch_or(bits: u64, order: Ordering) -> u64;
         fetch_and(bits: u64, order: Ordering) -> u64;
+        compare_exchange(
+            current: u64, new: u64, success: Ordering, failure: Ordering
+        ) -> Result<u64, u64>;
         compare_exchange_weak(
             current: u64, new: u64, success: Ordering, failure: Ordering
         ) -> Result<u64, u64>;

@@ -9,6 +9,7 @@
 //! - **M3** Two frames never overlap, and each lies wholly inside (by the layout).
 
 mod kernel;
+mod remote;
 #[cfg(feature = "windows")]
 mod task;
 mod user;
@@ -24,6 +25,7 @@ use self::kernel::KernelPages;
 pub(crate) use self::kernel::as_word;
 pub use self::kernel::{BorrowedKernelObject, OwnedKernelObject};
 pub(crate) use self::kernel::{borrow, clone_for_peer};
+pub use self::remote::{RemoteFrames, RemoteFramesMut};
 #[cfg(feature = "windows")]
 pub(crate) use self::task::TaskMemory;
 use self::user::UserPages;
@@ -44,7 +46,7 @@ pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, CommitError> {
 pub(crate) struct Segment {
     layout: FrameLayout,
     first: NonNull<u8>,
-    _pages: Pages,
+    pages: Pages,
 }
 
 /// Where the frames of a segment lie; unmapped on drop.
@@ -74,7 +76,7 @@ pub(crate) struct MemoryPlan {
     pub(crate) peers_may_write: bool,
 }
 
-// SAFETY: `first` points into `_pages`, which is this segment's alone and is not tied to the thread
+// SAFETY: `first` points into `pages`, which is this segment's alone and is not tied to the thread
 // that mapped it. A segment gives out pointers only; who may follow them is settled by who holds
 // the frame.
 unsafe impl Send for Segment {}
@@ -104,9 +106,14 @@ impl Segment {
         let segment = Self {
             layout: *layout,
             first,
-            _pages: pages,
+            pages,
         };
         Ok((segment, object))
+    }
+
+    /// The address of the first byte, which is also the first of the kernel object, if there is one.
+    pub(crate) fn address(&self) -> usize {
+        self.pages.base().addr().get()
     }
 
     /// The first byte of the frame in `slot`, after its prefix.

@@ -39,6 +39,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number}
 
 use super::builder::FramePoolBuilder;
 use super::free_list::{Bits, FreeList, NotTaken, PutBack, put_back};
+use super::lent::Lent;
 use super::slot::Slot;
 use super::waiters::{Gate, GateChange, Refused, Waiters};
 
@@ -59,6 +60,10 @@ pub(crate) struct Core {
     /// The kernel object that owns the segment in Kernel mode. It stays open for as long as there is a
     /// handle of the pool to be asked for it.
     pub(crate) object: Option<OwnedKernelObject>,
+    /// Where the segment starts, for as long as there is one.
+    pub(crate) address: usize,
+    /// In Kernel mode, for all slots.
+    pub(crate) lent: Lent,
     keep: AtomicUsize,
     handles: AtomicUsize,
     /// What the COM face keeps for the frames. Frames that are out keep it alive, as all of the core.
@@ -272,6 +277,7 @@ impl Handle {
             frames, frame_size, ..
         } = *framing;
 
+        let address = segment.address();
         let free = FreeList::new(frames, shards, gate == Gate::OPEN)?;
         let mut slots = room_for(frames)?;
 
@@ -294,6 +300,8 @@ impl Handle {
             framing: *framing,
             memory,
             segment: Mutex::new(Some(segment)),
+            address,
+            lent: Lent::new(if object.is_some() { frames } else { 0 })?,
             object,
             keep: AtomicUsize::new(1),
             handles: AtomicUsize::new(1),

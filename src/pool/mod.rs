@@ -12,6 +12,7 @@ mod builder;
 pub(crate) mod core;
 pub(crate) mod free_list;
 mod hints;
+pub(crate) mod lent;
 #[expect(unsafe_code, reason = "says which threads may touch a slot")]
 pub(crate) mod slot;
 pub(crate) mod waiters;
@@ -21,11 +22,12 @@ use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
-use crate::error::{AcquireError, CommitError};
+use crate::error::{AcquireError, CommitError, TokenError};
 use crate::frame::{Frame, FrameBatch};
 use crate::framing::Framing;
 use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject};
 use crate::mode::AllocatorMode;
+use crate::token::FrameToken;
 
 use self::core::{Core, Handle};
 use self::waiters::{Gate, Refused};
@@ -345,6 +347,54 @@ impl FramePool {
     #[must_use]
     pub fn handle(&self) -> Option<BorrowedKernelObject<'_>> {
         self.core.object.as_ref().map(memory::borrow)
+    }
+
+    /// Takes back a frame that was [lent](Frame::lend), when its token comes back. The length is what
+    /// it was; the bytes are what the borrower left there, if it might write.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::NotLent`] for a token that is stale, comes a second time, or was never issued;
+    /// [`TokenError::Outside`] for one of another pool's geometry. Nothing changes then.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, FramePool, TokenError};
+    /// # if cfg!(any(target_os = "linux", windows)) {
+    /// let pool = FramePool::builder().frames(4).frame_size(64).mode(AllocatorMode::Kernel).build()?;
+    /// let token = pool.acquire()?.lend().expect("in Kernel mode");
+    /// assert_eq!(pool.free_frames(), 3);
+    /// let frame = pool.redeem(token)?;
+    /// assert!(matches!(pool.redeem(token), Err(TokenError::NotLent { .. })));
+    /// # drop(frame);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn redeem(&self, token: FrameToken) -> Result<Frame, TokenError> {
+        Frame::redeem(&self.core, token)
+    }
+
+    /// Takes a frame back from a borrower that will not give it back, for it died or is not waited for
+    /// any longer. If the token comes back after all, [`redeem`](Self::redeem) refuses it.
+    ///
+    /// A borrower that is alive still sees the frame; if it might write, it still can.
+    ///
+    /// # Errors
+    ///
+    /// As [`redeem`](Self::redeem): also if the token came back in the meantime.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, FramePool};
+    /// # if cfg!(any(target_os = "linux", windows)) {
+    /// let pool = FramePool::builder().frames(4).frame_size(64).mode(AllocatorMode::Kernel).build()?;
+    /// let token = pool.acquire()?.lend().expect("in Kernel mode");
+    /// drop(pool.revoke(token)?);
+    /// assert_eq!(pool.free_frames(), 4);
+    /// assert!(pool.redeem(token).is_err());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn revoke(&self, token: FrameToken) -> Result<Frame, TokenError> {
+        Frame::redeem(&self.core, token)
     }
 
     /// A handle of its own on the kernel object that the frames live in, to be given to another
