@@ -22,12 +22,31 @@ mod imp {
     pub(crate) use std::thread::Thread;
 
     use std::cell::Cell;
+    use std::sync::PoisonError;
     use std::time::Instant;
 
     pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
     pub(crate) type AtomicUsize = std::sync::atomic::AtomicUsize;
     pub(crate) type Mutex<T> = parking_lot::Mutex<T>;
     pub(crate) type ArrayQueue<T> = crossbeam_queue::ArrayQueue<T>;
+
+    /// A mutex whose contention costs no memory: that of `parking_lot` has a table of the threads that ever
+    /// waited, which grows when a thread first does.
+    #[derive(Debug)]
+    pub(crate) struct QuietMutex<T>(std::sync::Mutex<T>);
+
+    impl<T> QuietMutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(std::sync::Mutex::new(value))
+        }
+
+        #[inline]
+        pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+            // Nothing of a user's runs under these locks, so what panics, if anything, is an assertion
+            // of ours, before anything is changed.
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
 
     #[cfg(feature = "windows")]
     pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
@@ -187,6 +206,8 @@ mod imp {
                 .expect("a model that panics has failed already")
         }
     }
+
+    pub(crate) type QuietMutex<T> = Mutex<T>;
 
     /// Stands for crossbeam-queue's `ArrayQueue`; see the head of this file. It uses no lock of
     /// loom's on purpose: the bag of spares is to add no interleavings to a model.

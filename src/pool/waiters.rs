@@ -41,7 +41,7 @@ use std::time::Instant;
 
 use crate::error::AcquireError;
 use crate::sync::{
-    Arc, ArrayQueue, AtomicUsize, Mutex, Ordering, Thread, current_thread, park_until,
+    Arc, ArrayQueue, AtomicUsize, Ordering, QuietMutex, Thread, current_thread, park_until,
 };
 
 use super::free_list::FreeList;
@@ -102,7 +102,7 @@ type Outcome = Result<usize, AcquireError>;
 /// The line before a pool.
 #[derive(Debug)]
 pub(crate) struct Waiters {
-    line: Mutex<Line>,
+    line: QuietMutex<Line>,
     /// The index in `REFUSALS` of what a closed pool says, for those who found it so and are not to
     /// take the lock. Written before the words are closed and after they are opened: whoever saw
     /// `CLOSED` and then finds no refusal has missed an opening, and nobody finds a wrong one.
@@ -120,7 +120,7 @@ struct Line {
 /// One caller that waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    state: Mutex<State>,
+    state: QuietMutex<State>,
 }
 
 #[derive(Debug)]
@@ -168,7 +168,7 @@ impl Waiters {
         let spares = ArrayQueue::new(SPARES);
         while spares.push(Arc::new(Waiter::new())).is_ok() {}
         let waiters = Self {
-            line: Mutex::new(Line {
+            line: QuietMutex::new(Line {
                 waiting: new_line(),
                 next_ticket: 0,
                 gate,
@@ -372,7 +372,7 @@ impl Drop for Refused {
 impl Waiter {
     fn new() -> Self {
         Self {
-            state: Mutex::new(State::Idle),
+            state: QuietMutex::new(State::Idle),
         }
     }
 
