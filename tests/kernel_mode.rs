@@ -54,8 +54,8 @@ fn frames_are_acquired_filled_shared_and_released() {
         frame.fill(7);
         let shared = frame.share();
         let reader = shared.clone();
-        let read = std::thread::spawn(move || reader.iter().map(|&byte| usize::from(byte)).sum());
-        assert_eq!(read.join().unwrap(), 7 * 1000_usize);
+        let read = std::thread::spawn(move || reader.iter().all(|&byte| byte == 7));
+        assert!(read.join().unwrap());
         assert_eq!(pool.free_frames(), 1);
         drop(shared);
         assert_eq!(pool.free_frames(), 2);
@@ -602,7 +602,7 @@ mod sealed {
     /// Where the bytes of a frame lie in the object, as the system's map of this process says.
     fn place_of(bytes: &[u8]) -> usize {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        let number = |text| usize::from_str_radix(text, 16).unwrap();
+        let number = |text: &str| usize::from_str_radix(text, 16).unwrap();
         let address = bytes.as_ptr().addr();
         let place = |line: &str| {
             let mut fields = line.split_whitespace();
