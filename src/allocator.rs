@@ -24,7 +24,7 @@ use crate::frame::Frame;
 use crate::framing::Framing;
 #[cfg(feature = "windows")]
 use crate::memory;
-use crate::memory::BorrowedKernelObject;
+use crate::memory::{BorrowedKernelObject, FrameMemory, OwnMemory};
 use crate::mode::AllocatorMode;
 use crate::pool::waiters::{Gate, Refused};
 use crate::pool::{FramePool, FramePoolBuilder};
@@ -420,6 +420,7 @@ pub struct PoolAllocator {
     control: Mutex<Control>,
     /// The pool of the last commit. Written under `control`; read by `acquire` without a lock.
     pool: ArcSwapOption<FramePool>,
+    memory: Option<OwnMemory>,
 }
 
 #[derive(Debug)]
@@ -452,7 +453,37 @@ impl PoolAllocator {
         Self {
             control: Mutex::new(control),
             pool: ArcSwapOption::empty(),
+            memory: None,
         }
+    }
+
+    /// An uncommitted allocator like that of [`new`](Self::new), whose frames live in memory of the
+    /// user's own: see [`FrameMemory`].
+    ///
+    /// ```
+    /// # use ks_allocator::{CommitError, FrameMemory, Framing, KsAllocator, PoolAllocator};
+    /// # use std::{io, ptr::NonNull};
+    /// struct Nothing;
+    ///
+    /// // SAFETY: there is no memory to make promises of.
+    /// unsafe impl FrameMemory for Nothing {
+    ///     fn allocate(&self, _: usize) -> io::Result<NonNull<u8>> {
+    ///         Err(io::ErrorKind::OutOfMemory.into())
+    ///     }
+    ///
+    ///     unsafe fn release(&self, _: NonNull<u8>, _: usize) {}
+    /// }
+    ///
+    /// let allocator = PoolAllocator::with_memory(Nothing);
+    /// allocator.set_framing(&Framing::new(4, 4096))?;
+    /// assert!(matches!(allocator.commit(), Err(CommitError::OutOfMemory { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_memory(memory: impl FrameMemory + 'static) -> Self {
+        let mut allocator = Self::new();
+        allocator.memory = Some(OwnMemory::new(memory));
+        allocator
     }
 
     /// An uncommitted allocator in User mode with this framing, rounded.
@@ -545,7 +576,8 @@ impl PoolAllocator {
             }
             None => control.flushing,
         };
-        let plan = FramePoolBuilder::new(control.framing, control.mode);
+        let mut plan = FramePoolBuilder::new(control.framing, control.mode);
+        plan.memory.own.clone_from(&self.memory);
         let gate = Gate {
             flushing,
             ..Gate::OPEN

@@ -923,7 +923,7 @@ fn prefix(slot: &Slot) -> &[u8] {
 /// Where the prefix of a frame that is out starts, and how long it is.
 fn prefix_of(slot: &Slot) -> (NonNull<u8>, usize) {
     // SAFETY: by H2.
-    let length = unsafe { slot.core.as_ref() }.framing.prefix;
+    let length = unsafe { slot.core.as_ref() }.layout.framing.prefix;
     // SAFETY: the prefix lies before the payload in one mapping (M3).
     (unsafe { slot.payload.sub(length) }, length)
 }

@@ -82,7 +82,10 @@ pub use self::error::{
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
 pub use self::framing::Framing;
-pub use self::memory::{BorrowedKernelObject, OwnedKernelObject, RemoteFrames, RemoteFramesMut};
+pub use self::memory::{
+    BorrowedKernelObject, FrameMemory, OwnedKernelObject, RemoteFrames, RemoteFramesMut,
+    SegmentInfo,
+};
 pub use self::metadata::{FrameFlags, Metadata};
 pub use self::mode::AllocatorMode;
 pub use self::pool::{AcquireFuture, FramePool, FramePoolBuilder};

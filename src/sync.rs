@@ -15,6 +15,9 @@
 
 pub(crate) use self::imp::*;
 
+/// An `Arc` of what no model looks at.
+pub(crate) type PlainArc<T> = std::sync::Arc<T>;
+
 #[cfg(not(loom))]
 mod imp {
     pub(crate) use std::sync::Arc;

@@ -55,7 +55,7 @@ impl Samples {
         let frames = core.free.frames();
         let mut samples = room_for(frames)?;
         samples.extend((0..frames).map(|number| {
-            let capacity = core.framing.frame_size;
+            let capacity = core.layout.framing.frame_size;
             Sample::new(core.slot(number), capacity, notify)
         }));
         let made = Self {

@@ -5,10 +5,11 @@
 //!
 //! - **M1** A segment is mapped readable and writable from `first` on for `frames` strides, and
 //!   stays so until it is dropped.
-//! - **M2** Every byte of it is initialised: the system hands it out zeroed.
+//! - **M2** Every byte of it is initialised: the system hands it out zeroed, and a user has promised.
 //! - **M3** Two frames never overlap, and each lies wholly inside (by the layout).
 
 mod kernel;
+mod own;
 mod remote;
 #[cfg(feature = "windows")]
 mod task;
@@ -25,6 +26,9 @@ use self::kernel::KernelPages;
 pub(crate) use self::kernel::as_word;
 pub use self::kernel::{BorrowedKernelObject, OwnedKernelObject};
 pub(crate) use self::kernel::{borrow, clone_for_peer};
+pub use self::own::FrameMemory;
+pub(crate) use self::own::OwnMemory;
+use self::own::OwnPages;
 pub use self::remote::{RemoteFrames, RemoteFramesMut};
 #[cfg(feature = "windows")]
 pub(crate) use self::task::TaskMemory;
@@ -54,6 +58,7 @@ pub(crate) struct Segment {
 enum Pages {
     User(UserPages),
     Kernel(KernelPages),
+    Own(OwnPages),
 }
 
 impl Pages {
@@ -62,18 +67,39 @@ impl Pages {
         match self {
             Self::User(pages) => pages.base(),
             Self::Kernel(pages) => pages.base(),
+            Self::Own(pages) => pages.base(),
         }
     }
 }
 
+/// Where in memory a segment lies, and its frames in it: see
+/// [`FramePool::segment`](crate::FramePool::segment).
+///
+/// The memory is there for as long as the pool has handles or frames that are out; of an allocator's,
+/// until it is committed with another framing or mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// The first byte.
+    pub base: NonNull<u8>,
+    /// How many bytes there are.
+    pub bytes: usize,
+    /// Bytes from `base` to the first frame, after its prefix.
+    pub first: usize,
+    /// Bytes from one frame to the next.
+    pub stride: usize,
+}
+
 /// What memory is to be had.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct MemoryPlan {
     pub(crate) mode: AllocatorMode,
     /// Whether all of it is to be backed by the system from the start.
     pub(crate) prefault: bool,
     /// Whether other processes may map a kernel object to write to it.
     pub(crate) peers_may_write: bool,
+    /// The user's, instead of the system's.
+    pub(crate) own: Option<OwnMemory>,
 }
 
 // SAFETY: `first` points into `pages`, which is this segment's alone and is not tied to the thread
@@ -88,14 +114,21 @@ impl Segment {
     /// not need it any more.
     pub(crate) fn map(
         layout: &FrameLayout,
-        plan: MemoryPlan,
+        plan: &MemoryPlan,
     ) -> Result<(Self, Option<OwnedKernelObject>), CommitError> {
         let (bytes, prefault) = (layout.total, plan.prefault);
-        let (pages, object) = match plan.mode {
-            AllocatorMode::User => (Pages::User(UserPages::map(bytes, prefault)?), None),
-            AllocatorMode::Kernel => {
+        let (pages, object) = match (plan.mode, &plan.own) {
+            (AllocatorMode::User, None) => (Pages::User(UserPages::map(bytes, prefault)?), None),
+            (AllocatorMode::User, Some(own)) => (Pages::Own(OwnPages::allocate(own, bytes)?), None),
+            (AllocatorMode::Kernel, None) => {
                 let (pages, object) = KernelPages::map(bytes, prefault, plan.peers_may_write)?;
                 (Pages::Kernel(pages), Some(object))
+            }
+            (mode @ AllocatorMode::Kernel, Some(_)) => {
+                return Err(CommitError::ModeUnsupported {
+                    mode,
+                    reason: "memory of the user's own is not owned by a kernel object of this crate",
+                });
             }
         };
         let offset = layout.first_prefix(pages.base().addr().get());
@@ -138,7 +171,7 @@ impl Segment {
 ///
 /// # Safety
 ///
-/// `bytes` bytes from `base` on are mapped writable, and nobody else uses them yet.
+/// `bytes` bytes from `base` on are mapped writable and zeroed, and nobody else uses them yet.
 unsafe fn touch(base: NonNull<u8>, bytes: usize) {
     for offset in (0..bytes).step_by(SMALLEST_PAGE) {
         // SAFETY: `offset` is below the size of the mapping.
@@ -168,12 +201,13 @@ mod tests {
             mode,
             prefault: true,
             peers_may_write: false,
+            own: None,
         }
     }
 
     fn segment(framing: Framing, mode: AllocatorMode) -> Segment {
         let layout = FrameLayout::new(&framing.actual().unwrap()).unwrap();
-        Segment::map(&layout, plan(mode)).unwrap().0
+        Segment::map(&layout, &plan(mode)).unwrap().0
     }
 
     #[test]
@@ -210,7 +244,7 @@ mod tests {
     #[test]
     fn more_than_the_system_has_is_out_of_memory_with_the_number() {
         let layout = FrameLayout::new(&Framing::new(1 << 15, 1 << 47 >> 1)).unwrap();
-        match Segment::map(&layout, plan(AllocatorMode::User)).unwrap_err() {
+        match Segment::map(&layout, &plan(AllocatorMode::User)).unwrap_err() {
             CommitError::OutOfMemory { bytes } => assert_eq!(bytes, layout.total),
             other => panic!("{other}"),
         }

@@ -4,7 +4,7 @@ use std::thread::available_parallelism;
 
 use crate::error::BuildError;
 use crate::framing::Framing;
-use crate::memory::MemoryPlan;
+use crate::memory::{FrameMemory, MemoryPlan, OwnMemory};
 use crate::mode::AllocatorMode;
 
 use super::FramePool;
@@ -42,6 +42,7 @@ impl FramePoolBuilder {
                 mode,
                 prefault: true,
                 peers_may_write: false,
+                own: None,
             },
             shards,
         }
@@ -145,6 +146,17 @@ impl FramePoolBuilder {
     /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.memory.prefault = prefault;
+        self
+    }
+
+    /// Memory of the user's own for the frames, in User mode: see [`FrameMemory`], which has an example.
+    /// The bytes of a fresh frame are then whatever was in it, and whether it is prefaulted is the
+    /// user's affair, too.
+    ///
+    /// A [`FrameMemory`] that is to serve several pools can be shared by them, for an `Arc` of one is one,
+    /// too.
+    pub fn memory(mut self, memory: impl FrameMemory + 'static) -> Self {
+        self.memory.own = Some(OwnMemory::new(memory));
         self
     }
 

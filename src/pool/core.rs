@@ -32,7 +32,7 @@ use std::ptr::NonNull;
 
 use crate::error::{AcquireError, CommitError};
 use crate::framing::{FrameLayout, Framing};
-use crate::memory::{MemoryPlan, OwnedKernelObject, Segment, room_for};
+use crate::memory::{MemoryPlan, OwnedKernelObject, Segment, SegmentInfo, room_for};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number};
@@ -53,7 +53,7 @@ pub(crate) struct Core {
     pub(crate) waiters: Waiters,
     /// A `Vec` and not a `Box`, as the shards of the free list: frames point to the slots.
     slots: Vec<Slot>,
-    pub(crate) framing: Framing,
+    pub(crate) layout: FrameLayout,
     pub(crate) memory: MemoryPlan,
     /// `None` once the pool is retired.
     segment: Mutex<Option<Segment>>,
@@ -83,6 +83,19 @@ impl Core {
     pub(crate) fn pointer(&self) -> NonNull<Self> {
         // There is at least one frame, by the layout.
         self.slots[0].core
+    }
+
+    pub(crate) fn segment_info(&self) -> SegmentInfo {
+        let first_frame = self.slots[0].payload;
+        let first = first_frame.addr().get() - self.address;
+        // Wrapping, for a retired pool has no memory to point into.
+        let base = first_frame.as_ptr().wrapping_sub(first);
+        SegmentInfo {
+            base: NonNull::new(base).unwrap_or(first_frame),
+            bytes: self.layout.total,
+            first,
+            stride: self.layout.stride,
+        }
     }
 
     /// Opens or closes the pool, and keeps count of the frames that are out. Whoever is refused by
@@ -268,7 +281,7 @@ impl Handle {
     pub(crate) fn new(plan: &FramePoolBuilder, gate: Gate) -> Result<Self, CommitError> {
         let &FramePoolBuilder {
             ref framing,
-            memory,
+            ref memory,
             shards,
         } = plan;
         let layout = FrameLayout::new(framing)?;
@@ -297,8 +310,8 @@ impl Handle {
             free,
             waiters: Waiters::new(gate),
             slots,
-            framing: *framing,
-            memory,
+            layout,
+            memory: memory.clone(),
             segment: Mutex::new(Some(segment)),
             address,
             lent: Lent::new(if object.is_some() { frames } else { 0 })?,

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use crate::error::{AcquireError, CommitError, TokenError};
 use crate::frame::{Frame, FrameBatch};
 use crate::framing::Framing;
-use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject};
+use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject, SegmentInfo};
 use crate::mode::AllocatorMode;
 use crate::token::FrameToken;
 
@@ -313,7 +313,7 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn framing(&self) -> Framing {
-        self.core.framing
+        self.core.layout.framing
     }
 
     /// What kind of memory the frames live in.
@@ -327,6 +327,29 @@ impl FramePool {
     #[must_use]
     pub fn mode(&self) -> AllocatorMode {
         self.core.memory.mode
+    }
+
+    /// Where in memory all frames of the pool lie: to be registered once with a device, a driver or the
+    /// kernel.
+    ///
+    /// A frame starts, after its prefix, [`first`](SegmentInfo::first) plus its
+    /// [slot](Frame::slot) times [`stride`](SegmentInfo::stride) bytes into it, which is its
+    /// [`offset`](Frame::offset).
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(100).alignment(64).prefix(28).build()?;
+    /// let segment = pool.segment();
+    /// for frame in [pool.acquire()?, pool.acquire()?] {
+    ///     assert_eq!(frame.offset(), segment.first + frame.slot() * segment.stride);
+    ///     assert_eq!(frame.as_ptr().addr(), segment.base.addr().get() + frame.offset());
+    ///     assert!(frame.offset() + frame.capacity() <= segment.bytes);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn segment(&self) -> SegmentInfo {
+        self.core.segment_info()
     }
 
     /// The kernel object that the frames live in, in Kernel mode; `None` in User mode.
