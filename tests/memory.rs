@@ -1,4 +1,5 @@
-//! The memory behind a pool: large, prefaulted, aligned, apart from every other.
+//! The memory behind a pool: large, prefaulted, aligned, apart from every other. (`kernel_mode` has
+//! what is said of both modes.)
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

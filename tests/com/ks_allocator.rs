@@ -1,12 +1,16 @@
 //! `IKsAllocator` and `IKsAllocatorEx`: handle, mode, status, and the description of the pipe.
 
 use std::ffi::c_void;
+#[cfg(unix)]
+use std::os::fd::AsRawFd;
+#[cfg(windows)]
+use std::os::windows::io::AsRawHandle;
 use std::ptr::{self, NonNull};
 use std::sync::mpsc::{Sender, channel};
 
 use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
-use ks_allocator::PoolAllocator;
 use ks_allocator::com::{ComAllocator, Drivers, KSALLOCATOR_FRAMING};
+use ks_allocator::{KsAllocator, PoolAllocator};
 
 use crate::client::{Allocator, STATES, Subject, table};
 use crate::objects::Callback;
@@ -14,6 +18,9 @@ use crate::vtables::*;
 
 const USER: i32 = 0;
 const KERNEL: i32 = 1;
+
+/// Whether this system has memory that belongs to a kernel object.
+const HAS_KERNEL_MODE: bool = cfg!(any(target_os = "linux", target_os = "android", windows));
 
 /// A handle that is somebody else's; or none at all, which is not to be found out.
 fn foreign(number: usize) -> *mut c_void {
@@ -127,8 +134,12 @@ fn kernel_mode_never_hands_out_ordinary_memory() {
     assert_eq!(allocator.ks.set_mode(KERNEL), S_OK);
     assert_eq!(allocator.set(properties(1, 64, 1, 0)).0, S_OK);
     match allocator.commit() {
-        S_OK => assert!(!allocator.ks.handle().is_null()),
+        S_OK => {
+            assert!(!allocator.ks.handle().is_null());
+            assert_eq!(allocator.sample().size(), 64);
+        }
         failure => {
+            assert!(!HAS_KERNEL_MODE);
             assert_eq!(failure, E_NOTIMPL);
             assert_eq!(
                 allocator.get_buffer(NOWAIT).unwrap_err(),
@@ -140,6 +151,48 @@ fn kernel_mode_never_hands_out_ordinary_memory() {
             assert_eq!(allocator.commit(), S_OK);
         }
     }
+}
+
+#[test]
+fn the_handle_of_kernel_mode_comes_with_the_memory_and_goes_with_the_mode() {
+    if !HAS_KERNEL_MODE {
+        return;
+    }
+    let allocator = Allocator::with(2, 64);
+    assert_eq!(allocator.ks.set_mode(KERNEL), S_OK);
+    assert!(allocator.ks.handle().is_null());
+    assert_eq!(allocator.commit(), S_OK);
+    let handle = allocator.ks.handle();
+    let rust = allocator.rust().allocator_handle().unwrap();
+    #[cfg(unix)]
+    assert_eq!(handle.addr(), usize::try_from(rust.as_raw_fd()).unwrap());
+    #[cfg(windows)]
+    assert_eq!(handle, rust.as_raw_handle());
+    assert_eq!(allocator.decommit(), S_OK);
+    assert_eq!(allocator.ks.handle(), handle);
+    assert_eq!(allocator.ks.set_mode(USER), S_OK);
+    assert!(allocator.ks.handle().is_null());
+    assert_eq!(allocator.commit(), S_OK);
+    assert!(allocator.ks.handle().is_null());
+}
+
+#[test]
+fn samples_of_kernel_mode_keep_their_bytes_over_decommit_and_another_mode() {
+    if !HAS_KERNEL_MODE {
+        return;
+    }
+    let allocator = Allocator::with(1, 64);
+    assert_eq!(allocator.ks.set_mode(KERNEL), S_OK);
+    assert_eq!(allocator.commit(), S_OK);
+    let sample = allocator.sample();
+    sample.fill(7);
+    assert_eq!(allocator.decommit(), S_OK);
+    assert_eq!(allocator.ks.set_mode(USER), VFW_E_ALREADY_COMMITTED);
+    assert!(sample.bytes().iter().all(|&byte| byte == 7));
+    drop(sample);
+    assert_eq!(allocator.ks.set_mode(USER), S_OK);
+    assert_eq!(allocator.commit(), S_OK);
+    assert!(allocator.sample().bytes().iter().all(|&byte| byte == 0));
 }
 
 #[test]
