@@ -24,7 +24,7 @@ use crate::frame::Frame;
 use crate::framing::Framing;
 #[cfg(feature = "windows")]
 use crate::memory;
-use crate::memory::{BorrowedKernelObject, FrameMemory, OwnMemory};
+use crate::memory::BorrowedKernelObject;
 use crate::mode::AllocatorMode;
 use crate::pool::waiters::{Gate, Refused};
 use crate::pool::{FramePool, FramePoolBuilder};
@@ -420,7 +420,8 @@ pub struct PoolAllocator {
     control: Mutex<Control>,
     /// The pool of the last commit. Written under `control`; read by `acquire` without a lock.
     pool: ArcSwapOption<FramePool>,
-    memory: Option<OwnMemory>,
+    /// What pools are made by, but for framing and mode.
+    plan: FramePoolBuilder,
 }
 
 #[derive(Debug)]
@@ -453,37 +454,33 @@ impl PoolAllocator {
         Self {
             control: Mutex::new(control),
             pool: ArcSwapOption::empty(),
-            memory: None,
+            plan: FramePool::builder(),
         }
     }
 
-    /// An uncommitted allocator like that of [`new`](Self::new), whose frames live in memory of the
-    /// user's own: see [`FrameMemory`].
+    /// An uncommitted allocator that commits pools such as this builder makes: in this mode, with this
+    /// framing if it has one, until others are set; and with all its other options for ever.
+    ///
+    /// # Errors
+    ///
+    /// [`FramingError::Alignment`] unless the alignment is in 1..=65536.
     ///
     /// ```
-    /// # use ks_allocator::{CommitError, FrameMemory, Framing, KsAllocator, PoolAllocator};
-    /// # use std::{io, ptr::NonNull};
-    /// struct Nothing;
-    ///
-    /// // SAFETY: there is no memory to make promises of.
-    /// unsafe impl FrameMemory for Nothing {
-    ///     fn allocate(&self, _: usize) -> io::Result<NonNull<u8>> {
-    ///         Err(io::ErrorKind::OutOfMemory.into())
-    ///     }
-    ///
-    ///     unsafe fn release(&self, _: NonNull<u8>, _: usize) {}
-    /// }
-    ///
-    /// let allocator = PoolAllocator::with_memory(Nothing);
-    /// allocator.set_framing(&Framing::new(4, 4096))?;
-    /// assert!(matches!(allocator.commit(), Err(CommitError::OutOfMemory { .. })));
+    /// # use ks_allocator::{FramePool, KsAllocator, PoolAllocator};
+    /// let large = FramePool::builder().frames(100).frame_size(1 << 20).prefault(false);
+    /// let allocator = PoolAllocator::from_builder(&large)?;
+    /// allocator.commit()?; // at once, for no page is touched
+    /// assert_eq!(allocator.framing().frames, 100);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    #[must_use]
-    pub fn with_memory(memory: impl FrameMemory + 'static) -> Self {
+    pub fn from_builder(builder: &FramePoolBuilder) -> Result<Self, FramingError> {
         let mut allocator = Self::new();
-        allocator.memory = Some(OwnMemory::new(memory));
-        allocator
+        allocator.plan = builder.clone();
+        allocator.control.lock().mode = builder.memory.mode;
+        if builder.framing != Framing::new(0, 0) {
+            allocator.set_framing(&builder.framing)?;
+        }
+        Ok(allocator)
     }
 
     /// An uncommitted allocator in User mode with this framing, rounded.
@@ -576,8 +573,9 @@ impl PoolAllocator {
             }
             None => control.flushing,
         };
-        let mut plan = FramePoolBuilder::new(control.framing, control.mode);
-        plan.memory.own.clone_from(&self.memory);
+        let mut plan = self.plan.clone();
+        plan.framing = control.framing;
+        plan.memory.mode = control.mode;
         let gate = Gate {
             flushing,
             ..Gate::OPEN

@@ -82,6 +82,10 @@ fn pool(memory: &Arc<Books>) -> Result<FramePool, BuildError> {
         .build()
 }
 
+fn allocator(memory: &Arc<Books>) -> PoolAllocator {
+    PoolAllocator::from_builder(&FramePool::builder().memory(memory.clone())).unwrap()
+}
+
 #[test]
 fn frames_lie_in_the_memory_and_show_what_was_there() {
     let memory = books();
@@ -113,7 +117,7 @@ fn the_memory_goes_with_the_last_handle_or_frame() {
 #[test]
 fn each_commit_with_another_framing_asks_anew_and_gives_back_before() {
     let memory = books();
-    let allocator = PoolAllocator::with_memory(memory.clone());
+    let allocator = allocator(&memory);
     for frames in 1..10 {
         allocator.set_framing(&Framing::new(frames, 5000)).unwrap();
         allocator.commit().unwrap();
@@ -138,7 +142,7 @@ fn memory_that_fails_fails_the_commit_and_nothing_else() {
             fails: Some((fails, kind)),
             ..Books::default()
         });
-        let allocator = PoolAllocator::with_memory(memory.clone());
+        let allocator = allocator(&memory);
         allocator.set_framing(&Framing::new(2, 100)).unwrap();
         allocator.commit().unwrap();
         allocator.decommit();
@@ -185,7 +189,7 @@ fn memory_that_does_not_start_at_a_page_is_refused_and_given_back() {
 #[test]
 fn there_is_none_in_kernel_mode() {
     let memory = books();
-    let allocator = PoolAllocator::with_memory(memory.clone());
+    let allocator = allocator(&memory);
     allocator.set_framing(&Framing::new(1, 1)).unwrap();
     allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap();
     let refused = allocator.commit().unwrap_err();

@@ -13,7 +13,7 @@ use crate::sync::PlainArc;
 ///
 /// Every commit asks once, for all of a segment, and gives it back when no frame of it is left. See
 /// [`FramePoolBuilder::memory`](crate::FramePoolBuilder::memory) and
-/// [`PoolAllocator::with_memory`](crate::PoolAllocator::with_memory).
+/// [`PoolAllocator::from_builder`](crate::PoolAllocator::from_builder).
 ///
 /// # Safety
 ///
