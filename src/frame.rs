@@ -19,6 +19,7 @@ use std::slice;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use crate::contents::Contents;
 use crate::error::{AcquireError, LengthError, TokenError};
 use crate::metadata::Metadata;
 use crate::pool::core::Core;
@@ -31,7 +32,8 @@ use crate::token::FrameToken;
 ///
 /// A frame dereferences to its bytes in use. Fresh from the pool these are all it has room for:
 /// [`len`](Self::len) is the capacity, all metadata is cleared, and the bytes are what the last
-/// owner left there (zeroes, if there was none). Frames are **not** scrubbed between owners.
+/// owner left there (zeroes, if there was none). Frames are **not** scrubbed between owners, unless
+/// [`Contents`] says so.
 ///
 /// A frame may outlive the pool's handles and its allocator; the memory stays until it is dropped.
 /// One that is leaked (`mem::forget`) stays out for ever and keeps the memory.
@@ -127,6 +129,9 @@ impl Frame {
     unsafe fn claim(slot: NonNull<Slot>) -> Self {
         let mut frame = Self { slot };
         frame.refill();
+        if frame.is_untidy() {
+            frame.greet();
+        }
         frame
     }
 
@@ -333,23 +338,52 @@ impl Frame {
         self.inner().state.with_mut(|state| {
             // SAFETY: by H1 nobody else has the state for as long as `self` is borrowed.
             let state = unsafe { &mut *state };
-            state.touched = true;
+            state.untidy = true;
             &mut state.metadata
         })
     }
 
-    /// Clears the metadata. Most frames of most pools never have any, so their cache line is left
-    /// alone.
+    /// Whether there is anything to tidy. Most frames of most pools never have any metadata, so its
+    /// cache line is left alone.
     #[inline]
-    fn clear_metadata(&mut self) {
+    fn is_untidy(&self) -> bool {
+        self.inner().state.with(|state| {
+            // SAFETY: by H1 nobody else has the state.
+            unsafe { (*state).untidy }
+        })
+    }
+
+    /// Clears the metadata and, by the pool's policy, the bytes, for the way back.
+    #[cold]
+    fn tidy(&mut self) {
+        let contents = self.contents();
         self.inner().state.with_mut(|state| {
             // SAFETY: by H1 nobody else has the state.
             let state = unsafe { &mut *state };
-            if state.touched {
-                state.touched = false;
-                state.metadata = Metadata::default();
-            }
+            state.metadata = Metadata::default();
+            state.untidy = contents != Contents::Keep;
         });
+        if contents == Contents::ZeroOnRelease {
+            self.wipe();
+        }
+    }
+
+    /// What the pool's policy has for a new owner.
+    #[cold]
+    fn greet(&mut self) {
+        if self.contents() == Contents::ZeroOnAcquire {
+            self.wipe();
+        }
+    }
+
+    fn contents(&self) -> Contents {
+        // SAFETY: by H2.
+        unsafe { self.inner().core.as_ref() }.contents
+    }
+
+    fn wipe(&mut self) {
+        self.prefix_mut().fill(0);
+        self.room_mut().fill(0);
     }
 
     /// The number of the frame's slot: 0 to one less than the number of frames in the pool. The same
@@ -499,7 +533,9 @@ impl Frame {
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        self.clear_metadata();
+        if self.is_untidy() {
+            self.tidy();
+        }
         // SAFETY: by H1 the frame is ours, and nobody uses it after this.
         unsafe { Core::release(self.slot) };
     }
@@ -841,7 +877,9 @@ impl FrameBatch {
 impl From<Frame> for FrameBatch {
     fn from(frame: Frame) -> Self {
         let mut frame = ManuallyDrop::new(frame);
-        frame.clear_metadata();
+        if frame.is_untidy() {
+            frame.tidy();
+        }
         let slot = frame.inner();
         // SAFETY: by H2.
         let core = unsafe { slot.core.as_ref() };

@@ -52,6 +52,7 @@ compile_error!("the models are of what lies below the COM face: leave the featur
 // Floor 0: the one door to atomics, locks and threads; and values.
 mod sync;
 
+mod contents;
 mod error;
 mod framing;
 mod metadata;
@@ -77,6 +78,7 @@ pub mod com;
 pub use self::allocator::{
     AllocatorState, AllocatorStatus, KernelHandle, KsAllocator, PoolAllocator,
 };
+pub use self::contents::Contents;
 pub use self::error::{
     AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, TokenError,
 };

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 /// The files of the crate from the ground up; those of one floor may know each other.
 const FLOORS: [&[&str]; 5] = [
-    &["sync", "error", "mode", "framing", "metadata", "token"],
+    &[
+        "sync", "contents", "error", "mode", "framing", "metadata", "token",
+    ],
     &["memory", "references"],
     &["pool", "frame"],
     &["allocator"],

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --release --example pipeline
 //! cargo run --release --example pipeline -- --input tests/data/big-buck-bunny.y4m
+//! cargo run --release --example pipeline -- --mode kernel
 //! cargo run --release --example pipeline -- --heap
 //! ```
 //!

@@ -2,6 +2,7 @@
 
 use std::thread::available_parallelism;
 
+use crate::contents::Contents;
 use crate::error::BuildError;
 use crate::framing::Framing;
 use crate::memory::{FrameMemory, MemoryPlan, OwnMemory};
@@ -30,6 +31,7 @@ use super::waiters::Gate;
 pub struct FramePoolBuilder {
     pub(crate) framing: Framing,
     pub(crate) memory: MemoryPlan,
+    pub(crate) contents: Contents,
     pub(crate) shards: usize,
 }
 
@@ -44,6 +46,7 @@ impl FramePoolBuilder {
                 peers_may_write: false,
                 own: None,
             },
+            contents: Contents::Keep,
             shards,
         }
     }
@@ -157,6 +160,20 @@ impl FramePoolBuilder {
     /// too.
     pub fn memory(mut self, memory: impl FrameMemory + 'static) -> Self {
         self.memory.own = Some(OwnMemory::new(memory));
+        self
+    }
+
+    /// What becomes of the bytes in a frame between two owners; they are kept by default.
+    ///
+    /// ```
+    /// # use ks_allocator::{Contents, FramePool};
+    /// let pool = FramePool::builder().frames(1).frame_size(64).contents(Contents::ZeroOnRelease).build()?;
+    /// pool.acquire()?.fill(7);
+    /// assert_eq!(*pool.acquire()?, [0; 64]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn contents(mut self, contents: Contents) -> Self {
+        self.contents = contents;
         self
     }
 

@@ -30,6 +30,7 @@ use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
+use crate::contents::Contents;
 use crate::error::{AcquireError, CommitError};
 use crate::framing::{FrameLayout, Framing};
 use crate::memory::{MemoryPlan, OwnedKernelObject, Segment, SegmentInfo, room_for};
@@ -55,6 +56,7 @@ pub(crate) struct Core {
     slots: Vec<Slot>,
     pub(crate) layout: FrameLayout,
     pub(crate) memory: MemoryPlan,
+    pub(crate) contents: Contents,
     /// `None` once the pool is retired.
     segment: Mutex<Option<Segment>>,
     /// The kernel object that owns the segment in Kernel mode. It stays open for as long as there is a
@@ -282,6 +284,7 @@ impl Handle {
         let &FramePoolBuilder {
             ref framing,
             ref memory,
+            contents,
             shards,
         } = plan;
         let layout = FrameLayout::new(framing)?;
@@ -304,6 +307,7 @@ impl Handle {
                 (number, place),
                 segment.frame(number),
                 frame_size,
+                contents != Contents::Keep,
             )
         }));
         let filled = Core {
@@ -312,6 +316,7 @@ impl Handle {
             slots,
             layout,
             memory: memory.clone(),
+            contents,
             segment: Mutex::new(Some(segment)),
             address,
             lent: Lent::new(if object.is_some() { frames } else { 0 })?,

@@ -51,8 +51,9 @@ pub(crate) struct State {
     /// Bytes in use, from the start. Survives the release, as `lActual` does; whoever acquires the
     /// frame through Rust starts at the capacity.
     pub(crate) length: usize,
-    /// Whether the metadata may be other than the default.
-    pub(crate) touched: bool,
+    /// Whether there is something to be tidied when the frame comes or goes: metadata that may be other
+    /// than the default or, by the pool's policy, the bytes.
+    pub(crate) untidy: bool,
     pub(crate) metadata: Metadata,
 }
 
@@ -81,10 +82,11 @@ impl Slot {
         (number, place): (usize, Bits),
         payload: NonNull<u8>,
         capacity: usize,
+        untidy: bool,
     ) -> Self {
         let state = State {
             length: capacity,
-            touched: false,
+            untidy,
             metadata: Metadata::default(),
         };
         Self {

@@ -1,0 +1,113 @@
+//! What a frame shows of its last owner.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::thread;
+
+use ks_allocator::{Contents, Frame, FramePool, FramePoolBuilder, KsAllocator as _, PoolAllocator};
+
+const ALL: [Contents; 3] = [
+    Contents::Keep,
+    Contents::ZeroOnAcquire,
+    Contents::ZeroOnRelease,
+];
+
+fn builder(contents: Contents) -> FramePoolBuilder {
+    FramePool::builder()
+        .frames(1)
+        .frame_size(100)
+        .prefix(8)
+        .contents(contents)
+}
+
+fn write(frame: &mut Frame) {
+    frame.fill(7);
+    frame.prefix_mut().fill(7);
+    frame.set_len(3).unwrap();
+}
+
+/// Whether this is what the policy shows of what was written.
+fn check(frame: &Frame, contents: Contents) {
+    let seen = if contents == Contents::Keep { 7 } else { 0 };
+    assert_eq!(frame.len(), 100, "{contents:?}");
+    assert!(frame.iter().all(|&byte| byte == seen), "{contents:?}");
+    assert_eq!(frame.prefix(), [seen; 8], "{contents:?}");
+}
+
+#[test]
+fn all_of_a_frame_is_kept_or_zeroed_also_beyond_its_length() {
+    for contents in ALL {
+        let pool = builder(contents).build().unwrap();
+        for _ in 0..3 {
+            write(&mut pool.acquire().unwrap());
+            check(&pool.acquire().unwrap(), contents);
+        }
+    }
+}
+
+#[test]
+fn also_of_one_that_was_shared_handed_over_or_in_a_batch() {
+    for contents in ALL {
+        let pool = builder(contents).build().unwrap();
+        let mut frame = pool.acquire().unwrap();
+        write(&mut frame);
+        let shared = frame.share();
+        drop((shared.clone(), shared));
+        let mut frame = pool.acquire_many(1).unwrap().next().unwrap();
+        check(&frame, contents);
+
+        write(&mut frame);
+        let waiter = {
+            let pool = pool.clone();
+            thread::spawn(move || pool.acquire().unwrap())
+        };
+        while pool.waiting() == 0 {
+            thread::yield_now();
+        }
+        drop(frame); // straight to the waiter
+        let mut frame = waiter.join().unwrap();
+        check(&frame, contents);
+
+        write(&mut frame);
+        drop(frame);
+        drop(pool.acquire_many(1).unwrap()); // not looked at
+        check(&pool.acquire().unwrap(), contents);
+    }
+}
+
+#[test]
+fn metadata_is_cleared_whatever_becomes_of_the_bytes() {
+    for contents in ALL {
+        let pool = builder(contents).build().unwrap();
+        for sequence in 1..4 {
+            let mut frame = pool.acquire().unwrap();
+            assert_eq!(frame.metadata().sequence, 0, "{contents:?}");
+            frame.metadata_mut().sequence = sequence;
+        }
+    }
+}
+
+#[test]
+fn a_copy_on_write_is_a_copy_whatever_becomes_of_the_bytes() {
+    for contents in ALL {
+        let pool = builder(contents).frames(2).build().unwrap();
+        let mut frame = pool.acquire().unwrap();
+        frame.fill(9);
+        let one = frame.share();
+        let mut two = one.clone();
+        two.make_mut().unwrap()[0] = 1;
+        assert_eq!((one[1], two[1]), (9, 9), "{contents:?}");
+    }
+}
+
+#[test]
+fn an_allocator_keeps_the_policy_of_its_builder() {
+    for contents in ALL {
+        let allocator = PoolAllocator::from_builder(&builder(contents)).unwrap();
+        allocator.commit().unwrap();
+        write(&mut allocator.acquire().unwrap());
+        allocator.decommit();
+        allocator.commit().unwrap();
+        check(&allocator.acquire().unwrap(), contents);
+    }
+}
