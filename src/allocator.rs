@@ -500,7 +500,8 @@ impl PoolAllocator {
         Ok(allocator)
     }
 
-    /// A handle of the pool of the last commit, for a hot loop to keep; `None` before the first.
+    /// A handle of the pool of the last commit, for a hot loop to keep; `None` before the first, and after
+    /// one that failed.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -563,21 +564,22 @@ impl PoolAllocator {
         drop(refused);
     }
 
-    /// Makes a pool of the framing and the mode that were set. The memory of the old one, of which no
-    /// frame is out, goes first, so that there is never memory for both.
+    /// Lets go of the current pool, of which no frame is out: its memory goes now, before there is any
+    /// for the next one; in Kernel mode unless somebody else has a handle on the pool.
+    fn retire_pool(&self, control: &mut Control) {
+        if let Some(old) = self.pool.swap(None) {
+            control.flushing = old.is_flushing();
+            old.retire();
+        }
+    }
+
+    /// Makes a pool of the framing and the mode that were set.
     fn next_pool(&self, control: &Control) -> Result<FramePool, CommitError> {
-        let flushing = match &*self.pool.load() {
-            Some(old) => {
-                old.retire();
-                old.is_flushing()
-            }
-            None => control.flushing,
-        };
         let mut plan = self.plan.clone();
         plan.framing = control.framing;
         plan.memory.mode = control.mode;
         let gate = Gate {
-            flushing,
+            flushing: control.flushing,
             ..Gate::OPEN
         };
         FramePool::new(&plan, gate)
@@ -645,18 +647,15 @@ impl KsAllocator for PoolAllocator {
         if control.committed {
             return Ok(());
         }
-        let mut old = None;
         if control.changed {
+            self.retire_pool(&mut control);
             let next = self.next_pool(&control)?;
-            old = self.pool.swap(Some(next.into()));
+            self.pool.store(Some(next.into()));
             control.changed = false;
         } else if let Some(pool) = &*self.pool.load() {
             drop(pool.commit(true));
         }
         control.committed = true;
-        drop(control);
-        // With no lock held: what goes with it may be somebody else's, who may call us.
-        drop(old);
         Ok(())
     }
 

@@ -2,9 +2,13 @@
 //!
 //! | | the object | shrinks, grows | who else maps it writable |
 //! |---|---|---|---|
-//! | Linux | a memfd | sealed against both, and against being executed | nobody, unless asked for |
-//! | Windows | a section backed by the page file | cannot | who is given a handle with that right |
+//! | Linux | a memfd | sealed against both (and, from 6.3 on, against `exec`) | nobody, unless asked for |
+//! | Windows | a section backed by the page file | cannot | whoever is given a handle that may write |
 //! | elsewhere | none | | |
+//!
+//! On Windows the section's list of those who may do anything with it is empty, so that a handle that may
+//! only read does not lead to one that may write. (A process of the same user that is not confined can
+//! change that list, and do worse to its owner.)
 
 use std::ffi::c_void;
 use std::io;
@@ -14,6 +18,7 @@ use crate::error::CommitError;
 use crate::mode::AllocatorMode;
 
 use super::touch;
+use super::user::UserPages;
 
 /// A kernel object that frames live in, borrowed: a file descriptor, or on Windows a handle.
 pub type BorrowedKernelObject<'a> = system::BorrowedObject<'a>;
@@ -57,8 +62,8 @@ unsafe impl Sync for KernelPages {}
 impl KernelPages {
     /// Makes an object of `bytes` bytes, which is not 0, and maps all of it.
     ///
-    /// If it is to be prefault, the system sets the memory aside before it is mapped, so that there
-    /// is either all of it or an error.
+    /// If it is to be prefaulted, the system sets the memory aside before anybody touches it, so that
+    /// there is an error and not an accident if it has too little.
     pub(super) fn map(
         bytes: usize,
         prefault: bool,
@@ -74,11 +79,15 @@ impl KernelPages {
             },
             _ => CommitError::Os { call, source },
         };
-        let object = system::create(bytes, prefault).map_err(failed)?;
+        let object = system::create(bytes).map_err(failed)?;
         let base = system::map(&object, bytes).map_err(failed)?.cast();
         let pages = Self { base, bytes };
         system::seal(&object, peers_may_write).map_err(failed)?;
         if prefault {
+            // The system promises a memfd any size, and then looks for memory until there is none for
+            // anybody. What it would not promise as private memory is not asked for.
+            drop(UserPages::map(bytes, false)?);
+            system::set_aside(&object, bytes).map_err(failed)?;
             // SAFETY: mapped writable, and nobody else knows of it yet.
             unsafe { touch(base, bytes) };
         }
@@ -105,13 +114,13 @@ type Failed = (&'static str, io::Error);
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
-    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
     use std::ptr;
 
     use rustix::fs::{
         FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, ftruncate, memfd_create,
     };
-    use rustix::io::Errno;
+    use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
     use super::{Failed, NonNull, c_void, io};
@@ -119,13 +128,16 @@ mod system {
     pub(crate) type OwnedObject = OwnedFd;
     pub(crate) type BorrowedObject<'a> = BorrowedFd<'a>;
 
+    /// Bytes that are set aside at a time.
+    const PIECE: usize = 16 << 20;
+
     pub(super) fn borrow(object: &OwnedObject) -> BorrowedObject<'_> {
         object.as_fd()
     }
 
     #[cfg(feature = "windows")]
     pub(super) fn as_word(object: BorrowedObject<'_>) -> *mut c_void {
-        let number = std::os::fd::AsRawFd::as_raw_fd(&object);
+        let number = object.as_raw_fd();
         ptr::without_provenance_mut(usize::try_from(number).unwrap_or(0))
     }
 
@@ -142,23 +154,32 @@ mod system {
         result.map_err(|errno| (call, errno.into()))
     }
 
-    pub(super) fn create(bytes: usize, prefault: bool) -> Result<OwnedObject, Failed> {
+    pub(super) fn create(bytes: usize) -> Result<OwnedObject, Failed> {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let created = match memfd_create("ks-allocator", flags | MemfdFlags::NOEXEC_SEAL) {
             // Linux before 6.3 knows no such seal.
             Err(Errno::INVAL) => memfd_create("ks-allocator", flags),
             other => other,
         };
-        let object = name("memfd_create", created)?;
+        let mut object = name("memfd_create", created)?;
+        if object.as_raw_fd() == 0 {
+            // As a `HANDLE` it would be none.
+            object = name("fcntl(F_DUPFD_CLOEXEC)", fcntl_dupfd_cloexec(&object, 1))?;
+        }
         let size = u64::try_from(bytes).map_err(|_| ("ftruncate", Errno::FBIG.into()))?;
         name("ftruncate", ftruncate(&object, size))?;
-        if prefault {
-            name(
-                "fallocate",
-                fallocate(&object, FallocateFlags::empty(), 0, size),
-            )?;
-        }
         Ok(object)
+    }
+
+    /// Has the system back all of the object with memory, in pieces, for a signal undoes a piece.
+    pub(super) fn set_aside(object: &OwnedObject, bytes: usize) -> Result<(), Failed> {
+        for start in (0..bytes).step_by(PIECE) {
+            let (offset, length) = (start as u64, PIECE.min(bytes - start) as u64);
+            let flags = FallocateFlags::empty();
+            let done = retry_on_intr(|| fallocate(object, flags, offset, length));
+            name("fallocate", done)?;
+        }
+        Ok(())
     }
 
     pub(super) fn map(object: &OwnedObject, bytes: usize) -> Result<NonNull<c_void>, Failed> {
@@ -212,8 +233,12 @@ mod system {
         object.try_clone()
     }
 
-    pub(super) fn create(_bytes: usize, _prefault: bool) -> Result<OwnedObject, Failed> {
+    pub(super) fn create(_bytes: usize) -> Result<OwnedObject, Failed> {
         Err(("memfd_create", io::ErrorKind::Unsupported.into()))
+    }
+
+    pub(super) fn set_aside(_object: &OwnedObject, _bytes: usize) -> Result<(), Failed> {
+        Err(("fallocate", io::ErrorKind::Unsupported.into()))
     }
 
     pub(super) fn map(_object: &OwnedObject, _bytes: usize) -> Result<NonNull<c_void>, Failed> {
@@ -239,6 +264,10 @@ mod system {
 
     use windows_sys::Win32::Foundation::{
         DuplicateHandle, ERROR_COMMITMENT_LIMIT, INVALID_HANDLE_VALUE,
+    };
+    use windows_sys::Win32::Security::{
+        ACL, ACL_REVISION, InitializeAcl, InitializeSecurityDescriptor, PSECURITY_DESCRIPTOR,
+        SECURITY_ATTRIBUTES, SECURITY_DESCRIPTOR, SetSecurityDescriptorDacl,
     };
     use windows_sys::Win32::System::Memory::{
         CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS,
@@ -288,6 +317,9 @@ mod system {
         Ok(unsafe { OwnedHandle::from_raw_handle(clone) })
     }
 
+    /// `SECURITY_DESCRIPTOR_REVISION`.
+    const REVISION: u32 = 1;
+
     /// What the system said to a call just now.
     fn last(call: &'static str) -> Failed {
         let error = io::Error::last_os_error();
@@ -300,34 +332,77 @@ mod system {
         }
     }
 
-    /// The page file stands for all of it from the start, prefault or not.
-    pub(super) fn create(bytes: usize, _prefault: bool) -> Result<OwnedObject, Failed> {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX).to_le_bytes();
-        let [low, high] = [0, 4].map(|half| {
-            let half = [
-                bytes[half],
-                bytes[half + 1],
-                bytes[half + 2],
-                bytes[half + 3],
-            ];
-            u32::from_le_bytes(half)
-        });
-        // SAFETY: no file, no security attributes and no name.
+    /// The page file stands for all of it from the start.
+    pub(super) fn create(bytes: usize) -> Result<OwnedObject, Failed> {
+        let bytes = bytes as u64;
+        let (high, low) = (bytes >> 32, bytes & u64::from(u32::MAX));
+        let [high, low] = [high, low].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
+        let nobody = Nobody::new()?;
+        // SAFETY: no file and no name; the attributes live until the call is over.
         let handle = unsafe {
             CreateFileMappingW(
                 INVALID_HANDLE_VALUE,
-                ptr::null(),
+                &raw const nobody.attributes,
                 PAGE_READWRITE,
                 high,
                 low,
                 ptr::null(),
             )
         };
+        drop(nobody);
         if handle.is_null() {
             return Err(last("CreateFileMappingW"));
         }
         // SAFETY: a new handle, which nobody else has.
         Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+    }
+
+    /// Security attributes with a list of rights that is there and empty. What the handle that comes
+    /// of it may do, and what its owner passes on, needs no entry.
+    struct Nobody {
+        attributes: SECURITY_ATTRIBUTES,
+        /// Pointed to by the attributes.
+        _descriptor: Box<SECURITY_DESCRIPTOR>,
+        /// Pointed to by the descriptor.
+        _list: Box<ACL>,
+    }
+
+    impl Nobody {
+        fn new() -> Result<Self, Failed> {
+            let mut list = Box::<ACL>::default();
+            // SAFETY: the list has that size.
+            if unsafe { InitializeAcl(&raw mut *list, size::<ACL>(), ACL_REVISION) } == 0 {
+                return Err(last("InitializeAcl"));
+            }
+            let mut descriptor = Box::<SECURITY_DESCRIPTOR>::default();
+            let pointer: PSECURITY_DESCRIPTOR = (&raw mut *descriptor).cast();
+            // SAFETY: there is room for a descriptor.
+            if unsafe { InitializeSecurityDescriptor(pointer, REVISION) } == 0 {
+                return Err(last("InitializeSecurityDescriptor"));
+            }
+            // SAFETY: both were initialised, and the list is kept with the descriptor.
+            if unsafe { SetSecurityDescriptorDacl(pointer, 1, &raw const *list, 0) } == 0 {
+                return Err(last("SetSecurityDescriptorDacl"));
+            }
+            Ok(Self {
+                attributes: SECURITY_ATTRIBUTES {
+                    nLength: size::<SECURITY_ATTRIBUTES>(),
+                    lpSecurityDescriptor: pointer,
+                    bInheritHandle: 0,
+                },
+                _descriptor: descriptor,
+                _list: list,
+            })
+        }
+    }
+
+    fn size<T>() -> u32 {
+        u32::try_from(size_of::<T>()).unwrap_or(u32::MAX)
+    }
+
+    /// It was set aside when the section was made.
+    pub(super) fn set_aside(_object: &OwnedObject, _bytes: usize) -> Result<(), Failed> {
+        Ok(())
     }
 
     pub(super) fn map(object: &OwnedObject, bytes: usize) -> Result<NonNull<c_void>, Failed> {

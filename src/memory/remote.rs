@@ -15,9 +15,8 @@ use super::BorrowedKernelObject;
 /// The segment of a pool in another process, mapped to be read.
 ///
 /// The owner of the pool sends the [handle](crate::FramePool::try_clone_handle) once, and a
-/// [token](crate::Frame::lend) for each frame. Nothing is copied, and nothing that the borrower does
-/// reaches the owner but the tokens that it sends back: if it dies, the owner
-/// [revokes](crate::FramePool::revoke) them.
+/// [token](crate::Frame::lend) for each frame. Nothing is copied, and nothing that such a borrower does
+/// changes the owner's frames: if it dies, the owner [revokes](crate::FramePool::revoke) its tokens.
 ///
 /// ```
 /// # use ks_allocator::{AllocatorMode, FramePool, FrameToken, RemoteFrames};
@@ -56,18 +55,28 @@ impl RemoteFrames {
     ///
     /// # Safety
     ///
-    /// No other process writes to a frame while a slice of it, made by its token, is used here. (The
-    /// crate keeps to that in the owner; of what the owner is, only the caller knows.)
+    /// For as long as a slice that [`get`](Self::get) returned is used, nobody writes to the bytes it
+    /// covers, whatever token it was made by: no other process, nor this one by another mapping or in the
+    /// pool itself. (An owner that uses this crate does not write to what it has lent; which tokens are
+    /// those of frames that are lent, and what the owner is, only the caller knows.)
     pub unsafe fn open(handle: BorrowedKernelObject<'_>) -> io::Result<Self> {
         Self::map(handle, false)
     }
 
     fn map(handle: BorrowedKernelObject<'_>, writable: bool) -> io::Result<Self> {
         let (base, bytes) = system::map(handle, writable)?;
-        Ok(Self {
+        let frames = Self {
             base: base.cast(),
             bytes,
-        })
+        };
+        // No slice may be longer.
+        match isize::try_from(bytes) {
+            Ok(_) => Ok(frames),
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the memory is larger than half an address space",
+            )),
+        }
     }
 
     /// The bytes of the frame that was lent by this token.
@@ -126,7 +135,7 @@ impl fmt::Debug for RemoteFrames {
 /// # use ks_allocator::{AllocatorMode, FramePool, RemoteFramesMut};
 /// # if cfg!(any(target_os = "linux", windows)) {
 /// let kernel = FramePool::builder().frames(4).frame_size(64).mode(AllocatorMode::Kernel);
-/// let pool = kernel.clone().peers_may_write(true).build()?;
+/// let pool = unsafe { kernel.peers_may_write(true) }.build()?;
 /// let token = pool.acquire()?.lend().expect("in Kernel mode");
 ///
 /// // In the other process:
@@ -152,7 +161,9 @@ impl RemoteFramesMut {
     ///
     /// # Safety
     ///
-    /// No other process reads or writes a frame while a slice of it, made by its token, is used here.
+    /// For as long as a slice that [`get_mut`](Self::get_mut) returned is used, nobody reads or writes the
+    /// bytes it covers, and for as long as one that [`get`](RemoteFrames::get) returned, nobody writes
+    /// them: as for [`RemoteFrames::open`].
     pub unsafe fn open(handle: BorrowedKernelObject<'_>) -> io::Result<Self> {
         RemoteFrames::map(handle, true).map(Self)
     }

@@ -177,21 +177,28 @@ impl FramePoolBuilder {
         self
     }
 
-    /// In Kernel mode: whether another process that is given the [`handle`](FramePool::handle) may write
-    /// to the frames; `false` by default.
+    /// In Kernel mode: whether another process that is given a handle may write to the frames; `false` by
+    /// default.
     ///
-    /// On Linux the memory is sealed against it, for good: whoever has the file descriptor can map it
-    /// to read, and nobody but this process to write. Some drivers want memory without that seal. On
-    /// Windows it is what a [clone](FramePool::try_clone_handle) of the handle allows.
+    /// On Linux the memory is otherwise sealed against it, for good: whoever has the file descriptor can
+    /// map it to read, and nobody but this process to write. Some drivers want memory without that seal.
+    /// On Windows it is what a [clone](FramePool::try_clone_handle) of the handle allows.
+    ///
+    /// # Safety
+    ///
+    /// If `true`: whoever has a handle writes, through it or a mapping of it, to frames only that are
+    /// lent to it, and only until their token is given back or revoked. The system cannot see to that:
+    /// there is one object for all frames.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
     /// let kernel = FramePool::builder().frames(8).frame_size(64).mode(AllocatorMode::Kernel);
     /// # if cfg!(any(target_os = "linux", windows)) {
-    /// assert!(kernel.peers_may_write(true).build().is_ok());
+    /// let pool = unsafe { kernel.peers_may_write(true) }.build()?;
     /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn peers_may_write(mut self, peers_may_write: bool) -> Self {
+    pub unsafe fn peers_may_write(mut self, peers_may_write: bool) -> Self {
         self.memory.peers_may_write = peers_may_write;
         self
     }

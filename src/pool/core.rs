@@ -294,6 +294,7 @@ impl Handle {
         } = *framing;
 
         let address = segment.address();
+        let lent = Lent::new(if object.is_some() { frames } else { 0 })?;
         let free = FreeList::new(frames, shards, gate == Gate::OPEN)?;
         let mut slots = room_for(frames)?;
 
@@ -319,7 +320,7 @@ impl Handle {
             contents,
             segment: Mutex::new(Some(segment)),
             address,
-            lent: Lent::new(if object.is_some() { frames } else { 0 })?,
+            lent,
             object,
             keep: AtomicUsize::new(1),
             handles: AtomicUsize::new(1),

@@ -9,8 +9,8 @@
 //!
 //! - **L1** A frame that is lent is out, and belongs to nobody but its token. Of those who come with
 //!   the token one gets the frame, once: by the exchange of its number for 0.
-//! - **L2** A number is not used twice, and says nothing about any other: whoever does not have the
-//!   token does not have the number.
+//! - **L2** A number is as good as random, of 64 bits, and says nothing about any other: whoever does not
+//!   have the token does not have the number.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;

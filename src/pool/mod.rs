@@ -4,6 +4,7 @@
 //! belongs to a number, [`core`] joins them and knows when to go, and this file is what users hold.
 
 mod acquire_future;
+#[expect(unsafe_code, reason = "one option is a promise of the user's")]
 mod builder;
 #[expect(
     unsafe_code,
@@ -354,8 +355,10 @@ impl FramePool {
 
     /// The kernel object that the frames live in, in Kernel mode; `None` in User mode.
     ///
-    /// It is a memfd or a section of the whole segment. It stays open for as long as this handle of the
-    /// pool, and the memory stays for as long as the object is open anywhere.
+    /// It is a memfd or a section of the whole segment. It stays open for as long as the pool has handles
+    /// or frames that are out, and the memory stays for as long as it is open anywhere. On Windows this
+    /// handle may write; to give another process one that may not, there is
+    /// [`try_clone_handle`](Self::try_clone_handle).
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
@@ -373,7 +376,8 @@ impl FramePool {
     }
 
     /// Takes back a frame that was [lent](Frame::lend), when its token comes back. The length is what
-    /// it was; the bytes are what the borrower left there, if it might write.
+    /// it was, for that in the token is for the borrower alone; the bytes are what the borrower left there,
+    /// if it might write.
     ///
     /// # Errors
     ///
