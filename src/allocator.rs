@@ -276,7 +276,8 @@ pub trait KsAllocator: Send + Sync {
     ///
     /// # Errors
     ///
-    /// See [`CommitError`]; all or nothing.
+    /// See [`CommitError`]; all or nothing. But of what the last commit left, if it cannot be used again,
+    /// the memory goes before there is any for this one, and does not come back if this one fails.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};

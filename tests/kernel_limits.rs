@@ -54,8 +54,8 @@ fn kernel_allocator(framing: Framing) -> PoolAllocator {
     allocator
 }
 
-/// What a commit said to a limit. Without memory of an earlier one as with it, the allocator is as it
-/// was before, and fit for another commit.
+/// What a commit said to a limit. Without memory of an earlier one as with it, nothing is left behind,
+/// and the allocator is fit for another commit.
 fn refused(resource: Resource, limit: u64) -> CommitError {
     let before = left_behind();
     let framing = Framing::new(4, 16 * MIB);
@@ -64,14 +64,12 @@ fn refused(resource: Resource, limit: u64) -> CommitError {
     for earlier in [false, true] {
         allocator.set_framing(&framing).unwrap();
         error = Some(limited(resource, limit, || allocator.commit().unwrap_err()));
-        if !earlier {
-            assert_eq!(left_behind(), before);
-        }
+        assert_eq!(left_behind(), before, "with an earlier commit: {earlier}");
         assert_eq!(allocator.framing(), framing);
         assert_eq!(allocator.allocator_mode(), AllocatorMode::Kernel);
         let state = allocator.allocator_status().state;
         assert_eq!(state, AllocatorState::Uncommitted);
-        assert_eq!(allocator.allocator_handle().is_some(), earlier);
+        assert!(allocator.allocator_handle().is_none());
         assert_eq!(allocator.acquire().unwrap_err(), AcquireError::NotCommitted);
 
         allocator.commit().unwrap();
@@ -92,6 +90,18 @@ fn without_descriptors_there_is_no_object() {
         }
         other => panic!("{other}"),
     }
+}
+
+/// There is never memory, nor a descriptor, for two.
+fn the_next_memory_may_have_the_last_descriptor_of_the_one_before() {
+    let allocator = kernel_allocator(Framing::new(1, 64));
+    allocator.commit().unwrap();
+    allocator.decommit();
+    allocator.set_framing(&Framing::new(2, 64)).unwrap();
+    let last = File::open("/dev/null").unwrap();
+    let limit = u64::try_from(last.as_raw_fd()).unwrap() + 1;
+    limited(Resource::Nofile, limit, || allocator.commit().unwrap());
+    assert_eq!(allocator.free_frames(), 2);
 }
 
 fn without_descriptors_there_is_no_clone_of_a_handle() {
@@ -169,6 +179,26 @@ fn frames_that_come_home_late_leave_nothing_behind() {
     assert_eq!(left_behind(), before);
 }
 
+/// The system would promise it, and then take memory from everybody until none is left.
+fn more_memory_than_the_machine_has_is_refused_before_any_is_taken() {
+    let machine = fs::read_to_string("/proc/meminfo").unwrap();
+    let kib = |name| {
+        let mut lines = machine.lines();
+        let line = lines.find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>()
+    };
+    let bytes = (kib("MemTotal:").unwrap() + kib("SwapTotal:").unwrap()) * 1024;
+    // Unless it is set to promise private memory without end, too.
+    if fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap() == "1\n" {
+        return;
+    }
+    let before = left_behind();
+    let allocator = kernel_allocator(Framing::new(2, bytes));
+    let error = allocator.commit().unwrap_err();
+    assert!(matches!(error, CommitError::OutOfMemory { .. }), "{error}");
+    assert_eq!(left_behind(), before);
+}
+
 #[test]
 fn a_commit_at_a_limit_changes_nothing_and_nothing_is_left_behind() {
     if env::var_os(GOES_ON).is_some() {
@@ -177,8 +207,10 @@ fn a_commit_at_a_limit_changes_nothing_and_nothing_is_left_behind() {
     a_thousand_commits_in_changing_modes_leave_nothing_behind();
     frames_that_come_home_late_leave_nothing_behind();
     without_descriptors_there_is_no_object();
+    the_next_memory_may_have_the_last_descriptor_of_the_one_before();
     without_descriptors_there_is_no_clone_of_a_handle();
     without_addresses_there_is_no_mapping();
+    more_memory_than_the_machine_has_is_refused_before_any_is_taken();
 
     let goes_on = Command::new("sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\""])

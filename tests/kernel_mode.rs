@@ -32,6 +32,16 @@ fn allocator(mode: AllocatorMode, framing: Framing) -> PoolAllocator {
     allocator
 }
 
+/// A pool in Kernel mode whose frames other processes may write to.
+#[cfg(any(target_os = "linux", windows))]
+#[expect(unsafe_code, reason = "a promise about whoever has a handle")]
+fn shared_with_writers(frames: usize) -> FramePool {
+    let builder = builder(Kernel, frames, 4096);
+    // SAFETY: the tests alone have a handle, and what they write is not looked at meanwhile.
+    let builder = unsafe { builder.peers_may_write(true) };
+    builder.build().unwrap()
+}
+
 /// Every free frame of a pool.
 fn all(pool: &FramePool) -> Vec<Frame> {
     let mut frames = Vec::new();
@@ -319,17 +329,36 @@ mod mapping {
 #[expect(unsafe_code, reason = "maps memory and looks at it")]
 mod mapping {
     use std::io;
-    use std::os::windows::io::{AsHandle, AsRawHandle};
+    use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle};
+    use std::ptr;
 
+    use windows_sys::Win32::Foundation::DuplicateHandle;
     use windows_sys::Win32::System::Memory::{
         FILE_MAP, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile,
         UnmapViewOfFile,
     };
+    use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
     pub(crate) use std::os::windows::io::AsHandle as AsObject;
 
     pub(crate) const READ: FILE_MAP = FILE_MAP_READ;
     pub(crate) const READ_AND_WRITE: FILE_MAP = FILE_MAP_READ | FILE_MAP_WRITE;
+
+    /// Another handle, with rights that the first need not have.
+    pub(crate) fn clone_with(handle: impl AsHandle, access: FILE_MAP) -> io::Result<OwnedHandle> {
+        let handle = handle.as_handle().as_raw_handle();
+        let mut clone = ptr::null_mut();
+        // SAFETY: takes no arguments; the pseudo handle need not be closed.
+        let process = unsafe { GetCurrentProcess() };
+        // SAFETY: the handle is open, and `clone` can be written.
+        let done =
+            unsafe { DuplicateHandle(process, handle, process, &raw mut clone, access, 0, 0) };
+        if done == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a new handle, which nobody else has.
+        Ok(unsafe { OwnedHandle::from_raw_handle(clone) })
+    }
 
     pub(crate) struct Mapping(MEMORY_MAPPED_VIEW_ADDRESS);
 
@@ -515,8 +544,7 @@ mod handle {
 
     #[test]
     fn peers_that_may_write_write_to_the_frames() {
-        let builder = builder(Kernel, 1, 4096).peers_may_write(true);
-        let pool = builder.build().unwrap();
+        let pool = shared_with_writers(1);
         let object = pool.try_clone_handle().unwrap();
         #[cfg(unix)]
         let shared = rustix::mm::MapFlags::SHARED;
@@ -557,6 +585,17 @@ mod handle {
         assert!(Mapping::with(&object, mapping::READ).is_ok());
         assert!(Mapping::with(&object, mapping::READ_AND_WRITE).is_err());
     }
+
+    #[test]
+    #[cfg(windows)]
+    fn a_clone_of_a_clone_cannot_be_mapped_to_be_written_either() {
+        let pool = builder(Kernel, 1, 4096).build().unwrap();
+        let object = pool.try_clone_handle().unwrap();
+        match mapping::clone_with(&object, mapping::READ_AND_WRITE) {
+            Ok(more) => assert!(Mapping::with(&more, mapping::READ_AND_WRITE).is_err()),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied),
+        }
+    }
 }
 
 /// What Linux lets the holder of a file descriptor do with the memory, and what it does not.
@@ -577,11 +616,6 @@ mod sealed {
 
     fn pool() -> FramePool {
         builder(Kernel, 2, 4096).build().unwrap()
-    }
-
-    fn shared_with_writers() -> FramePool {
-        let builder = builder(Kernel, 2, 4096).peers_may_write(true);
-        builder.build().unwrap()
     }
 
     /// Opens what a descriptor names anew, as whoever is let near `/proc` can.
@@ -628,7 +662,7 @@ mod sealed {
 
     #[test]
     fn the_seals_are_for_good() {
-        for (pool, may_write) in [(pool(), false), (shared_with_writers(), true)] {
+        for (pool, may_write) in [(pool(), false), (shared_with_writers(2), true)] {
             let handle = pool.handle().unwrap();
             let seals = fcntl_get_seals(handle).unwrap();
             let always = SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
@@ -648,7 +682,7 @@ mod sealed {
 
     #[test]
     fn the_size_stays() {
-        for pool in [pool(), shared_with_writers()] {
+        for pool in [pool(), shared_with_writers(2)] {
             for object in ways(&pool) {
                 let bytes = bytes_of(&object);
                 assert!(bytes >= 2 * 4096);
@@ -730,7 +764,7 @@ mod sealed {
 
     #[test]
     fn peers_that_may_write_do_so_in_every_way() {
-        let pool = shared_with_writers();
+        let pool = shared_with_writers(2);
         let mut frame = pool.acquire().unwrap();
         let place = place_of(&frame);
         for (value, object) in (1..).zip(ways(&pool)) {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(target_os = "linux")]
+use ks_allocator::AllocatorMode;
 use ks_allocator::{BuildError, CommitError, FramePool, Framing};
 
 #[test]
@@ -102,19 +104,25 @@ fn faults() -> u64 {
 #[cfg(target_os = "linux")]
 fn a_prefaulted_pool_leaves_no_page_fault_for_its_frames() {
     const PAGES: u64 = 4096;
-    let pool = FramePool::builder()
-        .frames(16)
-        .frame_size(1 << 20)
-        .shards(1)
-        .build()
-        .unwrap();
-    let mut frames: Vec<_> = pool.acquire_many(16).unwrap().collect();
-    assert_eq!(frames.len() as u64 * (1 << 20), PAGES * 4096);
-    let before = faults();
-    for frame in &mut frames {
-        frame.fill(1);
+    for mode in [AllocatorMode::User, AllocatorMode::Kernel] {
+        let pool = FramePool::builder()
+            .frames(16)
+            .frame_size(1 << 20)
+            .shards(1)
+            .mode(mode)
+            .build()
+            .unwrap();
+        let mut frames: Vec<_> = pool.acquire_many(16).unwrap().collect();
+        assert_eq!(frames.len() as u64 * (1 << 20), PAGES * 4096);
+        let before = faults();
+        for frame in &mut frames {
+            frame.fill(1);
+        }
+        // Checkers of memory fault on pages of their own while they watch.
+        let faults = faults() - before;
+        assert!(
+            faults < PAGES / 4,
+            "{faults} faults for {PAGES} pages of {mode} memory"
+        );
     }
-    // Checkers of memory fault on pages of their own while they watch.
-    let faults = faults() - before;
-    assert!(faults < PAGES / 4, "{faults} faults for {PAGES} pages");
 }

@@ -79,14 +79,16 @@ impl KernelPages {
             },
             _ => CommitError::Os { call, source },
         };
+        if prefault {
+            // The system promises a memfd any size, and then looks for memory until there is none for
+            // anybody. What it would not promise as private memory is not asked for.
+            drop(UserPages::map(bytes, false)?);
+        }
         let object = system::create(bytes).map_err(failed)?;
         let base = system::map(&object, bytes).map_err(failed)?.cast();
         let pages = Self { base, bytes };
         system::seal(&object, peers_may_write).map_err(failed)?;
         if prefault {
-            // The system promises a memfd any size, and then looks for memory until there is none for
-            // anybody. What it would not promise as private memory is not asked for.
-            drop(UserPages::map(bytes, false)?);
             system::set_aside(&object, bytes).map_err(failed)?;
             // SAFETY: mapped writable, and nobody else knows of it yet.
             unsafe { touch(base, bytes) };

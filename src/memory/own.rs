@@ -11,7 +11,8 @@ use crate::sync::PlainArc;
 /// Where a pool's frames get their memory from, if not from this crate: pinned for a GPU, mapped from
 /// a device or a file, of huge pages, or of a node.
 ///
-/// Every commit asks once, for all of a segment, and gives it back when no frame of it is left. See
+/// Every commit asks once, for all of a segment, and gives it back when no frame of it is left. It does
+/// so with a lock of the allocator's held: what is implemented here must not call the allocator. See
 /// [`FramePoolBuilder::memory`](crate::FramePoolBuilder::memory) and
 /// [`PoolAllocator::from_builder`](crate::PoolAllocator::from_builder).
 ///
