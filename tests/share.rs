@@ -1,0 +1,104 @@
+//! The example `share`, as its users run it.
+#![cfg(all(
+    any(target_os = "linux", target_os = "android", windows),
+    not(any(loom, miri))
+))]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::env::{self, consts::EXE_SUFFIX};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// How a run ended, and what it said.
+#[derive(Debug)]
+struct Run {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// Runs one program after the other. Windows, or what stands in for it, now and then refuses to start
+/// one while others start; then it is asked again.
+#[expect(clippy::disallowed_types, reason = "no model runs these tests")]
+fn share(args: &[&str]) -> Run {
+    static ONE_AT_A_TIME: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
+    let test = env::current_exe().unwrap();
+    let beside = test.parent().and_then(Path::parent).unwrap();
+    let program = beside.join(format!("examples/share{EXE_SUFFIX}"));
+    assert!(
+        program.exists(),
+        "{} is missing: `cargo test` builds it, or `cargo build --example share`",
+        program.display()
+    );
+    let mut command = Command::new(program);
+    command.args(args).stdin(Stdio::null());
+    let mut tries = if cfg!(windows) { 10 } else { 1 };
+    let output = loop {
+        tries -= 1;
+        match command.output() {
+            Ok(output) => break output,
+            Err(error) if tries == 0 => panic!("{command:?}: {error}"),
+            Err(_) => thread::sleep(Duration::from_millis(100)),
+        }
+    };
+    Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[test]
+fn all_frames_come_back_and_so_do_those_of_a_killed_process() {
+    for frames in ["1", "30"] {
+        let run = share(&["--frames", frames]);
+        assert_eq!((run.code, &*run.stderr), (Some(0), ""), "{run:?}");
+        let last = run.stdout.lines().last().unwrap();
+        let begin = format!("share: frames={frames} copied_bytes=0 lost=0 recovered_after_kill=");
+        let recovered = last.strip_prefix(&begin).expect("its beginning");
+        // The borrower keeps four, and is sent at most eight.
+        assert!(matches!(recovered, "4" | "5" | "6" | "7" | "8"), "{run:?}");
+        assert!(run.stdout.lines().count() > 2);
+    }
+}
+
+#[test]
+fn bad_arguments_are_explained() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["--what"], "there is no option `--what`"),
+        (&["7"], "there is no option `7`"),
+        (&["--help=7"], "there is no option `--help=7`"),
+        (&["--frames"], "--frames needs a value after it"),
+        (
+            &["--frames", "0"],
+            "--frames: `0` is not a whole number of 1 or more",
+        ),
+        (
+            &["--frames=many"],
+            "--frames: `many` is not a whole number of 1 or more",
+        ),
+    ];
+    for (args, message) in cases {
+        let run = share(args);
+        assert_eq!((run.code, &*run.stdout), (Some(2), ""), "{run:?}");
+        let expected = format!("share: {message}; --help lists the options\n");
+        assert_eq!(run.stderr, expected);
+    }
+}
+
+#[test]
+fn help_lists_every_option() {
+    let run = share(&["--help"]);
+    assert_eq!((run.code, &*run.stderr), (Some(0), ""));
+    assert!(run.stdout.contains("--frames") && run.stdout.contains("--help"));
+}
+
+#[test]
+fn a_borrower_without_an_owner_fails_and_says_so() {
+    let run = share(&["--borrow"]);
+    assert_eq!((run.code, &*run.stdout), (Some(1), ""), "{run:?}");
+    assert!(run.stderr.starts_with("share: "), "{run:?}");
+}
