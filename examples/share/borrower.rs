@@ -38,7 +38,8 @@ fn give_back(
 ) -> Result<(), BoxError> {
     if let Some(token) = token {
         let checksum = checksum(frames.get(token)?);
-        line.send(&Answer { token, checksum }.to_bytes())?;
+        let sent = line.send(&Answer { token, checksum }.to_bytes());
+        sent.map_err(|error| format!("the owner has gone: {error}"))?;
     }
     Ok(())
 }

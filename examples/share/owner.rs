@@ -84,7 +84,8 @@ impl<'a> Loans<'a> {
             number,
             checksum,
         });
-        Ok(self.line.send(&token.to_bytes())?)
+        let sent = self.line.send(&token.to_bytes());
+        sent.map_err(|error| format!("the borrower has gone: {error}").into())
     }
 
     fn free_frame(&mut self) -> Result<Frame, BoxError> {
@@ -99,7 +100,7 @@ impl<'a> Loans<'a> {
     fn await_answer(&mut self) -> Result<(), BoxError> {
         match self.line.receive()? {
             Some(answer) => self.settle(&Answer::from_bytes(answer)),
-            None => Err("the borrower has gone, and frames with it".into()),
+            None => Err("the borrower has gone, and kept frames".into()),
         }
     }
 

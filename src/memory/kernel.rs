@@ -105,10 +105,20 @@ impl KernelPages {
 impl Drop for KernelPages {
     fn drop(&mut self) {
         // SAFETY: exactly what `map` mapped, and as for `UserPages`.
-        let unmapped = unsafe { system::unmap(self.base.cast(), self.bytes) };
-        // As for `UserPages`.
-        drop(unmapped);
+        unsafe { unmap(self.base.cast(), self.bytes) };
     }
+}
+
+/// Unmaps a mapping of a kernel object, here or in a borrower.
+///
+/// # Safety
+///
+/// It is one of so many bytes, as a whole, and nobody uses it from here on.
+pub(super) unsafe fn unmap(base: NonNull<c_void>, bytes: usize) {
+    // SAFETY: the caller's promise.
+    let unmapped = unsafe { system::unmap(base, bytes) };
+    // As for `UserPages`.
+    drop(unmapped);
 }
 
 /// A call and what the system said to it.

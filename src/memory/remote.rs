@@ -11,6 +11,7 @@ use crate::error::TokenError;
 use crate::token::FrameToken;
 
 use super::BorrowedKernelObject;
+use super::kernel::unmap;
 
 /// The segment of a pool in another process, mapped to be read.
 ///
@@ -114,9 +115,7 @@ impl RemoteFrames {
 impl Drop for RemoteFrames {
     fn drop(&mut self) {
         // SAFETY: exactly what was mapped, and slices of it borrow from `self`.
-        let unmapped = unsafe { system::unmap(self.base.cast(), self.bytes) };
-        // As for the pages of a pool.
-        drop(unmapped);
+        unsafe { unmap(self.base.cast(), self.bytes) };
     }
 }
 
@@ -194,7 +193,7 @@ mod system {
     use std::ptr;
 
     use rustix::fs::{SealFlags, fcntl_get_seals, fstat};
-    use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
 
     use super::{BorrowedKernelObject, NonNull, c_void, io};
 
@@ -223,14 +222,6 @@ mod system {
         let base = NonNull::new(base).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok((base, bytes))
     }
-
-    /// # Safety
-    ///
-    /// `base` and `bytes` are of a `map`, and nobody uses the memory from here on.
-    pub(super) unsafe fn unmap(base: NonNull<c_void>, bytes: usize) -> io::Result<()> {
-        // SAFETY: the caller's promise.
-        unsafe { munmap(base.as_ptr(), bytes) }.map_err(Into::into)
-    }
 }
 
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
@@ -243,13 +234,6 @@ mod system {
     ) -> io::Result<(NonNull<c_void>, usize)> {
         Err(io::ErrorKind::Unsupported.into())
     }
-
-    /// # Safety
-    ///
-    /// None: there is nothing that it could be called for.
-    pub(super) unsafe fn unmap(_base: NonNull<c_void>, _bytes: usize) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(windows)]
@@ -258,11 +242,10 @@ mod system {
     use std::os::windows::io::AsRawHandle;
 
     use windows_sys::Win32::System::Memory::{
-        FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_BASIC_INFORMATION, MEMORY_MAPPED_VIEW_ADDRESS,
-        MapViewOfFile, UnmapViewOfFile, VirtualQuery,
+        FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_BASIC_INFORMATION, MapViewOfFile, VirtualQuery,
     };
 
-    use super::{BorrowedKernelObject, NonNull, c_void, io};
+    use super::{BorrowedKernelObject, NonNull, c_void, io, unmap};
 
     pub(super) fn map(
         handle: BorrowedKernelObject<'_>,
@@ -280,8 +263,8 @@ mod system {
         match size(base) {
             Ok(bytes) => Ok((base, bytes)),
             Err(error) => {
-                // SAFETY: mapped just now, and nobody knows of it.
-                drop(unsafe { unmap(base, 0) });
+                // SAFETY: mapped just now, and nobody knows of it; the system knows its size.
+                unsafe { unmap(base, 0) };
                 Err(error)
             }
         }
@@ -297,19 +280,5 @@ mod system {
         }
         // SAFETY: the call has filled it in.
         Ok(unsafe { known.assume_init() }.RegionSize)
-    }
-
-    /// # Safety
-    ///
-    /// `base` is of a `map`, and nobody uses the memory from here on.
-    pub(super) unsafe fn unmap(base: NonNull<c_void>, _bytes: usize) -> io::Result<()> {
-        let view = MEMORY_MAPPED_VIEW_ADDRESS {
-            Value: base.as_ptr(),
-        };
-        // SAFETY: the caller's promise.
-        match unsafe { UnmapViewOfFile(view) } {
-            0 => Err(io::Error::last_os_error()),
-            _ => Ok(()),
-        }
     }
 }

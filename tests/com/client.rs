@@ -3,6 +3,7 @@
 //! Every call goes through the tables in [`vtables`](crate::vtables). Out-parameters hold rubbish
 //! before the call, so that what a method leaves unwritten is seen.
 
+use std::collections::HashSet;
 use std::ffi::c_void;
 use std::fmt;
 use std::marker::PhantomData;
@@ -636,6 +637,19 @@ impl Allocator {
         while pool.waiting() < callers {
             thread::yield_now();
         }
+    }
+
+    /// Fails unless every buffer is there, and each is given once.
+    pub(crate) fn check_whole(&self, buffers: usize) {
+        let samples = self.samples(buffers);
+        let addresses: HashSet<_> = samples
+            .iter()
+            .map(|sample| sample.as_ptr().addr())
+            .collect();
+        assert_eq!(addresses.len(), buffers);
+        assert_eq!(self.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
+        drop(samples);
+        assert_eq!(usize::try_from(self.free_count()).unwrap(), buffers);
     }
 
     /// Gives both references back, and says how many there were besides.

@@ -1,6 +1,5 @@
 //! Clients that do what they must not: they are refused, or ignored, and harm themselves alone.
 
-use std::collections::HashSet;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
@@ -12,19 +11,6 @@ use crate::client::{Allocator, Sample};
 use crate::media_type::{media_type, with_format, with_unknown};
 use crate::objects::Callback;
 use crate::vtables::*;
-
-/// Every buffer is there, and each is given once.
-fn check_whole(allocator: &Allocator, buffers: usize) {
-    let samples = allocator.samples(buffers);
-    let objects: HashSet<_> = samples
-        .iter()
-        .map(|sample| sample.as_ptr().addr())
-        .collect();
-    assert_eq!(objects.len(), buffers);
-    assert_eq!(allocator.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
-    drop(samples);
-    assert_eq!(usize::try_from(allocator.free_count()).unwrap(), buffers);
-}
 
 #[test]
 fn null_everywhere_in_an_allocator() {
@@ -43,7 +29,7 @@ fn null_everywhere_in_an_allocator() {
     assert_eq!(allocator.set_notify(ptr::null_mut()), S_OK);
     assert_eq!(allocator.free_count_into(None), E_POINTER);
     drop(sample);
-    check_whole(&allocator, 1);
+    allocator.check_whole(1);
 }
 
 #[test]
@@ -80,7 +66,7 @@ fn one_release_too_many_of_a_sample_changes_nothing() {
         assert_eq!(stale.release(), 0);
         assert_eq!(allocator.free_count(), 2);
     }
-    check_whole(&allocator, 2);
+    allocator.check_whole(2);
 }
 
 #[test]
@@ -94,7 +80,7 @@ fn a_sample_that_is_free_is_not_revived() {
     }
     assert_eq!(allocator.free_count(), 2);
     assert_eq!(stale.release(), 0);
-    check_whole(&allocator, 2);
+    allocator.check_whole(2);
 }
 
 #[test]
@@ -122,7 +108,7 @@ fn one_release_too_many_leaves_a_decommit_alone() {
     assert_eq!(refused, VFW_E_BUFFERS_OUTSTANDING);
     drop(other);
     allocator.commit();
-    check_whole(&allocator, 2);
+    allocator.check_whole(2);
 }
 
 #[test]
@@ -134,7 +120,7 @@ fn a_sample_that_is_free_can_be_asked() {
     assert_eq!(stale.size(), 64);
     assert_eq!(stale.query(&IID_IMEDIA_SAMPLE2).0, S_OK);
     assert_eq!(stale.time().0, VFW_E_SAMPLE_TIME_NOT_SET);
-    check_whole(&allocator, 1);
+    allocator.check_whole(1);
 }
 
 #[test]
@@ -183,7 +169,7 @@ fn a_format_block_that_is_not_there_is_not_looked_at() {
         }
     }
     assert_eq!(sample.leave(), 0);
-    check_whole(&allocator, 1);
+    allocator.check_whole(1);
 }
 
 #[test]
@@ -263,7 +249,7 @@ fn two_at_once(this: impl Fn(&Sample, i64) + Sync) {
             assert_eq!(sample.leave(), 0);
         }
     });
-    check_whole(&allocator, 1);
+    allocator.check_whole(1);
 }
 
 /// Numbers of one of the two threads, and not a half of each.
@@ -396,5 +382,5 @@ fn two_threads_may_configure_one_allocator() {
     });
     assert_eq!(allocator.set(properties(2, 64, 1, 0)).0, S_OK);
     assert_eq!(allocator.commit(), S_OK);
-    check_whole(&allocator, 2);
+    allocator.check_whole(2);
 }

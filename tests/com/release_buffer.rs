@@ -1,7 +1,6 @@
 //! `IMemAllocator`'s `ReleaseBuffer`, which is the sample's to call. From a client it is misuse: it
 //! is refused, and the pool stays as it was.
 
-use std::collections::HashSet;
 use std::ffi::c_void;
 use std::ptr;
 
@@ -10,18 +9,6 @@ use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
 use crate::client::{Allocator, table};
 use crate::objects::Callback;
 use crate::vtables::*;
-
-/// Every buffer is there, and each is given once.
-fn check_whole(allocator: &Allocator, buffers: usize) {
-    let samples = allocator.samples(buffers);
-    let objects: HashSet<_> = samples
-        .iter()
-        .map(|sample| sample.as_ptr().addr())
-        .collect();
-    assert_eq!(objects.len(), buffers);
-    assert_eq!(allocator.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
-    assert_eq!(allocator.free_count(), 0);
-}
 
 #[test]
 fn no_sample_is_e_pointer() {
@@ -42,8 +29,8 @@ fn a_sample_of_another_allocator_is_refused() {
     assert_eq!(allocator.release_buffer(sample.as_ptr()), E_INVALIDARG);
     assert_eq!(sample.references(), 1);
     drop(sample);
-    check_whole(&allocator, 2);
-    check_whole(&other, 2);
+    allocator.check_whole(2);
+    other.check_whole(2);
 }
 
 #[test]
@@ -58,7 +45,7 @@ fn an_object_that_is_no_sample_is_refused() {
         assert_eq!(allocator.release_buffer(pointer), E_INVALIDARG);
     }
     assert_eq!((object.references(), object.calls()), (0, 0));
-    check_whole(&allocator, 2);
+    allocator.check_whole(2);
 }
 
 #[test]
@@ -81,7 +68,7 @@ fn an_address_that_is_nobodys_is_refused_without_a_look() {
         );
     }
     drop(sample);
-    check_whole(&allocator, 2);
+    allocator.check_whole(2);
 }
 
 #[test]
@@ -100,7 +87,7 @@ fn a_sample_that_is_held_is_refused() {
     assert_eq!(allocator.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
     assert_eq!(sample.leave(), 0);
     drop(second);
-    check_whole(&allocator, 2);
+    allocator.check_whole(2);
 }
 
 #[test]
@@ -110,11 +97,11 @@ fn a_sample_that_is_free_is_refused() {
     for _ in 0..3 {
         assert_eq!(allocator.release_buffer(object), E_UNEXPECTED);
     }
-    check_whole(&allocator, 2);
+    allocator.check_whole(2);
     allocator.decommit();
     assert_eq!(allocator.release_buffer(object), E_UNEXPECTED);
     allocator.commit();
-    check_whole(&allocator, 2);
+    allocator.check_whole(2);
 }
 
 #[test]
@@ -137,7 +124,7 @@ fn a_sample_of_memory_that_is_gone_is_nobodys() {
     assert!(allocator.release_buffer(object).is_failure());
     allocator.commit();
     assert!(allocator.release_buffer(object).is_failure());
-    check_whole(&allocator, 200);
+    allocator.check_whole(200);
 }
 
 #[test]
