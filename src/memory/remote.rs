@@ -241,8 +241,10 @@ mod system {
     use std::mem::MaybeUninit;
     use std::os::windows::io::AsRawHandle;
 
+    use windows_sys::Win32::Foundation::ERROR_INVALID_HANDLE;
     use windows_sys::Win32::System::Memory::{
-        FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_BASIC_INFORMATION, MapViewOfFile, VirtualQuery,
+        FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEMORY_BASIC_INFORMATION, MapViewOfFile,
+        VirtualQuery,
     };
 
     use super::{BorrowedKernelObject, NonNull, c_void, io, unmap};
@@ -259,7 +261,7 @@ mod system {
         // SAFETY: a new view at an address of the system's choice replaces none that exists; 0 stands
         // for all of the section.
         let view = unsafe { MapViewOfFile(handle.as_raw_handle(), access, 0, 0, 0) };
-        let base = NonNull::new(view.Value).ok_or_else(io::Error::last_os_error)?;
+        let base = NonNull::new(view.Value).ok_or_else(refused)?;
         match size(base) {
             Ok(bytes) => Ok((base, bytes)),
             Err(error) => {
@@ -270,7 +272,23 @@ mod system {
         }
     }
 
-    /// The size of the view that starts at `base`.
+    fn invalid(why: &'static str) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidInput, why)
+    }
+
+    /// What the system said to a handle that it does not map.
+    fn refused() -> io::Error {
+        let error = io::Error::last_os_error();
+        match error
+            .raw_os_error()
+            .and_then(|code| u32::try_from(code).ok())
+        {
+            Some(ERROR_INVALID_HANDLE) => invalid("not a handle of a section"),
+            _ => error,
+        }
+    }
+
+    /// The size of the view that starts at `base`, of which all must be there.
     fn size(base: NonNull<c_void>) -> io::Result<usize> {
         let mut known = MaybeUninit::<MEMORY_BASIC_INFORMATION>::uninit();
         let room = size_of::<MEMORY_BASIC_INFORMATION>();
@@ -279,6 +297,10 @@ mod system {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the call has filled it in.
-        Ok(unsafe { known.assume_init() }.RegionSize)
+        let known = unsafe { known.assume_init() };
+        if known.State != MEM_COMMIT {
+            return Err(invalid("the section is of memory that need not be there"));
+        }
+        Ok(known.RegionSize)
     }
 }

@@ -403,7 +403,9 @@ impl FramePool {
     /// Takes a frame back from a borrower that will not give it back, for it died or is not waited for
     /// any longer. If the token comes back after all, [`redeem`](Self::redeem) refuses it.
     ///
-    /// A borrower that is alive still sees the frame; if it might write, it still can.
+    /// A borrower that is alive still sees the frame, and what is done with it from here on: what it was
+    /// promised when it [opened](crate::RemoteFrames::open) the memory no longer holds for that frame. If
+    /// it might write, it still can.
     ///
     /// # Errors
     ///
