@@ -14,6 +14,11 @@ use std::fmt;
 ///
 /// Other systems have no `Kernel` mode: a commit says [`ModeUnsupported`].
 ///
+/// Two things to know of `Kernel` mode on Linux. A process that forks shares such frames with its child,
+/// and each of the two has a free list of its own to hand them out from: the child must leave them
+/// alone. And a memfd counts as a file: one larger than `RLIMIT_FSIZE` raises `SIGXFSZ`, which ends a
+/// process that does not ignore it.
+///
 /// Source: `KSALLOCATORMODE`, `IKsAllocator::KsGetAllocatorMode`, `KsSetAllocatorMode`.
 ///
 /// [`allocator_handle`]: crate::KsAllocator::allocator_handle
