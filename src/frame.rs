@@ -354,8 +354,15 @@ impl Frame {
     }
 
     /// Clears the metadata and, by the pool's policy, the bytes, for the way back.
-    #[cold]
+    #[inline]
     fn tidy(&mut self) {
+        if self.is_untidy() {
+            self.tidy_slow();
+        }
+    }
+
+    #[cold]
+    fn tidy_slow(&mut self) {
         let contents = self.contents();
         self.inner().state.with_mut(|state| {
             // SAFETY: by H1 nobody else has the state.
@@ -533,9 +540,7 @@ impl Frame {
 impl Drop for Frame {
     #[inline]
     fn drop(&mut self) {
-        if self.is_untidy() {
-            self.tidy();
-        }
+        self.tidy();
         // SAFETY: by H1 the frame is ours, and nobody uses it after this.
         unsafe { Core::release(self.slot) };
     }
@@ -877,9 +882,7 @@ impl FrameBatch {
 impl From<Frame> for FrameBatch {
     fn from(frame: Frame) -> Self {
         let mut frame = ManuallyDrop::new(frame);
-        if frame.is_untidy() {
-            frame.tidy();
-        }
+        frame.tidy();
         let slot = frame.inner();
         // SAFETY: by H2.
         let core = unsafe { slot.core.as_ref() };

@@ -393,12 +393,11 @@ impl Sample {
         let new = NewProperties::get(size, &new)?;
         new.check(self.flags(), self.data(), self.size())?;
         let media_type = new.media_type()?;
-        let flags = new.flags()?;
 
         if let Some(stream_id) = new.stream_id() {
             self.stream_id.store(stream_id);
         }
-        if let Some(flags) = flags {
+        if let Some(flags) = new.flags {
             self.flags
                 .store(flags.difference(SampleFlags::TYPECHANGED).bits());
         }

@@ -67,6 +67,8 @@ fn put_field<T>(field: &T, offset: usize, out: &Out<u8>, room: usize) {
 pub(super) struct NewProperties {
     given: usize,
     properties: AM_SAMPLE2_PROPERTIES,
+    /// If they were given.
+    pub(super) flags: Option<SampleFlags>,
 }
 
 /// The accessors of fields that may not have been given.
@@ -95,11 +97,13 @@ impl NewProperties {
     ///
     /// # Errors
     ///
-    /// `E_POINTER` if `new` is NULL; `E_INVALIDARG` if its `cbData` is more than there can be.
+    /// `E_POINTER` if `new` is NULL; `E_INVALIDARG` if its `cbData` is more than there can be, or its
+    /// flags are none.
     pub(super) fn get(size: u32, new: &In<u8>) -> Result<Self, HRESULT> {
         let mut read = Self {
             given: 0,
             properties: AM_SAMPLE2_PROPERTIES::default(),
+            flags: None,
         };
         if bytes(size) < end_of!(cbData) {
             return Ok(read);
@@ -113,6 +117,9 @@ impl NewProperties {
         // SAFETY: the client gives `size` bytes, and there is room for as many as it claims. Whatever
         // they are, they make numbers and pointers.
         unsafe { image.copy_from_nonoverlapping(new.as_ptr(), read.given) };
+        if let Some(bits) = read.raw_flags() {
+            read.flags = Some(SampleFlags::from_bits(bits).ok_or(E_INVALIDARG)?);
+        }
         Ok(read)
     }
 
@@ -123,7 +130,7 @@ impl NewProperties {
         buffer: *mut u8,
         size: i32,
     ) -> Result<(), HRESULT> {
-        let start_without_stop = self.flags()?.is_some_and(|new| {
+        let start_without_stop = self.flags.is_some_and(|new| {
             new.contains(SampleFlags::TIMEVALID)
                 && !flags.contains(SampleFlags::TIMEVALID)
                 && self.stop().is_none()
@@ -146,20 +153,9 @@ impl NewProperties {
         Ok(())
     }
 
-    /// The flags, if they were given and are flags.
-    pub(super) fn flags(&self) -> Result<Option<SampleFlags>, HRESULT> {
-        match self.raw_flags() {
-            None => Ok(None),
-            Some(bits) => match SampleFlags::from_bits(bits) {
-                None => Err(E_INVALIDARG),
-                flags => Ok(flags),
-            },
-        }
-    }
-
     /// A copy of the media type, if there is a new one.
     pub(super) fn media_type(&self) -> Result<Option<MediaType>, HRESULT> {
-        let flags = self.flags()?.unwrap_or_default();
+        let flags = self.flags.unwrap_or_default();
         match self.given_media_type() {
             Some(new) if flags.contains(SampleFlags::TYPECHANGED) => {
                 // SAFETY: NULL, or a media type, as all that a client gives.
