@@ -26,6 +26,7 @@ use crate::framing::Framing;
 use crate::memory;
 use crate::memory::BorrowedKernelObject;
 use crate::mode::AllocatorMode;
+use crate::pool::ledger::By;
 use crate::pool::waiters::{Gate, Refused};
 use crate::pool::{FramePool, FramePoolBuilder};
 use crate::sync::Mutex;
@@ -364,6 +365,7 @@ pub trait KsAllocator: Send + Sync {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "GetBuffer")]
+    #[track_caller]
     fn acquire(&self) -> Result<Frame, AcquireError>;
 
     /// Takes a free frame, or fails at once: see [`FramePool::try_acquire`].
@@ -377,10 +379,11 @@ pub trait KsAllocator: Send + Sync {
     /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
     /// allocator.commit()?;
     /// let frame = allocator.try_acquire()?;
-    /// assert_eq!(allocator.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    /// assert!(matches!(allocator.try_acquire(), Err(AcquireError::Exhausted(_))));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "AM_GBF_NOWAIT")]
+    #[track_caller]
     fn try_acquire(&self) -> Result<Frame, AcquireError>;
 
     /// Takes a free frame, or waits for one for at most `timeout`: see
@@ -397,9 +400,10 @@ pub trait KsAllocator: Send + Sync {
     /// allocator.commit()?;
     /// let frame = allocator.acquire()?;
     /// let error = allocator.acquire_timeout(Duration::from_millis(1)).unwrap_err();
-    /// assert_eq!(error, AcquireError::TimedOut);
+    /// assert!(matches!(error, AcquireError::TimedOut(_)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError>;
 }
 
@@ -681,17 +685,23 @@ impl KsAllocator for PoolAllocator {
     }
 
     #[inline]
+    #[track_caller]
     fn acquire(&self) -> Result<Frame, AcquireError> {
-        self.with_pool(FramePool::acquire)
+        let by = By::caller(None);
+        self.with_pool(|pool| pool.acquire_by(by))
     }
 
     #[inline]
+    #[track_caller]
     fn try_acquire(&self) -> Result<Frame, AcquireError> {
-        self.with_pool(FramePool::try_acquire)
+        let by = By::caller(None);
+        self.with_pool(|pool| pool.try_acquire_by(by))
     }
 
+    #[track_caller]
     fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
-        self.with_pool(|pool| pool.acquire_timeout(timeout))
+        let by = By::caller(None);
+        self.with_pool(|pool| pool.acquire_timeout_by(by, timeout))
     }
 }
 

@@ -3,35 +3,43 @@
 //! A failed call has changed nothing. Each error converts into [`std::io::Error`] with a fitting
 //! kind, so that the crate can be used under `io::Result` without ceremony.
 
+use std::fmt;
 use std::io;
 
 use thiserror::Error;
 
+use crate::holders::Holders;
 use crate::mode::AllocatorMode;
 
 /// Why no frame was handed out.
 ///
+/// Two errors are equal if they say that the same happened, whatever reports come with them.
+///
 /// ```
+/// use std::time::Duration;
+///
 /// use ks_allocator::{AcquireError, FramePool};
 ///
 /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
-/// let held = pool.try_acquire()?;
-/// assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+/// let held = pool.labelled("preview").try_acquire()?;
+/// let error = pool.acquire_timeout(Duration::from_millis(1)).unwrap_err();
+/// assert!(matches!(error, AcquireError::TimedOut(_)));
+/// // "no frame came back in time: 1 of 1 frames out: 1 held by `preview` (src/main.rs:6) for at ..."
+/// assert!(error.to_string().contains("1 held by `preview`"));
 ///
-/// let error = std::io::Error::from(AcquireError::Exhausted);
-/// assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::TimedOut);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AcquireError {
     /// Every frame is out, and the caller did not want to wait. (`VFW_E_TIMEOUT` under
     /// `AM_GBF_NOWAIT`.)
-    #[error("every frame of the pool is out")]
-    Exhausted,
+    #[error("no frame is free{0}")]
+    Exhausted(Starvation),
     /// Every frame stayed out for as long as the caller wanted to wait.
-    #[error("every frame of the pool stayed out until the time was up")]
-    TimedOut,
+    #[error("no frame came back in time{0}")]
+    TimedOut(Starvation),
     /// The pool is being flushed: see [`begin_flush`](crate::KsAllocator::begin_flush).
     #[error("the pool is being flushed")]
     Flushing,
@@ -44,12 +52,69 @@ pub enum AcquireError {
 impl From<AcquireError> for io::Error {
     fn from(error: AcquireError) -> Self {
         let kind = match error {
-            AcquireError::Exhausted => io::ErrorKind::WouldBlock,
-            AcquireError::TimedOut => io::ErrorKind::TimedOut,
+            AcquireError::Exhausted(_) => io::ErrorKind::WouldBlock,
+            AcquireError::TimedOut(_) => io::ErrorKind::TimedOut,
             AcquireError::Flushing => io::ErrorKind::ResourceBusy,
             AcquireError::NotCommitted => io::ErrorKind::NotConnected,
         };
         Self::new(kind, error)
+    }
+}
+
+/// Who had the frames when a caller got none, if somebody looked.
+///
+/// To look takes longer than to fail. So a bare [`try_acquire`](crate::FramePool::try_acquire) does not, and
+/// [`FramePool::explain`](crate::FramePool::explain) makes up for it where that is wanted; who has waited in
+/// vain is told in any case. All starvations are equal.
+///
+/// ```
+/// use ks_allocator::{AcquireError, FramePool};
+///
+/// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+/// let held = pool.try_acquire()?;
+/// let error = pool.try_acquire().unwrap_err();
+/// assert_eq!(error.to_string(), "no frame is free");
+/// let AcquireError::Exhausted(starvation) = pool.explain(error) else { unreachable!() };
+/// assert_eq!(starvation.holders().expect("somebody looked").holders[0].slot, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Starvation(Option<Box<Holders>>);
+
+impl Starvation {
+    /// Who had the frames; `None` if nobody looked.
+    ///
+    /// ```
+    /// # use ks_allocator::Starvation;
+    /// assert!(Starvation::default().holders().is_none());
+    /// ```
+    #[must_use]
+    pub fn holders(&self) -> Option<&Holders> {
+        self.0.as_deref()
+    }
+}
+
+impl From<Holders> for Starvation {
+    fn from(holders: Holders) -> Self {
+        Self(Some(Box::new(holders)))
+    }
+}
+
+impl PartialEq for Starvation {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Starvation {}
+
+/// What follows the error's own words.
+impl fmt::Display for Starvation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.holders() {
+            Some(holders) => write!(f, ": {holders:#}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::slice;
 use std::task::{Context, Poll};
@@ -21,11 +21,14 @@ use std::time::Instant;
 
 use crate::contents::Contents;
 use crate::error::{AcquireError, LengthError, TokenError};
+use crate::label::Label;
 use crate::metadata::Metadata;
 use crate::pool::core::Core;
 use crate::pool::free_list::{Bits, MOST_AT_ONCE};
+use crate::pool::ledger::{By, Note};
 use crate::pool::slot::Slot;
 use crate::pool::waiters::TaskStay;
+use crate::recording::EventKind;
 use crate::token::FrameToken;
 
 /// One frame of a pool, to be read and written; dropping it gives it back.
@@ -69,54 +72,58 @@ unsafe impl Sync for Frame {}
 impl Frame {
     /// Takes a free frame.
     #[inline(always)]
-    pub(crate) fn try_acquire(core: &Core) -> Result<Self, AcquireError> {
+    pub(crate) fn try_acquire(core: &Core, by: By) -> Result<Self, AcquireError> {
         match core.take_one_at_home() {
             // SAFETY: taking it made the frame ours.
-            Some(slot) => Ok(unsafe { Self::claim(slot) }),
-            None => Self::try_acquire_slow(core),
+            Some(slot) => Ok(unsafe { Self::claim(slot, by) }),
+            None => Self::try_acquire_slow(core, by),
         }
     }
 
     #[cold]
-    fn try_acquire_slow(core: &Core) -> Result<Self, AcquireError> {
+    fn try_acquire_slow(core: &Core, by: By) -> Result<Self, AcquireError> {
         let taken = core.take(1)?;
         // SAFETY: taking it made the frame ours.
-        Ok(unsafe { Self::claim(core.slot(core.free.frame_at(taken))) })
+        Ok(unsafe { Self::claim(core.slot(core.free.frame_at(taken)), by) })
     }
 
     /// Waits for a frame until `deadline`, or for ever.
     #[cold]
-    pub(crate) fn wait(core: &Core, deadline: Option<Instant>) -> Result<Self, AcquireError> {
-        let number = core.waiters.wait(&core.free, deadline)?;
+    pub(crate) fn wait(
+        core: &Core,
+        by: By,
+        deadline: Option<Instant>,
+    ) -> Result<Self, AcquireError> {
+        let number = core.wait(by, deadline)?;
         // SAFETY: `wait` made the frame ours.
-        Ok(unsafe { Self::claim(core.slot(number)) })
+        Ok(unsafe { Self::claim(core.slot(number), by) })
     }
 
     /// Takes a free frame, or keeps `stay` in the line for one.
     pub(crate) fn poll_acquire(
         core: &Core,
+        by: By,
         stay: &mut TaskStay,
         context: &Context<'_>,
     ) -> Poll<Result<Self, AcquireError>> {
-        if !stay.in_line() {
-            match Self::try_acquire(core) {
-                Err(AcquireError::Exhausted) => {}
+        if stay.began().is_none() {
+            match Self::try_acquire(core, by) {
+                Err(AcquireError::Exhausted(_)) => {}
                 other => return Poll::Ready(other),
             }
         }
-        stay.poll(&core.waiters, &core.free, context)
-            .map(|outcome| {
-                let number = outcome?;
-                // SAFETY: the outcome of the stay made the frame ours.
-                Ok(unsafe { Self::claim(core.slot(number)) })
-            })
+        core.poll_wait(by, stay, context).map(|outcome| {
+            let number = outcome?;
+            // SAFETY: the outcome of the stay made the frame ours.
+            Ok(unsafe { Self::claim(core.slot(number), by.in_this_thread()) })
+        })
     }
 
     /// Takes `stay` out of the line, and gives back what it was called for at the same moment.
-    pub(crate) fn abandon_acquire(core: &Core, stay: &mut TaskStay) {
-        if let Some(number) = stay.leave(&core.waiters, &core.free) {
+    pub(crate) fn abandon_acquire(core: &Core, by: By, stay: &mut TaskStay) {
+        if let Some(number) = core.abandon_wait(by, stay) {
             // SAFETY: the stay was called for this frame, which made it ours.
-            drop(unsafe { Self::claim(core.slot(number)) });
+            drop(unsafe { Self::claim(core.slot(number), by) });
         }
     }
 
@@ -126,11 +133,12 @@ impl Frame {
     ///
     /// The frame is out and the caller its only holder, who passes it on to the result.
     #[inline(always)]
-    unsafe fn claim(slot: NonNull<Slot>) -> Self {
+    unsafe fn claim(slot: NonNull<Slot>, by: By) -> Self {
         let mut frame = Self { slot };
+        frame.inner().entry.pick_up(by);
         frame.refill();
         if frame.is_untidy() {
-            frame.greet();
+            frame.greet(by);
         }
         frame
     }
@@ -353,9 +361,10 @@ impl Frame {
         })
     }
 
-    /// Clears the metadata and, by the pool's policy, the bytes, for the way back.
+    /// Notes that the frame goes back, and clears the metadata and, by the pool's policy, the bytes.
     #[inline]
     fn tidy(&mut self) {
+        self.inner().entry.give_back();
         if self.is_untidy() {
             self.tidy_slow();
         }
@@ -363,29 +372,32 @@ impl Frame {
 
     #[cold]
     fn tidy_slow(&mut self) {
-        let contents = self.contents();
+        let attends = self.core().attends();
         self.inner().state.with_mut(|state| {
             // SAFETY: by H1 nobody else has the state.
             let state = unsafe { &mut *state };
             state.metadata = Metadata::default();
-            state.untidy = contents != Contents::Keep;
+            state.untidy = attends;
         });
-        if contents == Contents::ZeroOnRelease {
+        if self.core().contents == Contents::ZeroOnRelease {
             self.wipe();
         }
+        self.core().record_of(EventKind::Released, self.inner());
     }
 
-    /// What the pool's policy has for a new owner.
+    /// What the pool has for a new owner, if it attends to each.
     #[cold]
-    fn greet(&mut self) {
-        if self.contents() == Contents::ZeroOnAcquire {
+    fn greet(&mut self, by: By) {
+        if self.core().contents == Contents::ZeroOnAcquire {
             self.wipe();
         }
+        self.core().attend_pick_up(self.inner(), by);
     }
 
-    fn contents(&self) -> Contents {
+    #[inline]
+    pub(crate) fn core(&self) -> &Core {
         // SAFETY: by H2.
-        unsafe { self.inner().core.as_ref() }.contents
+        unsafe { self.inner().core.as_ref() }
     }
 
     fn wipe(&mut self) {
@@ -443,24 +455,23 @@ impl Frame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lend(self) -> Result<FrameToken, Self> {
-        // SAFETY: by H2.
-        let core = unsafe { self.inner().core.as_ref() };
-        if !core.lent.is_possible() {
+        if !self.core().lent.is_possible() {
             return Err(self);
         }
         let (slot, offset, length) = (self.slot(), self.offset(), self.len());
+        self.core().record_of(EventKind::Lent, self.inner());
         // From here on the frame is the token's (L1).
-        let _lent = ManuallyDrop::new(self);
+        let lent = ManuallyDrop::new(self);
         Ok(FrameToken {
             slot: slot as u64,
-            generation: core.lent.lend(slot),
+            generation: lent.core().lent.lend(slot),
             offset: offset as u64,
             length: length as u64,
         })
     }
 
     /// The frame that was lent by this token.
-    pub(crate) fn redeem(core: &Core, token: FrameToken) -> Result<Self, TokenError> {
+    pub(crate) fn redeem(core: &Core, by: By, token: FrameToken) -> Result<Self, TokenError> {
         let FrameToken {
             slot,
             generation,
@@ -486,7 +497,25 @@ impl Frame {
             return Err(TokenError::NotLent { slot });
         }
         // It is ours (L1), as it was when it was lent.
-        Ok(Self { slot: slot_pointer })
+        let frame = Self { slot: slot_pointer };
+        frame.inner().entry.hand_on(by);
+        core.record_of(EventKind::Redeemed, frame.inner());
+        Ok(frame)
+    }
+
+    /// Says who has the frame from here on: to be called where a stage of a pipeline takes it over from
+    /// another. Reports then name this label, this line and this thread.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let frame = pool.labelled("capture").acquire()?;
+    /// frame.set_label("encoder");
+    /// assert!(pool.holders().to_string().contains("held by `encoder`"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn set_label(&self, label: impl Into<Label>) {
+        hand_on(self.inner(), By::caller(Some(label.into())));
     }
 
     /// Turns the frame into one that can be cloned and only be read. Costs nothing.
@@ -503,6 +532,10 @@ impl Frame {
     /// ```
     #[must_use]
     pub fn share(self) -> SharedFrame {
+        self.inner().entry.share();
+        if self.is_untidy() {
+            self.core().record_of(EventKind::Shared, self.inner());
+        }
         // By S1 the count is 1 already.
         SharedFrame {
             slot: ManuallyDrop::new(self).slot,
@@ -513,12 +546,6 @@ impl Frame {
 /// What the COM face needs, where a frame is lent as a sample.
 #[cfg(feature = "windows")]
 impl Frame {
-    #[inline]
-    pub(crate) fn core(&self) -> &Core {
-        // SAFETY: by H2.
-        unsafe { self.inner().core.as_ref() }
-    }
-
     /// The frame as its slot. It stays out until [`from_slot`](Self::from_slot) makes a frame of it
     /// again.
     #[inline]
@@ -692,6 +719,21 @@ impl SharedFrame {
         self.inner().number
     }
 
+    /// Says who has the frame from here on, as [`Frame::set_label`]. If several do, the last one who says
+    /// so is named.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let shared = pool.acquire()?.share();
+    /// shared.set_label("preview");
+    /// assert!(pool.holders().to_string().contains("held by `preview`"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn set_label(&self, label: impl Into<Label>) {
+        hand_on(self.inner(), By::caller(Some(label.into())));
+    }
+
     /// Turns the only handle back into a writable frame.
     ///
     /// # Errors
@@ -726,8 +768,8 @@ impl SharedFrame {
     ///
     /// # Errors
     ///
-    /// If a copy is needed and [`try_acquire`](crate::FramePool::try_acquire) fails. The handle is
-    /// then as before.
+    /// If a copy is needed and [`try_acquire`](crate::FramePool::try_acquire) fails; the error then says who
+    /// has the frames. The handle is as before.
     ///
     /// ```
     /// use ks_allocator::AcquireError;
@@ -736,13 +778,16 @@ impl SharedFrame {
     /// let mut one = pool.acquire()?.share();
     /// one.make_mut()?[0] = 1; // in place
     /// let two = one.clone();
-    /// assert_eq!(one.make_mut().unwrap_err(), AcquireError::Exhausted);
+    /// assert!(matches!(one.make_mut(), Err(AcquireError::Exhausted(_))));
     /// assert_eq!((one[0], two[0]), (1, 1));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn make_mut(&mut self) -> Result<&mut Frame, AcquireError> {
         if !self.inner().handles.is_one() {
-            *self = self.copy()?.share();
+            *self = Self {
+                slot: ManuallyDrop::new(self.copy(Location::caller())?).slot,
+            };
         }
         let this: *mut Self = self;
         // SAFETY: both types are a transparent `NonNull<Slot>`. By S2 this is the only handle, and
@@ -752,10 +797,13 @@ impl SharedFrame {
     }
 
     /// A fresh frame with the same content.
-    fn copy(&self) -> Result<Frame, AcquireError> {
+    fn copy(&self, place: &'static Location<'static>) -> Result<Frame, AcquireError> {
         // SAFETY: by H2; all frames of a pool lead to its core.
         let core = unsafe { self.inner().core.as_ref() };
-        let mut copy = Frame::try_acquire(core)?;
+        let label = self.inner().entry.note().label;
+        let mut copy = Frame::try_acquire(core, By::from(place, label))
+            .map_err(|error| core.explain(error))?;
+        core.ledger.counts.copied();
         copy.room_mut()[..self.len()].copy_from_slice(self);
         copy.set_length(self.len());
         copy.prefix_mut().copy_from_slice(self.prefix());
@@ -826,6 +874,8 @@ pub struct FrameBatch {
     core: NonNull<Core>,
     /// The frames of the batch. If there are none, `core` may be gone.
     frames: Bits,
+    /// Whose they are.
+    by: By,
 }
 
 // SAFETY: a batch is so many unique frames.
@@ -839,7 +889,7 @@ impl FrameBatch {
 
     /// Takes up to `most` free frames of one word.
     #[inline(always)]
-    pub(crate) fn try_acquire(core: &Core, most: usize) -> Result<Self, AcquireError> {
+    pub(crate) fn try_acquire(core: &Core, by: By, most: usize) -> Result<Self, AcquireError> {
         let frames = match most.min(Self::MAX) {
             0 => Bits { word: 0, bits: 0 },
             most => match core.take_at_home(most) {
@@ -850,6 +900,7 @@ impl FrameBatch {
         Ok(Self {
             core: core.pointer(),
             frames,
+            by,
         })
     }
 
@@ -884,6 +935,7 @@ impl From<Frame> for FrameBatch {
         let mut frame = ManuallyDrop::new(frame);
         frame.tidy();
         let slot = frame.inner();
+        let Note { place, label, .. } = slot.entry.note();
         // SAFETY: by H2.
         let core = unsafe { slot.core.as_ref() };
         // SAFETY: likewise.
@@ -891,6 +943,7 @@ impl From<Frame> for FrameBatch {
         Self {
             core: slot.core,
             frames: core.free.bits_of(word, slot.addend),
+            by: By::from(place.unwrap_or(Location::caller()), label),
         }
     }
 }
@@ -908,7 +961,7 @@ impl Iterator for FrameBatch {
         let first = core.free.frame_at(self.frames);
         self.frames.bits &= self.frames.bits - 1;
         // SAFETY: the frame was the batch's, which has just given it up.
-        Some(unsafe { Frame::claim(core.slot(first)) })
+        Some(unsafe { Frame::claim(core.slot(first), self.by) })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -946,6 +999,14 @@ impl UnwindSafe for SharedFrame {}
 impl RefUnwindSafe for SharedFrame {}
 impl UnwindSafe for FrameBatch {}
 impl RefUnwindSafe for FrameBatch {}
+
+/// Notes that the frame in `slot` has another holder, which the caller is.
+fn hand_on(slot: &Slot, by: By) {
+    slot.entry.hand_on(by);
+    // SAFETY: by H2.
+    let core = unsafe { slot.core.as_ref() };
+    core.record_of(EventKind::HandedOn, slot);
+}
 
 /// The bytes in use of the frame in `slot`, of which the caller has a handle.
 #[inline]

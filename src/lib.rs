@@ -25,7 +25,7 @@
 //! assert_eq!(to_encoder[0], 128);
 //!
 //! let other = pool.acquire()?;
-//! assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+//! assert!(matches!(pool.try_acquire(), Err(AcquireError::Exhausted(_))));
 //! drop((to_screen, to_encoder)); // the last handle gives the frame back
 //! assert!(pool.try_acquire().is_ok());
 //! # drop(other);
@@ -54,9 +54,14 @@ mod sync;
 
 mod contents;
 mod error;
+mod events;
 mod framing;
+mod holders;
+mod label;
 mod metadata;
 mod mode;
+mod recording;
+mod thread;
 mod token;
 // Floor 1: the operating system.
 #[expect(unsafe_code, reason = "maps memory and hands out pointers into it")]
@@ -80,17 +85,21 @@ pub use self::allocator::{
 };
 pub use self::contents::Contents;
 pub use self::error::{
-    AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, TokenError,
+    AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, Starvation,
+    TokenError,
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
 pub use self::framing::Framing;
+pub use self::holders::{Holder, HolderState, Holders, Place};
+pub use self::label::Label;
 pub use self::memory::{
     BorrowedKernelObject, FrameMemory, OwnedKernelObject, RemoteFrames, RemoteFramesMut,
     SegmentInfo,
 };
 pub use self::metadata::{FrameFlags, Metadata};
 pub use self::mode::AllocatorMode;
-pub use self::pool::{AcquireFuture, FramePool, FramePoolBuilder};
+pub use self::pool::{AcquireFuture, FramePool, FramePoolBuilder, Stats};
+pub use self::recording::{Event, EventKind, Recording};
 pub use self::token::FrameToken;
 
 /// The examples of the README are tests, too.

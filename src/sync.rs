@@ -17,6 +17,44 @@ pub(crate) use self::imp::*;
 
 /// An `Arc` of what no model looks at.
 pub(crate) type PlainArc<T> = std::sync::Arc<T>;
+/// Atomics that no model looks at: notes that nothing depends on.
+pub(crate) type PlainAtomicU64 = std::sync::atomic::AtomicU64;
+pub(crate) type PlainAtomicPtr<T> = std::sync::atomic::AtomicPtr<T>;
+/// The orderings of those.
+pub(crate) use std::sync::atomic::Ordering as PlainOrdering;
+/// What is made when it is first asked for, and that no model looks at.
+pub(crate) type PlainLazy<T> = std::sync::LazyLock<T>;
+
+/// A mutex that no model looks at, and whose contention costs no memory: that of `parking_lot` has a table
+/// of the threads that ever waited, which grows when a thread first does.
+#[derive(Debug)]
+pub(crate) struct PlainMutex<T>(std::sync::Mutex<T>);
+
+impl<T> PlainMutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(std::sync::Mutex::new(value))
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+        // Nothing of a user's runs under these locks, so what panics, if anything, is an assertion of
+        // ours, before anything is changed.
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The lock, if nobody has it.
+    pub(crate) fn try_lock(&self) -> Option<std::sync::MutexGuard<'_, T>> {
+        use std::sync::TryLockError;
+
+        match self.0.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+}
 
 #[cfg(not(loom))]
 mod imp {
@@ -25,7 +63,6 @@ mod imp {
     pub(crate) use std::thread::Thread;
 
     use std::cell::Cell;
-    use std::sync::PoisonError;
     use std::time::Instant;
 
     pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
@@ -33,23 +70,8 @@ mod imp {
     pub(crate) type Mutex<T> = parking_lot::Mutex<T>;
     pub(crate) type ArrayQueue<T> = crossbeam_queue::ArrayQueue<T>;
 
-    /// A mutex whose contention costs no memory: that of `parking_lot` has a table of the threads that ever
-    /// waited, which grows when a thread first does.
-    #[derive(Debug)]
-    pub(crate) struct QuietMutex<T>(std::sync::Mutex<T>);
-
-    impl<T> QuietMutex<T> {
-        pub(crate) const fn new(value: T) -> Self {
-            Self(std::sync::Mutex::new(value))
-        }
-
-        #[inline]
-        pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, T> {
-            // Nothing of a user's runs under these locks, so what panics, if anything, is an assertion
-            // of ours, before anything is changed.
-            self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-    }
+    /// A mutex that models look into.
+    pub(crate) type QuietMutex<T> = super::PlainMutex<T>;
 
     #[cfg(feature = "windows")]
     pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
@@ -113,6 +135,23 @@ mod imp {
             usize::MAX => first_thread_number(number),
             known => known,
         })
+    }
+
+    /// A number by which people know the calling thread: the system's, if it has one.
+    #[inline]
+    pub(crate) fn thread_id() -> u32 {
+        thread_local!(static NUMBER: Cell<u32> = const { Cell::new(u32::MAX) });
+        NUMBER.with(|number| match number.get() {
+            u32::MAX => first_thread_id(number),
+            known => known,
+        })
+    }
+
+    #[cold]
+    fn first_thread_id(number: &Cell<u32>) -> u32 {
+        let own = || u32::try_from(thread_number()).unwrap_or(0);
+        number.set(crate::thread::number().unwrap_or_else(own));
+        number.get()
     }
 
     #[cold]
@@ -258,6 +297,11 @@ mod imp {
 
     /// Models say themselves where a thread starts to look.
     pub(crate) fn thread_number() -> usize {
+        0
+    }
+
+    /// Models name nobody.
+    pub(crate) fn thread_id() -> u32 {
         0
     }
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ks_allocator::{AcquireError, FramePool, Framing, KsAllocator, PoolAllocator};
+use ks_allocator::{AcquireError, FramePool, Framing, KsAllocator, PoolAllocator, Starvation};
 
 struct Counting;
 
@@ -104,20 +104,26 @@ fn frames_through_the_trait_allocate_nothing() {
 }
 
 #[test]
-fn failing_and_timing_out_allocate_nothing() {
+fn failing_allocates_nothing_and_waiting_in_vain_only_its_report() {
     let pool = pool(100);
     let held: Vec<_> = (0..100).map(|_| pool.try_acquire().unwrap()).collect();
     let count = allocations(|| {
         for _ in 0..100 {
-            assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
-            let patience = Duration::from_micros(10);
-            assert_eq!(
-                pool.acquire_timeout(patience).unwrap_err(),
-                AcquireError::TimedOut
-            );
+            let error = pool.try_acquire().unwrap_err();
+            assert_eq!(error, AcquireError::Exhausted(Starvation::default()));
         }
     });
     assert_eq!(count, 0);
+
+    let in_vain = || {
+        let error = pool.acquire_timeout(Duration::from_micros(10)).unwrap_err();
+        assert!(matches!(&error, AcquireError::TimedOut(report) if report.holders().is_some()));
+    };
+    let report = allocations(|| drop(pool.holders()));
+    for _ in 0..100 {
+        // One more: the box that it travels in.
+        assert!(allocations(in_vain) <= report + 1);
+    }
     drop(held);
 }
 

@@ -7,7 +7,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use ks_allocator::{
     AcquireError, Frame, FrameBatch, FrameFlags, FramePool, LengthError, Metadata, PoolAllocator,
-    SharedFrame,
+    SharedFrame, Starvation,
 };
 
 fn pool(frames: usize, frame_size: usize) -> FramePool {
@@ -246,7 +246,10 @@ fn make_mut_that_finds_no_frame_leaves_the_handle_as_it_was() {
     let pool = pool(1, 4);
     let mut one = pool.acquire().unwrap().share();
     let two = one.clone();
-    assert_eq!(one.make_mut().unwrap_err(), AcquireError::Exhausted);
+    assert_eq!(
+        one.make_mut().unwrap_err(),
+        AcquireError::Exhausted(Starvation::default())
+    );
     assert_eq!(one.as_ptr(), two.as_ptr());
     pool.begin_flush();
     assert_eq!(one.make_mut().unwrap_err(), AcquireError::Flushing);
@@ -301,7 +304,7 @@ fn a_batch_of_an_exhausted_pool_waits_for_one_frame() {
     let held = pool.acquire_many(2).unwrap();
     assert_eq!(
         pool.try_acquire_many(2).unwrap_err(),
-        AcquireError::Exhausted
+        AcquireError::Exhausted(Starvation::default())
     );
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| pool.acquire_many(2).unwrap().len());
@@ -332,7 +335,10 @@ fn pools_whose_size_is_a_multiple_of_a_word_lose_no_frame() {
             for (number, frame) in (0_u64..).zip(&held) {
                 assert_eq!(**frame, number.to_ne_bytes(), "frame {number} of {frames}");
             }
-            assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+            assert_eq!(
+                pool.try_acquire().unwrap_err(),
+                AcquireError::Exhausted(Starvation::default())
+            );
         }
     }
 }

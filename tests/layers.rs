@@ -8,7 +8,18 @@ use std::path::{Path, PathBuf};
 /// The files of the crate from the ground up; those of one floor may know each other.
 const FLOORS: [&[&str]; 5] = [
     &[
-        "sync", "contents", "error", "mode", "framing", "metadata", "token",
+        "sync",
+        "contents",
+        "error",
+        "events",
+        "framing",
+        "holders",
+        "label",
+        "metadata",
+        "mode",
+        "recording",
+        "thread",
+        "token",
     ],
     &["memory", "references"],
     &["pool", "frame"],

@@ -29,7 +29,7 @@ use std::time::Duration;
 use ks_allocator::{
     AcquireError, AllocatorMode, AllocatorState, BorrowedKernelObject, Frame, FrameFlags,
     FramePool, FramePoolBuilder, FrameToken, Framing, FramingError, KsAllocator, OwnedKernelObject,
-    PoolAllocator, RemoteFrames, RemoteFramesMut, TokenError,
+    PoolAllocator, RemoteFrames, RemoteFramesMut, Starvation, TokenError,
 };
 
 use line::{Line, borrow};
@@ -176,7 +176,10 @@ fn a_lent_frame_is_out() {
     let pool = pool();
     let tokens: Vec<_> = (0..FRAMES).map(|_| lent(&pool)).collect();
     assert_eq!(pool.free_frames(), 0);
-    assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    assert_eq!(
+        pool.try_acquire().unwrap_err(),
+        AcquireError::Exhausted(Starvation::default())
+    );
     for (token, free) in tokens.into_iter().zip(1..) {
         drop(pool.redeem(token).unwrap());
         assert_eq!(pool.free_frames(), free);

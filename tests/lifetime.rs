@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use ks_allocator::{AcquireError, Frame, FramePool, Framing, KsAllocator, PoolAllocator};
+use ks_allocator::{
+    AcquireError, Frame, FramePool, Framing, KsAllocator, PoolAllocator, Starvation,
+};
 
 fn pool(frames: usize) -> FramePool {
     FramePool::builder()
@@ -170,7 +172,10 @@ fn a_forgotten_frame_is_missing_and_nothing_else() {
     std::mem::forget(pool.acquire().unwrap());
     let rest = pool.acquire_many(3).unwrap();
     assert_eq!((rest.len(), pool.free_frames()), (2, 0));
-    assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    assert_eq!(
+        pool.try_acquire().unwrap_err(),
+        AcquireError::Exhausted(Starvation::default())
+    );
     drop(rest);
     assert_eq!(pool.free_frames(), 2);
     pool.begin_flush();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ks_allocator::{
     AcquireError, AllocatorMode, AllocatorState, CommitError, Frame, Framing, FramingError,
-    KsAllocator, ModeError, PoolAllocator,
+    KsAllocator, ModeError, PoolAllocator, Starvation,
 };
 
 use AllocatorState::{Committed, Decommitting, Uncommitted};
@@ -275,15 +275,15 @@ fn acquiring_while_all_frames_are_out() {
     let patience = Duration::from_millis(1);
     assert_eq!(
         allocator.try_acquire().unwrap_err(),
-        AcquireError::Exhausted
+        AcquireError::Exhausted(Starvation::default())
     );
     assert_eq!(
         allocator.acquire_timeout(patience).unwrap_err(),
-        AcquireError::TimedOut
+        AcquireError::TimedOut(Starvation::default())
     );
     assert_eq!(
         allocator.acquire_timeout(Duration::ZERO).unwrap_err(),
-        AcquireError::TimedOut
+        AcquireError::TimedOut(Starvation::default())
     );
 
     // Not committed beats exhausted, and flushing.
@@ -342,13 +342,13 @@ fn flush_in_every_state() {
         allocator.end_flush();
         (refused, allocator.try_acquire().map(|frame| frame.len()))
     };
-    let not_committed = (AcquireError::NotCommitted, Err(AcquireError::NotCommitted));
+    let not_committed = || (AcquireError::NotCommitted, Err(AcquireError::NotCommitted));
     table(
         flush,
         [
-            (not_committed, Uncommitted),
+            (not_committed(), Uncommitted),
             ((AcquireError::Flushing, Ok(64)), Committed),
-            (not_committed, Decommitting),
+            (not_committed(), Decommitting),
         ],
     );
 }
@@ -408,7 +408,7 @@ fn commit_cancels_a_pending_decommit_without_allocating() {
     assert!(frames.iter().any(|frame| frame.as_ptr() == memory));
     assert_eq!(
         subject.allocator.try_acquire().unwrap_err(),
-        AcquireError::Exhausted
+        AcquireError::Exhausted(Starvation::default())
     );
 }
 

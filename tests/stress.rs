@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use ks_allocator::{
     AcquireError, AllocatorState, Frame, FramePool, Framing, FramingError, KsAllocator,
-    PoolAllocator, SharedFrame,
+    PoolAllocator, SharedFrame, Starvation,
 };
 
 /// A small generator of numbers: xorshift64*.
@@ -117,7 +117,7 @@ impl Worker {
         let patience = Duration::from_micros(self.random.below(50));
         match self.pool.acquire_timeout(patience) {
             Ok(frame) => self.held.push(Marked::new(frame)),
-            Err(error) => assert_eq!(error, AcquireError::TimedOut),
+            Err(error) => assert_eq!(error, AcquireError::TimedOut(Starvation::default())),
         }
     }
 
@@ -196,7 +196,10 @@ fn stress(frames: usize, shards: usize) {
     });
     assert_eq!(pool.free_frames(), frames);
     let all: Vec<_> = (0..frames).map(|_| pool.try_acquire().unwrap()).collect();
-    assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    assert_eq!(
+        pool.try_acquire().unwrap_err(),
+        AcquireError::Exhausted(Starvation::default())
+    );
     drop(all);
 }
 

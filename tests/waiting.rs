@@ -11,7 +11,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use ks_allocator::{AcquireError, Frame, FramePool, Framing, KsAllocator, PoolAllocator};
+use ks_allocator::{
+    AcquireError, Frame, FramePool, Framing, KsAllocator, PoolAllocator, Starvation,
+};
 
 fn pool(frames: usize) -> FramePool {
     FramePool::builder()
@@ -103,7 +105,7 @@ fn a_time_out_is_not_early_and_leaves_no_trace() {
     let began = Instant::now();
     assert_eq!(
         pool.acquire_timeout(patience).unwrap_err(),
-        AcquireError::TimedOut
+        AcquireError::TimedOut(Starvation::default())
     );
     assert!(began.elapsed() >= patience);
     drop(frame);
@@ -173,7 +175,10 @@ fn nobody_overtakes_the_line() {
     let mut future = pin!(pool.acquire_async());
     assert!(poll(future.as_mut(), &task).is_pending());
     drop(frame);
-    assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    assert_eq!(
+        pool.try_acquire().unwrap_err(),
+        AcquireError::Exhausted(Starvation::default())
+    );
     assert!(matches!(poll(future, &task), Poll::Ready(Ok(_))));
     assert!(pool.try_acquire().is_ok());
 }

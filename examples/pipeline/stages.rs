@@ -165,7 +165,7 @@ fn source(
     while plan.frames.is_none_or(|frames| sequence < frames) {
         let asked = Instant::now();
         let acquired = match plan.supply.try_acquire() {
-            Err(AcquireError::Exhausted) => {
+            Err(AcquireError::Exhausted(_)) => {
                 waits += 1;
                 plan.supply.acquire()
             }

@@ -91,7 +91,7 @@ impl<'a> Loans<'a> {
     fn free_frame(&mut self) -> Result<Frame, BoxError> {
         loop {
             match self.pool.try_acquire() {
-                Err(AcquireError::Exhausted) => self.await_answer()?,
+                Err(AcquireError::Exhausted(_)) => self.await_answer()?,
                 other => return Ok(other?),
             }
         }

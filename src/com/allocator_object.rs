@@ -21,7 +21,9 @@ use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
 use crate::allocator::{AllocatorState, KsAllocator, PoolAllocator};
 use crate::frame::Frame;
+use crate::label::Label;
 use crate::mode::AllocatorMode;
+use crate::pool::ledger::By;
 use crate::sync::{Arc, AtomicPtr, AtomicU32, Mutex, Ordering, fence};
 
 use super::alive::Alive;
@@ -304,10 +306,11 @@ impl AllocatorObject {
         out.put(ptr::null_mut())?;
         let sample = self.allocator.with_pool(|pool| -> Result<_, HRESULT> {
             let samples = Samples::of(pool.core(), &self.notify)?;
+            let by = By::caller(Some(Label::GET_BUFFER));
             let frame = if flags & GetBufferFlags::NOWAIT.bits() == 0 {
-                pool.acquire()?
+                pool.acquire_by(by)?
             } else {
-                pool.try_acquire()?
+                pool.try_acquire_by(by)?
             };
             // SAFETY: a frame of this pool.
             Ok(unsafe { Sample::lend(samples, frame) })

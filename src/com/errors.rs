@@ -13,7 +13,7 @@ use super::constants::{
 impl From<AcquireError> for HRESULT {
     fn from(error: AcquireError) -> Self {
         match error {
-            AcquireError::Exhausted | AcquireError::TimedOut => VFW_E_TIMEOUT,
+            AcquireError::Exhausted(_) | AcquireError::TimedOut(_) => VFW_E_TIMEOUT,
             AcquireError::Flushing => VFW_E_WRONG_STATE,
             AcquireError::NotCommitted => VFW_E_NOT_COMMITTED,
         }

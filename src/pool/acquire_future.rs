@@ -8,10 +8,11 @@ use std::task::{Context, Poll};
 use crate::error::AcquireError;
 use crate::frame::Frame;
 
-use super::FramePool;
+use super::core::Core;
+use super::ledger::By;
 use super::waiters::TaskStay;
 
-/// What [`FramePool::acquire_async`] returns.
+/// What [`FramePool::acquire_async`](super::FramePool::acquire_async) returns.
 ///
 /// Dropping it before it is ready leaves the line; a frame that it was called for at the same moment
 /// goes to the next in the line, or back to the pool. One that is neither polled nor dropped holds up
@@ -36,14 +37,16 @@ use super::waiters::TaskStay;
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct AcquireFuture<'pool> {
-    pool: &'pool FramePool,
+    core: &'pool Core,
+    by: By,
     stay: TaskStay,
 }
 
 impl<'pool> AcquireFuture<'pool> {
-    pub(super) fn new(pool: &'pool FramePool) -> Self {
+    pub(super) fn new(core: &'pool Core, by: By) -> Self {
         Self {
-            pool,
+            core,
+            by,
             stay: TaskStay::default(),
         }
     }
@@ -53,21 +56,21 @@ impl Future for AcquireFuture<'_> {
     type Output = Result<Frame, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { pool, stay } = &mut *self;
-        Frame::poll_acquire(&pool.core, stay, context)
+        let Self { core, by, stay } = &mut *self;
+        Frame::poll_acquire(core, *by, stay, context)
     }
 }
 
 impl Drop for AcquireFuture<'_> {
     fn drop(&mut self) {
-        Frame::abandon_acquire(&self.pool.core, &mut self.stay);
+        Frame::abandon_acquire(self.core, self.by, &mut self.stay);
     }
 }
 
 impl fmt::Debug for AcquireFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireFuture")
-            .field("waiting", &self.stay.in_line())
+            .field("waiting", &self.stay.began().is_some())
             .finish()
     }
 }

@@ -1,15 +1,18 @@
 //! Describing a pool before it is made.
 
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use crate::contents::Contents;
 use crate::error::BuildError;
 use crate::framing::Framing;
+use crate::holders::Holders;
 use crate::memory::{FrameMemory, MemoryPlan, OwnMemory};
 use crate::mode::AllocatorMode;
 
 use super::FramePool;
 use super::waiters::Gate;
+use super::watch::{Hook, Watch};
 
 /// Describes a [`FramePool`] and builds it.
 ///
@@ -32,6 +35,7 @@ pub struct FramePoolBuilder {
     pub(crate) framing: Framing,
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
+    pub(crate) watch: Watch,
     pub(crate) shards: usize,
 }
 
@@ -47,6 +51,7 @@ impl FramePoolBuilder {
                 own: None,
             },
             contents: Contents::Keep,
+            watch: Watch::default(),
             shards,
         }
     }
@@ -200,6 +205,95 @@ impl FramePoolBuilder {
     /// ```
     pub unsafe fn peers_may_write(mut self, peers_may_write: bool) -> Self {
         self.memory.peers_may_write = peers_may_write;
+        self
+    }
+
+    /// Whether the clock is read at each acquire, so that reports say exactly for how long each frame has been
+    /// out; `false` by default. To read the clock takes longer than to acquire a frame.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(1).frame_size(64).stamp_acquires(true).build()?;
+    /// let frame = pool.acquire()?;
+    /// std::thread::sleep(std::time::Duration::from_millis(1));
+    /// let holder = &pool.holders().holders[0];
+    /// assert!(holder.exact && holder.held.as_millis() >= 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn stamp_acquires(mut self, stamp_acquires: bool) -> Self {
+        self.watch.stamps = stamp_acquires;
+        self
+    }
+
+    /// What to do when a caller has waited for a frame for so long: `hook` is called once in each such wait, by
+    /// the thread that waits, with who has the frames. Then the thread waits on, and is served in its turn.
+    ///
+    /// A future that waits has no thread: for it, the hook is called when it is polled after that time.
+    /// If it panics, the panic goes no further than the panic hook.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    /// use std::time::Duration;
+    ///
+    /// use ks_allocator::FramePool;
+    ///
+    /// let (told, tell) = mpsc::channel();
+    /// let pool = FramePool::builder()
+    ///     .frames(1)
+    ///     .frame_size(64)
+    ///     .on_starved(Duration::from_millis(1), move |holders| told.send(holders.to_string()).unwrap())
+    ///     .build()?;
+    /// let held = pool.labelled("preview").acquire()?;
+    /// assert!(pool.acquire_timeout(Duration::from_millis(5)).is_err());
+    /// assert!(tell.recv()?.starts_with("1 of 1 frames out: 1 held by `preview`"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_starved(
+        mut self,
+        threshold: Duration,
+        hook: impl Fn(&Holders) + Send + Sync + 'static,
+    ) -> Self {
+        self.watch.starved = Some((threshold, Hook::new(hook)));
+        self
+    }
+
+    /// What to do when the last handle of the pool is dropped while frames are out: `hook` is called by the
+    /// thread that drops it, with who has them. (Under the feature `tracing` there is a warning in any case.)
+    ///
+    /// Frames may outlive their pool, so this is no error by itself; but if none was meant to, here is who
+    /// forgot one. If the hook panics, the panic goes no further than the panic hook.
+    ///
+    /// ```
+    /// use std::sync::mpsc;
+    ///
+    /// use ks_allocator::FramePool;
+    ///
+    /// let (told, tell) = mpsc::channel();
+    /// let builder = FramePool::builder().frames(2).frame_size(64);
+    /// let pool = builder.on_leak(move |holders| told.send(holders.holders.len()).unwrap()).build()?;
+    /// let forgotten = pool.acquire()?;
+    /// drop(pool);
+    /// assert_eq!(tell.recv()?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_leak(mut self, hook: impl Fn(&Holders) + Send + Sync + 'static) -> Self {
+        self.watch.leaked = Some(Hook::new(hook));
+        self
+    }
+
+    /// How many events the pool's flight recorder keeps, the last ones, and 1,048,576 at the most; 0 by default,
+    /// which is no recorder. See [`FramePool::recording`]. It costs two looks at the clock for each frame, and
+    /// 24 bytes an event.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(1).frame_size(64).record(10_000).build()?;
+    /// drop(pool.acquire()?);
+    /// assert_eq!(pool.recording().map(|recording| recording.events.len()), Some(3));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn record(mut self, events: usize) -> Self {
+        self.watch.events = events;
         self
     }
 

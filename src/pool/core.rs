@@ -31,7 +31,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use crate::contents::Contents;
-use crate::error::{AcquireError, CommitError};
+use crate::error::{AcquireError, CommitError, Starvation};
 use crate::framing::{FrameLayout, Framing};
 use crate::memory::{MemoryPlan, OwnedKernelObject, Segment, SegmentInfo, room_for};
 #[cfg(feature = "windows")]
@@ -40,9 +40,12 @@ use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number}
 
 use super::builder::FramePoolBuilder;
 use super::free_list::{Bits, FreeList, NotTaken, PutBack, put_back};
+use super::ledger::Ledger;
 use super::lent::Lent;
+use super::recorder::Recorder;
 use super::slot::Slot;
 use super::waiters::{Gate, GateChange, Refused, Waiters};
+use super::watch::Watch;
 
 /// More handles than can exist without leaking memory on purpose.
 const MOST_HANDLES: usize = usize::MAX / 2;
@@ -66,6 +69,9 @@ pub(crate) struct Core {
     pub(crate) address: usize,
     /// In Kernel mode, for all slots.
     pub(crate) lent: Lent,
+    pub(crate) ledger: Ledger,
+    pub(crate) watch: Watch,
+    pub(crate) recorder: Option<Recorder>,
     keep: AtomicUsize,
     handles: AtomicUsize,
     /// What the COM face keeps for the frames. Frames that are out keep it alive, as all of the core.
@@ -78,6 +84,11 @@ impl Core {
     #[inline]
     pub(crate) fn slot(&self, number: usize) -> NonNull<Slot> {
         NonNull::from(&self.slots[number])
+    }
+
+    /// All slots, by the numbers of their frames.
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
     }
 
     /// The core as it was allocated, to be freed through.
@@ -151,9 +162,12 @@ impl Core {
         loop {
             match self.free.take(thread_number(), most) {
                 Ok(taken) => return Ok(taken),
-                Err(NotTaken::AllOut) => return Err(AcquireError::Exhausted),
+                Err(NotTaken::AllOut) => {
+                    self.ledger.counts.found_none();
+                    return Err(AcquireError::Exhausted(Starvation::default()));
+                }
                 Err(NotTaken::Closed) => match self.waiters.refusal() {
-                    Some(error) => return Err(error),
+                    Some(refusal) => return Err(refusal.into()),
                     // Opened in the meantime.
                     None => continue,
                 },
@@ -285,6 +299,7 @@ impl Handle {
             ref framing,
             ref memory,
             contents,
+            ref watch,
             shards,
         } = plan;
         let layout = FrameLayout::new(framing)?;
@@ -294,6 +309,8 @@ impl Handle {
         } = *framing;
 
         let address = segment.address();
+        let ledger = Ledger::new(frames)?;
+        let recorder = Recorder::new(watch.events)?;
         let lent = Lent::new(if object.is_some() { frames } else { 0 })?;
         let free = FreeList::new(frames, shards, gate == Gate::OPEN)?;
         let mut slots = room_for(frames)?;
@@ -308,7 +325,7 @@ impl Handle {
                 (number, place),
                 segment.frame(number),
                 frame_size,
-                contents != Contents::Keep,
+                contents != Contents::Keep || watch.is_of_each_frame(),
             )
         }));
         let filled = Core {
@@ -321,6 +338,9 @@ impl Handle {
             segment: Mutex::new(Some(segment)),
             address,
             lent,
+            ledger,
+            watch: watch.clone(),
+            recorder,
             object,
             keep: AtomicUsize::new(1),
             handles: AtomicUsize::new(1),
@@ -363,6 +383,7 @@ impl Drop for Handle {
         }
         fence(Ordering::Acquire);
         drop(self.change_gate(|gate| gate.committed = false));
+        self.tell_of_leak();
         // SAFETY: the 1 of all handles together, and this was the last of them.
         unsafe { Core::let_go(self.0, 1) };
     }

@@ -364,6 +364,17 @@ impl FreeList {
         self.sum(|word| word.load(Ordering::Acquire))
     }
 
+    /// The frames that are out, as each word has it when its turn comes.
+    pub(crate) fn out(&self) -> impl Iterator<Item = usize> {
+        self.shards.iter().flat_map(|shard| {
+            // Acquire: pairs with the Release in `put_back`; more than a report needs.
+            let free = shard.word.load(Ordering::Acquire);
+            let taken = move |bit: &u32| free & (1 << bit) == 0;
+            let bits = (0..shard.count).filter(taken);
+            bits.map(|bit| shard.first + bit as usize)
+        })
+    }
+
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {
         self.shards.iter().map(|shard| &shard.word)
     }

@@ -46,6 +46,14 @@ impl Lent {
         !self.numbers.is_empty()
     }
 
+    /// Whether the frame of this slot is lent; for whoever wants to know.
+    pub(crate) fn is_lent(&self, slot: usize) -> bool {
+        // Relaxed: to be shown.
+        self.numbers
+            .get(slot)
+            .is_some_and(|number| number.load(Ordering::Relaxed) != 0)
+    }
+
     /// Marks a frame as lent; returns its number. The frame was the caller's.
     pub(crate) fn lend(&self, slot: usize) -> u64 {
         // Relaxed: nothing but distinct counts is wanted.

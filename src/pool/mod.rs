@@ -13,10 +13,17 @@ mod builder;
 pub(crate) mod core;
 pub(crate) mod free_list;
 mod hints;
+#[expect(unsafe_code, reason = "keeps lines of the program as bare pointers")]
+pub(crate) mod ledger;
 pub(crate) mod lent;
+mod recorder;
+mod report;
 #[expect(unsafe_code, reason = "says which threads may touch a slot")]
 pub(crate) mod slot;
+mod stats;
+mod wait;
 pub(crate) mod waiters;
+mod watch;
 
 use std::fmt;
 use std::io;
@@ -24,17 +31,23 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::error::{AcquireError, CommitError, TokenError};
+use crate::events;
 use crate::frame::{Frame, FrameBatch};
 use crate::framing::Framing;
+use crate::holders::Holders;
+use crate::label::Label;
 use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject, SegmentInfo};
 use crate::mode::AllocatorMode;
+use crate::recording::{EventKind, Recording};
 use crate::token::FrameToken;
 
 use self::core::{Core, Handle};
+use self::ledger::By;
 use self::waiters::{Gate, Refused};
 
 pub use self::acquire_future::AcquireFuture;
 pub use self::builder::FramePoolBuilder;
+pub use self::stats::Stats;
 
 /// A committed pool of frames of one size: the handle that a hot loop keeps.
 ///
@@ -62,13 +75,15 @@ pub use self::builder::FramePoolBuilder;
 /// assert_eq!(pool.free_frames(), 4);
 ///
 /// let all: Vec<_> = (0..4).map(|_| pool.try_acquire()).collect::<Result<_, _>>()?;
-/// assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+/// assert!(matches!(pool.try_acquire(), Err(AcquireError::Exhausted(_))));
 /// # drop(all);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
 pub struct FramePool {
     core: Handle,
+    /// On the frames that this handle gets.
+    label: Option<Label>,
 }
 
 impl FramePool {
@@ -87,9 +102,10 @@ impl FramePool {
 
     /// A pool as `plan` says, whose framing is rounded already.
     pub(crate) fn new(plan: &FramePoolBuilder, gate: Gate) -> Result<Self, CommitError> {
-        Ok(Self {
-            core: Handle::new(plan, gate)?,
-        })
+        let core = Handle::new(plan, gate)?;
+        events::committed(&core.layout.framing, core.memory.mode, core.layout.total);
+        core.record_of_pool(EventKind::Committed);
+        Ok(Self { core, label: None })
     }
 
     /// Takes a free frame, or fails at once.
@@ -105,15 +121,16 @@ impl FramePool {
     ///
     /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
     /// let frame = pool.try_acquire()?;
-    /// assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    /// assert!(matches!(pool.try_acquire(), Err(AcquireError::Exhausted(_))));
     /// drop(frame);
     /// assert!(pool.try_acquire().is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "AM_GBF_NOWAIT")]
     #[inline(always)]
+    #[track_caller]
     pub fn try_acquire(&self) -> Result<Frame, AcquireError> {
-        Frame::try_acquire(&self.core)
+        Frame::try_acquire(&self.core, self.by())
     }
 
     /// Takes a free frame, or waits for one for as long as it takes.
@@ -143,11 +160,29 @@ impl FramePool {
     /// ```
     #[doc(alias = "GetBuffer")]
     #[inline]
+    #[track_caller]
     pub fn acquire(&self) -> Result<Frame, AcquireError> {
-        match self.try_acquire() {
-            Err(AcquireError::Exhausted) => Frame::wait(&self.core, None),
+        self.acquire_by(self.by())
+    }
+
+    #[inline]
+    pub(crate) fn acquire_by(&self, by: By) -> Result<Frame, AcquireError> {
+        match self.try_acquire_by(by) {
+            Err(AcquireError::Exhausted(_)) => Frame::wait(&self.core, by, None),
             other => other,
         }
+    }
+
+    #[inline(always)]
+    pub(crate) fn try_acquire_by(&self, by: By) -> Result<Frame, AcquireError> {
+        Frame::try_acquire(&self.core, by)
+    }
+
+    /// The caller of the caller, under this handle's label.
+    #[inline(always)]
+    #[track_caller]
+    fn by(&self) -> By {
+        By::caller(self.label)
     }
 
     /// Takes a free frame, or waits for one for at most `timeout`.
@@ -164,15 +199,25 @@ impl FramePool {
     /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
     /// let frame = pool.acquire_timeout(Duration::from_secs(1))?;
     /// let error = pool.acquire_timeout(Duration::from_millis(1)).unwrap_err();
-    /// assert_eq!(error, AcquireError::TimedOut);
+    /// assert!(matches!(error, AcquireError::TimedOut(_)));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
-        match self.try_acquire() {
+        self.acquire_timeout_by(self.by(), timeout)
+    }
+
+    #[inline]
+    pub(crate) fn acquire_timeout_by(
+        &self,
+        by: By,
+        timeout: Duration,
+    ) -> Result<Frame, AcquireError> {
+        match self.try_acquire_by(by) {
             // A deadline past the end of time is none.
-            Err(AcquireError::Exhausted) => {
-                Frame::wait(&self.core, Instant::now().checked_add(timeout))
+            Err(AcquireError::Exhausted(_)) => {
+                Frame::wait(&self.core, by, Instant::now().checked_add(timeout))
             }
             other => other,
         }
@@ -203,8 +248,9 @@ impl FramePool {
     /// assert!(matches!(future.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn acquire_async(&self) -> AcquireFuture<'_> {
-        AcquireFuture::new(self)
+        AcquireFuture::new(&self.core, self.by())
     }
 
     /// Takes up to `most` free frames with one read-modify-write, or waits until one is free.
@@ -228,9 +274,12 @@ impl FramePool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
+    #[track_caller]
     pub fn acquire_many(&self, most: usize) -> Result<FrameBatch, AcquireError> {
         match self.try_acquire_many(most) {
-            Err(AcquireError::Exhausted) => Frame::wait(&self.core, None).map(FrameBatch::from),
+            Err(AcquireError::Exhausted(_)) => {
+                Frame::wait(&self.core, self.by(), None).map(FrameBatch::from)
+            }
             other => other,
         }
     }
@@ -247,12 +296,110 @@ impl FramePool {
     /// let pool = FramePool::builder().frames(8).frame_size(64).build()?;
     /// let batch = pool.try_acquire_many(8)?;
     /// assert_eq!(batch.len(), 8);
-    /// assert_eq!(pool.try_acquire_many(1).unwrap_err(), AcquireError::Exhausted);
+    /// assert!(matches!(pool.try_acquire_many(1), Err(AcquireError::Exhausted(_))));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline(always)]
+    #[track_caller]
     pub fn try_acquire_many(&self, most: usize) -> Result<FrameBatch, AcquireError> {
-        FrameBatch::try_acquire(&self.core, most)
+        FrameBatch::try_acquire(&self.core, self.by(), most)
+    }
+
+    /// Another handle of the same pool, whose frames carry this label in reports: one for each stage of a
+    /// pipeline that acquires frames.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(2).frame_size(64).build()?;
+    /// let for_capture = pool.labelled("capture");
+    /// let frame = for_capture.acquire()?;
+    /// assert!(pool.holders().to_string().contains("1 held by `capture`"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn labelled(&self, label: impl Into<Label>) -> Self {
+        Self {
+            core: self.core.clone(),
+            label: Some(label.into()),
+        }
+    }
+
+    /// Who has the frames that are out: from which line, by which thread, under what label, and for how long;
+    /// and how many callers wait.
+    ///
+    /// Nobody is held up by it. So while frames come and go, the report shows each frame as it was at some
+    /// moment of the call. It allocates.
+    ///
+    /// Frames that are acquired through `dyn KsAllocator` all come from one line in this crate, for a virtual
+    /// call does not say where it is made.
+    ///
+    /// ```
+    /// use ks_allocator::{FramePool, HolderState};
+    ///
+    /// let pool = FramePool::builder().frames(4).frame_size(64).build()?;
+    /// let mut frame = pool.acquire()?;
+    /// frame.set_label("encoder");
+    /// let shared = frame.share();
+    /// let twice = shared.clone();
+    ///
+    /// let report = pool.holders();
+    /// let holder = &report.holders[0];
+    /// assert_eq!(holder.state, HolderState::Shared { handles: 2 });
+    /// assert_eq!(holder.label.map(|label| label.name()), Some("encoder"));
+    /// assert_eq!(holder.place.map(|place| place.file), Some(file!()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn holders(&self) -> Holders {
+        self.core.holders()
+    }
+
+    /// Adds to an error who has the frames now, if it is about that.
+    ///
+    /// [`try_acquire`](Self::try_acquire) does not look by itself, for it is to fail fast.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let held = pool.labelled("screen").acquire()?;
+    /// let error = pool.try_acquire().map_err(|error| pool.explain(error)).unwrap_err();
+    /// assert!(error.to_string().starts_with("no frame is free: 1 of 1 frames out: 1 held by `screen` ("));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn explain(&self, error: AcquireError) -> AcquireError {
+        self.core.explain(error)
+    }
+
+    /// What the pool's flight recorder has kept; `None` if it has [none](FramePoolBuilder::record). Nobody is held
+    /// up by it. It allocates.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).record(100).build()?;
+    /// let frame = pool.acquire()?;
+    /// pool.acquire_timeout(std::time::Duration::from_millis(1)).unwrap_err();
+    /// let recording = pool.recording().expect("it is on");
+    /// let last = recording.events.last().expect("there are some");
+    /// assert_eq!(last.kind, ks_allocator::EventKind::WaitGivenUp);
+    /// assert_eq!(last.wait, Some(0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn recording(&self) -> Option<Recording> {
+        self.core.recording()
+    }
+
+    /// What the pool has been through since it was made, in numbers.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(4).frame_size(64).build()?;
+    /// drop((pool.acquire()?, pool.acquire()?));
+    /// drop(pool.acquire()?);
+    /// let stats = pool.stats();
+    /// assert_eq!((stats.acquires, stats.high_water, stats.waits), (3, 2, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
     }
 
     /// Frames that are free now. Exact while nobody acquires or releases.
@@ -301,7 +448,7 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.core.waiters.in_line()
+        self.core.waiters.in_line().0
     }
 
     /// The pool's framing, as it was rounded. It never changes.
@@ -396,8 +543,9 @@ impl FramePool {
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn redeem(&self, token: FrameToken) -> Result<Frame, TokenError> {
-        Frame::redeem(&self.core, token)
+        Frame::redeem(&self.core, self.by(), token)
     }
 
     /// Takes a frame back from a borrower that will not give it back, for it died or is not waited for
@@ -422,8 +570,9 @@ impl FramePool {
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[track_caller]
     pub fn revoke(&self, token: FrameToken) -> Result<Frame, TokenError> {
-        Frame::redeem(&self.core, token)
+        Frame::redeem(&self.core, self.by(), token)
     }
 
     /// A handle of its own on the kernel object that the frames live in, to be given to another
@@ -492,13 +641,27 @@ impl FramePool {
 
     /// Begins or ends a flush. Whoever is refused is told when the result is dropped.
     pub(crate) fn flush(&self, flushing: bool) -> Option<Refused> {
-        self.core.change_gate(|gate| gate.flushing = flushing)
+        let refused = self.core.change_gate(|gate| gate.flushing = flushing);
+        events::flush(flushing);
+        self.core.record_of_pool(match flushing {
+            true => EventKind::FlushBegan,
+            false => EventKind::FlushEnded,
+        });
+        refused
     }
 
     /// Hands frames out again, with their contents as they are, or stops. Whoever is refused is told
     /// when the result is dropped.
     pub(crate) fn commit(&self, committed: bool) -> Option<Refused> {
-        self.core.change_gate(|gate| gate.committed = committed)
+        let refused = self.core.change_gate(|gate| gate.committed = committed);
+        if committed {
+            events::committed_again(self.frames_out());
+            self.core.record_of_pool(EventKind::Committed);
+        } else {
+            events::decommitted(self.frames_out());
+            self.core.record_of_pool(EventKind::Decommitted);
+        }
+        refused
     }
 
     #[cfg(feature = "windows")]

@@ -1,12 +1,13 @@
 //! The place of a frame in the pool: what is known of it beside its bytes.
 //!
-//! A slot has cache lines of its own, away from the payload. What it holds falls into three parts:
+//! A slot has cache lines of its own, away from the payload. What it holds falls into four parts:
 //!
 //! - set once, when the pool is made, and only read since: whose slot, where its bit, where its
 //!   bytes;
 //! - [`State`], which belongs to the one handle of a frame that is out and unique, and may be read
 //!   by all handles of one that is shared;
-//! - the number of handles.
+//! - the number of handles;
+//! - who has the frame: see [`ledger`](super::ledger).
 //!
 //! # Invariants
 //!
@@ -23,14 +24,15 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence};
 
 use super::core::Core;
 use super::free_list::{Bits, FreeList};
+use super::ledger::Entry;
 
 /// More handles than can exist without leaking memory on purpose.
 const MOST_HANDLES: usize = usize::MAX / 2;
 
-/// One slot of a pool. The first cache line is what every acquire and release looks at; the second
-/// holds the metadata.
+/// One slot of a pool. The first cache line is what every acquire and release looks at; the second holds
+/// the metadata; the third is what they write down.
 #[derive(Debug)]
-#[repr(C, align(128))]
+#[repr(C, align(64))]
 pub(crate) struct Slot {
     pub(crate) core: NonNull<Core>,
     /// Where the frame's bit is, and what to add there: the way back without a detour over the core.
@@ -42,6 +44,7 @@ pub(crate) struct Slot {
     pub(crate) handles: Handles,
     pub(crate) state: UnsafeCell<State>,
     pub(crate) number: usize,
+    pub(crate) entry: Entry,
 }
 
 /// What changes from owner to owner.
@@ -58,7 +61,7 @@ pub(crate) struct State {
 }
 
 #[cfg(all(not(loom), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<Slot>() == 128, "two cache lines");
+const _: () = assert!(size_of::<Slot>() == 192, "three cache lines");
 
 // SAFETY: `core`, `word` and `payload` are followed only while the frame is out, which keeps all three
 // alive. The rest is plain data; `state` is written by one thread at a time and read by none then, by
@@ -98,6 +101,7 @@ impl Slot {
             number,
             handles: Handles(AtomicUsize::new(1)),
             state: UnsafeCell::new(state),
+            entry: Entry::new(),
         }
     }
 }
@@ -121,6 +125,12 @@ impl Handles {
         if before > MOST_HANDLES {
             std::process::abort();
         }
+    }
+
+    /// How many there are; for whoever wants to know and has none.
+    pub(crate) fn count(&self) -> usize {
+        // Relaxed: a number to be shown.
+        self.0.load(Ordering::Relaxed)
     }
 
     /// Whether the caller's handle is the only one (S2).

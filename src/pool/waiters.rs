@@ -39,7 +39,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use crate::error::AcquireError;
+use crate::error::{AcquireError, Starvation};
 use crate::sync::{
     Arc, ArrayQueue, AtomicUsize, Ordering, QuietMutex, Thread, current_thread, park_until,
 };
@@ -48,6 +48,24 @@ use super::free_list::FreeList;
 
 /// Waiters kept ready, so that to wait allocates nothing.
 const SPARES: usize = if cfg!(loom) { 1 } else { 16 };
+
+/// Why somebody leaves the line without a frame, or does not get into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    TimedOut,
+    Flushing,
+    NotCommitted,
+}
+
+impl From<Refusal> for AcquireError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::TimedOut => Self::TimedOut(Starvation::default()),
+            Refusal::Flushing => Self::Flushing,
+            Refusal::NotCommitted => Self::NotCommitted,
+        }
+    }
+}
 
 /// Why a pool hands nothing out, and whether.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,24 +84,20 @@ impl Gate {
     };
 
     /// What callers are told, unless the pool is open.
-    fn refusal(self) -> Option<AcquireError> {
+    fn refusal(self) -> Option<Refusal> {
         match self {
             Self {
                 committed: false, ..
             }
-            | Self { retired: true, .. } => Some(AcquireError::NotCommitted),
-            Self { flushing: true, .. } => Some(AcquireError::Flushing),
+            | Self { retired: true, .. } => Some(Refusal::NotCommitted),
+            Self { flushing: true, .. } => Some(Refusal::Flushing),
             Self::OPEN => None,
         }
     }
 }
 
 /// What [`Gate::refusal`] can be, numbered for an atomic.
-const REFUSALS: [Option<AcquireError>; 3] = [
-    None,
-    Some(AcquireError::Flushing),
-    Some(AcquireError::NotCommitted),
-];
+const REFUSALS: [Option<Refusal>; 3] = [None, Some(Refusal::Flushing), Some(Refusal::NotCommitted)];
 
 /// What a change of the gate did to the free list; with the frames that were out at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +111,7 @@ pub(crate) enum GateChange {
 type Ticket = u64;
 
 /// What a waiter leaves the line with: the number of a frame, which is now its own, or a refusal.
-type Outcome = Result<usize, AcquireError>;
+pub(crate) type Outcome = Result<usize, Refusal>;
 
 /// The line before a pool.
 #[derive(Debug)]
@@ -112,9 +126,54 @@ pub(crate) struct Waiters {
 
 #[derive(Debug)]
 struct Line {
-    waiting: VecDeque<(Ticket, Arc<Waiter>)>,
+    waiting: VecDeque<Standing>,
     next_ticket: Ticket,
     gate: Gate,
+}
+
+/// When a wait began, and its number among all of the pool's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Began {
+    pub(crate) at: Instant,
+    pub(crate) number: u64,
+}
+
+/// A place in the line.
+#[derive(Debug)]
+struct Standing {
+    ticket: Ticket,
+    began: Began,
+    waiter: Arc<Waiter>,
+}
+
+/// How a thread waits.
+pub(crate) struct Patience<'a> {
+    pub(crate) began: Began,
+    /// When it gives up.
+    pub(crate) deadline: Option<Instant>,
+    /// When it calls for help, once, if it waits for so long; and how.
+    pub(crate) alarm: Option<(Instant, &'a dyn Fn())>,
+}
+
+impl Patience<'_> {
+    /// When the thread is to wake up by itself, if ever.
+    fn until(&self) -> Option<Instant> {
+        match (self.deadline, &self.alarm) {
+            (Some(deadline), &Some((alarm, _))) => Some(deadline.min(alarm)),
+            (deadline, alarm) => deadline.or(alarm.as_ref().map(|&(at, _)| at)),
+        }
+    }
+
+    /// Calls for help, if it is time for that and not for giving up.
+    fn call_for_help(&mut self) -> bool {
+        match self.alarm.take() {
+            Some((alarm, call)) if self.deadline.is_none_or(|deadline| alarm <= deadline) => {
+                call();
+                true
+            }
+            _ => false,
+        }
+    }
 }
 
 /// One caller that waits.
@@ -181,14 +240,14 @@ impl Waiters {
     }
 
     /// What a pool says that was found closed; `None` if it has been opened since.
-    pub(crate) fn refusal(&self) -> Option<AcquireError> {
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
         // Acquire: pairs with the Release in `publish`; whoever finds that the pool has been opened
         // finds the words open, too. That the refusal is no older than the `CLOSED` that the caller
         // saw follows from the Release in `FreeList::close`.
         REFUSALS[self.refusal.load(Ordering::Acquire)]
     }
 
-    fn publish(&self, refusal: Option<AcquireError>) {
+    fn publish(&self, refusal: Option<Refusal>) {
         let index = REFUSALS.iter().position(|&known| known == refusal);
         // Release: pairs with the Acquire in `refusal`.
         self.refusal
@@ -200,17 +259,20 @@ impl Waiters {
         self.line.lock().gate
     }
 
-    /// Callers that stand in the line now.
-    pub(crate) fn in_line(&self) -> usize {
-        self.line.lock().waiting.len()
+    /// Callers that stand in the line now, and since when the first of them.
+    pub(crate) fn in_line(&self) -> (usize, Option<Instant>) {
+        let line = self.line.lock();
+        let first = line.waiting.front();
+        (line.waiting.len(), first.map(|standing| standing.began.at))
     }
 
-    /// Waits for a frame until `deadline`, or for ever.
-    pub(crate) fn wait(&self, free: &FreeList, deadline: Option<Instant>) -> Outcome {
+    /// Waits for a frame, for as long as the caller has patience.
+    pub(crate) fn wait(&self, free: &FreeList, patience: Patience<'_>) -> Outcome {
         let waiter = self.spare();
-        let outcome = match self.enlist(free, &waiter, Wake::Thread(current_thread())) {
+        let wake = Wake::Thread(current_thread());
+        let outcome = match self.enlist(free, &waiter, wake, patience.began) {
             Enlisted::Settled(outcome) => outcome,
-            Enlisted::Waiting(ticket) => self.stand_in_line(free, &waiter, ticket, deadline),
+            Enlisted::Waiting(ticket) => self.stand_in_line(free, &waiter, ticket, patience),
         };
         self.keep(waiter);
         outcome
@@ -221,23 +283,23 @@ impl Waiters {
         free: &FreeList,
         waiter: &Waiter,
         ticket: Ticket,
-        deadline: Option<Instant>,
+        mut patience: Patience<'_>,
     ) -> Outcome {
         loop {
             if let Some(outcome) = waiter.outcome() {
                 return outcome;
             }
-            if !park_until(deadline) {
+            if !park_until(patience.until()) && !patience.call_for_help() {
                 return self
                     .leave(free, waiter, ticket)
-                    .unwrap_or(Err(AcquireError::TimedOut));
+                    .unwrap_or(Err(Refusal::TimedOut));
             }
         }
     }
 
     /// Stands `waiter` at the end of the line, unless a frame came back in the meantime or the
     /// pool is closed.
-    fn enlist(&self, free: &FreeList, waiter: &Arc<Waiter>, wake: Wake) -> Enlisted {
+    fn enlist(&self, free: &FreeList, waiter: &Arc<Waiter>, wake: Wake, began: Began) -> Enlisted {
         let mut line = self.line.lock();
         if let Some(error) = line.gate.refusal() {
             return Enlisted::Settled(Err(error));
@@ -253,7 +315,11 @@ impl Waiters {
         let ticket = line.next_ticket;
         line.next_ticket += 1;
         waiter.arm(ticket, wake);
-        line.waiting.push_back((ticket, Arc::clone(waiter)));
+        line.waiting.push_back(Standing {
+            ticket,
+            began,
+            waiter: Arc::clone(waiter),
+        });
         Enlisted::Waiting(ticket)
     }
 
@@ -273,7 +339,7 @@ impl Waiters {
         let mut line = self.line.lock();
         if let Ok(index) = line
             .waiting
-            .binary_search_by_key(&ticket, |&(ticket, _)| ticket)
+            .binary_search_by_key(&ticket, |standing| standing.ticket)
         {
             line.waiting.remove(index);
             if line.waiting.is_empty() {
@@ -288,7 +354,7 @@ impl Waiters {
     /// [`Wanted`]: super::free_list::PutBack::Wanted
     pub(crate) fn call_first(&self, free: &FreeList) -> Option<Called> {
         let mut line = self.line.lock();
-        let (ticket, waiter) = line.waiting.pop_front()?;
+        let Standing { ticket, waiter, .. } = line.waiting.pop_front()?;
         if line.waiting.is_empty() {
             free.clear_waiters();
         }
@@ -338,7 +404,7 @@ impl Waiters {
 }
 
 impl Line {
-    fn refuse_all(&mut self, error: AcquireError) -> Option<Refused> {
+    fn refuse_all(&mut self, error: Refusal) -> Option<Refused> {
         if self.waiting.is_empty() {
             return None;
         }
@@ -348,7 +414,7 @@ impl Line {
 }
 
 /// Room for as many as there are spare waiters, so that to stand in it allocates nothing.
-fn new_line() -> VecDeque<(Ticket, Arc<Waiter>)> {
+fn new_line() -> VecDeque<Standing> {
     VecDeque::with_capacity(SPARES)
 }
 
@@ -357,13 +423,13 @@ fn new_line() -> VecDeque<(Ticket, Arc<Waiter>)> {
 #[derive(Debug)]
 #[must_use = "tells the waiters when it is dropped, which is to be after all locks are free"]
 pub(crate) struct Refused {
-    waiting: VecDeque<(Ticket, Arc<Waiter>)>,
-    error: AcquireError,
+    waiting: VecDeque<Standing>,
+    error: Refusal,
 }
 
 impl Drop for Refused {
     fn drop(&mut self) {
-        for (ticket, waiter) in self.waiting.drain(..) {
+        for Standing { ticket, waiter, .. } in self.waiting.drain(..) {
             waiter.settle(ticket, Err(self.error));
         }
     }
@@ -453,11 +519,21 @@ impl Called {
 /// The stay in the line of an asynchronous caller, who keeps it from poll to poll and must
 /// [`leave`](Self::leave) it before it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct TaskStay(Option<(Ticket, Arc<Waiter>)>);
+pub(crate) struct TaskStay {
+    standing: Option<Standing>,
+    /// Whether the task has called for help.
+    called_for_help: bool,
+}
 
 impl TaskStay {
-    pub(crate) fn in_line(&self) -> bool {
-        self.0.is_some()
+    /// Since when it stands in the line, if it does.
+    pub(crate) fn began(&self) -> Option<Began> {
+        self.standing.as_ref().map(|standing| standing.began)
+    }
+
+    /// Whether this is asked for the first time.
+    pub(crate) fn is_first_alarm(&mut self) -> bool {
+        !mem::replace(&mut self.called_for_help, true)
     }
 
     /// Stands in the line, if it does not yet, and asks what came of it.
@@ -466,26 +542,32 @@ impl TaskStay {
         waiters: &Waiters,
         free: &FreeList,
         context: &Context<'_>,
+        began: Began,
     ) -> Poll<Outcome> {
-        let polled = match &self.0 {
-            Some((_, waiter)) => waiter.poll(context),
+        let polled = match &self.standing {
+            Some(standing) => standing.waiter.poll(context),
             None => {
                 let waiter = waiters.spare();
-                match waiters.enlist(free, &waiter, Wake::Task(context.waker().clone())) {
+                let wake = Wake::Task(context.waker().clone());
+                match waiters.enlist(free, &waiter, wake, began) {
                     Enlisted::Settled(outcome) => {
                         waiters.keep(waiter);
                         return Poll::Ready(outcome);
                     }
                     Enlisted::Waiting(ticket) => {
-                        self.0 = Some((ticket, waiter));
+                        self.standing = Some(Standing {
+                            ticket,
+                            began,
+                            waiter,
+                        });
                         return Poll::Pending;
                     }
                 }
             }
         };
         if polled.is_ready() {
-            if let Some((_, waiter)) = self.0.take() {
-                waiters.keep(waiter);
+            if let Some(standing) = self.standing.take() {
+                waiters.keep(standing.waiter);
             }
         }
         polled
@@ -495,7 +577,7 @@ impl TaskStay {
     /// then the caller's.
     #[must_use]
     pub(crate) fn leave(&mut self, waiters: &Waiters, free: &FreeList) -> Option<usize> {
-        let (ticket, waiter) = self.0.take()?;
+        let Standing { ticket, waiter, .. } = self.standing.take()?;
         let outcome = waiters.leave(free, &waiter, ticket);
         waiters.keep(waiter);
         outcome.and_then(Result::ok)
@@ -513,6 +595,22 @@ mod testing {
     pub(super) struct Bare {
         pub(super) free: FreeList,
         pub(super) waiters: Waiters,
+    }
+
+    pub(super) fn now() -> Began {
+        Began {
+            at: Instant::now(),
+            number: 0,
+        }
+    }
+
+    /// That of a thread that waits for as long as it takes.
+    pub(super) fn endless() -> Patience<'static> {
+        Patience {
+            began: now(),
+            deadline: None,
+            alarm: None,
+        }
     }
 
     impl Bare {
@@ -552,14 +650,14 @@ mod testing {
         }
 
         pub(super) fn wait(&self) -> Outcome {
-            self.waiters.wait(&self.free, None)
+            self.waiters.wait(&self.free, endless())
         }
 
         /// Stands in the line without waiting; `None` if there was no need.
         pub(super) fn enlist(&self, waiter: &Arc<Waiter>) -> Result<Ticket, Outcome> {
             match self
                 .waiters
-                .enlist(&self.free, waiter, Wake::Thread(current_thread()))
+                .enlist(&self.free, waiter, Wake::Thread(current_thread()), now())
             {
                 Enlisted::Waiting(ticket) => Ok(ticket),
                 Enlisted::Settled(outcome) => Err(outcome),
@@ -573,7 +671,7 @@ mod testing {
 
         /// That nothing is left behind: nobody in the line, no flag, every frame free.
         pub(super) fn assert_at_rest(&self) {
-            assert_eq!(self.waiters.in_line(), 0);
+            assert_eq!(self.waiters.in_line(), (0, None));
             assert_eq!(self.free.free_frames(), self.free.frames());
             let taken = self.free.take(0, 1).unwrap();
             let done = put_back(self.free.word(taken.word), self.free.addend(taken.bits));
@@ -616,7 +714,7 @@ mod tests {
             .each_ref()
             .map(|waiter| pool.enlist(waiter).unwrap());
         assert_eq!(pool.leave(&waiters[1], tickets[1]), None);
-        assert_eq!(pool.waiters.in_line(), 2);
+        assert_eq!(pool.waiters.in_line().0, 2);
         pool.release(0);
         pool.release(1);
         assert_eq!(
@@ -656,7 +754,7 @@ mod tests {
         assert!(nobody.is_none());
         drop(refused);
         for waiter in &waiters {
-            assert_eq!(waiter.outcome(), Some(Err(AcquireError::NotCommitted)));
+            assert_eq!(waiter.outcome(), Some(Err(Refusal::NotCommitted)));
         }
         pool.release(0);
         pool.assert_at_rest();
@@ -670,11 +768,11 @@ mod tests {
             change(|gate| gate.flushing = true),
             GateChange::Closed { out: 1 }
         );
-        assert_eq!(pool.waiters.refusal(), Some(AcquireError::Flushing));
+        assert_eq!(pool.waiters.refusal(), Some(Refusal::Flushing));
         assert_eq!(change(|gate| gate.committed = false), GateChange::None);
-        assert_eq!(pool.waiters.refusal(), Some(AcquireError::NotCommitted));
+        assert_eq!(pool.waiters.refusal(), Some(Refusal::NotCommitted));
         assert_eq!(change(|gate| gate.committed = true), GateChange::None);
-        assert_eq!(pool.wait(), Err(AcquireError::Flushing));
+        assert_eq!(pool.wait(), Err(Refusal::Flushing));
         assert_eq!(
             change(|gate| gate.flushing = false),
             GateChange::Opened { out: 1 }
@@ -687,7 +785,7 @@ mod tests {
 mod loom_models {
     use loom::thread;
 
-    use super::testing::Bare;
+    use super::testing::{Bare, endless, now};
     use super::*;
 
     fn release_elsewhere(pool: &Arc<Bare>) -> thread::JoinHandle<()> {
@@ -793,9 +891,9 @@ mod loom_models {
             } else if let Ok(ticket) = pool.enlist(&waiter) {
                 let outcome = pool
                     .waiters
-                    .stand_in_line(&pool.free, &waiter, ticket, None);
+                    .stand_in_line(&pool.free, &waiter, ticket, endless());
                 // Whoever has left the line with a frame has no entry in it any more.
-                assert_eq!(pool.waiters.in_line(), 0);
+                assert_eq!(pool.waiters.in_line().0, 0);
                 pool.release_outcome(outcome);
             } else {
                 pool.release(0);
@@ -820,8 +918,10 @@ mod loom_models {
             let pool = Bare::exhausted(1);
             let releaser = release_elsewhere(&pool);
             let mut stay = TaskStay::default();
-            let mut poll =
-                |waker: &Waker| stay.poll(&pool.waiters, &pool.free, &Context::from_waker(waker));
+            let mut poll = |waker: &Waker| {
+                let context = Context::from_waker(waker);
+                stay.poll(&pool.waiters, &pool.free, &context, now())
+            };
             let mut polled = poll(Waker::noop());
             let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
             let outcome = loop {
@@ -861,8 +961,8 @@ mod loom_models {
             );
             let outcome = pool
                 .waiters
-                .stand_in_line(&pool.free, &waiter, ticket, None);
-            assert!(matches!(outcome, Ok(0) | Err(AcquireError::NotCommitted)));
+                .stand_in_line(&pool.free, &waiter, ticket, endless());
+            assert!(matches!(outcome, Ok(0) | Err(Refusal::NotCommitted)));
             pool.release_outcome(outcome);
             releaser.join().unwrap();
             pool.assert_at_rest();

@@ -4,6 +4,7 @@ use std::io;
 
 use ks_allocator::{
     AcquireError, AllocatorMode, BuildError, CommitError, FramePool, FramingError, ModeError,
+    Starvation,
 };
 use windows_core::HRESULT;
 
@@ -15,8 +16,14 @@ fn code(error: impl Into<HRESULT>) -> Hresult {
 
 #[test]
 fn why_no_frame_was_handed_out() {
-    assert_eq!(code(AcquireError::Exhausted), VFW_E_TIMEOUT);
-    assert_eq!(code(AcquireError::TimedOut), VFW_E_TIMEOUT);
+    assert_eq!(
+        code(AcquireError::Exhausted(Starvation::default())),
+        VFW_E_TIMEOUT
+    );
+    assert_eq!(
+        code(AcquireError::TimedOut(Starvation::default())),
+        VFW_E_TIMEOUT
+    );
     assert_eq!(code(AcquireError::Flushing), VFW_E_WRONG_STATE);
     assert_eq!(code(AcquireError::NotCommitted), VFW_E_NOT_COMMITTED);
 }

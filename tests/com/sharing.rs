@@ -5,7 +5,7 @@ use std::thread;
 use ks_allocator::com::ComAllocator;
 use ks_allocator::{
     AcquireError, AllocatorMode, FrameFlags, Framing, FramingError, KsAllocator as _, Metadata,
-    PoolAllocator,
+    PoolAllocator, Starvation,
 };
 
 use crate::client::Allocator;
@@ -26,7 +26,10 @@ fn frames_and_samples_come_from_one_pool() {
     assert_eq!((com.free_count(), rust.free_frames()), (1, 1));
     let last = rust.try_acquire().unwrap();
     assert_eq!(com.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
-    assert_eq!(rust.try_acquire().unwrap_err(), AcquireError::Exhausted);
+    assert_eq!(
+        rust.try_acquire().unwrap_err(),
+        AcquireError::Exhausted(Starvation::default())
+    );
     assert_eq!(com.ks.status().allocated_frames, 3);
     assert_eq!(rust.allocator_status().allocated_frames, 3);
     drop((frame, sample, last));

@@ -1,0 +1,1 @@
+//! A recording as a trace for Chrome and Perfetto.
