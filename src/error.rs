@@ -242,6 +242,12 @@ pub enum CommitError {
         /// Why not.
         reason: &'static str,
     },
+    /// Pointers into such memory cannot be trapped. (`E_NOTIMPL`.)
+    #[error("stray pointers cannot be trapped here: {reason}")]
+    TrapUnsupported {
+        /// Why not.
+        reason: &'static str,
+    },
     /// The system has no memory left. (`E_OUTOFMEMORY`.)
     #[error("out of memory for {bytes} bytes")]
     OutOfMemory {
@@ -265,7 +271,9 @@ impl From<CommitError> for io::Error {
             CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => {
                 io::ErrorKind::OutOfMemory
             }
-            CommitError::ModeUnsupported { .. } => io::ErrorKind::Unsupported,
+            CommitError::ModeUnsupported { .. } | CommitError::TrapUnsupported { .. } => {
+                io::ErrorKind::Unsupported
+            }
             CommitError::Os { source, .. } => source.kind(),
         };
         Self::new(kind, error)

@@ -8,6 +8,9 @@
 //! - **H2** A frame that is out keeps slot, core and segment alive (C1, C2).
 //! - **H3** All bytes of a segment are initialised (M2), so any `u8` slice inside it is sound, also
 //!   one that reaches past what the last owner wrote.
+//! - **H4** In a trap (M4), a frame that is out is accessible from `claim` on, which is the only way from
+//!   the pool to a handle, until `tidy`, which is the last thing that is done with a handle's bytes.
+//!   Frames of a batch that nobody took out are not.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -372,23 +375,35 @@ impl Frame {
 
     #[cold]
     fn tidy_slow(&mut self) {
-        let attends = self.core().attends();
+        // SAFETY: by H2.
+        let core = unsafe { self.inner().core.as_ref() };
         self.inner().state.with_mut(|state| {
             // SAFETY: by H1 nobody else has the state.
             let state = unsafe { &mut *state };
             state.metadata = Metadata::default();
-            state.untidy = attends;
+            state.untidy = core.attends;
         });
-        if self.core().contents == Contents::ZeroOnRelease {
+        if core.contents == Contents::ZeroOnRelease {
             self.wipe();
         }
-        self.core().record_of(EventKind::Released, self.inner());
+        if let Some(trap) = &core.trap {
+            // SAFETY: the frame is out and so keeps the segment (H2), and nobody uses its bytes before
+            // the next `greet` (H4).
+            unsafe { trap.shut(self.slot()) };
+        }
+        core.record_of(EventKind::Released, self.inner());
     }
 
     /// What the pool has for a new owner, if it attends to each.
     #[cold]
     fn greet(&mut self, by: By) {
-        if self.core().contents == Contents::ZeroOnAcquire {
+        // SAFETY: by H2.
+        let core = unsafe { self.inner().core.as_ref() };
+        if let Some(trap) = &core.trap {
+            // SAFETY: the frame is out and so keeps the segment (H2).
+            unsafe { trap.open(self.slot()) };
+        }
+        if core.contents == Contents::ZeroOnAcquire {
             self.wipe();
         }
         self.core().attend_pick_up(self.inner(), by);

@@ -5,6 +5,8 @@
 
 #![warn(clippy::arithmetic_side_effects)]
 
+use std::ops::Range;
+
 use crate::error::{CommitError, FramingError};
 
 /// Frames closer together than this would share a cache line.
@@ -160,6 +162,21 @@ impl Framing {
 }
 
 /// Where the frames of a framing lie in their segment.
+///
+/// In a trap every frame has pages to itself, and there is a page that belongs to none before the first
+/// frame, between any two, and after the last:
+///
+/// ```text
+/// an alignment that pages have:   frames end where a guard page begins
+///
+///   | guard page | ...... pre | frame ........ | guard page | ...... pre | frame ........ | guard page |
+///                ^ a page     ^ aligned        ^ a page
+///
+/// any other:                      frames end less than a page before it
+///
+///   | guard page | .... | .. pre | frame .. | .. | guard page | .... | ... pre | frame . | ... | guard page |
+///                       ^ a page ^ aligned       ^ a page
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameLayout {
     pub(crate) framing: Framing,
@@ -167,12 +184,25 @@ pub(crate) struct FrameLayout {
     pub(crate) stride: usize,
     /// Bytes that hold all frames, wherever the memory begins.
     pub(crate) total: usize,
+    /// Bytes from there to the first prefix start, if that comes out aligned.
+    lead: usize,
+    /// The size of a page, in a trap; else 0.
+    page: usize,
 }
 
 impl FrameLayout {
     /// The layout of a framing that [`Framing::actual`] has rounded. At least one frame of at least
     /// one byte, and every sum and product at most `isize::MAX`.
     pub(crate) fn new(framing: &Framing) -> Result<Self, CommitError> {
+        Self::gate(framing, 0)
+    }
+
+    /// As [`new`](Self::new), with pages of `page` bytes, and guards between the frames.
+    pub(crate) fn trapped(framing: &Framing, page: usize) -> Result<Self, CommitError> {
+        Self::gate(framing, page)
+    }
+
+    fn gate(framing: &Framing, page: usize) -> Result<Self, CommitError> {
         let Framing {
             frames,
             frame_size,
@@ -182,7 +212,11 @@ impl FrameLayout {
         if frames == 0 || frame_size == 0 || alignment == 0 {
             return Err(CommitError::FramingNotSet { frames, frame_size });
         }
-        Self::checked(framing).ok_or(CommitError::TooLarge {
+        let layout = match page {
+            0 => Self::close_together(framing),
+            page => Self::between_guards(framing, page),
+        };
+        layout.filter(Self::fits).ok_or(CommitError::TooLarge {
             frames,
             frame_size,
             alignment,
@@ -190,29 +224,84 @@ impl FrameLayout {
         })
     }
 
-    fn checked(framing: &Framing) -> Option<Self> {
+    fn fits(&self) -> bool {
+        self.framing.frames <= Framing::MAX_FRAMES && isize::try_from(self.total).is_ok()
+    }
+
+    fn close_together(framing: &Framing) -> Option<Self> {
         let used = framing.prefix.checked_add(framing.frame_size)?;
         let stride = stride(used, framing.alignment)?;
         let total = framing
             .frames
             .checked_mul(stride)?
             .checked_add(slack(framing.alignment))?;
-        let fits = framing.frames <= Framing::MAX_FRAMES && isize::try_from(total).is_ok();
-        fits.then_some(Self {
+        Some(Self {
             framing: *framing,
             stride,
             total,
+            lead: 0,
+            page: 0,
+        })
+    }
+
+    fn between_guards(framing: &Framing, page: usize) -> Option<Self> {
+        let alignment = framing.alignment;
+        // Rounded already, or too large.
+        let used = framing
+            .prefix
+            .checked_add(framing.frame_size)?
+            .checked_next_multiple_of(alignment)?;
+        let met_by_any_page = alignment.is_power_of_two() && alignment <= page;
+        let (lead, stride, slack) = if met_by_any_page {
+            let stride = used.checked_next_multiple_of(page)?.checked_add(page)?;
+            (stride.checked_sub(used)?, stride, 0)
+        } else {
+            // A guard page, and less than a page of the frame's own on either side.
+            let room = used.checked_add(page.checked_mul(3)?)?;
+            let stride = room.checked_next_multiple_of(alignment)?;
+            (page, stride, alignment.checked_sub(1)?)
+        };
+        let total = framing
+            .frames
+            .checked_mul(stride)?
+            .checked_add(page)?
+            .checked_add(slack)?
+            .checked_next_multiple_of(page)?;
+        Some(Self {
+            framing: *framing,
+            stride,
+            total,
+            lead,
+            page,
         })
     }
 
     /// Bytes from `address`, where the memory begins, to the first prefix start.
     #[expect(
         clippy::arithmetic_side_effects,
-        reason = "the alignment is at least 1"
+        reason = "the alignment is 1 to 65536, and `total` has room for the lead and an alignment"
     )]
     pub(crate) fn first_prefix(&self, address: usize) -> usize {
         let alignment = self.framing.alignment;
-        (alignment - address % alignment) % alignment
+        let past = (address % alignment + self.lead % alignment) % alignment;
+        self.lead + (alignment - past) % alignment
+    }
+
+    /// Bytes of prefix and frame together.
+    #[expect(clippy::arithmetic_side_effects, reason = "less than `total`")]
+    pub(crate) fn used(&self) -> usize {
+        self.framing.prefix + self.framing.frame_size
+    }
+
+    /// In a trap, the pages of the frame in `slot`, if the first prefix starts `first` bytes after the
+    /// start of a page: as bytes from there. Only of slots that there are.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "all inside `total`, and the page is not 0 in a trap"
+    )]
+    pub(crate) fn pages(&self, first: usize, slot: usize) -> Range<usize> {
+        let start = first + slot * self.stride;
+        start - start % self.page..(start + self.used()).next_multiple_of(self.page)
     }
 }
 
@@ -356,6 +445,58 @@ mod tests {
             }
             let end = first + (frames - 1) * layout.stride + prefix + actual.frame_size;
             prop_assert!(end <= address + layout.total);
+        }
+
+        #[test]
+        fn trapped_frames_have_pages_to_themselves_and_guards_around_them(
+            frames in 1_usize..40,
+            frame_size in 1_usize..200_000,
+            alignment in prop_oneof![
+                1_usize..=Framing::MAX_ALIGNMENT,
+                (0_u32..=16).prop_map(|power| 1 << power),
+            ],
+            prefix in 0_usize..10_000,
+            page in prop_oneof![Just(4096_usize), Just(16_384), Just(65_536)],
+            begins in 1_usize..1_000_000,
+        ) {
+            let request = Framing::new(frames, frame_size).alignment(alignment).prefix(prefix);
+            let actual = request.actual().unwrap();
+            let layout = FrameLayout::trapped(&actual, page).unwrap();
+            prop_assert_eq!(layout.total % page, 0);
+
+            let address = begins * page;
+            let first = layout.first_prefix(address);
+            let mut guarded_from = 0;
+            for slot in 0..frames {
+                let start = first + slot * layout.stride;
+                prop_assert_eq!((address + start) % alignment, 0);
+                let pages = layout.pages(first, slot);
+                prop_assert_eq!((pages.start % page, pages.end % page), (0, 0));
+                prop_assert!(pages.start >= guarded_from + page, "a guard before it");
+                prop_assert!(pages.start <= start && start - pages.start < page);
+                let end = start + prefix + actual.frame_size;
+                prop_assert!(end <= pages.end && pages.end - end < page);
+                if alignment.is_power_of_two() {
+                    prop_assert_eq!(end, pages.end, "the guard begins where the frame ends");
+                }
+                guarded_from = pages.end;
+            }
+            prop_assert!(guarded_from + page <= layout.total, "a guard after the last");
+        }
+
+        #[test]
+        fn no_input_overflows_in_a_trap(
+            frames: usize, frame_size: usize, prefix: usize,
+            alignment in 1_usize..=Framing::MAX_ALIGNMENT,
+            page in prop_oneof![Just(4096_usize), Just(16_384), Just(65_536)],
+            begins in 0_usize..1_000,
+        ) {
+            let request = Framing::new(frames, frame_size).alignment(alignment).prefix(prefix);
+            if let Ok(layout) = FrameLayout::trapped(&request.actual().unwrap(), page) {
+                prop_assert!(layout.total <= isize::MAX as usize);
+                let last = layout.pages(layout.first_prefix(begins * page), frames - 1);
+                prop_assert!(last.end + page <= layout.total);
+            }
         }
 
         #[test]

@@ -6,13 +6,13 @@ use std::num::NonZeroU16;
 
 use arc_swap::ArcSwap;
 
-use crate::sync::{PlainLazy, PlainMutex};
+use crate::sync::{PlainLazy, PlainMutex, PlainOnce};
 
 /// The name of a stage that holds frames, such as `"encoder"`.
 ///
 /// A label is a number that stands for a name, so that it can be put on a frame by a single store. The names
 /// are kept for as long as the process lives: they are to be those of stages, of which there are few, and
-/// not of frames. A process has room for 65,533 of them; all others become one, `"(one label too many)"`.
+/// not of frames. A process has room for 4,096 of them; all that come later become one, `"(one label too many)"`.
 ///
 /// To make one of a name that is known already takes a look into a table, without a lock. A loop that is
 /// in a hurry keeps the label.
@@ -33,50 +33,27 @@ use crate::sync::{PlainLazy, PlainMutex};
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Label(NonZeroU16);
 
-/// The names so far, found both ways. Read without a lock; replaced as a whole when there is a new one.
-struct Names {
-    labels: HashMap<&'static str, Label>,
-    /// The name of label 1, and so on.
-    names: Vec<&'static str>,
-}
+type Labels = HashMap<&'static str, Label>;
 
-static NAMES: PlainLazy<ArcSwap<Names>> = PlainLazy::new(|| {
-    let mut names = Names {
-        labels: HashMap::new(),
-        names: Vec::new(),
-    };
-    for known in ["(one label too many)", "GetBuffer"] {
-        names.add(known);
-    }
-    ArcSwap::from_pointee(names)
+/// The labels so far, by name. Read without a lock; replaced as a whole when there is a new one.
+static LABELS: PlainLazy<ArcSwap<Labels>> = PlainLazy::new(|| {
+    let known = [Label::TOO_MANY, Label::GET_BUFFER];
+    ArcSwap::from_pointee(known.map(|label| (label.name(), label)).into())
 });
 
-/// Held while the names are replaced.
+/// Held while there is a new one.
 static ADDING: PlainMutex<()> = PlainMutex::new(());
 
-impl Names {
-    /// The next label; the first of all if there are too many.
-    fn add(&mut self, name: &'static str) -> Label {
-        let number = u16::try_from(self.names.len() + 1).map(NonZeroU16::new);
-        let Ok(Some(number)) = number else {
-            return Label::TOO_MANY;
-        };
-        self.names.push(name);
-        self.labels.insert(name, Label(number));
-        Label(number)
-    }
+/// The name of label 1, and so on. To be read in a handler of faults, too.
+static NAMES: [PlainOnce<&'static str>; MOST] = [const { PlainOnce::new() }; MOST];
 
-    fn find(&self, name: &str) -> Option<Label> {
-        self.labels.get(name).copied()
-    }
-}
+const MOST: usize = 4096;
 
 impl Label {
     /// For all that there is no room for.
     const TOO_MANY: Self = Self(NonZeroU16::MIN);
 
     /// For frames that a COM client got.
-    #[cfg(feature = "windows")]
     pub(crate) const GET_BUFFER: Self = Self(NonZeroU16::MIN.saturating_add(1));
 
     /// The label of this name.
@@ -87,26 +64,36 @@ impl Label {
     /// ```
     #[must_use]
     pub fn new(name: &str) -> Self {
-        NAMES.load().find(name).unwrap_or_else(|| Self::add(name))
+        Self::find(name).unwrap_or_else(|| Self::add(name))
+    }
+
+    fn find(name: &str) -> Option<Self> {
+        LABELS.load().get(name).copied()
     }
 
     #[cold]
     fn add(name: &str) -> Self {
         let _adding = ADDING.lock();
-        let now = NAMES.load();
-        if let Some(label) = now.find(name) {
+        if let Some(label) = Self::find(name) {
             return label;
         }
-        if now.names.len() >= usize::from(u16::MAX) {
+        let mut next = (**LABELS.load()).clone();
+        let number = u16::try_from(next.len() + 1).ok().and_then(NonZeroU16::new);
+        let label = number.map_or(Self::TOO_MANY, Self);
+        let Some(place) = NAMES
+            .get(label.index())
+            .filter(|place| place.get().is_none())
+        else {
             return Self::TOO_MANY;
-        }
-        let mut next = Names {
-            labels: now.labels.clone(),
-            names: now.names.clone(),
         };
-        let label = next.add(String::leak(name.to_owned()));
-        NAMES.store(next.into());
+        let name = *place.get_or_init(|| String::leak(name.to_owned()));
+        next.insert(name, label);
+        LABELS.store(next.into());
         label
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.0.get()) - 1
     }
 
     /// What it stands for.
@@ -117,7 +104,12 @@ impl Label {
     /// ```
     #[must_use]
     pub fn name(self) -> &'static str {
-        NAMES.load().names[usize::from(self.0.get()) - 1]
+        match self {
+            Self::TOO_MANY => "(one label too many)",
+            Self::GET_BUFFER => "GetBuffer",
+            // A label is given out after its name is there.
+            _ => NAMES[self.index()].get().copied().unwrap_or_default(),
+        }
     }
 
     /// A number for a label, or 0 for none.

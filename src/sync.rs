@@ -22,7 +22,8 @@ pub(crate) type PlainAtomicU64 = std::sync::atomic::AtomicU64;
 pub(crate) type PlainAtomicPtr<T> = std::sync::atomic::AtomicPtr<T>;
 /// The orderings of those.
 pub(crate) use std::sync::atomic::Ordering as PlainOrdering;
-/// What is made when it is first asked for, and that no model looks at.
+/// What is made once, or when it is first asked for, and that no model looks at.
+pub(crate) type PlainOnce<T> = std::sync::OnceLock<T>;
 pub(crate) type PlainLazy<T> = std::sync::LazyLock<T>;
 
 /// A mutex that no model looks at, and whose contention costs no memory: that of `parking_lot` has a table
@@ -75,11 +76,10 @@ mod imp {
 
     #[cfg(feature = "windows")]
     pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
-    #[cfg(feature = "windows")]
+    #[cfg(any(unix, feature = "windows"))]
     pub(crate) type AtomicPtr<T> = std::sync::atomic::AtomicPtr<T>;
     #[cfg(feature = "windows")]
     pub(crate) type AtomicCell<T> = crossbeam_utils::atomic::AtomicCell<T>;
-    #[cfg(feature = "windows")]
     pub(crate) type OnceLock<T> = std::sync::OnceLock<T>;
 
     /// `std::cell::UnsafeCell` with loom's way of asking for the pointer.
@@ -123,6 +123,11 @@ mod imp {
         }
         std::thread::park_timeout(left);
         true
+    }
+
+    /// Lets others run for a moment, where what is waited for is short and rare.
+    pub(crate) fn pause() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
 
     /// A small number that stays the same for the calling thread: 0 for the first thread that
@@ -231,6 +236,13 @@ mod imp {
         store(value: usize, order: Ordering);
         fetch_add(value: usize, order: Ordering) -> usize;
         fetch_sub(value: usize, order: Ordering) -> usize;
+        fetch_and(bits: usize, order: Ordering) -> usize;
+        compare_exchange(
+            current: usize, new: usize, success: Ordering, failure: Ordering
+        ) -> Result<usize, usize>;
+        compare_exchange_weak(
+            current: usize, new: usize, success: Ordering, failure: Ordering
+        ) -> Result<usize, usize>;
     }
 
     /// loom's mutex with a `lock` that knows no poisoning.
@@ -293,6 +305,10 @@ mod imp {
     pub(crate) fn park_until(_deadline: Option<Instant>) -> bool {
         loom::thread::park();
         true
+    }
+
+    pub(crate) fn pause() {
+        loom::thread::yield_now();
     }
 
     /// Models say themselves where a thread starts to look.

@@ -43,7 +43,7 @@ impl From<CommitError> for HRESULT {
         match error {
             CommitError::FramingNotSet { .. } => VFW_E_SIZENOTSET,
             CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => E_OUTOFMEMORY,
-            CommitError::ModeUnsupported { .. } => E_NOTIMPL,
+            CommitError::ModeUnsupported { .. } | CommitError::TrapUnsupported { .. } => E_NOTIMPL,
             // Elsewhere the number is an errno, which no COM caller knows.
             CommitError::Os { source, .. } => match source.raw_os_error() {
                 Some(code) if cfg!(windows) => from_win32(code.unsigned_abs()),

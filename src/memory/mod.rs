@@ -7,18 +7,21 @@
 //!   stays so until it is dropped.
 //! - **M2** Every byte of it is initialised: the system hands it out zeroed, and a user has promised.
 //! - **M3** Two frames never overlap, and each lies wholly inside (by the layout).
+//! - **M4** In a trap, M1 holds for a frame from when it was opened until it is shut, and for nothing else.
 
 mod kernel;
 mod own;
 mod remote;
 #[cfg(feature = "windows")]
 mod task;
+#[cfg_attr(loom, expect(dead_code, reason = "models have no handlers of faults"))]
+mod trap;
 mod user;
 
 use std::ptr::NonNull;
 
 use crate::error::CommitError;
-use crate::framing::{FrameLayout, SMALLEST_PAGE};
+use crate::framing::{FrameLayout, Framing, SMALLEST_PAGE};
 use crate::mode::AllocatorMode;
 
 use self::kernel::KernelPages;
@@ -32,6 +35,8 @@ use self::own::OwnPages;
 pub use self::remote::{RemoteFrames, RemoteFramesMut};
 #[cfg(feature = "windows")]
 pub(crate) use self::task::TaskMemory;
+use self::trap::Watch;
+pub(crate) use self::trap::{Describe, Trap};
 use self::user::UserPages;
 
 /// Room for `count` values on the heap, however many a client asks for.
@@ -50,6 +55,9 @@ pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, CommitError> {
 pub(crate) struct Segment {
     layout: FrameLayout,
     first: NonNull<u8>,
+    trap: Option<Trap>,
+    /// Goes before the pages, where others may be mapped then.
+    watch: Option<Watch>,
     pages: Pages,
 }
 
@@ -76,7 +84,8 @@ impl Pages {
 /// [`FramePool::segment`](crate::FramePool::segment).
 ///
 /// The memory is there for as long as the pool has handles or frames that are out; of an allocator's,
-/// until it is committed with another framing or mode.
+/// until it is committed with another framing or mode. If stray pointers are
+/// [trapped](crate::FramePoolBuilder::trap_stray_pointers), only frames that are out can be accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentInfo {
@@ -100,6 +109,21 @@ pub(crate) struct MemoryPlan {
     pub(crate) peers_may_write: bool,
     /// The user's, instead of the system's.
     pub(crate) own: Option<OwnMemory>,
+    /// Whether frames are inaccessible while they are free, with guards between them.
+    pub(crate) trap: bool,
+}
+
+impl MemoryPlan {
+    /// Where the frames of a framing lie in such memory.
+    pub(crate) fn layout(&self, framing: &Framing) -> Result<FrameLayout, CommitError> {
+        match (self.trap, &self.own) {
+            (false, _) => FrameLayout::new(framing),
+            (true, None) => Trap::layout(framing),
+            (true, Some(_)) => Err(CommitError::TrapUnsupported {
+                reason: "memory of the user's own is not this crate's to protect",
+            }),
+        }
+    }
 }
 
 // SAFETY: `first` points into `pages`, which is this segment's alone and is not tied to the thread
@@ -110,7 +134,7 @@ unsafe impl Send for Segment {}
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// Maps memory for `layout`. In Kernel mode there is an object that owns it, too; the mapping does
+    /// Maps memory for a `layout` of the plan's. In Kernel mode there is an object that owns it, too; the mapping does
     /// not need it any more.
     pub(crate) fn map(
         layout: &FrameLayout,
@@ -136,12 +160,35 @@ impl Segment {
         // is 0 only where any page is aligned enough. So `offset` stays inside the pages, which are one
         // mapping of at most `isize::MAX` bytes.
         let first = unsafe { pages.base().add(offset) };
+        let trap = match plan.trap {
+            // SAFETY: the pages are one mapping, of at least so many bytes, and were touched already if
+            // they were to be; nobody else knows of them, and the first prefix is there.
+            true => Some(unsafe { Trap::set(layout, pages.base(), offset) }?),
+            false => None,
+        };
         let segment = Self {
             layout: *layout,
             first,
+            trap,
+            watch: None,
             pages,
         };
         Ok((segment, object))
+    }
+
+    /// What opens and shuts the frames, in a trap.
+    pub(crate) fn trap(&self) -> Option<Trap> {
+        self.trap
+    }
+
+    /// In a trap, has stray accesses explained by `pool` from now on, until the segment is dropped.
+    ///
+    /// # Safety
+    ///
+    /// `pool` lives, and may be shared, until then.
+    pub(crate) unsafe fn describe_by(&mut self, pool: NonNull<dyn Describe>) {
+        // SAFETY: the caller's promise; the watch goes with the segment.
+        self.watch = self.trap.map(|trap| unsafe { Watch::new(trap, pool) });
     }
 
     /// The address of the first byte, which is also the first of the kernel object, if there is one.
@@ -202,6 +249,7 @@ mod tests {
             prefault: true,
             peers_may_write: false,
             own: None,
+            trap: false,
         }
     }
 

@@ -49,6 +49,7 @@ impl FramePoolBuilder {
                 prefault: true,
                 peers_may_write: false,
                 own: None,
+                trap: false,
             },
             contents: Contents::Keep,
             watch: Watch::default(),
@@ -179,6 +180,55 @@ impl FramePoolBuilder {
     /// ```
     pub fn contents(mut self, contents: Contents) -> Self {
         self.contents = contents;
+        self
+    }
+
+    /// Whether a pointer that is used after its frame was given back, or past the frame's end, ends the
+    /// process there and then; `false` by default. For debugging: to find the client that keeps a pointer,
+    /// in C or through COM, where the borrow checker does not.
+    ///
+    /// Every frame lies between pages that nobody can access, and is itself inaccessible while it is free.
+    /// What a stray access does is what any wild pointer does: `SIGSEGV` (on some systems `SIGBUS`), or on
+    /// Windows the exception 0xC0000005, for a debugger, a core dump or a crash reporter to see. Before that
+    /// a line on the standard error says which byte of which slot it was and what the pool knows of it:
+    ///
+    /// ```text
+    /// ks-allocator: stray access at 0x7f2c4a5d3011: byte 17 of slot 3 of a pool of 8 frames of 4096 bytes; slot 3 is free; its last holder is `encoder` (src/enc.rs:88), thread 4711
+    /// ```
+    ///
+    /// - One byte past the end is found if the alignment is a power of two; with any other the guard page
+    ///   begins up to a page later. A byte before the prefix is found if prefix and frame are whole
+    ///   pages.
+    /// - It costs two system calls a frame, for acquire and release, which take the longer the larger the
+    ///   frame is; and memory: a page between frames, and frames in whole pages. On Linux a frame takes two
+    ///   of the process's mappings while it is out, of which there are 65530 unless `vm.max_map_count` says
+    ///   otherwise: a commit sees to it that there are enough for all frames at once, or fails.
+    /// - If others use them up later, a frame that is acquired cannot be made accessible. Then the process
+    ///   is aborted with a message. A frame that cannot be made inaccessible on its way back stays as it is.
+    /// - A system call that is given a stray pointer fails with `EFAULT`, and what a device does by itself is
+    ///   not seen. Nor is what another process does in its own mapping of a kernel object; a frame that is
+    ///   lent stays accessible.
+    /// - It does not work with [memory of the user's own](Self::memory).
+    ///
+    /// The message comes from a signal handler, or on Windows a vectored exception handler, that is
+    /// installed by the first such pool and stays. Whatever is none of a pool's it passes on to the handler
+    /// that was there before, as it does all else once the message is written. One that is installed later
+    /// should do the same, or there is no message. Of more than 64 such pools at a time the later ones have
+    /// none, either.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(4096).trap_stray_pointers(true).build()?;
+    /// let mut frame = pool.acquire()?;
+    /// frame.fill(7); // as ever
+    /// let kept = frame.as_ptr();
+    /// drop(frame);
+    /// // unsafe { *kept } would end the process.
+    /// # let _ = kept;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trap_stray_pointers(mut self, trap: bool) -> Self {
+        self.memory.trap = trap;
         self
     }
 

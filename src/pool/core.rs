@@ -16,6 +16,8 @@
 //!   that is out is counted, and the last of all frees the pool.
 //! - **C5** A pool that is retired is never opened again. So once its frames are all back, none goes
 //!   out any more (F4), and nobody looks at the memory, whoever still has a handle.
+//! - **C6** A trap's entry leads to the core, for any thread in which a stray access happens. It goes with
+//!   the segment, and in a trap the segment goes before the core does.
 //!
 //! | handles | pool | `keep` | who frees |
 //! |---|---|---|---|
@@ -33,7 +35,9 @@ use std::ptr::NonNull;
 use crate::contents::Contents;
 use crate::error::{AcquireError, CommitError, Starvation};
 use crate::framing::{FrameLayout, Framing};
-use crate::memory::{MemoryPlan, OwnedKernelObject, Segment, SegmentInfo, room_for};
+use crate::memory::{
+    Describe, MemoryPlan, OwnedKernelObject, Segment, SegmentInfo, Trap, room_for,
+};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number};
@@ -60,11 +64,15 @@ pub(crate) struct Core {
     pub(crate) layout: FrameLayout,
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
+    /// Whether there is something to do with every frame that comes or goes.
+    pub(crate) attends: bool,
     /// `None` once the pool is retired.
     segment: Mutex<Option<Segment>>,
     /// The kernel object that owns the segment in Kernel mode. It stays open for as long as there is a
     /// handle of the pool to be asked for it.
     pub(crate) object: Option<OwnedKernelObject>,
+    /// What makes frames inaccessible while they are free, if that is wanted.
+    pub(crate) trap: Option<Trap>,
     /// Where the segment starts, for as long as there is one.
     pub(crate) address: usize,
     /// In Kernel mode, for all slots.
@@ -268,8 +276,67 @@ impl Core {
         }
         // Acquire: pairs with the Release of everybody who let go before.
         fence(Ordering::Acquire);
-        // SAFETY: by C1 nobody has the core any more, and it came from a `Box` in `new`.
+        // SAFETY: by C1 nobody has the core any more but, in a trap, who comes by its entry (C6).
+        unsafe { core.as_ref() }.leave_trap();
+        // SAFETY: by C1 and C6 nobody has the core any more, and it came from a `Box` in `new`.
         drop(unsafe { Box::from_raw(core.as_ptr()) });
+    }
+}
+
+/// Traps: see C6.
+impl Core {
+    /// Has a stray access described by this core from now on. To be called once it is filled.
+    fn enter_trap(&self) {
+        if self.trap.is_none() {
+            return;
+        }
+        let pool: NonNull<dyn Describe> = self.pointer();
+        if let Some(segment) = &mut *self.segment.lock() {
+            // SAFETY: the core outlives its segment, by C6.
+            unsafe { segment.describe_by(pool) };
+        }
+    }
+
+    fn leave_trap(&self) {
+        if self.trap.is_some() {
+            drop(self.segment.lock().take());
+        }
+    }
+}
+
+/// What a stray access is told of the slot that it went to.
+///
+/// Called in a signal handler, while other threads go on: whatever is read here is an atomic, or never
+/// changes; nothing is locked and nothing allocated. This is the place to say more of a slot, such as
+/// who holds it or held it last.
+impl Describe for Core {
+    fn describe(&self, number: usize, out: &mut dyn fmt::Write) -> fmt::Result {
+        let Some(slot) = self.slots.get(number) else {
+            return Ok(());
+        };
+        // SAFETY: the word is one of the core's own.
+        let word = unsafe { slot.word.as_ref() };
+        let state = match self.free.is_free(word, slot.addend) {
+            true => "is free",
+            false => "is out",
+        };
+        write!(out, "slot {number} {state}")?;
+        let note = slot.entry.note();
+        let Some(place) = note.place else {
+            return write!(out, ", and was never acquired");
+        };
+        let (file, line, thread) = (place.file(), place.line(), note.thread);
+        let holder = if note.held { "holder" } else { "last holder" };
+        match note.label {
+            Some(label) => write!(
+                out,
+                "; its {holder} is `{label}` ({file}:{line}), thread {thread}"
+            ),
+            None => write!(
+                out,
+                "; its {holder} got it at {file}:{line}, thread {thread}"
+            ),
+        }
     }
 }
 
@@ -302,13 +369,14 @@ impl Handle {
             ref watch,
             shards,
         } = plan;
-        let layout = FrameLayout::new(framing)?;
+        let layout = memory.layout(framing)?;
         let (segment, object) = Segment::map(&layout, memory)?;
         let Framing {
             frames, frame_size, ..
         } = *framing;
 
-        let address = segment.address();
+        let (address, trap) = (segment.address(), segment.trap());
+        let attends = contents != Contents::Keep || trap.is_some() || watch.is_of_each_frame();
         let ledger = Ledger::new(frames)?;
         let recorder = Recorder::new(watch.events)?;
         let lent = Lent::new(if object.is_some() { frames } else { 0 })?;
@@ -325,7 +393,7 @@ impl Handle {
                 (number, place),
                 segment.frame(number),
                 frame_size,
-                contents != Contents::Keep || watch.is_of_each_frame(),
+                attends,
             )
         }));
         let filled = Core {
@@ -335,7 +403,9 @@ impl Handle {
             layout,
             memory: memory.clone(),
             contents,
+            attends,
             segment: Mutex::new(Some(segment)),
+            trap,
             address,
             lent,
             ledger,
@@ -350,7 +420,9 @@ impl Handle {
         // SAFETY: `room` was leaked above and nobody else knows of it but the slots, which nobody
         // can reach yet.
         unsafe { room.write(MaybeUninit::new(filled)) };
-        Ok(Self(core))
+        let handle = Self(core);
+        handle.enter_trap();
+        Ok(handle)
     }
 }
 

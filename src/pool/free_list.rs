@@ -320,6 +320,13 @@ impl FreeList {
         }
     }
 
+    /// Whether the frame with this word and addend is free. By the time that the caller knows, it need not
+    /// be true any more.
+    pub(crate) fn is_free(&self, word: &AtomicU64, addend: u64) -> bool {
+        // Relaxed: for a message, and nothing follows from it.
+        word.load(Ordering::Relaxed) & addend & self.frame_bits != 0
+    }
+
     /// The number of a word that is one of this list's.
     #[inline]
     fn index_of(&self, word: &AtomicU64) -> usize {

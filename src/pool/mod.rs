@@ -61,7 +61,8 @@ pub use self::stats::Stats;
 /// has a new pool.
 ///
 /// While frames are free, neither acquiring nor releasing takes a lock, allocates, or makes a system
-/// call. Callers that have to wait are served first come, first served.
+/// call (but to [trap stray pointers](FramePoolBuilder::trap_stray_pointers)). Callers that have to
+/// wait are served first come, first served.
 ///
 /// ```
 /// use ks_allocator::{AcquireError, FramePool};

@@ -5,7 +5,6 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use crate::contents::Contents;
 use crate::events;
 use crate::holders::Holders;
 use crate::recording::EventKind;
@@ -62,11 +61,6 @@ impl fmt::Debug for Hook {
 }
 
 impl Core {
-    /// Whether there is something to do each time a frame comes or goes, beyond what every pool does.
-    pub(crate) fn attends(&self) -> bool {
-        self.contents != Contents::Keep || self.watch.is_of_each_frame()
-    }
-
     /// Notes that a frame was picked up, for a pool that attends.
     pub(crate) fn attend_pick_up(&self, slot: &Slot, by: By) {
         if self.watch.stamps {

@@ -56,7 +56,7 @@ fn why_a_mode_was_refused() {
     assert_eq!(code(error), VFW_E_ALREADY_COMMITTED);
 }
 
-fn commit_errors() -> [(CommitError, Hresult); 4] {
+fn commit_errors() -> [(CommitError, Hresult); 5] {
     [
         (
             CommitError::FramingNotSet {
@@ -79,6 +79,10 @@ fn commit_errors() -> [(CommitError, Hresult); 4] {
                 mode: AllocatorMode::Kernel,
                 reason: "not here",
             },
+            E_NOTIMPL,
+        ),
+        (
+            CommitError::TrapUnsupported { reason: "not here" },
             E_NOTIMPL,
         ),
         (CommitError::OutOfMemory { bytes: 64 }, E_OUTOFMEMORY),
