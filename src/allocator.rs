@@ -29,6 +29,7 @@ use crate::mode::AllocatorMode;
 use crate::pool::ledger::By;
 use crate::pool::waiters::{Gate, Refused};
 use crate::pool::{FramePool, FramePoolBuilder};
+use crate::residency::CommitReport;
 use crate::sync::Mutex;
 
 /// The kernel object that an allocator's frames live in, held open: what
@@ -519,6 +520,22 @@ impl PoolAllocator {
     #[must_use]
     pub fn pool(&self) -> Option<FramePool> {
         self.pool.load().as_deref().cloned()
+    }
+
+    /// What was asked of the memory of the last commit, and what it is: see
+    /// [`FramePool::commit_report`]. `None` before the first commit, and after one that failed.
+    ///
+    /// ```
+    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(4, 4096))?;
+    /// assert!(allocator.commit_report().is_none());
+    /// allocator.commit()?;
+    /// assert!(allocator.commit_report().is_some_and(|report| report.asked.prefault));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn commit_report(&self) -> Option<CommitReport> {
+        self.pool().map(|pool| pool.commit_report())
     }
 
     /// Calls `acquire` with the current pool, without a lock.

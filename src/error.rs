@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use crate::holders::Holders;
 use crate::mode::AllocatorMode;
+use crate::residency::Wish;
 
 /// Why no frame was handed out.
 ///
@@ -254,6 +255,17 @@ pub enum CommitError {
         /// Bytes asked for in one piece.
         bytes: usize,
     },
+    /// Something that was asked of the memory, and
+    /// [required](crate::FramePoolBuilder::require_residency), could not be had. (`E_OUTOFMEMORY`.)
+    #[error("required of the memory: {wish}; but {call} failed")]
+    Residency {
+        /// What was asked for.
+        wish: Wish,
+        /// The system call that failed, or did not do it.
+        call: &'static str,
+        /// What the system said, or what there is to say of it.
+        source: io::Error,
+    },
     /// The system refused for another reason.
     #[error("{call} failed")]
     Os {
@@ -274,7 +286,7 @@ impl From<CommitError> for io::Error {
             CommitError::ModeUnsupported { .. } | CommitError::TrapUnsupported { .. } => {
                 io::ErrorKind::Unsupported
             }
-            CommitError::Os { source, .. } => source.kind(),
+            CommitError::Residency { source, .. } | CommitError::Os { source, .. } => source.kind(),
         };
         Self::new(kind, error)
     }
@@ -369,5 +381,46 @@ pub struct LengthError {
 impl From<LengthError> for io::Error {
     fn from(error: LengthError) -> Self {
         Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}
+
+/// A pool's memory is not all resident, or nobody can tell.
+///
+/// ```
+/// use ks_allocator::{FramePool, NotResident};
+///
+/// let pool = FramePool::builder().frames(4).frame_size(1 << 20).prefault(false).build()?;
+/// match pool.verify_resident().unwrap_err() {
+///     NotResident::Partly { resident, bytes } => assert!(resident < bytes),
+///     _ => assert!(!cfg!(target_os = "linux")),
+/// }
+/// # Ok::<(), ks_allocator::BuildError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum NotResident {
+    /// Part of it would have to be fetched first, or all of it.
+    #[error("{resident} of {bytes} bytes are resident")]
+    Partly {
+        /// Bytes that are resident.
+        resident: usize,
+        /// Bytes of the segment.
+        bytes: usize,
+    },
+    /// This system does not say, or not to this process.
+    #[error("how many of {bytes} bytes are resident cannot be measured here")]
+    Unknown {
+        /// Bytes of the segment.
+        bytes: usize,
+    },
+}
+
+impl From<NotResident> for io::Error {
+    fn from(error: NotResident) -> Self {
+        let kind = match error {
+            NotResident::Partly { .. } => io::ErrorKind::Other,
+            NotResident::Unknown { .. } => io::ErrorKind::Unsupported,
+        };
+        Self::new(kind, error)
     }
 }

@@ -61,6 +61,7 @@ mod label;
 mod metadata;
 mod mode;
 mod recording;
+mod residency;
 mod thread;
 mod token;
 // Floor 1: the operating system.
@@ -85,8 +86,8 @@ pub use self::allocator::{
 };
 pub use self::contents::Contents;
 pub use self::error::{
-    AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, Starvation,
-    TokenError,
+    AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, NotResident,
+    Starvation, TokenError,
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
 pub use self::framing::Framing;
@@ -100,6 +101,7 @@ pub use self::metadata::{FrameFlags, Metadata};
 pub use self::mode::AllocatorMode;
 pub use self::pool::{AcquireFuture, FramePool, FramePoolBuilder, Stats};
 pub use self::recording::{Event, EventKind, Recording};
+pub use self::residency::{CommitReport, HugePages, Residency, Shortfall, Wish};
 pub use self::token::FrameToken;
 
 /// The examples of the README are tests, too.

@@ -18,6 +18,7 @@ const FLOORS: [&[&str]; 5] = [
         "metadata",
         "mode",
         "recording",
+        "residency",
         "thread",
         "token",
     ],

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ks_allocator::{
-    AllocatorMode, BuildError, CommitError, FrameMemory, FramePool, Framing, KsAllocator as _,
-    PoolAllocator,
+    AllocatorMode, BuildError, CommitError, FrameMemory, FramePool, Framing, HugePages,
+    KsAllocator as _, PoolAllocator, Wish,
 };
 
 /// Memory of the heap, filled with a byte, that keeps its books.
@@ -166,6 +166,70 @@ fn memory_that_fails_fails_the_commit_and_nothing_else() {
         allocator.commit().unwrap();
         assert_eq!(allocator.acquire().unwrap().len(), 100);
     }
+}
+
+#[test]
+fn whichever_call_fails_the_others_do_not() {
+    for fails in 1..=5 {
+        let memory = Arc::new(Books {
+            fails: Some((fails, io::ErrorKind::OutOfMemory)),
+            ..Books::default()
+        });
+        let allocator = allocator(&memory);
+        for call in 1..=6 {
+            allocator.set_framing(&Framing::new(call, 100)).unwrap();
+            let committed = allocator.commit();
+            assert_eq!(
+                committed.is_err(),
+                call == fails,
+                "call {call}, {committed:?}"
+            );
+            // What failed has left nothing of the one before, either.
+            let out = memory.out.lock().unwrap().len();
+            assert_eq!(out, usize::from(call != fails));
+            allocator.decommit();
+        }
+        drop(allocator);
+        assert!(memory.is_balanced());
+    }
+}
+
+#[test]
+fn nothing_else_is_done_to_it_and_the_report_says_so() {
+    let memory = books();
+    let asked = FramePool::builder()
+        .frames(4)
+        .frame_size(5000)
+        .memory(memory.clone());
+    let asked = asked
+        .lock_in_memory(true)
+        .huge_pages(HugePages::Transparent);
+    let asked = asked.numa_node(0);
+    let report = asked.build().unwrap().commit_report();
+    let missed: Vec<_> = report.shortfalls.iter().map(|missed| missed.wish).collect();
+    let wishes = [Wish::TransparentHugePages, Wish::Locked, Wish::NumaNode(0)];
+    assert_eq!(missed, wishes);
+    assert!(
+        report
+            .shortfalls
+            .iter()
+            .all(|missed| missed.call == "FrameMemory::allocate")
+    );
+    // It is written to from the first to the last byte.
+    if cfg!(any(target_os = "linux", windows)) {
+        assert_eq!(report.resident, Some(report.bytes));
+    }
+    assert!(memory.is_balanced());
+
+    let calls = memory.calls.load(Ordering::Relaxed);
+    let refused = asked.require_residency(true).build().unwrap_err();
+    let is_refused = matches!(refused, BuildError::Commit(CommitError::Residency { .. }));
+    assert!(is_refused, "{refused}");
+    assert_eq!(
+        memory.calls.load(Ordering::Relaxed),
+        calls,
+        "it is not even asked"
+    );
 }
 
 #[test]

@@ -42,7 +42,9 @@ impl From<CommitError> for HRESULT {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::FramingNotSet { .. } => VFW_E_SIZENOTSET,
-            CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => E_OUTOFMEMORY,
+            CommitError::TooLarge { .. }
+            | CommitError::OutOfMemory { .. }
+            | CommitError::Residency { .. } => E_OUTOFMEMORY,
             CommitError::ModeUnsupported { .. } | CommitError::TrapUnsupported { .. } => E_NOTIMPL,
             // Elsewhere the number is an errno, which no COM caller knows.
             CommitError::Os { source, .. } => match source.raw_os_error() {

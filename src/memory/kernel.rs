@@ -16,7 +16,9 @@ use std::ptr::NonNull;
 
 use crate::error::CommitError;
 use crate::mode::AllocatorMode;
+use crate::residency::Wish;
 
+use super::residency::{Failed, Wishes, populate};
 use super::touch;
 use super::user::UserPages;
 
@@ -60,16 +62,22 @@ unsafe impl Send for KernelPages {}
 unsafe impl Sync for KernelPages {}
 
 impl KernelPages {
-    /// Makes an object of `bytes` bytes, which is not 0, and maps all of it.
+    /// Makes an object of at least `bytes` bytes, which is not 0, and maps all of it, as wished for.
     ///
     /// If it is to be prefaulted, the system sets the memory aside before anybody touches it, so that
     /// there is an error and not an accident if it has too little.
     pub(super) fn map(
         bytes: usize,
-        prefault: bool,
+        wishes: &mut Wishes,
         peers_may_write: bool,
     ) -> Result<(Self, OwnedKernelObject), CommitError> {
-        let failed = |(call, source): (&'static str, io::Error)| match source.kind() {
+        if wishes.explicit_huge_pages() {
+            if let Some((pages, object)) = Self::of_huge_pages(bytes, wishes, peers_may_write)? {
+                wishes.after_touch(pages.base, bytes, pages.bytes)?;
+                return Ok((pages, object));
+            }
+        }
+        let failed = |(call, source): Failed| match source.kind() {
             io::ErrorKind::OutOfMemory | io::ErrorKind::StorageFull => {
                 CommitError::OutOfMemory { bytes }
             }
@@ -79,21 +87,63 @@ impl KernelPages {
             },
             _ => CommitError::Os { call, source },
         };
-        if prefault {
+        let (room, alignment) = wishes.room(bytes);
+        let mut place = None;
+        if wishes.prefault() || alignment.is_some() {
             // The system promises a memfd any size, and then looks for memory until there is none for
-            // anybody. What it would not promise as private memory is not asked for.
-            drop(UserPages::map(bytes, false)?);
+            // anybody. What it would not promise as private memory is not asked for. Where that would lie,
+            // aligned, there is room for the object.
+            let promised = UserPages::reserve(room, alignment, None)?;
+            place = alignment.map(|_| promised.base());
         }
-        let object = system::create(bytes).map_err(failed)?;
-        let base = system::map(&object, bytes).map_err(failed)?.cast();
-        let pages = Self { base, bytes };
+        let object = system::create(room, wishes.node_to_map_on()?).map_err(failed)?;
+        let pages = Self::of(&object, room, place).map_err(failed)?;
         system::seal(&object, peers_may_write).map_err(failed)?;
-        if prefault {
-            system::set_aside(&object, bytes).map_err(failed)?;
+        wishes.before_touch(pages.base, room)?;
+        if wishes.prefault() {
+            wishes.populate_transparent(pages.base, room);
+            system::set_aside(&object, room).map_err(failed)?;
             // SAFETY: mapped writable, and nobody else knows of it yet.
-            unsafe { touch(base, bytes) };
+            unsafe { touch(pages.base, bytes) };
         }
+        wishes.after_touch(pages.base, bytes, room)?;
         Ok((pages, object))
+    }
+
+    /// Maps all of an object, of so many bytes; at this place, if it is free.
+    fn of(
+        object: &OwnedKernelObject,
+        bytes: usize,
+        place: Option<NonNull<u8>>,
+    ) -> Result<Self, Failed> {
+        let base = system::map(object, bytes, place)?.cast();
+        Ok(Self { base, bytes })
+    }
+
+    /// As `map`, of explicit huge pages, with memory behind them. `None` if there are none, which is then
+    /// noted.
+    fn of_huge_pages(
+        bytes: usize,
+        wishes: &mut Wishes,
+        peers_may_write: bool,
+    ) -> Result<Option<(Self, OwnedKernelObject)>, CommitError> {
+        let made = system::create_huge(bytes).and_then(|(object, room)| {
+            let pages = Self::of(&object, room, None)?;
+            system::seal(&object, peers_may_write)?;
+            Ok((pages, object))
+        });
+        let failed = match made {
+            Ok((pages, object)) => {
+                wishes.before_touch(pages.base, pages.bytes)?;
+                match populate(pages.base, pages.bytes) {
+                    Ok(()) => return Ok(Some((pages, object))),
+                    Err(failed) => failed,
+                }
+            }
+            Err(failed) => failed,
+        };
+        wishes.miss(Wish::ExplicitHugePages, failed)?;
+        Ok(None)
     }
 
     /// Where the pages begin, a multiple of the page size.
@@ -104,7 +154,7 @@ impl KernelPages {
 
 impl Drop for KernelPages {
     fn drop(&mut self) {
-        // SAFETY: exactly what `map` mapped, and as for `UserPages`.
+        // SAFETY: exactly what was mapped, and as for `UserPages`.
         unsafe { unmap(self.base.cast(), self.bytes) };
     }
 }
@@ -121,9 +171,6 @@ pub(super) unsafe fn unmap(base: NonNull<c_void>, bytes: usize) {
     drop(unmapped);
 }
 
-/// A call and what the system said to it.
-type Failed = (&'static str, io::Error);
-
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -135,6 +182,7 @@ mod system {
     use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
+    use super::super::residency::explicit_page;
     use super::{Failed, NonNull, c_void, io};
 
     pub(crate) type OwnedObject = OwnedFd;
@@ -166,8 +214,21 @@ mod system {
         result.map_err(|errno| (call, errno.into()))
     }
 
-    pub(super) fn create(bytes: usize) -> Result<OwnedObject, Failed> {
-        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    /// It is bound to a node once it is mapped.
+    pub(super) fn create(bytes: usize, _node: Option<u32>) -> Result<OwnedObject, Failed> {
+        create_of(bytes, MemfdFlags::empty())
+    }
+
+    /// Makes an object of huge pages, as many as `bytes` bytes need, and says how much that is. They are
+    /// there for certain once it is mapped.
+    pub(super) fn create_huge(bytes: usize) -> Result<(OwnedObject, usize), Failed> {
+        // A segment has at most `isize::MAX` bytes, so there is no overflow.
+        let bytes = bytes.next_multiple_of(explicit_page()?);
+        Ok((create_of(bytes, MemfdFlags::HUGETLB)?, bytes))
+    }
+
+    fn create_of(bytes: usize, pages: MemfdFlags) -> Result<OwnedObject, Failed> {
+        let flags = pages | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let created = match memfd_create("ks-allocator", flags | MemfdFlags::NOEXEC_SEAL) {
             // Linux before 6.3 knows no such seal.
             Err(Errno::INVAL) => memfd_create("ks-allocator", flags),
@@ -194,10 +255,15 @@ mod system {
         Ok(())
     }
 
-    pub(super) fn map(object: &OwnedObject, bytes: usize) -> Result<NonNull<c_void>, Failed> {
+    pub(super) fn map(
+        object: &OwnedObject,
+        bytes: usize,
+        place: Option<NonNull<u8>>,
+    ) -> Result<NonNull<c_void>, Failed> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the system's choice replaces none that exists.
-        let base = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, object, 0) };
+        let place = place.map_or(ptr::null_mut(), |place| place.as_ptr().cast());
+        // SAFETY: a new mapping replaces none that exists, for the place is a wish only.
+        let base = unsafe { mmap(place, bytes, access, MapFlags::SHARED, object, 0) };
         let base = name("mmap", base)?;
         NonNull::new(base).ok_or_else(|| ("mmap", io::ErrorKind::OutOfMemory.into()))
     }
@@ -245,7 +311,11 @@ mod system {
         object.try_clone()
     }
 
-    pub(super) fn create(_bytes: usize) -> Result<OwnedObject, Failed> {
+    pub(super) fn create(_bytes: usize, _node: Option<u32>) -> Result<OwnedObject, Failed> {
+        Err(("memfd_create", io::ErrorKind::Unsupported.into()))
+    }
+
+    pub(super) fn create_huge(_bytes: usize) -> Result<(OwnedObject, usize), Failed> {
         Err(("memfd_create", io::ErrorKind::Unsupported.into()))
     }
 
@@ -253,7 +323,11 @@ mod system {
         Err(("fallocate", io::ErrorKind::Unsupported.into()))
     }
 
-    pub(super) fn map(_object: &OwnedObject, _bytes: usize) -> Result<NonNull<c_void>, Failed> {
+    pub(super) fn map(
+        _object: &OwnedObject,
+        _bytes: usize,
+        _place: Option<NonNull<u8>>,
+    ) -> Result<NonNull<c_void>, Failed> {
         Err(("mmap", io::ErrorKind::Unsupported.into()))
     }
 
@@ -282,11 +356,12 @@ mod system {
         SECURITY_ATTRIBUTES, SECURITY_DESCRIPTOR, SetSecurityDescriptorDacl,
     };
     use windows_sys::Win32::System::Memory::{
-        CreateFileMappingW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS,
+        CreateFileMappingNumaW, FILE_MAP_READ, FILE_MAP_WRITE, MEMORY_MAPPED_VIEW_ADDRESS,
         MapViewOfFile, PAGE_READWRITE, UnmapViewOfFile,
     };
     use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
+    use super::super::NO_NODE;
     use super::{Failed, NonNull, c_void, io};
 
     pub(crate) type OwnedObject = OwnedHandle;
@@ -345,28 +420,36 @@ mod system {
     }
 
     /// The page file stands for all of it from the start.
-    pub(super) fn create(bytes: usize) -> Result<OwnedObject, Failed> {
+    pub(super) fn create(bytes: usize, node: Option<u32>) -> Result<OwnedObject, Failed> {
         let bytes = bytes as u64;
         let (high, low) = (bytes >> 32, bytes & u64::from(u32::MAX));
         let [high, low] = [high, low].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
         let nobody = Nobody::new()?;
         // SAFETY: no file and no name; the attributes live until the call is over.
         let handle = unsafe {
-            CreateFileMappingW(
+            CreateFileMappingNumaW(
                 INVALID_HANDLE_VALUE,
                 &raw const nobody.attributes,
                 PAGE_READWRITE,
                 high,
                 low,
                 ptr::null(),
+                node.unwrap_or(NO_NODE),
             )
         };
         drop(nobody);
         if handle.is_null() {
-            return Err(last("CreateFileMappingW"));
+            return Err(last("CreateFileMappingNumaW"));
         }
         // SAFETY: a new handle, which nobody else has.
         Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+    }
+
+    /// Sections of large pages are not tried.
+    pub(super) fn create_huge(_bytes: usize) -> Result<(OwnedObject, usize), Failed> {
+        let why = "sections of this crate are of ordinary pages";
+        let unsupported = io::Error::new(io::ErrorKind::Unsupported, why);
+        Err(("CreateFileMappingNumaW", unsupported))
     }
 
     /// Security attributes with a list of rights that is there and empty. What the handle that comes
@@ -417,7 +500,11 @@ mod system {
         Ok(())
     }
 
-    pub(super) fn map(object: &OwnedObject, bytes: usize) -> Result<NonNull<c_void>, Failed> {
+    pub(super) fn map(
+        object: &OwnedObject,
+        bytes: usize,
+        _place: Option<NonNull<u8>>,
+    ) -> Result<NonNull<c_void>, Failed> {
         let access = FILE_MAP_READ | FILE_MAP_WRITE;
         // SAFETY: a new view at an address of the system's choice replaces none that exists.
         let view = unsafe { MapViewOfFile(object.as_raw_handle(), access, 0, 0, bytes) };

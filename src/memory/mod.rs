@@ -12,6 +12,7 @@
 mod kernel;
 mod own;
 mod remote;
+mod residency;
 #[cfg(feature = "windows")]
 mod task;
 #[cfg_attr(loom, expect(dead_code, reason = "models have no handlers of faults"))]
@@ -23,6 +24,7 @@ use std::ptr::NonNull;
 use crate::error::CommitError;
 use crate::framing::{FrameLayout, Framing, SMALLEST_PAGE};
 use crate::mode::AllocatorMode;
+use crate::residency::{CommitReport, Residency, Shortfall};
 
 use self::kernel::KernelPages;
 #[cfg(feature = "windows")]
@@ -33,6 +35,7 @@ pub use self::own::FrameMemory;
 pub(crate) use self::own::OwnMemory;
 use self::own::OwnPages;
 pub use self::remote::{RemoteFrames, RemoteFramesMut};
+use self::residency::{Measured, Wishes, measure};
 #[cfg(feature = "windows")]
 pub(crate) use self::task::TaskMemory;
 use self::trap::Watch;
@@ -59,6 +62,7 @@ pub(crate) struct Segment {
     /// Goes before the pages, where others may be mapped then.
     watch: Option<Watch>,
     pages: Pages,
+    shortfalls: Vec<Shortfall>,
 }
 
 /// Where the frames of a segment lie; unmapped on drop.
@@ -103,8 +107,7 @@ pub struct SegmentInfo {
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryPlan {
     pub(crate) mode: AllocatorMode,
-    /// Whether all of it is to be backed by the system from the start.
-    pub(crate) prefault: bool,
+    pub(crate) residency: Residency,
     /// Whether other processes may map a kernel object to write to it.
     pub(crate) peers_may_write: bool,
     /// The user's, instead of the system's.
@@ -140,12 +143,16 @@ impl Segment {
         layout: &FrameLayout,
         plan: &MemoryPlan,
     ) -> Result<(Self, Option<OwnedKernelObject>), CommitError> {
-        let (bytes, prefault) = (layout.total, plan.prefault);
+        let bytes = layout.total;
+        let mut wishes = Wishes::new(plan.residency, plan.mode);
         let (pages, object) = match (plan.mode, &plan.own) {
-            (AllocatorMode::User, None) => (Pages::User(UserPages::map(bytes, prefault)?), None),
-            (AllocatorMode::User, Some(own)) => (Pages::Own(OwnPages::allocate(own, bytes)?), None),
+            (AllocatorMode::User, None) => (Pages::User(UserPages::map(bytes, &mut wishes)?), None),
+            (AllocatorMode::User, Some(own)) => {
+                let pages = OwnPages::allocate(own, bytes, &mut wishes)?;
+                (Pages::Own(pages), None)
+            }
             (AllocatorMode::Kernel, None) => {
-                let (pages, object) = KernelPages::map(bytes, prefault, plan.peers_may_write)?;
+                let (pages, object) = KernelPages::map(bytes, &mut wishes, plan.peers_may_write)?;
                 (Pages::Kernel(pages), Some(object))
             }
             (mode @ AllocatorMode::Kernel, Some(_)) => {
@@ -172,6 +179,7 @@ impl Segment {
             trap,
             watch: None,
             pages,
+            shortfalls: wishes.into_shortfalls(),
         };
         Ok((segment, object))
     }
@@ -189,6 +197,17 @@ impl Segment {
     pub(crate) unsafe fn describe_by(&mut self, pool: NonNull<dyn Describe>) {
         // SAFETY: the caller's promise; the watch goes with the segment.
         self.watch = self.trap.map(|trap| unsafe { Watch::new(trap, pool) });
+    }
+
+    /// What was asked for, what was not got, and what the memory is now.
+    pub(crate) fn report(&self, plan: &MemoryPlan) -> CommitReport {
+        let measured = measure(self.pages.base(), self.layout.total);
+        report(&self.layout, plan, &self.shortfalls, measured)
+    }
+
+    /// The report on a segment that is gone.
+    pub(crate) fn report_gone(layout: &FrameLayout, plan: &MemoryPlan) -> CommitReport {
+        report(layout, plan, &[], Measured::nothing())
     }
 
     /// The address of the first byte, which is also the first of the kernel object, if there is one.
@@ -213,6 +232,28 @@ impl Segment {
         unsafe { self.first.add(offset) }
     }
 }
+
+fn report(
+    layout: &FrameLayout,
+    plan: &MemoryPlan,
+    shortfalls: &[Shortfall],
+    measured: Measured,
+) -> CommitReport {
+    CommitReport {
+        asked: plan.residency,
+        shortfalls: shortfalls.to_vec(),
+        bytes: layout.total,
+        page_size: measured.page_size,
+        resident: measured.resident,
+        huge: measured.huge,
+        locked: measured.locked,
+        numa_nodes: measured.numa_nodes,
+    }
+}
+
+/// Stands for any NUMA node: `NUMA_NO_PREFERRED_NODE`.
+#[cfg(windows)]
+const NO_NODE: u32 = u32::MAX;
 
 /// Writes to every page of a new mapping, so that the system backs it with memory.
 ///
@@ -246,7 +287,7 @@ mod tests {
     fn plan(mode: AllocatorMode) -> MemoryPlan {
         MemoryPlan {
             mode,
-            prefault: true,
+            residency: Residency::PREFAULTED,
             peers_may_write: false,
             own: None,
             trap: false,

@@ -8,6 +8,8 @@ use crate::error::CommitError;
 use crate::framing::SMALLEST_PAGE;
 use crate::sync::PlainArc;
 
+use super::residency::Wishes;
+
 /// Where a pool's frames get their memory from, if not from this crate: pinned for a GPU, mapped from
 /// a device or a file, of huge pages, or of a node.
 ///
@@ -118,8 +120,13 @@ unsafe impl Send for OwnPages {}
 unsafe impl Sync for OwnPages {}
 
 impl OwnPages {
-    /// Asks for `bytes` bytes, which is not 0.
-    pub(super) fn allocate(memory: &OwnMemory, bytes: usize) -> Result<Self, CommitError> {
+    /// Asks for `bytes` bytes, which is not 0. Nothing else that is wished for is done to them.
+    pub(super) fn allocate(
+        memory: &OwnMemory,
+        bytes: usize,
+        wishes: &mut Wishes,
+    ) -> Result<Self, CommitError> {
+        wishes.leave_alone()?;
         let base = memory
             .0
             .allocate(bytes)

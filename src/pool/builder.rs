@@ -9,6 +9,7 @@ use crate::framing::Framing;
 use crate::holders::Holders;
 use crate::memory::{FrameMemory, MemoryPlan, OwnMemory};
 use crate::mode::AllocatorMode;
+use crate::residency::{HugePages, Residency};
 
 use super::FramePool;
 use super::waiters::Gate;
@@ -46,7 +47,7 @@ impl FramePoolBuilder {
             framing,
             memory: MemoryPlan {
                 mode,
-                prefault: true,
+                residency: Residency::PREFAULTED,
                 peers_may_write: false,
                 own: None,
                 trap: false,
@@ -154,13 +155,87 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
-        self.memory.prefault = prefault;
+        self.memory.residency.prefault = prefault;
+        self
+    }
+
+    /// Whether the frames are to lie in huge pages; [`No`](HugePages::No) by default.
+    ///
+    /// ```
+    /// # use ks_allocator::{FramePool, HugePages};
+    /// let pool = FramePool::builder().frames(8).frame_size(1 << 20);
+    /// let pool = pool.huge_pages(HugePages::Transparent).build()?;
+    /// println!("{:?} bytes in huge pages", pool.commit_report().huge);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    pub fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.memory.residency.huge_pages = huge_pages;
+        self
+    }
+
+    /// Whether the memory is to be locked, so that the system never takes it away again, and prefaulted
+    /// with it; `false` by default.
+    ///
+    /// Most systems let ordinary users lock little: see `RLIMIT_MEMLOCK`, and on Windows
+    /// `SetProcessWorkingSetSize`. A child after a fork has no lock on its copy.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(64).lock_in_memory(true).build()?;
+    /// let report = pool.commit_report();
+    /// # if cfg!(target_os = "linux") {
+    /// assert_eq!(report.locked == Some(report.bytes), report.shortfalls.is_empty());
+    /// # }
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    #[doc(alias("mlock", "VirtualLock"))]
+    pub fn lock_in_memory(mut self, locked: bool) -> Self {
+        self.memory.residency.locked = locked;
+        self
+    }
+
+    /// The NUMA node that the memory is to be taken from; from any by default, commonly that of the
+    /// thread that touches it first.
+    ///
+    /// On Linux it then comes from nowhere else (`MPOL_BIND`), and a node that has too little ends the
+    /// process as any lack of memory does. On Windows it comes from elsewhere if need be.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(64).numa_node(0).build()?;
+    /// println!("on nodes {:?}", pool.commit_report().numa_nodes);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    #[doc(alias("mbind", "VirtualAllocExNuma"))]
+    pub fn numa_node(mut self, node: u32) -> Self {
+        self.memory.residency.numa_node = Some(node);
+        self
+    }
+
+    /// Whether no memory is better than other memory than was asked for; `false` by default.
+    ///
+    /// By default the pool is made of what there is, and what could not be had is in the
+    /// [report](FramePool::commit_report). If required, the commit fails with
+    /// [`CommitError::Residency`](crate::CommitError::Residency) and leaves nothing behind.
+    ///
+    /// ```
+    /// # use ks_allocator::{BuildError, CommitError, FramePool, Wish};
+    /// let pool = FramePool::builder().frames(8).frame_size(64).numa_node(999_999);
+    /// assert!(pool.build().is_ok());
+    /// let error = pool.require_residency(true).build().unwrap_err();
+    /// let BuildError::Commit(CommitError::Residency { wish, .. }) = error else { panic!("{error}") };
+    /// assert_eq!(wish, Wish::NumaNode(999_999));
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    pub fn require_residency(mut self, required: bool) -> Self {
+        self.memory.residency.required = required;
         self
     }
 
     /// Memory of the user's own for the frames, in User mode: see [`FrameMemory`], which has an example.
     /// The bytes of a fresh frame are then whatever was in it, and whether it is prefaulted is the
-    /// user's affair, too.
+    /// user's affair, too. Huge pages, locking and a NUMA node, if asked for, are shortfalls: such memory is
+    /// left as it is.
     ///
     /// A [`FrameMemory`] that is to serve several pools can be shared by them, for an `Arc` of one is one,
     /// too.

@@ -38,6 +38,7 @@ use crate::framing::{FrameLayout, Framing};
 use crate::memory::{
     Describe, MemoryPlan, OwnedKernelObject, Segment, SegmentInfo, Trap, room_for,
 };
+use crate::residency::CommitReport;
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number};
@@ -116,6 +117,15 @@ impl Core {
             bytes: self.layout.total,
             first,
             stride: self.layout.stride,
+        }
+    }
+
+    /// What the memory is now. The lock is held meanwhile, so that it does not go.
+    pub(crate) fn commit_report(&self) -> CommitReport {
+        let segment = self.segment.lock();
+        match &*segment {
+            Some(segment) => segment.report(&self.memory),
+            None => Segment::report_gone(&self.layout, &self.memory),
         }
     }
 

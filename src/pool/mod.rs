@@ -30,7 +30,7 @@ use std::io;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
-use crate::error::{AcquireError, CommitError, TokenError};
+use crate::error::{AcquireError, CommitError, NotResident, TokenError};
 use crate::events;
 use crate::frame::{Frame, FrameBatch};
 use crate::framing::Framing;
@@ -39,6 +39,7 @@ use crate::label::Label;
 use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject, SegmentInfo};
 use crate::mode::AllocatorMode;
 use crate::recording::{EventKind, Recording};
+use crate::residency::CommitReport;
 use crate::token::FrameToken;
 
 use self::core::{Core, Handle};
@@ -476,6 +477,52 @@ impl FramePool {
     #[must_use]
     pub fn mode(&self) -> AllocatorMode {
         self.core.memory.mode
+    }
+
+    /// What was asked of the memory, what was not got, and what the memory is, measured now. This takes
+    /// a while: the system is asked about every page.
+    ///
+    /// Of a pool whose memory is gone, nothing is resident: see [`segment`](Self::segment).
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(1 << 20).build()?;
+    /// let report = pool.commit_report();
+    /// assert!(report.asked.prefault);
+    /// println!("{report}"); // asked for: prefaulted ...
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    #[doc(alias("mincore", "smaps", "QueryWorkingSetEx"))]
+    #[must_use]
+    pub fn commit_report(&self) -> CommitReport {
+        self.core.commit_report()
+    }
+
+    /// Whether all of the segment is in memory now; to be asserted in tests. It stays so for certain only
+    /// if it is [locked](FramePoolBuilder::lock_in_memory).
+    ///
+    /// # Errors
+    ///
+    /// [`NotResident::Partly`] with the numbers, and [`NotResident::Unknown`] where this cannot be
+    /// measured.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(1 << 20).build()?;
+    /// # if cfg!(target_os = "linux") {
+    /// pool.verify_resident()?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn verify_resident(&self) -> Result<(), NotResident> {
+        let CommitReport {
+            resident, bytes, ..
+        } = self.commit_report();
+        match resident {
+            Some(resident) if resident >= bytes => Ok(()),
+            Some(resident) => Err(NotResident::Partly { resident, bytes }),
+            None => Err(NotResident::Unknown { bytes }),
+        }
     }
 
     /// Where in memory all frames of the pool lie: to be registered once with a device, a driver or the

@@ -4,7 +4,7 @@ use std::io;
 
 use ks_allocator::{
     AcquireError, AllocatorMode, BuildError, CommitError, FramePool, FramingError, ModeError,
-    Starvation,
+    Starvation, Wish,
 };
 use windows_core::HRESULT;
 
@@ -56,7 +56,7 @@ fn why_a_mode_was_refused() {
     assert_eq!(code(error), VFW_E_ALREADY_COMMITTED);
 }
 
-fn commit_errors() -> [(CommitError, Hresult); 5] {
+fn commit_errors() -> [(CommitError, Hresult); 6] {
     [
         (
             CommitError::FramingNotSet {
@@ -86,6 +86,14 @@ fn commit_errors() -> [(CommitError, Hresult); 5] {
             E_NOTIMPL,
         ),
         (CommitError::OutOfMemory { bytes: 64 }, E_OUTOFMEMORY),
+        (
+            CommitError::Residency {
+                wish: Wish::Locked,
+                call: "mlock",
+                source: io::ErrorKind::PermissionDenied.into(),
+            },
+            E_OUTOFMEMORY,
+        ),
     ]
 }
 
