@@ -20,6 +20,7 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use crate::error::{AcquireError, CommitError, FramingError, ModeError};
+use crate::events;
 use crate::frame::Frame;
 use crate::framing::Framing;
 #[cfg(feature = "windows")]
@@ -669,7 +670,8 @@ impl KsAllocator for PoolAllocator {
         if control.committed {
             return Ok(());
         }
-        if control.changed {
+        let anew = control.changed;
+        if anew {
             self.retire_pool(&mut control);
             let next = self.next_pool(&control)?;
             self.pool.store(Some(next.into()));
@@ -678,6 +680,11 @@ impl KsAllocator for PoolAllocator {
             drop(pool.commit(true));
         }
         control.committed = true;
+        drop(control);
+        match &*self.pool.load() {
+            Some(pool) if anew => pool.tell_of_commit(),
+            _ => events::committed_again(self.frames_out()),
+        }
         Ok(())
     }
 
@@ -686,14 +693,17 @@ impl KsAllocator for PoolAllocator {
             |control| control.committed = false,
             |pool| pool.commit(false),
         );
+        events::decommitted(self.frames_out());
     }
 
     fn begin_flush(&self) {
         self.change_gate(|control| control.flushing = true, |pool| pool.flush(true));
+        events::flush(true);
     }
 
     fn end_flush(&self) {
         self.change_gate(|control| control.flushing = false, |pool| pool.flush(false));
+        events::flush(false);
     }
 
     fn free_frames(&self) -> usize {

@@ -29,6 +29,7 @@ use crate::metadata::Metadata;
 use crate::pool::core::Core;
 use crate::pool::free_list::{Bits, MOST_AT_ONCE};
 use crate::pool::ledger::{By, Note};
+use crate::pool::recorder::Subject;
 use crate::pool::slot::Slot;
 use crate::pool::waiters::TaskStay;
 use crate::recording::EventKind;
@@ -125,8 +126,8 @@ impl Frame {
     /// Takes `stay` out of the line, and gives back what it was called for at the same moment.
     pub(crate) fn abandon_acquire(core: &Core, by: By, stay: &mut TaskStay) {
         if let Some(number) = core.abandon_wait(by, stay) {
-            // SAFETY: the stay was called for this frame, which made it ours.
-            drop(unsafe { Self::claim(core.slot(number), by) });
+            // SAFETY: the stay was called for this frame, which made it ours. It goes back as it came.
+            unsafe { Core::release(core.slot(number)) };
         }
     }
 
@@ -391,7 +392,7 @@ impl Frame {
             // the next `greet` (H4).
             unsafe { trap.shut(self.slot()) };
         }
-        core.record_of(EventKind::Released, self.inner());
+        core.attend_give_back(self.inner());
     }
 
     /// What the pool has for a new owner, if it attends to each.
@@ -817,7 +818,7 @@ impl SharedFrame {
         let core = unsafe { self.inner().core.as_ref() };
         let label = self.inner().entry.note().label;
         let mut copy = Frame::try_acquire(core, By::from(place, label))
-            .map_err(|error| core.explain(error))?;
+            .map_err(|error| core.explain(core.fail(error)))?;
         core.ledger.counts.copied();
         copy.room_mut()[..self.len()].copy_from_slice(self);
         copy.set_length(self.len());
@@ -919,6 +920,33 @@ impl FrameBatch {
         })
     }
 
+    /// Waits for a frame.
+    #[cold]
+    pub(crate) fn wait(core: &Core, by: By) -> Result<Self, AcquireError> {
+        let number = core.wait(by, None)?;
+        // SAFETY: `wait` made the frame ours.
+        Ok(unsafe { Self::of_one(core.slot(number), by) })
+    }
+
+    /// A batch of the frame in this slot.
+    ///
+    /// # Safety
+    ///
+    /// The frame is out and the caller its only holder, who passes it on to the result.
+    unsafe fn of_one(slot: NonNull<Slot>, by: By) -> Self {
+        // SAFETY: the frame is out and keeps the slot alive.
+        let slot = unsafe { slot.as_ref() };
+        // SAFETY: likewise.
+        let core = unsafe { slot.core.as_ref() };
+        // SAFETY: likewise.
+        let word = unsafe { slot.word.as_ref() };
+        Self {
+            core: slot.core,
+            frames: core.free.bits_of(word, slot.addend),
+            by,
+        }
+    }
+
     /// Frames that are in the batch now.
     ///
     /// ```
@@ -949,17 +977,10 @@ impl From<Frame> for FrameBatch {
     fn from(frame: Frame) -> Self {
         let mut frame = ManuallyDrop::new(frame);
         frame.tidy();
-        let slot = frame.inner();
-        let Note { place, label, .. } = slot.entry.note();
-        // SAFETY: by H2.
-        let core = unsafe { slot.core.as_ref() };
-        // SAFETY: likewise.
-        let word = unsafe { slot.word.as_ref() };
-        Self {
-            core: slot.core,
-            frames: core.free.bits_of(word, slot.addend),
-            by: By::from(place.unwrap_or(Location::caller()), label),
-        }
+        let Note { place, label, .. } = frame.inner().entry.note();
+        let by = By::from(place.unwrap_or(Location::caller()), label);
+        // SAFETY: the frame was the handle's, which is gone.
+        unsafe { Self::of_one(frame.slot, by) }
     }
 }
 
@@ -1020,7 +1041,7 @@ fn hand_on(slot: &Slot, by: By) {
     slot.entry.hand_on(by);
     // SAFETY: by H2.
     let core = unsafe { slot.core.as_ref() };
-    core.record_of(EventKind::HandedOn, slot);
+    core.record(EventKind::HandedOn, Subject::Slot(slot.number), by.who());
 }
 
 /// The bytes in use of the frame in `slot`, of which the caller has a handle.

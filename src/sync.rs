@@ -21,7 +21,7 @@ pub(crate) type PlainArc<T> = std::sync::Arc<T>;
 pub(crate) type PlainAtomicU64 = std::sync::atomic::AtomicU64;
 pub(crate) type PlainAtomicPtr<T> = std::sync::atomic::AtomicPtr<T>;
 /// The orderings of those.
-pub(crate) use std::sync::atomic::Ordering as PlainOrdering;
+pub(crate) use std::sync::atomic::{Ordering as PlainOrdering, fence as plain_fence};
 /// What is made once, or when it is first asked for, and that no model looks at.
 pub(crate) type PlainOnce<T> = std::sync::OnceLock<T>;
 pub(crate) type PlainLazy<T> = std::sync::LazyLock<T>;

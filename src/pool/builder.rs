@@ -439,6 +439,8 @@ impl FramePoolBuilder {
             framing: self.framing.actual()?,
             ..self.clone()
         };
-        Ok(FramePool::new(&plan, Gate::OPEN)?)
+        let pool = FramePool::new(&plan, Gate::OPEN)?;
+        pool.tell_of_commit();
+        Ok(pool)
     }
 }

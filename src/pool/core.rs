@@ -181,7 +181,6 @@ impl Core {
             match self.free.take(thread_number(), most) {
                 Ok(taken) => return Ok(taken),
                 Err(NotTaken::AllOut) => {
-                    self.ledger.counts.found_none();
                     return Err(AcquireError::Exhausted(Starvation::default()));
                 }
                 Err(NotTaken::Closed) => match self.waiters.refusal() {

@@ -11,22 +11,25 @@
 //! # Invariants
 //!
 //! - **E1** Each word of an entry is valid by itself, whenever it is read: a place is that of some
-//!   acquire in the program, a label one that was made. Of a frame that changes hands at that very moment, a
-//!   report may have the place of one holder and the label of the other.
-//! - **E2** `turn` grows by one each time the frame is picked up, so that a frame that is seen twice in
-//!   somebody's hands, in the same turn, has been there all the time between: that is how a [`Stamp`] grows old.
-//!   Only the one who has the frame for themselves changes it, so that a load and a store are enough.
+//!   acquire in the program, a label one that was made.
+//! - **E2** `turn` grows by one each time the frame is picked up, before anything else is written. Only the one who
+//!   has the frame for themselves changes it, so that a load and a store are enough. (That the next owner sees
+//!   the turn of the last is the free list's F2.)
+//! - **E3** A [`Note`] is of one turn: whoever reads an entry reads `turn` first and once more at the end, and reads
+//!   again if it has changed. So a frame that is seen twice in somebody's hands, in the same turn, has been
+//!   there all the time between: that is how a [`Stamp`] grows old. (A frame that is given another label at that
+//!   very moment may be seen with the line of the one and the label of the other.)
 //!
-//! All accesses are *Relaxed*: nothing is handed over by them. (That the next owner of a frame sees the turn of
-//! the last is the free list's F2.)
+//! The orderings are those of a sequence lock with one writer, who never waits: see [`Entry::pick_up`] and
+//! [`Entry::note`]. On x86-64 they cost nothing.
 //!
 //! # How old
 //!
 //! To read the clock costs more than to acquire a frame, so the fast path does not. Whoever looks, be it for a
 //! report or because they begin to wait, stamps the frames that are out with the time, unless they bear a
 //! stamp of that turn already. So the age that a report gives is a lower bound, and for a frame that holds
-//! somebody up it is good: it was out when they began to wait. Callers who wait again and again do not look
-//! each time: see [`Ledger::look_again`].
+//! somebody up it is good: it was out when they began to wait. (Callers who wait again and again do not look
+//! each time: see [`Ledger::look_again`]. What was acquired since the last look may be told of without an age.)
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -34,7 +37,9 @@ use std::time::{Duration, Instant};
 use crate::error::CommitError;
 use crate::label::Label;
 use crate::memory::room_for;
-use crate::sync::{PlainAtomicPtr, PlainAtomicU64, PlainMutex, PlainOrdering, thread_id};
+use crate::sync::{
+    PlainAtomicPtr, PlainAtomicU64, PlainMutex, PlainOrdering, plain_fence, thread_id,
+};
 
 use super::stats::Counts;
 
@@ -57,6 +62,11 @@ impl Who {
     fn this_thread(label: Option<Label>) -> Self {
         let label = u64::from(Label::to_number(label));
         Self(u64::from(thread_id()) | label << Self::LABEL_SHIFT)
+    }
+
+    /// The same label, in this thread.
+    pub(crate) fn in_this_thread(self) -> Self {
+        Self::this_thread(self.label())
     }
 
     fn label(self) -> Option<Label> {
@@ -124,6 +134,9 @@ pub(crate) struct Entry {
     since: PlainAtomicU64,
 }
 
+/// How often an entry is read again that changes meanwhile.
+const READINGS: usize = 3;
+
 /// What an entry said at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Note {
@@ -158,8 +171,11 @@ impl Entry {
         let turn = self.turn.load(PlainOrdering::Relaxed);
         self.turn
             .store(turn.wrapping_add(1), PlainOrdering::Relaxed);
-        self.held.store(1, PlainOrdering::Relaxed);
+        // Release: pairs with the fence in `note`; who sees what follows sees the new turn then.
+        plain_fence(PlainOrdering::Release);
         self.hand_on(by);
+        // Release: pairs with the Acquire in `note`; who sees this turn's holder sees who that is.
+        self.held.store(1, PlainOrdering::Release);
     }
 
     /// The frame is about to go back. For its only holder.
@@ -187,7 +203,7 @@ impl Entry {
             .store(shares.wrapping_add(1), PlainOrdering::Relaxed);
     }
 
-    /// The frame was acquired at this time. For its only holder.
+    /// The frame was acquired at this time, or at none that is known yet, 0. For its only holder.
     pub(crate) fn stamp(&self, now: u64) {
         self.since.store(now, PlainOrdering::Relaxed);
     }
@@ -199,11 +215,32 @@ impl Entry {
 
     /// What is noted, for anybody.
     pub(crate) fn note(&self) -> Note {
+        let mut note = self.glance();
+        for _ in 0..READINGS {
+            // Acquire: pairs with the Release in `pick_up`; if anything was of a later turn, this is, too.
+            plain_fence(PlainOrdering::Acquire);
+            if self.turn.load(PlainOrdering::Relaxed) == note.turn {
+                return note;
+            }
+            note = self.glance();
+        }
+        // It changes hands faster than it can be read. So nobody has had it for long.
+        Note {
+            held: false,
+            ..note
+        }
+    }
+
+    /// What is noted, of one turn or of several.
+    fn glance(&self) -> Note {
+        let turn = self.turn.load(PlainOrdering::Relaxed);
+        // Acquire: pairs with the Release in `pick_up`.
+        let held = self.held.load(PlainOrdering::Acquire) != 0;
         let place = self.place.load(PlainOrdering::Relaxed);
         let who = self.who();
         Note {
-            turn: self.turn.load(PlainOrdering::Relaxed),
-            held: self.held.load(PlainOrdering::Relaxed) != 0,
+            turn,
+            held,
             // SAFETY: NULL, or stored by `hand_on`, where it was a reference for ever (E1).
             place: unsafe { place.as_ref() },
             label: who.label(),
@@ -287,12 +324,12 @@ impl Ledger {
         is_due(&self.tell_again_at, now, nanoseconds(TOLD_APART))
     }
 
-    /// Stamps the frames that are out, unless somebody else is looking already.
+    /// Stamps the frames that are out now, unless somebody else is looking already.
     #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
-    pub(crate) fn glance<'a>(&self, now: u64, out: impl Iterator<Item = (usize, &'a Entry)>) {
+    pub(crate) fn glance<'a>(&self, out: impl Iterator<Item = (usize, &'a Entry)>) {
         if let Some(mut stamps) = self.stamps.try_lock() {
             for (slot, entry) in out {
-                stamps[slot].keep(&entry.note(), now);
+                stamps[slot].keep(&entry.note(), || self.now());
             }
         }
     }
@@ -302,17 +339,18 @@ impl Ledger {
     #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
     pub(crate) fn look<'a, T>(
         &self,
-        now: u64,
         out: impl Iterator<Item = (usize, &'a Entry)>,
         mut tell: impl FnMut(usize, Note, Duration, bool) -> T,
     ) -> Vec<T> {
         let mut stamps = self.stamps.lock();
+        // Before any frame is looked at: what was seen then has been out until now at the least.
+        let now = self.now();
         out.map(|(slot, entry)| {
             let note = entry.note();
             let exact = note.held && note.since != 0;
             let since = match exact {
                 true => note.since,
-                false => stamps[slot].keep(&note, now),
+                false => stamps[slot].keep(&note, || self.now()),
             };
             let held = Duration::from_nanos(now.saturating_sub(since));
             tell(slot, note, held, exact)
@@ -331,17 +369,19 @@ fn is_due(next: &PlainAtomicU64, now: u64, apart: u64) -> bool {
 }
 
 impl Stamp {
-    /// Begins a new stamp, unless there is one of this turn (E2). Returns since when. A frame that nobody has
-    /// in their hands has no turn.
-    fn keep(&mut self, note: &Note, now: u64) -> u64 {
+    /// Begins a new stamp, unless there is one of this turn (E3). Returns since when. The clock is read after the
+    /// note was taken. A frame that nobody has in their hands has no turn.
+    fn keep(&mut self, note: &Note, clock: impl Fn() -> u64) -> u64 {
         let known = note.held && self.turn == note.turn && self.at != 0;
-        if !known {
-            *self = Self {
-                turn: note.turn,
-                at: if note.held { now } else { 0 },
-            };
+        if known {
+            return self.at;
         }
-        if note.held { self.at } else { now }
+        let now = clock();
+        *self = Self {
+            turn: note.turn,
+            at: if note.held { now } else { 0 },
+        };
+        now
     }
 }
 
@@ -395,20 +435,28 @@ mod tests {
         let ledger = Ledger::new(1).unwrap();
         let entry = Entry::new();
         entry.pick_up(by(None));
-        let held = |now| {
-            let all = ledger.look(now, [(0, &entry)].into_iter(), |_, _, held, exact| {
-                (held.as_nanos(), exact)
-            });
+        let held = || {
+            let all = ledger.look([(0, &entry)].into_iter(), |_, _, held, exact| (held, exact));
             all[0]
         };
-        assert_eq!(held(10), (0, false));
-        ledger.glance(20, [(0, &entry)].into_iter());
-        assert_eq!(held(30), (20, false));
+        let pause = || std::thread::sleep(Duration::from_millis(2));
+        assert_eq!(held(), (Duration::ZERO, false));
+        ledger.glance([(0, &entry)].into_iter());
+        pause();
+        let (old, _) = held();
+        assert!(old >= Duration::from_millis(2));
         entry.give_back();
         entry.pick_up(by(None));
-        assert_eq!(held(40), (0, false));
-        entry.stamp(35);
-        assert_eq!(held(50), (15, true));
+        assert_eq!(held(), (Duration::ZERO, false));
+
+        entry.stamp(ledger.now());
+        pause();
+        let (exactly, exact) = held();
+        assert!(exact && exactly >= Duration::from_millis(2));
+        entry.stamp(0);
+        entry.give_back();
+        entry.pick_up(by(None));
+        assert_eq!(held(), (Duration::ZERO, false));
     }
 
     #[test]

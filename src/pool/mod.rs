@@ -16,7 +16,7 @@ mod hints;
 #[expect(unsafe_code, reason = "keeps lines of the program as bare pointers")]
 pub(crate) mod ledger;
 pub(crate) mod lent;
-mod recorder;
+pub(crate) mod recorder;
 mod report;
 #[expect(unsafe_code, reason = "says which threads may touch a slot")]
 pub(crate) mod slot;
@@ -105,7 +105,6 @@ impl FramePool {
     /// A pool as `plan` says, whose framing is rounded already.
     pub(crate) fn new(plan: &FramePoolBuilder, gate: Gate) -> Result<Self, CommitError> {
         let core = Handle::new(plan, gate)?;
-        events::committed(&core.layout.framing, core.memory.mode, core.layout.total);
         core.record_of_pool(EventKind::Committed);
         Ok(Self { core, label: None })
     }
@@ -132,7 +131,7 @@ impl FramePool {
     #[inline(always)]
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Frame, AcquireError> {
-        Frame::try_acquire(&self.core, self.by())
+        self.try_acquire_by(self.by())
     }
 
     /// Takes a free frame, or waits for one for as long as it takes.
@@ -169,7 +168,7 @@ impl FramePool {
 
     #[inline]
     pub(crate) fn acquire_by(&self, by: By) -> Result<Frame, AcquireError> {
-        match self.try_acquire_by(by) {
+        match Frame::try_acquire(&self.core, by) {
             Err(AcquireError::Exhausted(_)) => Frame::wait(&self.core, by, None),
             other => other,
         }
@@ -177,7 +176,7 @@ impl FramePool {
 
     #[inline(always)]
     pub(crate) fn try_acquire_by(&self, by: By) -> Result<Frame, AcquireError> {
-        Frame::try_acquire(&self.core, by)
+        Frame::try_acquire(&self.core, by).map_err(|error| self.core.fail(error))
     }
 
     /// The caller of the caller, under this handle's label.
@@ -216,7 +215,7 @@ impl FramePool {
         by: By,
         timeout: Duration,
     ) -> Result<Frame, AcquireError> {
-        match self.try_acquire_by(by) {
+        match Frame::try_acquire(&self.core, by) {
             // A deadline past the end of time is none.
             Err(AcquireError::Exhausted(_)) => {
                 Frame::wait(&self.core, by, Instant::now().checked_add(timeout))
@@ -278,10 +277,8 @@ impl FramePool {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, most: usize) -> Result<FrameBatch, AcquireError> {
-        match self.try_acquire_many(most) {
-            Err(AcquireError::Exhausted(_)) => {
-                Frame::wait(&self.core, self.by(), None).map(FrameBatch::from)
-            }
+        match FrameBatch::try_acquire(&self.core, self.by(), most) {
+            Err(AcquireError::Exhausted(_)) => FrameBatch::wait(&self.core, self.by()),
             other => other,
         }
     }
@@ -304,7 +301,7 @@ impl FramePool {
     #[inline(always)]
     #[track_caller]
     pub fn try_acquire_many(&self, most: usize) -> Result<FrameBatch, AcquireError> {
-        FrameBatch::try_acquire(&self.core, self.by(), most)
+        FrameBatch::try_acquire(&self.core, self.by(), most).map_err(|error| self.core.fail(error))
     }
 
     /// Another handle of the same pool, whose frames carry this label in reports: one for each stage of a
@@ -672,6 +669,7 @@ impl FramePool {
     #[doc(alias = "BeginFlush")]
     pub fn begin_flush(&self) {
         drop(self.flush(true));
+        events::flush(true);
     }
 
     /// Ends what [`begin_flush`](Self::begin_flush) began.
@@ -685,12 +683,12 @@ impl FramePool {
     #[doc(alias = "EndFlush")]
     pub fn end_flush(&self) {
         drop(self.flush(false));
+        events::flush(false);
     }
 
     /// Begins or ends a flush. Whoever is refused is told when the result is dropped.
     pub(crate) fn flush(&self, flushing: bool) -> Option<Refused> {
         let refused = self.core.change_gate(|gate| gate.flushing = flushing);
-        events::flush(flushing);
         self.core.record_of_pool(match flushing {
             true => EventKind::FlushBegan,
             false => EventKind::FlushEnded,
@@ -702,14 +700,17 @@ impl FramePool {
     /// when the result is dropped.
     pub(crate) fn commit(&self, committed: bool) -> Option<Refused> {
         let refused = self.core.change_gate(|gate| gate.committed = committed);
-        if committed {
-            events::committed_again(self.frames_out());
-            self.core.record_of_pool(EventKind::Committed);
-        } else {
-            events::decommitted(self.frames_out());
-            self.core.record_of_pool(EventKind::Decommitted);
-        }
+        self.core.record_of_pool(match committed {
+            true => EventKind::Committed,
+            false => EventKind::Decommitted,
+        });
         refused
+    }
+
+    /// Tells `tracing` of the commit that made the pool. To be called with no lock held, for who listens may ask
+    /// anything.
+    pub(crate) fn tell_of_commit(&self) {
+        events::committed(&self.framing(), self.mode(), self.core.layout.total);
     }
 
     #[cfg(feature = "windows")]

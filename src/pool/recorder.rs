@@ -44,9 +44,10 @@ const NUMBER_SHIFT: u32 = 40;
 const NUMBER_MASK: u64 = (1 << 24) - 1;
 const KIND_SHIFT: u32 = 32;
 const THREAD_BITS: u32 = 24;
-/// Times are in units of 64 ns: 19 hours of them fit.
+/// Times are in units of 64 ns. They wrap after 19 hours, and are told from each other by their order and by
+/// when the recording is read.
 const TIME_SHIFT: u32 = 6;
-const TIME_MOST: u64 = (1 << NUMBER_SHIFT) - 1;
+const TIME_MASK: u64 = (1 << NUMBER_SHIFT) - 1;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl Recorder {
         let what = number | kind_number(kind) << KIND_SHIFT | subject;
         let thread = u64::from(by.thread()) & ((1 << THREAD_BITS) - 1);
         let label = by.label_number();
-        let when = (now >> TIME_SHIFT).min(TIME_MOST);
+        let when = now >> TIME_SHIFT & TIME_MASK;
         record.what.store(what, Ordering::Relaxed);
         record
             .who
@@ -112,12 +113,19 @@ impl Recorder {
     }
 
     /// All events that are in the ring, whole ones only.
-    pub(crate) fn read(&self, frames: usize, now: u64) -> Recording {
+    pub(crate) fn read(&self, frames: usize, clock: impl FnOnce() -> u64) -> Recording {
         let next = self.next.load(Ordering::Relaxed);
         let first = next.saturating_sub(self.ring.len() as u64).max(1);
-        let events: Vec<_> = (first..next)
+        let mut events: Vec<_> = (first..next)
             .filter_map(|number| self.event(number))
             .collect();
+        // After all of them, so that none is of a later time.
+        let now = clock();
+        let mut later = now >> TIME_SHIFT;
+        for event in events.iter_mut().rev() {
+            later = unwrapped(event.at, later);
+            event.at = Duration::from_nanos(later << TIME_SHIFT);
+        }
         Recording {
             frames,
             lost: next - 1 - events.len() as u64,
@@ -158,6 +166,16 @@ impl Recorder {
     }
 }
 
+/// The time, in units of 64 ns, of which an event has the lower bits, and which is at most 19 hours before `later`.
+/// (Events that are written down at once may be so in another order than they took the time in: then it is after it,
+/// by less than a second.)
+fn unwrapped(lower: Duration, later: u64) -> u64 {
+    let lower = u64::try_from(lower.as_nanos()).unwrap_or(0) >> TIME_SHIFT;
+    let second = 1_000_000_000 >> TIME_SHIFT;
+    let before = (later + second).wrapping_sub(lower) & TIME_MASK;
+    (later + second).saturating_sub(before)
+}
+
 /// The number of a kind, from 1 on: a place that was never written holds 0.
 fn kind_number(kind: EventKind) -> u64 {
     let place = EventKind::ALL.iter().position(|&known| known == kind);
@@ -191,10 +209,10 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let recorder = Recorder::new(3).unwrap().unwrap();
-        assert!(recorder.read(1, 0).events.is_empty());
+        assert!(recorder.read(1, || 1 << 40).events.is_empty());
         recorder.write(EventKind::Acquired, Subject::Slot(77), who(), 6400);
         recorder.write(EventKind::WaitBegan, Subject::Wait(5), who(), 6464);
-        let recording = recorder.read(1, 7000);
+        let recording = recorder.read(1, || 7000);
         assert_eq!(recording.lost, 0);
         let [acquired, waits] = recording.events[..] else {
             panic!("{recording:?}");
@@ -205,12 +223,29 @@ mod tests {
     }
 
     #[test]
+    fn times_go_on_after_they_have_wrapped() {
+        let recorder = Recorder::new(10).unwrap().unwrap();
+        let hours = [1, 10, 19, 25, 40, 41].map(|hours| Duration::from_secs(hours * 3600));
+        for at in hours {
+            let now = u64::try_from(at.as_nanos()).unwrap();
+            recorder.write(EventKind::Shared, Subject::Slot(0), who(), now);
+        }
+        // Two that took the time in the other order.
+        let late = 41 * 3_600_000_000_000 - 6400;
+        recorder.write(EventKind::Shared, Subject::Slot(0), who(), late);
+        let recording = recorder.read(1, || 42 * 3_600_000_000_000);
+        let read: Vec<_> = recording.events.iter().map(|event| event.at).collect();
+        assert_eq!(read[..6], hours);
+        assert_eq!(read[6], Duration::from_nanos(late));
+    }
+
+    #[test]
     fn the_last_events_are_kept_and_the_others_counted() {
         let recorder = Recorder::new(3).unwrap().unwrap();
         for slot in 0..10 {
             recorder.write(EventKind::Released, Subject::Slot(slot), who(), 0);
         }
-        let recording = recorder.read(1, 0);
+        let recording = recorder.read(1, || 1 << 40);
         let slots: Vec<_> = recording
             .events
             .iter()
@@ -224,7 +259,7 @@ mod tests {
     fn no_event_is_read_that_was_not_written_while_all_write() {
         let recorder = Recorder::new(70).unwrap().unwrap();
         let look = || {
-            let events = recorder.read(1, 0).events;
+            let events = recorder.read(1, || 1 << 40).events;
             for event in &events {
                 let value = event.slot.unwrap();
                 assert_eq!(event.at, Duration::from_nanos((value as u64) << TIME_SHIFT));
@@ -282,7 +317,7 @@ mod loom_models {
             let reader = {
                 let recorder = recorder.clone();
                 thread::spawn(move || {
-                    for event in recorder.read(1, 0).events {
+                    for event in recorder.read(1, || 1 << 40).events {
                         let value = event.slot.unwrap();
                         assert_eq!(event.thread as usize, value);
                         assert_eq!(event.at, Duration::from_nanos((value as u64) << TIME_SHIFT));

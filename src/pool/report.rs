@@ -1,6 +1,7 @@
 //! What a pool says of itself: who has its frames, and what it has been through.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::error::AcquireError;
@@ -15,15 +16,15 @@ use super::stats::Stats;
 impl Core {
     /// Who has the frames and who waits, as far as can be seen without stopping anybody.
     pub(crate) fn holders(&self) -> Holders {
-        let now = self.ledger.now();
-        let mut holders = self
-            .ledger
-            .look(now, self.out(), |slot, note, held, exact| {
-                self.holder(slot, note, held, exact)
-            });
+        let mut holders = self.ledger.look(self.out(), |slot, note, held, exact| {
+            self.holder(slot, note, held, exact)
+        });
         holders.sort_by_key(|holder| Reverse(holder.held));
+        let mut names = HashMap::new();
         for holder in holders.iter_mut().filter(|holder| holder.place.is_some()) {
-            holder.thread_name = thread::name(holder.thread);
+            let name = names.entry(holder.thread);
+            let name = name.or_insert_with(|| thread::name(holder.thread));
+            holder.thread_name.clone_from(name);
         }
         let (waiting, first_since) = self.waiters.in_line();
         let frames = self.free.frames();
@@ -88,7 +89,16 @@ impl Core {
     /// What the recorder has kept, if there is one.
     pub(crate) fn recording(&self) -> Option<Recording> {
         let recorder = self.recorder.as_ref()?;
-        Some(recorder.read(self.free.frames(), self.ledger.now()))
+        Some(recorder.read(self.free.frames(), || self.ledger.now()))
+    }
+
+    /// The error of a caller who did not want to wait, which is counted.
+    #[cold]
+    pub(crate) fn fail(&self, error: AcquireError) -> AcquireError {
+        if matches!(error, AcquireError::Exhausted(_)) {
+            self.ledger.counts.fail();
+        }
+        error
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -67,7 +67,7 @@ const _: () = assert!(size_of::<Slot>() == 192, "three cache lines");
 // alive. The rest is plain data; `state` is written by one thread at a time and read by none then, by
 // S2 and by the free list's F1 and F2, and `State` itself may be sent and shared (checked below).
 unsafe impl Send for Slot {}
-// SAFETY: as above; through `&Slot` only `handles`, which is atomic, changes without a handle's
+// SAFETY: as above; through `&Slot` only `handles` and `entry`, which are atomic, change without a handle's
 // leave.
 unsafe impl Sync for Slot {}
 

@@ -52,10 +52,10 @@ pub struct Stats {
     pub longest_wait: Duration,
     /// Those of them that waited in vain, until their time was up.
     pub timeouts: u64,
-    /// Frames that were ever in use: no more than so many were ever held at once. A pool takes the lowest slot
-    /// that is free, so a slot that was never used was never needed. (Where there are several
+    /// Slots that were ever picked up: no more frames than that were ever in use at once. A pool takes the lowest
+    /// slot that is free, so one that was never used was never needed. (Where there are several
     /// [shards](crate::FramePoolBuilder::shards), each counts for itself, and the sum may be more than were
-    /// ever out at one moment.)
+    /// ever out at one moment. Frames of a batch that were never taken out of it were not in use.)
     pub high_water: usize,
     /// Frames that were [shared](crate::Frame::share).
     pub shared: u64,
@@ -107,8 +107,7 @@ impl fmt::Display for Stats {
 /// What is counted off the fast path, by callers that found no frame free.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    /// How often no frame was free.
-    dry: PlainAtomicU64,
+    fails: PlainAtomicU64,
     waits: PlainAtomicU64,
     /// In nanoseconds.
     total_wait: PlainAtomicU64,
@@ -119,9 +118,9 @@ pub(crate) struct Counts {
 
 // All are *Relaxed*: numbers to be shown, which hand nothing over.
 impl Counts {
-    /// A call found no frame free.
-    pub(crate) fn found_none(&self) {
-        self.dry.fetch_add(1, PlainOrdering::Relaxed);
+    /// A call found no frame free, and that was all.
+    pub(crate) fn fail(&self) {
+        self.fails.fetch_add(1, PlainOrdering::Relaxed);
     }
 
     /// A caller who found none begins to wait. Returns how many did so before.
@@ -146,15 +145,13 @@ impl Counts {
     /// The numbers, and 0 for those that are not counted here.
     pub(crate) fn read(&self) -> Stats {
         let read = |count: &PlainAtomicU64| count.load(PlainOrdering::Relaxed);
-        let waits = read(&self.waits);
         Stats {
             frames: 0,
             free: 0,
             waiting: 0,
             acquires: 0,
-            // Everybody who waits found none before.
-            failed_acquires: read(&self.dry).saturating_sub(waits),
-            waits,
+            failed_acquires: read(&self.fails),
+            waits: read(&self.waits),
             total_wait: Duration::from_nanos(read(&self.total_wait)),
             longest_wait: Duration::from_nanos(read(&self.longest_wait)),
             timeouts: read(&self.timeouts),

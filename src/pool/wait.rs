@@ -11,6 +11,7 @@ use super::core::Core;
 use super::ledger::By;
 use super::recorder::Subject;
 use super::waiters::{Began, Outcome, Patience, Refusal, TaskStay};
+use super::watch::contain;
 
 /// A wait that `tracing` hears of, unless the user has a time of their own for that.
 const SLOW: Duration = Duration::from_secs(1);
@@ -20,12 +21,14 @@ impl Core {
     pub(crate) fn wait(&self, by: By, deadline: Option<Instant>) -> Result<usize, AcquireError> {
         let began = self.begin_wait(by);
         let call_for_help: &dyn Fn() = &|| self.call_for_help(began);
+        let enlisted: &dyn Fn() = &|| self.look_who_has_them_all();
         let alarm = self
             .alarm_after()
             .and_then(|after| began.at.checked_add(after));
         let patience = Patience {
             began,
             deadline,
+            enlisted,
             alarm: alarm.map(|at| (at, call_for_help)),
         };
         let outcome = self.waiters.wait(&self.free, patience);
@@ -40,9 +43,14 @@ impl Core {
         stay: &mut TaskStay,
         context: &Context<'_>,
     ) -> Poll<Result<usize, AcquireError>> {
-        let began = stay.began().unwrap_or_else(|| self.begin_wait(by));
+        let by = by.in_this_thread();
+        let enlisted = stay.began();
+        let began = enlisted.unwrap_or_else(|| self.begin_wait(by));
         match stay.poll(&self.waiters, &self.free, context, began) {
             Poll::Pending => {
+                if enlisted.is_none() {
+                    self.look_who_has_them_all();
+                }
                 let late = self
                     .alarm_after()
                     .is_some_and(|after| began.at.elapsed() >= after);
@@ -63,23 +71,29 @@ impl Core {
     pub(crate) fn abandon_wait(&self, by: By, stay: &mut TaskStay) -> Option<usize> {
         let began = stay.began()?;
         let called = stay.leave(&self.waiters, &self.free);
-        self.end_wait(began, by, None);
+        self.end_wait(began, by.in_this_thread(), None);
         called
     }
 
-    /// A caller found no frame free. Now and then, one of these looks who has them all.
+    /// A caller found no frame free.
     fn begin_wait(&self, by: By) -> Began {
+        let at = Instant::now();
         let number = self.ledger.counts.begin_wait();
+        self.record(EventKind::WaitBegan, Subject::Wait(number), by.who());
+        Began { at, number }
+    }
+
+    /// What one of those who wait does now and then, once it has its place in the line.
+    fn look_who_has_them_all(&self) {
         let now = self.ledger.now();
         if self.ledger.look_again(now) {
-            self.ledger.glance(now, self.out());
-            if events::starvation_is_heard() && self.ledger.tell_again(now) {
-                events::starved(&self.holders());
-            }
+            self.ledger.glance(self.out());
+            contain(|| {
+                if events::starvation_is_heard() && self.ledger.tell_again(now) {
+                    events::starved(&self.holders());
+                }
+            });
         }
-        self.record(EventKind::WaitBegan, Subject::Wait(number), by.who());
-        let at = Instant::now();
-        Began { at, number }
     }
 
     fn end_wait(&self, Began { at, number }: Began, by: By, outcome: Option<Outcome>) {
@@ -97,15 +111,21 @@ impl Core {
     fn alarm_after(&self) -> Option<Duration> {
         match &self.watch.starved {
             Some((after, _)) => Some(*after),
-            None => events::trouble_is_heard().then_some(SLOW),
+            None => cfg!(feature = "tracing").then_some(SLOW),
         }
     }
 
     fn call_for_help(&self, began: Began) {
-        let holders = self.holders();
-        events::slow_wait(began.at.elapsed(), &holders);
-        if let Some((_, hook)) = &self.watch.starved {
-            hook.call(&holders);
-        }
+        contain(|| {
+            let hook = self.watch.starved.as_ref().map(|(_, hook)| hook);
+            if hook.is_none() && !events::trouble_is_heard() {
+                return;
+            }
+            let holders = self.holders();
+            if let Some(hook) = hook {
+                hook.call(&holders);
+            }
+            events::slow_wait(began.at.elapsed(), &holders);
+        });
     }
 }

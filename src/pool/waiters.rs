@@ -151,6 +151,9 @@ pub(crate) struct Patience<'a> {
     pub(crate) began: Began,
     /// When it gives up.
     pub(crate) deadline: Option<Instant>,
+    /// What it does once it stands in the line. It must not panic, or the place would be nobody's; nor may the
+    /// next.
+    pub(crate) enlisted: &'a dyn Fn(),
     /// When it calls for help, once, if it waits for so long; and how.
     pub(crate) alarm: Option<(Instant, &'a dyn Fn())>,
 }
@@ -272,7 +275,10 @@ impl Waiters {
         let wake = Wake::Thread(current_thread());
         let outcome = match self.enlist(free, &waiter, wake, patience.began) {
             Enlisted::Settled(outcome) => outcome,
-            Enlisted::Waiting(ticket) => self.stand_in_line(free, &waiter, ticket, patience),
+            Enlisted::Waiting(ticket) => {
+                (patience.enlisted)();
+                self.stand_in_line(free, &waiter, ticket, patience)
+            }
         };
         self.keep(waiter);
         outcome
@@ -609,6 +615,7 @@ mod testing {
         Patience {
             began: now(),
             deadline: None,
+            enlisted: &|| (),
             alarm: None,
         }
     }

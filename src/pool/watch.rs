@@ -44,13 +44,17 @@ impl Hook {
         Self(PlainArc::new(hook))
     }
 
-    /// Does it. A panic goes no further than the panic hook: it is not to cost the caller a place in the line,
-    /// nor a pool its end.
     pub(crate) fn call(&self, holders: &Holders) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| (self.0)(holders))) {
-            #[expect(clippy::mem_forget, reason = "to drop it could panic once more")]
-            mem::forget(panic);
-        }
+        (self.0)(holders);
+    }
+}
+
+/// Runs what may run code of others: a hook, or whoever listens to `tracing`. A panic goes no further than the panic
+/// hook: it is not to cost a caller its place in the line, nor a pool its end.
+pub(super) fn contain(others: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(others)) {
+        #[expect(clippy::mem_forget, reason = "to drop it could panic once more")]
+        mem::forget(panic);
     }
 }
 
@@ -69,9 +73,16 @@ impl Core {
         self.record(EventKind::Acquired, Subject::Slot(slot.number), by.who());
     }
 
-    /// Notes that something happened to a frame, for its holder.
+    /// Notes that a frame is about to go back, for a pool that attends.
+    pub(crate) fn attend_give_back(&self, slot: &Slot) {
+        slot.entry.stamp(0);
+        self.record_of(EventKind::Released, slot);
+    }
+
+    /// Notes that the calling thread did something with a frame, which it has.
     pub(crate) fn record_of(&self, kind: EventKind, slot: &Slot) {
-        self.record(kind, Subject::Slot(slot.number), slot.entry.who());
+        let who = slot.entry.who().in_this_thread();
+        self.record(kind, Subject::Slot(slot.number), who);
     }
 
     /// Notes that something happened to the pool.
@@ -81,14 +92,19 @@ impl Core {
 
     /// Tells of the frames that are out, as the last handle goes.
     pub(crate) fn tell_of_leak(&self) {
-        let wanted = self.watch.leaked.is_some() || events::trouble_is_heard();
-        if wanted && self.frames_out() > 0 {
+        contain(|| {
+            if self.watch.leaked.is_none() && !events::trouble_is_heard() {
+                return;
+            }
             let holders = self.holders();
-            events::leaked(&holders);
+            if holders.holders.is_empty() {
+                return;
+            }
             if let Some(hook) = &self.watch.leaked {
                 hook.call(&holders);
             }
-        }
+            events::leaked(&holders);
+        });
     }
 
     /// Writes down an event, if there is a recorder.
