@@ -1,5 +1,7 @@
 //! What a pool's flight recorder has kept: events, to be looked at by programs and people.
 
+mod lives;
+mod palette;
 mod picture;
 mod trace;
 

@@ -1,0 +1,320 @@
+//! Pools that are starved in known ways: what is said of it names the right line, label and number.
+#![cfg(not(any(loom, miri)))]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ks_allocator::{AcquireError, Frame, FramePool, HolderState, Holders, Label};
+
+const PATIENCE: Duration = Duration::from_millis(30);
+
+fn pool(frames: usize) -> FramePool {
+    let builder = FramePool::builder().frames(frames).frame_size(64);
+    builder.build().unwrap()
+}
+
+/// Asks for a frame in vain. Returns what the error says, and who had the frames.
+fn starve(pool: &FramePool) -> (String, Holders) {
+    let error = pool.acquire_timeout(PATIENCE).unwrap_err();
+    let text = error.to_string();
+    let AcquireError::TimedOut(starvation) = error else {
+        panic!("{text}");
+    };
+    let holders = starvation.holders().unwrap().clone();
+    assert_eq!((holders.free, holders.holders.len()), (0, pool.frames()));
+    (text, holders)
+}
+
+fn assert_begins(text: &str, begin: &str) {
+    assert!(text.starts_with(begin), "{text}\nshould begin {begin}");
+}
+
+/// Label, line and state of each holder, by slot.
+fn by_slot(holders: &Holders) -> Vec<(Option<&'static str>, Option<u32>, HolderState)> {
+    let mut sorted = holders.holders.clone();
+    sorted.sort_by_key(|holder| holder.slot);
+    let tell = |holder: &ks_allocator::Holder| {
+        assert!(holder.place.is_none_or(|place| place.file == file!()));
+        let label = holder.label.map(Label::name);
+        (label, holder.place.map(|place| place.line), holder.state)
+    };
+    sorted.iter().map(tell).collect()
+}
+
+#[test]
+fn a_slow_sink_has_its_whole_queue() {
+    let pool = pool(4);
+    let (to_sink, queue): (Sender<Frame>, Receiver<Frame>) = channel();
+    let (go_on, wait_here) = channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            for frame in queue {
+                let _stopped = wait_here.recv();
+                drop(frame);
+            }
+        });
+        let source = pool.labelled("source");
+        let mut line = 0;
+        for number in 0..4 {
+            let frame = source.acquire().unwrap();
+            if number < 3 {
+                line = line!() + 1;
+                frame.set_label("sink");
+                to_sink.send(frame).unwrap();
+            } else {
+                let (text, holders) = starve(&pool);
+                let file = file!();
+                let begin = format!(
+                    "no frame came back in time: 4 of 4 frames out: 3 held by `sink` ({file}:{line}) for at least "
+                );
+                assert_begins(&text, &begin);
+                assert!(text.contains(", 1 held by `source` ("), "{text}");
+                assert_eq!(holders.older_than(PATIENCE).count(), 4);
+                assert_eq!(holders.older_than(PATIENCE * 1000).count(), 0);
+            }
+        }
+        drop((to_sink, go_on));
+    });
+    assert_eq!(pool.free_frames(), 4);
+}
+
+#[test]
+#[expect(clippy::mem_forget, reason = "that is what is found")]
+fn a_forgotten_frame_is_told_with_the_line_it_came_from() {
+    let pool = pool(2);
+    let line = line!() + 1;
+    std::mem::forget(pool.labelled("leaky").acquire().unwrap());
+    thread::sleep(Duration::from_millis(1));
+    let _other = pool.acquire().unwrap();
+    let (text, holders) = starve(&pool);
+    let mut told = by_slot(&holders).into_iter();
+    assert_eq!(
+        told.next(),
+        Some((Some("leaky"), Some(line), HolderState::Unique))
+    );
+    assert_eq!(
+        told.next(),
+        Some((None, Some(line + 2), HolderState::Unique))
+    );
+    assert!(
+        text.contains(&format!(
+            "1 held by `leaky` ({}:{line}) for at least",
+            file!()
+        )),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("1 held from {}:{} on", file!(), line + 2)),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_frame_for_a_future_that_nobody_polls_is_told() {
+    let pool = pool(1);
+    let first = pool.labelled("first").acquire().unwrap();
+    let mut future = pin!(pool.acquire_async());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    drop(first);
+    let (text, holders) = starve(&pool);
+    assert_begins(
+        &text,
+        "no frame came back in time: 1 of 1 frames out: 1 taken and not picked up yet",
+    );
+    assert_eq!(by_slot(&holders), [(None, None, HolderState::Queued)]);
+    // Now it is in somebody's hands.
+    let Poll::Ready(Ok(_frame)) = future.as_mut().poll(&mut context) else {
+        panic!("it was there");
+    };
+    assert_eq!(by_slot(&pool.holders())[0].2, HolderState::Unique);
+}
+
+#[test]
+fn frames_that_were_not_taken_out_of_a_batch_are_told() {
+    let pool = pool(5);
+    let mut batch = pool.labelled("packets").acquire_many(5).unwrap();
+    let line = line!() + 1;
+    let taken = [batch.next().unwrap(), batch.next().unwrap()];
+    let (text, holders) = starve(&pool);
+    assert_begins(
+        &text,
+        "no frame came back in time: 5 of 5 frames out: 3 taken and not picked up yet",
+    );
+    assert!(text.contains(", 2 held by `packets` ("), "{text}");
+    let told = by_slot(&holders);
+    // A batch's frames are its line's.
+    assert!(
+        told[..2]
+            .iter()
+            .all(|of| of.0 == Some("packets") && of.1 == Some(line - 2))
+    );
+    assert!(
+        told[2..]
+            .iter()
+            .all(|of| *of == (None, None, HolderState::Queued))
+    );
+    drop((taken, batch));
+    assert_eq!(pool.free_frames(), 5);
+}
+
+#[test]
+fn one_stage_more_than_frames_is_told_by_the_thread_that_waits() {
+    let (told, tell) = channel();
+    let pool = FramePool::builder()
+        .frames(3)
+        .frame_size(64)
+        .on_starved(PATIENCE / 2, move |holders| {
+            told.send(holders.clone()).unwrap()
+        })
+        .build()
+        .unwrap();
+    // Each stage keeps its frame until it has the next: the last one never gets any.
+    let stages = ["one", "two", "three"];
+    let line = line!() + 1;
+    let kept = stages.map(|stage| pool.labelled(stage).acquire().unwrap());
+    let (text, holders) = starve(&pool.labelled("four"));
+    let wanted = stages.map(|stage| (Some(stage), Some(line), HolderState::Unique));
+    assert_eq!(by_slot(&holders), wanted);
+    for stage in stages {
+        let part = format!("1 held by `{stage}` ({}:{line})", file!());
+        assert!(text.contains(&part), "{text}");
+    }
+
+    let during = tell.try_recv().unwrap();
+    assert_eq!((during.waiting, during.free), (1, 0));
+    assert!(during.longest_waiting.unwrap() >= PATIENCE / 2);
+    assert!(format!("{during:#}").contains("; 1 caller waiting, for "));
+    assert!(tell.try_recv().is_err(), "once in a wait");
+    let stats = pool.stats();
+    assert_eq!((stats.waits, stats.timeouts, stats.high_water), (1, 1, 3));
+    assert!(stats.longest_wait >= PATIENCE);
+    drop(kept);
+}
+
+#[test]
+fn shared_frames_are_told_with_their_handles() {
+    let pool = pool(1);
+    let shared = pool.labelled("preview").acquire().unwrap().share();
+    let _handles = [shared.clone(), shared.clone()];
+    let line = line!() + 1;
+    shared.set_label("network");
+    let (text, holders) = starve(&pool);
+    let state = HolderState::Shared { handles: 3 };
+    assert_eq!(by_slot(&holders), [(Some("network"), Some(line), state)]);
+    assert!(text.contains("1 held by `network`"), "{text}");
+    assert!(holders.to_string().contains("shared by 3"));
+}
+
+#[cfg(any(target_os = "linux", windows))]
+#[test]
+fn lent_frames_are_told() {
+    let builder = FramePool::builder().frames(3).frame_size(64);
+    let builder = builder.mode(ks_allocator::AllocatorMode::Kernel);
+    let pool = builder.build().unwrap();
+    let line = line!() + 1;
+    let [one, two] = [(); 2].map(|()| pool.labelled("player").acquire().unwrap().lend().unwrap());
+    let _here = pool.labelled("here").acquire().unwrap();
+    let (text, holders) = starve(&pool);
+    let lent = (Some("player"), Some(line), HolderState::Lent);
+    assert_eq!(by_slot(&holders)[..2], [lent, lent]);
+    let begin = format!(
+        "no frame came back in time: 3 of 3 frames out: 2 lent to another process by `player` ({}:{line})",
+        file!()
+    );
+    assert_begins(&text, &begin);
+    let back = line!() + 1;
+    let redeemed = pool.redeem(one).unwrap();
+    assert_eq!(by_slot(&pool.holders())[redeemed.slot()].1, Some(back));
+    drop((redeemed, pool.revoke(two).unwrap()));
+}
+
+/// Whoever looks while four threads are at it sees what is, or was: no place that is none, no label that nobody
+/// made, never more frames than there are.
+#[test]
+fn all_that_is_told_under_load_is_true() {
+    const FRAMES: usize = 6;
+    let builder = FramePool::builder().frames(FRAMES).frame_size(64);
+    let pool = builder.record(500).build().unwrap();
+    let labels = ["load a", "load b", "load c", "load d"];
+    let until = Instant::now() + Duration::from_millis(400);
+    let first_line = line!();
+    let hammer = |number: usize| {
+        let labels = [labels[number], labels[(number + 1) % 4]].map(Label::new);
+        let mine = pool.labelled(labels[0]);
+        let mut rounds: u64 = 0;
+        while Instant::now() < until {
+            let Ok(frame) = mine.try_acquire() else {
+                continue;
+            };
+            let other = mine.acquire_timeout(Duration::from_micros(50));
+            frame.set_label(labels[1]);
+            let shared = frame.share();
+            let again = shared.clone();
+            again.set_label(labels[0]);
+            drop((shared, other, again));
+            rounds += 1;
+        }
+        rounds
+    };
+    let last_line = line!();
+    let is_known = |label: Option<Label>| label.is_none_or(|label| labels.contains(&label.name()));
+    let look = || {
+        let report = pool.holders();
+        assert!(report.holders.len() <= FRAMES && report.waiting <= 4);
+        assert_eq!(report.free + report.holders.len(), FRAMES);
+        let mut slots: Vec<_> = report.holders.iter().map(|holder| holder.slot).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        assert_eq!(slots.len(), report.holders.len(), "each frame once");
+        for holder in &report.holders {
+            assert!(holder.slot < FRAMES && is_known(holder.label), "{holder:?}");
+            if let Some(place) = holder.place {
+                assert_eq!(place.file, file!());
+                assert!((first_line..last_line).contains(&place.line), "{place}");
+            }
+            if let HolderState::Shared { handles } = holder.state {
+                assert!(handles <= 2, "{holder:?}");
+            }
+        }
+        assert!(report.to_string().lines().count() <= 2 + FRAMES);
+
+        let stats = pool.stats();
+        assert!(stats.free <= FRAMES && stats.high_water <= FRAMES);
+        assert!(stats.shared <= stats.acquires && stats.timeouts <= stats.waits);
+
+        let recording = pool.recording().unwrap();
+        assert!(recording.events.len() <= 500);
+        for event in &recording.events {
+            assert!(is_known(event.label), "{event:?}");
+            assert!(event.slot.is_none_or(|slot| slot < FRAMES), "{event:?}");
+            assert!(event.at <= recording.read_at + Duration::from_secs(60));
+        }
+        recording
+    };
+    thread::scope(|scope| {
+        let threads = [0, 1, 2, 3].map(|number| scope.spawn(move || hammer(number)));
+        let mut looks: u64 = 0;
+        while Instant::now() < until {
+            let recording = look();
+            if looks % 32 == 0 {
+                recording.write_trace(std::io::sink()).unwrap();
+                recording.write_svg(std::io::sink()).unwrap();
+            }
+            looks += 1;
+        }
+        let rounds = threads.map(|thread| thread.join().unwrap());
+        assert!(
+            looks > 0 && rounds.iter().all(|&rounds| rounds > 0),
+            "{looks} {rounds:?}"
+        );
+    });
+    look();
+    let stats = pool.stats();
+    assert_eq!((stats.free, stats.waiting), (FRAMES, 0));
+}

@@ -1,0 +1,58 @@
+//! The example `why_dry`, as its users run it.
+#![cfg(not(any(loom, miri)))]
+
+use std::env::{self, consts::EXE_SUFFIX};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+#[test]
+fn the_error_alone_says_which_stage_to_fix_and_the_files_show_it() {
+    let test = env::current_exe().unwrap();
+    let beside = test.parent().and_then(Path::parent).unwrap();
+    let program = beside.join(format!("examples/why_dry{EXE_SUFFIX}"));
+    assert!(
+        program.exists(),
+        "{} is missing: `cargo test` builds it, or `cargo build --example why_dry`",
+        program.display()
+    );
+    // It writes to `target` of where it is started.
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("why_dry");
+    fs::create_dir_all(&folder).unwrap();
+    let output = Command::new(program)
+        .current_dir(&folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let stdout = String::from_utf8(output.stdout).unwrap();
+
+    let first = stdout.lines().next().unwrap();
+    let last = stdout.lines().last().unwrap();
+    let words: Vec<_> = last.split(' ').collect();
+    let [_, culprit, held, "of", "8", trace, picture] = words[..] else {
+        panic!("{last}");
+    };
+    assert_eq!(culprit, "culprit=encoder");
+    let held: usize = held.strip_prefix("held=").unwrap().parse().unwrap();
+    assert!((6..=8).contains(&held), "{last}");
+    let begin = format!(
+        "no frame came back in time: 8 of 8 frames out: {held} held by `encoder` (examples"
+    );
+    assert!(first.starts_with(&begin), "{first}");
+
+    let read = |file: &str| {
+        let (_, file) = file.split_once('=').unwrap();
+        fs::read_to_string(folder.join(file)).unwrap()
+    };
+    let trace: serde_json::Value = serde_json::from_str(&read(trace)).unwrap();
+    let bars = trace["traceEvents"].as_array().unwrap().iter();
+    assert!(bars.filter(|bar| bar["name"] == "encoder").count() > 50);
+    let picture = read(picture);
+    let document = roxmltree::Document::parse(&picture).unwrap();
+    let dry = document
+        .descendants()
+        .filter(|node| node.attribute("class") == Some("band"));
+    assert!(dry.count() >= 1);
+    assert!(picture.contains("While it was dry, its frames were with: encoder "));
+}
