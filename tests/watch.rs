@@ -231,7 +231,9 @@ fn how_long_a_frame_was_out_at_least_counts_from_the_first_look() {
 
 #[cfg(feature = "tracing")]
 mod tracing_events {
+    use std::cell::RefCell;
     use std::fmt::Write;
+    use std::sync::Once;
     use std::sync::mpsc::Sender;
 
     use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -241,8 +243,11 @@ mod tracing_events {
 
     use super::*;
 
-    /// Keeps what is told in one thread.
-    struct Ears(Sender<String>);
+    thread_local!(static LISTENER: RefCell<Option<Sender<String>>> = const { RefCell::new(None) });
+
+    /// Passes on what is told in each thread to whoever listens there. One for all, for what `tracing` knows of
+    /// who listens is of the whole process.
+    struct Ears;
 
     struct Text(String);
 
@@ -265,15 +270,23 @@ mod tracing_events {
             assert_eq!(event.metadata().target(), "ks_allocator");
             let mut text = Text(event.metadata().level().to_string());
             event.record(&mut text);
-            self.0.send(text.0).unwrap();
+            LISTENER.with_borrow(|listener| {
+                if let Some(listener) = listener {
+                    listener.send(text.0).unwrap();
+                }
+            });
         }
         fn enter(&self, _: &Id) {}
         fn exit(&self, _: &Id) {}
     }
 
     fn heard(work: impl FnOnce()) -> Vec<String> {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| tracing::subscriber::set_global_default(Ears).unwrap());
         let (told, heard) = channel();
-        tracing::subscriber::with_default(Ears(told), work);
+        LISTENER.set(Some(told));
+        work();
+        LISTENER.set(None);
         heard.try_iter().collect()
     }
 
