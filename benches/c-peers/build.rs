@@ -1,0 +1,27 @@
+//! Compiles the shims between the libraries' inline functions and Rust.
+
+fn main() {
+    let shims = [
+        ("gstreamer", "gstreamer-1.0"),
+        ("ffmpeg", "libavutil"),
+        ("dpdk", "libdpdk"),
+    ];
+    for (shim, package) in shims {
+        let library = pkg_config::Config::new()
+            .probe(package)
+            .unwrap_or_else(|error| panic!("README.md says which packages are needed: {error}"));
+        let source = format!("shims/{shim}.c");
+        println!("cargo::rerun-if-changed={source}");
+        let mut build = cc::Build::new();
+        build.file(&source).opt_level(3).warnings(true);
+        build.includes(&library.include_paths);
+        if shim == "dpdk" {
+            // What its pkg-config file asks for, and pkg-config's crate leaves out.
+            build
+                .flag("-include")
+                .flag("rte_config.h")
+                .flag("-march=corei7");
+        }
+        build.compile(&format!("shim_{shim}"));
+    }
+}

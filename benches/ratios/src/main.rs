@@ -1,0 +1,47 @@
+//! `cargo bench --bench ratios`, in the crate's root, runs this.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use ks_allocator_ratios::options::{HELP, Request};
+use ks_allocator_ratios::record::Record;
+use ks_allocator_ratios::workloads::{Setup, asked_for};
+use ks_allocator_ratios::{peers, pictures, readme, report};
+
+fn main() -> ExitCode {
+    let record = PathBuf::from("target/ratios.json");
+    let done = Request::parse(std::env::args().skip(1), record).and_then(|request| match request {
+        Request::Measure {
+            filters,
+            quick,
+            record,
+        } => measure(&filters, quick, &record),
+        Request::Draw { record, folder } => pictures::draw(&Record::read(&record)?, &folder),
+        Request::Tables { readme, records } => {
+            let records: Vec<&Path> = records.iter().map(PathBuf::as_path).collect();
+            readme::replace_tables(&readme, &records)
+        }
+        Request::Help => {
+            println!("cargo bench --bench ratios --\n{HELP}");
+            Ok(())
+        }
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(filters: &[String], quick: bool, path: &Path) -> Result<(), String> {
+    let setup = Setup {
+        peers: peers::all,
+        quick,
+    };
+    let record = report::run(&asked_for(filters)?, setup)?;
+    record.write(path)?;
+    println!("\nwritten to {}", path.display());
+    Ok(())
+}

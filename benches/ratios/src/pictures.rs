@@ -1,0 +1,266 @@
+//! A picture of each workload: bars, the shortest first.
+
+use std::fs;
+use std::path::Path;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use crate::contender::Role;
+use crate::readme::number;
+use crate::record::Record;
+use crate::table::Table;
+
+const WIDTH: i32 = 960;
+/// Where the bars begin; to the left are the names.
+const LEFT: i32 = 350;
+/// Where the longest bar ends; to the right is its number.
+const RIGHT: i32 = WIDTH - 170;
+const TOP: i32 = 84;
+const BAR: i32 = 16;
+const ROW: i32 = 23;
+/// Below the bars: the numbers of the axis, what the colours mean, where and when.
+const BELOW: i32 = 98;
+/// From this spread on, the scale is logarithmic.
+const WIDE: f64 = 20.0;
+
+const INK: RGBColor = RGBColor(33, 37, 41);
+const FAINT: RGBColor = RGBColor(222, 226, 230);
+const QUIET: RGBColor = RGBColor(73, 80, 87);
+
+const COLOURS: [(Role, RGBColor, &str); 5] = [
+    (Role::Ours, RGBColor(217, 72, 15), "ks-allocator"),
+    (Role::OursToo, RGBColor(255, 169, 121), "used otherwise"),
+    (
+        Role::Floor,
+        RGBColor(134, 142, 150),
+        "no pool at all: a floor",
+    ),
+    (
+        Role::Shared,
+        RGBColor(66, 99, 160),
+        "any thread gets any free frame",
+    ),
+    (
+        Role::Other,
+        RGBColor(165, 196, 228),
+        "keeps frames back, or has no bound",
+    ),
+];
+
+/// Draws each table of `record` into `folder`, as NAME.svg.
+///
+/// # Errors
+///
+/// If a file cannot be written.
+pub fn draw(record: &Record, folder: &Path) -> Result<(), String> {
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    for table in &record.tables {
+        let path = folder.join(format!("{}.svg", table.id));
+        draw_table(table, &record.circumstances(), &path)
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+type Area<'path> = DrawingArea<SVGBackend<'path>, Shift>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
+
+/// Where a value lies between the left and the right.
+struct Scale {
+    from: f64,
+    to: f64,
+    logarithmic: bool,
+}
+
+impl Scale {
+    fn of(table: &Table) -> Self {
+        let medians = || table.rows.iter().map(|row| row.median);
+        let most = medians().fold(0.0, f64::max);
+        let least = medians().fold(f64::INFINITY, f64::min);
+        let logarithmic = most > least * WIDE;
+        // A logarithmic scale begins so far below that the shortest bar can be seen.
+        let from = if logarithmic { least / 2.0 } else { 0.0 };
+        Self {
+            from,
+            to: most,
+            logarithmic,
+        }
+    }
+
+    fn x(&self, value: f64) -> i32 {
+        let share = if self.logarithmic {
+            (value / self.from).ln() / (self.to / self.from).ln()
+        } else {
+            value / self.to
+        };
+        LEFT + (share * f64::from(RIGHT - LEFT)).round() as i32
+    }
+
+    /// Round values along the axis.
+    fn ticks(&self) -> Vec<f64> {
+        let power = |value: f64| 10_f64.powi(value.log10().floor() as i32);
+        let mut ticks = Vec::new();
+        if self.logarithmic {
+            let narrow = self.to < self.from * 200.0;
+            let steps: &[f64] = if narrow { &[1.0, 2.0, 5.0] } else { &[1.0] };
+            let mut decade = power(self.from);
+            while decade <= self.to {
+                ticks.extend(steps.iter().map(|step| step * decade));
+                decade *= 10.0;
+            }
+        } else {
+            let rough = self.to / 6.0;
+            let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power(rough));
+            let step = steps
+                .into_iter()
+                .find(|step| *step >= rough)
+                .unwrap_or(rough);
+            ticks.extend((0..=6).map(|number| f64::from(number) * step));
+        }
+        ticks.retain(|tick| (self.from..=self.to).contains(tick));
+        ticks
+    }
+}
+
+fn write(
+    area: &Area<'_>,
+    text: &str,
+    at: (i32, i32),
+    size: u32,
+    colour: RGBColor,
+    side: HPos,
+) -> Drawn {
+    let style = ("sans-serif", size).into_font().color(&colour);
+    let style = style.pos(Pos::new(side, VPos::Center));
+    area.draw(&Text::new(text.to_owned(), at, style))?;
+    Ok(())
+}
+
+fn draw_table(table: &Table, circumstances: &str, path: &Path) -> Drawn {
+    let bars = i32::try_from(table.rows.len())? * ROW;
+    let bottom = TOP + bars;
+    let size = (WIDTH.unsigned_abs(), (bottom + BELOW).unsigned_abs());
+    let area = SVGBackend::new(path, size).into_drawing_area();
+    area.fill(&WHITE)?;
+    write(
+        &area,
+        &format!("{}: {}", table.id, table.title),
+        (20, 24),
+        18,
+        INK,
+        HPos::Left,
+    )?;
+    let scale = Scale::of(table);
+    let kind = if scale.logarithmic {
+        ", logarithmic scale"
+    } else {
+        ""
+    };
+    let unit = format!("nanoseconds a frame, median of the samples; shorter is faster{kind}");
+    write(&area, &unit, (20, 48), 14, QUIET, HPos::Left)?;
+    draw_axis(&area, &scale, bottom)?;
+    draw_floor(&area, table, &scale, bottom)?;
+    draw_bars(&area, table, &scale)?;
+    draw_legend(&area, table, bottom + 48)?;
+    write(
+        &area,
+        circumstances,
+        (20, bottom + 80),
+        13,
+        QUIET,
+        HPos::Left,
+    )?;
+    area.present()?;
+    Ok(())
+}
+
+fn draw_axis(area: &Area<'_>, scale: &Scale, bottom: i32) -> Drawn {
+    let mut written_to = 0;
+    for tick in scale.ticks() {
+        let x = scale.x(tick);
+        area.draw(&PathElement::new(vec![(x, TOP - 6), (x, bottom)], FAINT))?;
+        let label = if tick < 1.0 {
+            format!("{tick}")
+        } else {
+            number(tick).replace(".00", "").replace(".0", "")
+        };
+        let half = i32::try_from(label.len())? * 4;
+        if x - half > written_to {
+            write(area, &label, (x, bottom + 14), 12, QUIET, HPos::Center)?;
+            written_to = x + half;
+        }
+    }
+    area.draw(&PathElement::new(
+        vec![(LEFT, TOP - 6), (LEFT, bottom)],
+        QUIET,
+    ))?;
+    Ok(())
+}
+
+/// A broken line down the picture where the floor is.
+fn draw_floor(area: &Area<'_>, table: &Table, scale: &Scale, bottom: i32) -> Drawn {
+    let Some(floor) = table.floor() else {
+        return Ok(());
+    };
+    let x = scale.x(floor.median);
+    for y in (TOP - 6..bottom).step_by(8) {
+        area.draw(&PathElement::new(vec![(x, y), (x, y + 4)], QUIET))?;
+    }
+    write(area, "floor", (x, TOP - 14), 12, QUIET, HPos::Center)
+}
+
+fn draw_bars(area: &Area<'_>, table: &Table, scale: &Scale) -> Drawn {
+    let ours = table.ours().map_or(f64::NAN, |row| row.median);
+    for (row, top) in table
+        .rows
+        .iter()
+        .zip((TOP..).step_by(ROW.unsigned_abs() as usize))
+    {
+        let middle = top + ROW / 2;
+        let is_ours = row.role == Role::Ours;
+        let side = if is_ours { INK } else { QUIET };
+        write(area, &row.name, (LEFT - 10, middle), 14, side, HPos::Right)?;
+        let ends = [
+            (LEFT, middle - BAR / 2),
+            (scale.x(row.median), middle + BAR / 2),
+        ];
+        area.draw(&Rectangle::new(ends, colour(row.role).filled()))?;
+        let value = format!("{} ({:.2}×)", number(row.median), row.median / ours);
+        // So that no line of the grid runs through the number.
+        let (from, length) = (ends[1].0 + 4, i32::try_from(value.len())? * 7 + 4);
+        let behind = [(from, middle - 8), (from + length, middle + 8)];
+        area.draw(&Rectangle::new(behind, WHITE.filled()))?;
+        write(
+            area,
+            &value,
+            (scale.x(row.median) + 8, middle),
+            13,
+            side,
+            HPos::Left,
+        )?;
+    }
+    Ok(())
+}
+
+fn colour(role: Role) -> RGBColor {
+    let entry = COLOURS.iter().find(|(known, ..)| *known == role);
+    entry.map_or(INK, |(_, colour, _)| *colour)
+}
+
+fn draw_legend(area: &Area<'_>, table: &Table, y: i32) -> Drawn {
+    let mut x = 20;
+    for (role, colour, meaning) in COLOURS {
+        if !table.rows.iter().any(|row| row.role == role) {
+            continue;
+        }
+        area.draw(&Rectangle::new(
+            [(x, y - 6), (x + 12, y + 6)],
+            colour.filled(),
+        ))?;
+        write(area, meaning, (x + 18, y), 13, QUIET, HPos::Left)?;
+        x += 18 + i32::try_from(meaning.len())? * 7 + 14;
+    }
+    Ok(())
+}
