@@ -739,13 +739,10 @@ mod system {
             }
         }
         let large = huge == bytes && bytes > 0;
+        // SAFETY: takes no arguments.
+        let large_page = unsafe { GetLargePageMinimum() };
         Measured {
-            // SAFETY: takes no arguments.
-            page_size: if large {
-                unsafe { GetLargePageMinimum() }
-            } else {
-                page
-            },
+            page_size: if large { large_page } else { page },
             resident: Some(resident),
             huge: Some(huge),
             locked: Some(locked),
