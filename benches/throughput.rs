@@ -121,9 +121,19 @@ fn touch(bytes: &mut [u8]) {
 }
 
 fn pool() -> FramePool {
+    built(false)
+}
+
+/// A pool whose threads keep frames.
+fn pool_with_caches() -> FramePool {
+    built(true)
+}
+
+fn built(caches: bool) -> FramePool {
     FramePool::builder()
         .frames(FRAMES)
         .frame_size(FRAME_SIZE)
+        .caches(caches)
         .build()
         .expect("a quarter of a megabyte is there")
 }
@@ -157,7 +167,9 @@ fn one_thread(criterion: &mut Criterion) {
         });
     });
     let (pool, queue, stack) = (pool(), queue(), stack());
+    let keeping = pool_with_caches();
     group.bench_function("pool", |bencher| bencher.iter(|| round(&pool)));
+    group.bench_function("with_caches", |bencher| bencher.iter(|| round(&keeping)));
     group.bench_function("array_queue", |bencher| bencher.iter(|| round(&queue)));
     group.bench_function("mutex_vec", |bencher| bencher.iter(|| round(&stack)));
     group.bench_function("heap", |bencher| bencher.iter(|| round(&Heap)));
@@ -209,6 +221,7 @@ fn two_threads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("two_threads");
     group.throughput(Throughput::Elements(2));
     run(&mut group, "pool", &pool());
+    run(&mut group, "with_caches", &pool_with_caches());
     run(&mut group, "array_queue", &queue());
     run(&mut group, "mutex_vec", &stack());
     run(&mut group, "heap", &Heap);
@@ -261,6 +274,7 @@ fn hand_off(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hand_off");
     group.throughput(Throughput::Elements(1));
     run(&mut group, "pool", &pool());
+    run(&mut group, "with_caches", &pool_with_caches());
     run(&mut group, "array_queue", &queue());
     run(&mut group, "mutex_vec", &stack());
     run(&mut group, "heap", &Heap);

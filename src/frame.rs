@@ -581,7 +581,7 @@ impl Frame {
 }
 
 impl Drop for Frame {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         self.tidy();
         // SAFETY: by H1 the frame is ours, and nobody uses it after this.

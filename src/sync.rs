@@ -130,12 +130,65 @@ mod imp {
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
 
-    /// A small number that stays the same for the calling thread: 0 for the first thread that
-    /// asks, 1 for the second, and so on. It spreads threads over shards.
+    /// Keeps the compiler from moving a load before the stores above it. Against the processor, only
+    /// together with [`fence_all`] in another thread, this is a sequentially consistent fence.
+    #[inline(always)]
+    pub(crate) fn light_fence() {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Runs a sequentially consistent fence in this thread, and wherever another thread of the process
+    /// is at this moment. Returns whether the system did: one that [could](can_fence_all) may be told
+    /// later not to, by a filter of system calls.
+    #[cold]
+    pub(crate) fn fence_all() -> bool {
+        fence(Ordering::SeqCst);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let done = {
+            use rustix::thread::{MembarrierCommand, membarrier};
+            membarrier(MembarrierCommand::PrivateExpedited).is_ok()
+        };
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let done = false;
+        fence(Ordering::SeqCst);
+        done
+    }
+
+    /// Whether [`fence_all`] works here.
+    pub(crate) fn can_fence_all() -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            use rustix::thread::{MembarrierCommand, membarrier};
+            // Registers the process. To do so again costs little, and a child of it inherits it. Miri
+            // knows no such call.
+            !cfg!(miri) && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        false
+    }
+
+    /// Numbers below this are given to another thread when theirs has ended.
+    pub(crate) const LOW_NUMBERS: usize = 64;
+
+    /// A bit a number: set while a thread has it.
+    static LOW_TAKEN: AtomicU64 = AtomicU64::new(0);
+    static LOW_EVER: AtomicUsize = AtomicUsize::new(0);
+    static NEXT_HIGH: AtomicUsize = AtomicUsize::new(LOW_NUMBERS);
+
+    // No destructor, so this can also be asked while the thread's other locals are torn down.
+    thread_local!(static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) });
+    thread_local!(static RETURN: Return = const { Return });
+
+    /// One more than the highest of the low numbers that any thread has had.
+    pub(crate) fn low_numbers_ever() -> usize {
+        LOW_EVER.load(Ordering::Relaxed)
+    }
+
+    /// A small number that stays the same for the calling thread, and is no other's while it lives: the
+    /// lowest that is free when it first asks. While the locals of a thread with a low number are torn down
+    /// it gets a high one in its place.
     #[inline]
     pub(crate) fn thread_number() -> usize {
-        // No destructor, so this can also be asked while the thread's other locals are torn down.
-        thread_local!(static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) });
         NUMBER.with(|number| match number.get() {
             usize::MAX => first_thread_number(number),
             known => known,
@@ -161,10 +214,55 @@ mod imp {
 
     #[cold]
     fn first_thread_number(number: &Cell<usize>) -> usize {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        // Relaxed: nothing but distinct numbers is wanted.
-        number.set(NEXT.fetch_add(1, Ordering::Relaxed));
+        // A thread whose locals are torn down already could not give a low number back.
+        let low = RETURN.try_with(|_| take_low_number()).ok().flatten();
+        number.set(low.unwrap_or_else(next_high_number));
         number.get()
+    }
+
+    fn next_high_number() -> usize {
+        // Relaxed: nothing but distinct numbers is wanted.
+        NEXT_HIGH.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn take_low_number() -> Option<usize> {
+        let mut taken = LOW_TAKEN.load(Ordering::Relaxed);
+        loop {
+            let number = taken.trailing_ones();
+            let bit = 1_u64.checked_shl(number)?;
+            // Acquire: pairs with the Release in the drop of `Return`; whatever the last thread of this
+            // number did as such was before.
+            match LOW_TAKEN.compare_exchange_weak(
+                taken,
+                taken | bit,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => {
+                    // Relaxed: who asks runs a fence first.
+                    LOW_EVER.fetch_max(number as usize + 1, Ordering::Relaxed);
+                    return Some(number as usize);
+                }
+                Err(now) => taken = now,
+            }
+        }
+    }
+
+    /// Gives the thread's number back when it ends.
+    struct Return;
+
+    impl Drop for Return {
+        fn drop(&mut self) {
+            NUMBER.with(|number| {
+                let low = number.get();
+                if low < LOW_NUMBERS {
+                    // First: other locals may yet ask.
+                    number.set(next_high_number());
+                    // Release: pairs with the Acquire in `take_low_number`.
+                    LOW_TAKEN.fetch_and(!(1 << low), Ordering::Release);
+                }
+            });
+        }
     }
 }
 
@@ -176,6 +274,7 @@ mod imp {
     pub(crate) use loom::sync::atomic::{Ordering, fence};
     pub(crate) use loom::thread::Thread;
 
+    use std::cell::Cell;
     use std::collections::VecDeque;
     use std::time::Instant;
 
@@ -214,6 +313,7 @@ mod imp {
         load(order: Ordering) -> u64;
         store(value: u64, order: Ordering);
         fetch_add(value: u64, order: Ordering) -> u64;
+        fetch_sub(value: u64, order: Ordering) -> u64;
         fetch_or(bits: u64, order: Ordering) -> u64;
         fetch_and(bits: u64, order: Ordering) -> u64;
         compare_exchange(
@@ -243,6 +343,7 @@ mod imp {
         compare_exchange_weak(
             current: usize, new: usize, success: Ordering, failure: Ordering
         ) -> Result<usize, usize>;
+        swap(value: usize, order: Ordering) -> usize;
     }
 
     /// loom's mutex with a `lock` that knows no poisoning.
@@ -311,9 +412,36 @@ mod imp {
         loom::thread::yield_now();
     }
 
+    /// The two fences together are what two of these are.
+    pub(crate) fn light_fence() {
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn fence_all() -> bool {
+        fence(Ordering::SeqCst);
+        true
+    }
+
+    pub(crate) fn can_fence_all() -> bool {
+        true
+    }
+
+    loom::thread_local!(static NUMBER: Cell<usize> = Cell::new(0));
+
     /// Models say themselves where a thread starts to look.
     pub(crate) fn thread_number() -> usize {
-        0
+        NUMBER.with(Cell::get)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn set_thread_number(number: usize) {
+        NUMBER.with(|known| known.set(number));
+    }
+
+    pub(crate) const LOW_NUMBERS: usize = 2;
+
+    pub(crate) fn low_numbers_ever() -> usize {
+        LOW_NUMBERS
     }
 
     /// Models name nobody.

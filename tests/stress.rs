@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
+use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -343,4 +344,39 @@ fn pools_end_while_their_last_frames_come_back() {
             thread.join().unwrap();
         }
     }
+}
+
+/// Threads keep frames for themselves, but only so many threads at a time do.
+#[test]
+fn more_threads_than_can_keep_frames() {
+    const FRAMES: usize = 1000;
+    const MANY: usize = 80;
+    let pool = FramePool::builder()
+        .frames(FRAMES)
+        .frame_size(FRAME_SIZE)
+        .caches(true)
+        .build()
+        .unwrap();
+    let together = Barrier::new(MANY);
+    thread::scope(|scope| {
+        for _ in 0..MANY {
+            scope.spawn(|| {
+                together.wait();
+                for _ in 0..20 {
+                    let few: Vec<_> = (0..10)
+                        .map(|_| Marked::new(pool.try_acquire().unwrap()))
+                        .collect();
+                    few.into_iter().for_each(|marked| drop(marked.into_frame()));
+                }
+                together.wait();
+            });
+        }
+    });
+    assert_eq!(pool.free_frames(), FRAMES);
+    let all: Vec<_> = (0..FRAMES).map(|_| pool.try_acquire().unwrap()).collect();
+    assert!(matches!(
+        pool.try_acquire(),
+        Err(AcquireError::Exhausted(_))
+    ));
+    drop(all);
 }

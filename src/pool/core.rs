@@ -9,7 +9,9 @@
 //! - **C2** A frame that comes back to an open word leaves without a trace (F5); one that comes back
 //!   to a closed word gives up its part of `keep` after that. Both find out which in the same
 //!   exchange that frees the frame, so each frame that `close` has counted is counted down once:
-//!   by its release, or by `open`, which counts those that are still out.
+//!   by its release, or by `open`, which counts those that are still out. A frame that its thread keeps
+//!   in a [cache](super::cache) is back when `close` finds it there, and out if not: then its thread
+//!   releases it once more (T4, T5).
 //! - **C3** `close` counts frames only as it goes from word to word, so it first adds one for every
 //!   frame and then takes off those that were in. In between `keep` is too large, never too small.
 //! - **C4** The last handle closes the pool before it gives up its 1, so from then on every frame
@@ -44,7 +46,8 @@ use crate::sync::OnceLock;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number};
 
 use super::builder::FramePoolBuilder;
-use super::free_list::{Bits, FreeList, NotTaken, PutBack, put_back};
+use super::cache::{Name, Pushed};
+use super::free_list::{Bits, FreeList, Names, NotTaken, PutBack, put_back};
 use super::ledger::Ledger;
 use super::lent::Lent;
 use super::recorder::Recorder;
@@ -98,6 +101,20 @@ impl Core {
     /// All slots, by the numbers of their frames.
     pub(crate) fn slots(&self) -> &[Slot] {
         &self.slots
+    }
+
+    /// The slot that goes by its address in the caches.
+    #[inline(always)]
+    fn slot_named(&self, name: Name) -> NonNull<Slot> {
+        debug_assert!(
+            self.slots
+                .as_ptr_range()
+                .contains(&self.slots.as_ptr().with_addr(name.get())),
+            "{name} is no slot of this pool"
+        );
+        NonNull::from(self.slots.as_slice())
+            .cast::<Slot>()
+            .with_addr(name)
     }
 
     /// The core as it was allocated, to be freed through.
@@ -169,9 +186,14 @@ impl Core {
     /// Takes a free frame, if there is one where the thread looks first.
     #[inline(always)]
     pub(crate) fn take_one_at_home(&self) -> Option<NonNull<Slot>> {
-        self.free.take_at_home(thread_number(), 1, |taken| {
-            self.slot(self.free.frame_at(taken))
-        })
+        let thread = thread_number();
+        let kept = self.free.caches().and_then(|caches| caches.pop(thread));
+        match kept {
+            Some(name) => Some(self.slot_named(name)),
+            None => self
+                .free
+                .take_at_home(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
+        }
     }
 
     /// Takes free frames, at most `most` of them, from anywhere.
@@ -192,7 +214,7 @@ impl Core {
         }
     }
 
-    /// Puts the frame of `slot` back, or hands it to the first who waits.
+    /// Puts the frame of `slot` back, or keeps it for this thread, or hands it to the first who waits.
     ///
     /// # Safety
     ///
@@ -200,12 +222,43 @@ impl Core {
     #[inline(always)]
     pub(crate) unsafe fn release(slot: NonNull<Slot>) {
         // SAFETY: the frame is out and keeps the slot alive.
+        let core = unsafe { slot.as_ref() }.core;
+        // SAFETY: the frame is out and keeps the core alive.
+        if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
+            match caches.push(thread_number(), slot.addr()) {
+                // By T5 slot and core may be gone.
+                Pushed::Kept => return,
+                Pushed::No => {}
+                // SAFETY: the frame is still out and keeps the core alive.
+                Pushed::Restless => unsafe { core.as_ref() }.open_caches(),
+            }
+        }
+        // SAFETY: the frame is out and the caller's, by the contract.
+        unsafe { Self::release_to_home(slot) };
+    }
+
+    /// Puts the frame of `slot` back into its word, or hands it to the first who waits.
+    ///
+    /// # Safety
+    ///
+    /// As [`release`](Self::release).
+    #[inline(never)]
+    unsafe fn release_to_home(slot: NonNull<Slot>) {
+        // SAFETY: the frame is out and keeps the slot alive.
         let slot = unsafe { slot.as_ref() };
         // SAFETY: the word is one of the core's, which the frame keeps alive and which nobody claims for
         // themselves (see `FreeList::shards`).
         let word = unsafe { slot.word.as_ref() };
         // SAFETY: the frame is out and the caller's, by the contract.
         unsafe { Self::release_to(slot.core, word, slot.addend) };
+    }
+
+    /// Lets threads keep frames again, if there are enough of them.
+    #[cold]
+    fn open_caches(&self) {
+        if let Some(caches) = self.free.caches().filter(|_| self.free.has_plenty()) {
+            caches.reopen();
+        }
     }
 
     /// Puts back several frames of one word, or hands them to those who wait.
@@ -325,7 +378,7 @@ impl Describe for Core {
         };
         // SAFETY: the word is one of the core's own.
         let word = unsafe { slot.word.as_ref() };
-        let state = match self.free.is_free(word, slot.addend) {
+        let state = match self.free.is_free(word, slot.addend) || self.free.is_kept(number) {
             true => "is free",
             false => "is out",
         };
@@ -377,6 +430,7 @@ impl Handle {
             contents,
             ref watch,
             shards,
+            caches,
         } = plan;
         let layout = memory.layout(framing)?;
         let (segment, object) = Segment::map(&layout, memory)?;
@@ -389,8 +443,14 @@ impl Handle {
         let ledger = Ledger::new(frames)?;
         let recorder = Recorder::new(watch.events)?;
         let lent = Lent::new(if object.is_some() { frames } else { 0 })?;
-        let free = FreeList::new(frames, shards, gate == Gate::OPEN)?;
-        let mut slots = room_for(frames)?;
+        let mut free = FreeList::new(frames, shards, gate == Gate::OPEN)?;
+        let mut slots = room_for::<Slot>(frames)?;
+        if caches {
+            // Where the slots will be: the room is as large as it must be.
+            let first = NonNull::from(slots.as_mut_slice()).cast::<Slot>().addr();
+            let step = size_of::<Slot>();
+            free = free.with_caches(Names { first, step })?;
+        }
 
         // The slots point back at the core, so its address is needed before it is filled.
         let room = NonNull::from(Box::leak(Box::<Core>::new_uninit()));
@@ -489,6 +549,7 @@ mod loom_models {
     use crate::mode::AllocatorMode;
     use crate::pool::waiters::Gate;
     use crate::pool::{FramePool, FramePoolBuilder};
+    use crate::sync::set_thread_number;
 
     fn pool(frames: usize) -> FramePool {
         let framing = Framing::new(frames, 1).actual().unwrap();
@@ -532,6 +593,56 @@ mod loom_models {
             drop(pool);
             drop(two);
             holder.join().unwrap();
+        });
+    }
+
+    fn pool_with_caches(frames: usize) -> FramePool {
+        let framing = Framing::new(frames, 1).actual().unwrap();
+        let plan = FramePoolBuilder::new(framing, AllocatorMode::User)
+            .shards(1)
+            .caches(true);
+        FramePool::new(&plan, Gate::OPEN).unwrap()
+    }
+
+    /// T5 and C1: a frame that its thread keeps while the last handle goes.
+    ///
+    /// Kills: `shut_caches` doing nothing; `push_at` not looking behind; `release` touching the slot
+    /// after the frame is kept.
+    #[test]
+    fn a_frame_that_is_kept_at_the_end_frees_the_pool() {
+        loom::model(|| {
+            let pool = pool_with_caches(1);
+            let frame = pool.try_acquire().unwrap();
+            let holder = thread::spawn(move || {
+                set_thread_number(1);
+                drop(frame);
+            });
+            drop(pool);
+            holder.join().unwrap();
+        });
+    }
+
+    /// T5, C2: the same around a decommit and a commit.
+    ///
+    /// Kills: as above.
+    #[test]
+    fn decommit_and_commit_keep_count_of_kept_frames() {
+        let mut model = loom::model::Builder::new();
+        // With more it takes minutes.
+        model.preemption_bound = Some(2);
+        model.check(|| {
+            let pool = pool_with_caches(1);
+            let frame = pool.try_acquire().unwrap();
+            let holder = thread::spawn(move || {
+                set_thread_number(1);
+                drop(frame);
+            });
+            drop(pool.commit(false));
+            drop(pool.commit(true));
+            holder.join().unwrap();
+            assert_eq!(pool.frames_out(), 0);
+            assert_eq!(pool.core.keep.load(super::Ordering::Relaxed), 1);
+            drop(pool.try_acquire().unwrap());
         });
     }
 

@@ -39,6 +39,10 @@
 //!   carries a version that every release steps, and two passes that find nothing and the same
 //!   versions prove that between them all words were empty. (Wrong only if a multiple of 2^30
 //!   releases falls between the two passes.)
+//!
+//! Where threads keep frames in [caches](super::cache), a frame that is free lies in a word or in a
+//! cache, and what is said here of all frames is kept by what is said there: F1 and F2 by T1 and T6, F3
+//! and F6 by T4, F4 by T2 and T4, F5 by T5.
 
 use crossbeam_utils::CachePadded;
 
@@ -46,6 +50,7 @@ use crate::error::CommitError;
 use crate::memory::room_for;
 use crate::sync::{AtomicU64, Ordering};
 
+use super::cache::{self, Caches, Lease, Name};
 use super::hints::Hints;
 
 const CLOSED: u64 = 1 << 63;
@@ -80,6 +85,15 @@ pub(crate) struct FreeList {
     /// What a release adds to a word beside its bits.
     version_step: u64,
     hints: Option<Hints>,
+    caches: Option<Lease>,
+    names: Names,
+}
+
+/// What frames go by in the caches: the first by this name, and each by so much more than the last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Names {
+    pub(crate) first: Name,
+    pub(crate) step: usize,
 }
 
 /// A word, and beside it in the same cache line what a thread that has just changed it needs.
@@ -152,7 +166,27 @@ impl FreeList {
             frame_bits,
             version_step,
             hints,
+            caches: None,
+            names: Names {
+                first: Name::MIN,
+                step: 1,
+            },
         })
+    }
+
+    /// The same list with caches for its threads, if they are of use there.
+    pub(crate) fn with_caches(mut self, names: Names) -> Result<Self, CommitError> {
+        if self.frames >= cache::FEWEST_FRAMES {
+            self.caches = Lease::new()?;
+            self.names = names;
+        }
+        Ok(self)
+    }
+
+    /// What threads keep for themselves. Unlike all else here, it may be used after F5.
+    #[inline(always)]
+    pub(crate) fn caches(&self) -> Option<&'static Caches> {
+        self.caches.as_ref().map(Lease::caches)
     }
 
     /// Frames in all.
@@ -178,6 +212,24 @@ impl FreeList {
         })
     }
 
+    /// The bit of one frame.
+    fn place(&self, name: Name) -> Bits {
+        let frame = (name.get() - self.names.first.get()) / self.names.step;
+        let (each, longer) = (
+            self.frames / self.shards.len(),
+            self.frames % self.shards.len(),
+        );
+        // The first `longer` words have one more frame than the others.
+        let word = match frame < longer * (each + 1) {
+            true => frame / (each + 1),
+            false => (frame - longer) / each,
+        };
+        Bits {
+            word,
+            bits: 1 << (frame - self.shards[word].first),
+        }
+    }
+
     /// Takes the lowest free bits, at most `most` of them, of the word in which this thread looks
     /// first. Threads with different numbers look in different words.
     ///
@@ -193,8 +245,30 @@ impl FreeList {
         self.take_from(self.home(thread), most, prepare).ok()
     }
 
-    /// As `take_at_home`, but goes on to the other words.
+    /// As `take_at_home`, but goes on to the other words and, if nothing is in any, to the caches.
     pub(crate) fn take(&self, thread: usize, most: usize) -> Result<Bits, NotTaken> {
+        match (self.take_from_words(thread, most), self.caches()) {
+            (Err(NotTaken::AllOut), Some(caches)) => self.take_from_caches(caches, thread, most),
+            (taken, _) => taken,
+        }
+    }
+
+    /// The rest of `take` where there are caches. If they are empty, they stay so until the search ends
+    /// (T4), so what the words say then is all there is to say.
+    fn take_from_caches(
+        &self,
+        caches: &Caches,
+        thread: usize,
+        most: usize,
+    ) -> Result<Bits, NotTaken> {
+        let search = caches.search();
+        match search.take() {
+            Some(name) => Ok(self.place(name)),
+            None => self.take_from_words(thread, most),
+        }
+    }
+
+    fn take_from_words(&self, thread: usize, most: usize) -> Result<Bits, NotTaken> {
         let home = self.home(thread);
         match self.take_from(home, most, |taken| taken) {
             Ok(taken) => return Ok(taken),
@@ -334,12 +408,16 @@ impl FreeList {
         distance / size_of::<CachePadded<Shard>>()
     }
 
-    /// Sets `WAITERS` in every word, and says whether a bit was free in any. To be called by whoever
-    /// holds the line of waiters.
+    /// Sets `WAITERS` in every word, and says whether a frame may be free in any, or in the caches,
+    /// which nobody fills from then on. To be called by whoever holds the line of waiters.
     pub(crate) fn set_waiters(&self) -> bool {
+        if let Some(caches) = self.caches() {
+            caches.raise(cache::LINE);
+        }
         // AcqRel, here and in the other slow calls: more than F3 needs, which follows from the order
         // of changes to one word, but nothing that a waiter would notice.
-        self.sum(|word| word.fetch_or(WAITERS, Ordering::AcqRel)) != 0
+        let free = self.sum(|word| word.fetch_or(WAITERS, Ordering::AcqRel));
+        free != 0 || self.caches().is_some_and(Caches::may_have_frames)
     }
 
     /// Clears `WAITERS` in every word. To be called by whoever holds the line of waiters, which is
@@ -348,18 +426,44 @@ impl FreeList {
         for word in self.words() {
             word.fetch_and(!WAITERS, Ordering::AcqRel);
         }
+        if let Some(caches) = self.caches() {
+            caches.lower(cache::LINE);
+        }
     }
 
     /// Sets `CLOSED` in every word and counts the frames that were out at that moment, word by word.
+    /// What is in the caches comes into the words; a frame that is on its way in or out is out.
     pub(crate) fn close(&self) -> usize {
         // Release: pairs with the Acquire load in `take_from`; whoever is refused finds the reason.
         let free = self.sum(|word| word.fetch_or(CLOSED, Ordering::AcqRel));
-        self.frames() - free
+        self.frames() - free - self.shut_caches()
+    }
+
+    /// Puts the frames of the caches into the words, which are closed, and counts them.
+    fn shut_caches(&self) -> usize {
+        let Some(caches) = self.caches() else {
+            return 0;
+        };
+        let mut moved = 0;
+        caches.raise(cache::SHUT);
+        caches.drain(|name| {
+            let Bits { word, bits } = self.place(name);
+            self.announce(self.word(word));
+            // No part of `keep` is given up for it (C2): it was not counted as out.
+            let done = put_back(self.word(word), self.addend(bits));
+            debug_assert_eq!(done, PutBack::DoneClosed);
+            moved += 1;
+            false
+        });
+        moved
     }
 
     /// Clears `CLOSED` in every word and counts the frames that were out at that moment.
     pub(crate) fn open(&self) -> usize {
         let free = self.sum(|word| word.fetch_and(!CLOSED, Ordering::AcqRel));
+        if let Some(caches) = self.caches() {
+            caches.lower(cache::SHUT);
+        }
         self.frames() - free
     }
 
@@ -368,7 +472,22 @@ impl FreeList {
     pub(crate) fn free_frames(&self) -> usize {
         // Acquire: pairs with the Release in `put_back`; who sees that all frames are back may do
         // with the memory as they like.
-        self.sum(|word| word.load(Ordering::Acquire))
+        let free = self.sum(|word| word.load(Ordering::Acquire));
+        match self.caches() {
+            // A frame that goes from a word to a cache meanwhile may be counted twice.
+            Some(caches) if !self.is_closed() => (free + caches.frames()).min(self.frames),
+            // What is in the caches of a closed pool is somebody's who has it in hand.
+            _ => free,
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.word(0).load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// Whether so many frames are free that threads may keep some.
+    pub(crate) fn has_plenty(&self) -> bool {
+        self.free_frames() >= self.frames / 4
     }
 
     /// The frames that are out, as each word has it when its turn comes.
@@ -380,6 +499,13 @@ impl FreeList {
             let bits = (0..shard.count).filter(taken);
             bits.map(|bit| shard.first + bit as usize)
         })
+    }
+
+    /// Whether a thread keeps this frame for itself; for whoever wants to know.
+    pub(crate) fn is_kept(&self, frame: usize) -> bool {
+        let Names { first, step } = self.names;
+        let name = first.checked_add(frame * step);
+        name.is_some_and(|name| self.caches().is_some_and(|caches| caches.keep(name)))
     }
 
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {

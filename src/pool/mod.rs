@@ -1,11 +1,12 @@
 //! The data plane: a committed pool, and how to get frames from it.
 //!
-//! Read the floors from below: [`free_list`] and [`waiters`] move numbers, [`slot`] says what
+//! Read the floors from below: [`free_list`], [`cache`] and [`waiters`] move numbers, [`slot`] says what
 //! belongs to a number, [`core`] joins them and knows when to go, and this file is what users hold.
 
 mod acquire_future;
 #[expect(unsafe_code, reason = "one option is a promise of the user's")]
 mod builder;
+pub(crate) mod cache;
 #[expect(
     unsafe_code,
     reason = "owns the memory of a pool and decides when it goes"
@@ -62,8 +63,8 @@ pub use self::stats::Stats;
 /// has a new pool.
 ///
 /// While frames are free, neither acquiring nor releasing takes a lock, allocates, or makes a system
-/// call (but to [trap stray pointers](FramePoolBuilder::trap_stray_pointers)). Callers that have to
-/// wait are served first come, first served.
+/// call (but to [trap stray pointers](FramePoolBuilder::trap_stray_pointers), and for a thread that uses a
+/// pool for the first time). Callers that have to wait are served first come, first served.
 ///
 /// ```
 /// use ks_allocator::{AcquireError, FramePool};

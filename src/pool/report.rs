@@ -19,6 +19,9 @@ impl Core {
         let mut holders = self.ledger.look(self.out(), |slot, note, held, exact| {
             self.holder(slot, note, held, exact)
         });
+        // What a thread keeps for itself is in no word, and free all the same.
+        let is_kept = |slot| self.free.is_kept(slot);
+        holders.retain(|holder| holder.state != HolderState::Queued || !is_kept(holder.slot));
         holders.sort_by_key(|holder| Reverse(holder.held));
         let mut names = HashMap::new();
         for holder in holders.iter_mut().filter(|holder| holder.place.is_some()) {

@@ -634,6 +634,42 @@ mod testing {
             })
         }
 
+        /// The same, where threads may keep frames.
+        #[cfg(loom)]
+        pub(super) fn exhausted_with_caches(frames: usize) -> Arc<Self> {
+            let names = crate::pool::free_list::Names {
+                first: std::num::NonZero::<usize>::MIN,
+                step: 1,
+            };
+            let free = FreeList::new(frames, 1, true).unwrap();
+            let free = free.with_caches(names).unwrap();
+            assert_eq!(
+                free.take(0, frames).unwrap().bits.count_ones() as usize,
+                frames
+            );
+            Arc::new(Self {
+                free,
+                waiters: Waiters::new(Gate::OPEN),
+            })
+        }
+
+        /// As `Core::release` by a thread that may keep the frame.
+        #[cfg(loom)]
+        pub(super) fn keep_or_release(&self, thread: usize, frame: usize) {
+            use crate::pool::cache::Pushed;
+
+            let caches = self.free.caches().unwrap();
+            match caches.push(
+                thread,
+                std::num::NonZero::<usize>::MIN.saturating_add(frame),
+            ) {
+                Pushed::Kept => return,
+                Pushed::No => {}
+                Pushed::Restless => caches.reopen(),
+            }
+            self.release(frame);
+        }
+
         /// As `Core::release`.
         pub(super) fn release(&self, frame: usize) {
             let place = self.free.places().nth(frame).unwrap();
@@ -809,6 +845,50 @@ mod loom_models {
         loom::model(|| {
             let pool = Bare::exhausted(1);
             let releaser = release_elsewhere(&pool);
+            let outcome = pool.wait();
+            assert_eq!(outcome, Ok(0));
+            releaser.join().unwrap();
+            pool.release_outcome(outcome);
+            pool.assert_at_rest();
+        });
+    }
+
+    /// W2 and T4: a frame that its releaser keeps at the moment of registering is found by one side or
+    /// the other.
+    ///
+    /// Kills: `set_waiters` not saying that the caches may have frames; `push_at` not looking behind, or
+    /// without its fence; no `fence_all`.
+    #[test]
+    fn nobody_waits_while_a_frame_lies_in_a_cache() {
+        loom::model(|| {
+            let pool = Bare::exhausted_with_caches(1);
+            let releaser = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.keep_or_release(1, 0))
+            };
+            let outcome = pool.wait();
+            assert_eq!(outcome, Ok(0));
+            releaser.join().unwrap();
+            pool.release_outcome(outcome);
+            pool.assert_at_rest();
+        });
+    }
+
+    /// The same with a gate that has been resting, and is opened by somebody else.
+    ///
+    /// Kills: `set_waiters` not raising the gate; `reopen` opening in spite of a line.
+    #[test]
+    fn nobody_waits_behind_a_gate_that_is_opened() {
+        loom::model(|| {
+            let pool = Bare::exhausted_with_caches(1);
+            drop(pool.free.caches().unwrap().search());
+            let releaser = {
+                let pool = pool.clone();
+                thread::spawn(move || {
+                    pool.free.caches().unwrap().reopen();
+                    pool.keep_or_release(1, 0);
+                })
+            };
             let outcome = pool.wait();
             assert_eq!(outcome, Ok(0));
             releaser.join().unwrap();

@@ -14,6 +14,12 @@ impl Ours {
         Self(pool.expect("the memory is there"))
     }
 
+    /// As [`new`](Self::new), but each thread keeps a few of the frames that it releases.
+    pub fn with_caches(frames: usize, size: usize) -> Self {
+        let builder = FramePool::builder().frames(frames).frame_size(size);
+        Self(builder.caches(true).build().expect("the memory is there"))
+    }
+
     /// As [`new`](Self::new), but with memory that is not touched yet.
     pub fn untouched(frames: usize, size: usize) -> Self {
         let builder = FramePool::builder().frames(frames).frame_size(size);

@@ -69,6 +69,12 @@ impl Setup {
             enter(Role::Floor, TWO_RMW, frames, size, two_rmw),
             enter(Role::Ours, OURS, frames, size, Ours::new(frames, size)),
         ];
+        if frames >= FRAMES {
+            // A smaller pool's threads keep none.
+            let name = format!("{OURS}, caches");
+            let keeping = Ours::with_caches(frames, size);
+            contenders.push(enter(Role::OursToo, &name, frames, size, keeping));
+        }
         contenders.extend((self.peers)(Demand {
             frames,
             size,

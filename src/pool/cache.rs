@@ -1,0 +1,806 @@
+//! Frames that threads keep for themselves: released by a thread, and handed to the same thread again
+//! without a read-modify-write.
+//!
+//! This file knows names of frames only, which are numbers other than 0, no memory, and is safe code. It
+//! stands beside the words of the [free list](super::free_list): a frame that is free lies in a word
+//! or in a cache.
+//!
+//! # The idea
+//!
+//! Each thread owns one record in the caches of each pool, and works on it with plain loads and stores.
+//! Nobody else touches the record, until somebody finds no frame in the words, or has to wait, or closes
+//! the pool. That one *raises the gate*, runs a barrier on all processors at once, and from then on takes
+//! frames out of the records of others, one by one, by exchange. No frame is moved anywhere on the way:
+//! at each moment it is in one place where all who look can take it. So nobody has to wait for the owner of
+//! a record, whatever it was doing when it was interrupted.
+//!
+//! The barrier is what an owner does not pay for. Between a store and the load after it an owner has
+//! a *light* fence, which only the compiler sees; whoever raises the gate has a *heavy* fence between
+//! the two, a system call that makes every processor that runs a thread of this process fence at once.
+//! It falls somewhere into what each owner does. If it falls before the load, that finds the gate raised;
+//! if after the load, then after the store, too, which is then seen by whoever raised the gate. So far the
+//! two work as two sequentially consistent fences would (and, to loom, are two); but the light one orders
+//! nothing else, so nothing else here counts on it.
+//!
+//! # The record
+//!
+//! | announced | cell *k* | what is going on |
+//! |---|---|---|
+//! | any other | empty | nothing there; the owner may put a frame in |
+//! | any other | a frame | it is free: the owner's if it announces *k*, anybody's behind a raised gate |
+//! | *k* + 1 | a frame | the owner takes it out |
+//! | *k* + 1 | empty | the owner has taken it out, or came too late |
+//!
+//! # The gate
+//!
+//! ```text
+//!     63    62     61      60      59     58 .......... 0
+//!    SHUT  LINE  RESTING  FENCED  DRAINED    searches
+//! ```
+//!
+//! It is open if the word is 0. `SHUT`: the pool is closed. `LINE`: somebody waits for a frame.
+//! Searches are callers that are looking through the records now. `RESTING` is set with each of these and
+//! stays behind when it goes, so that a pool which runs dry again and again has no barrier each time; an
+//! owner who finds the gate raised for a while opens it, if there is nothing but `RESTING` and frames
+//! are plenty. `FENCED`
+//! and `DRAINED` say how far whoever raised the gate has come: the barrier has been run; all cells have
+//! been seen empty. They go only when the gate opens.
+//!
+//! # Invariants
+//!
+//! - **T1** A frame that is free is in one word or one cell. It goes from a cell to whoever takes it in
+//!   one step, and from its holder to a cell in one step. Only the owner of a record fills its cells or
+//!   announces.
+//! - **T2** While the gate is open, only the owner touches a cell that is not empty. Behind a raised gate
+//!   a frame leaves a cell by exchange only, except that an owner who found the gate open before takes
+//!   the one from the cell that it has announced: that cell nobody else touches. (The announcement comes
+//!   before the owner's look at the gate, the raising before the look at the announcement, with a fence
+//!   between on both sides: one of them sees the other.)
+//! - **T3** An announced frame is as good as taken: by its announcer, or by a search that came before.
+//!   Whoever passes it over need not ask what became of it, but sees all that the announcer did
+//!   before: what it has put into a word is found there. So it is with a cell that is found empty.
+//! - **T4** A frame that comes into a cell behind a raised gate is taken out again by its owner, unless
+//!   a search has found it. (The owner looks at the gate once more after it has filled the cell, with
+//!   the same two fences.) Until then its release is not over. So nobody waits while a frame lies in a
+//!   cache, and once all cells have been seen empty behind a fence, nothing is free but what is in the
+//!   words, for as long as the gate stays raised.
+//! - **T5** The owner touches nothing but the caches after it has filled a cell, for the frame and its
+//!   pool may be gone (F5). They stay: caches are never freed, but go from pool to pool. A frame that
+//!   the owner then takes out again is the one that it put in, whichever pool has the caches now, for
+//!   nobody else fills its cells; and whoever closed the pool without finding it there has counted it
+//!   as out.
+//! - **T6** A frame that is taken out of a cell comes with everything that its last holder did with it.
+//!   (*Release* where the cell is filled, *Acquire* where it is emptied; the owner has its own order.)
+//! - **T7** A thread has the record of its number, in all pools, for as long as it lives. The next thread
+//!   of that number comes after it, and sees all that it did. Threads with higher numbers than there are
+//!   records have none. What a thread leaves behind in its records when it parks, dies or ends is
+//!   found by others like the rest (T2).
+
+use std::num::NonZero;
+
+use crossbeam_utils::CachePadded;
+
+use crate::error::CommitError;
+#[cfg(not(loom))]
+use crate::memory::room_for;
+#[cfg(not(loom))]
+use crate::sync::QuietMutex;
+use crate::sync::{
+    AtomicU64, AtomicUsize, LOW_NUMBERS, Ordering, can_fence_all, fence_all, light_fence,
+    low_numbers_ever,
+};
+
+/// A pool of fewer frames would have too many of them in its caches.
+pub(crate) const FEWEST_FRAMES: usize = if cfg!(loom) { 1 } else { 64 };
+
+/// Threads with a record.
+const RECORDS: usize = LOW_NUMBERS;
+
+/// Frames that a thread keeps, at most: with `announced`, a cache line.
+const CELLS: usize = if cfg!(loom) { 1 } else { 7 };
+
+/// Releases of one thread behind a raised gate before it thinks of opening it.
+const PATIENCE: usize = if cfg!(loom) { 1 } else { 1024 };
+
+const OPEN: u64 = 0;
+pub(crate) const SHUT: u64 = 1 << 63;
+pub(crate) const LINE: u64 = 1 << 62;
+const RESTING: u64 = 1 << 61;
+const FENCED: u64 = 1 << 60;
+const DRAINED: u64 = 1 << 59;
+const SEARCH: u64 = 1;
+
+const EMPTY: usize = 0;
+const NOTHING: usize = 0;
+
+/// The caches of one pool at a time.
+#[derive(Debug)]
+pub(crate) struct Caches {
+    gate: CachePadded<AtomicU64>,
+    records: [CachePadded<Record>; RECORDS],
+}
+
+/// The frames of one thread.
+#[derive(Debug)]
+struct Record {
+    /// The cell that the owner is taking a frame from, plus 1.
+    announced: AtomicUsize,
+    /// The names of frames.
+    cells: [AtomicUsize; CELLS],
+    /// How many releases the owner has had behind a raised gate; nobody else looks at it.
+    patience: AtomicUsize,
+}
+
+/// What a frame goes by here.
+pub(crate) type Name = NonZero<usize>;
+
+/// What became of a frame that its thread wants to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It is free. By T5 the pool may be gone.
+    Kept,
+    /// It is still the caller's.
+    No,
+    /// It is still the caller's, and the gate has been raised for long.
+    Restless,
+}
+
+impl Caches {
+    fn new() -> Self {
+        let record = |_| {
+            CachePadded::new(Record {
+                announced: AtomicUsize::new(NOTHING),
+                cells: std::array::from_fn(|_| AtomicUsize::new(EMPTY)),
+                patience: AtomicUsize::new(0),
+            })
+        };
+        Self {
+            gate: CachePadded::new(AtomicU64::new(OPEN)),
+            records: std::array::from_fn(record),
+        }
+    }
+
+    /// Takes a frame that this thread has kept.
+    #[inline(always)]
+    pub(crate) fn pop(&self, thread: usize) -> Option<Name> {
+        let record = self.records.get(thread)?;
+        // Relaxed, here and in the other looks at one's own cells: only the thread itself fills them,
+        // and what is found here is looked at again.
+        match record.cells[0].load(Ordering::Relaxed) {
+            EMPTY => self.pop_further(record),
+            _ => self.pop_at(record, 0),
+        }
+    }
+
+    #[inline(never)]
+    fn pop_further(&self, record: &Record) -> Option<Name> {
+        let is_full = |&cell: &usize| record.cells[cell].load(Ordering::Relaxed) != EMPTY;
+        let cell = (1..CELLS).find(is_full)?;
+        self.pop_at(record, cell)
+    }
+
+    #[inline(always)]
+    fn pop_at(&self, record: &Record, cell: usize) -> Option<Name> {
+        // Release: pairs with the Acquire in `take_from`; what this thread has put elsewhere before is found
+        // there by whoever passes the cell over (T3).
+        record.announced.store(cell + 1, Ordering::Release);
+        // Pairs with the heavy fence in `fence` (T2).
+        light_fence();
+        // Acquire: pairs with the Release in `lower` and in the end of a `Search`; what was taken out of
+        // the cell before the gate was opened is not found there again.
+        if self.gate.load(Ordering::Acquire) != OPEN {
+            return Self::pop_raised(record, cell);
+        }
+        let kept = record.cells[cell].load(Ordering::Relaxed);
+        // Relaxed: the gate was open, so what this thread has put elsewhere before is seen by all who have
+        // raised it since.
+        record.cells[cell].store(EMPTY, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `take_from`; whoever finds nothing announced finds the cell
+        // empty.
+        record.announced.store(NOTHING, Ordering::Release);
+        Name::new(kept)
+    }
+
+    /// The rest of `pop_at` behind a raised gate: the announced frame is to be taken (T3), and others may
+    /// be at it.
+    #[cold]
+    #[inline(never)]
+    fn pop_raised(record: &Record, cell: usize) -> Option<Name> {
+        let kept = exchange(&record.cells[cell]);
+        // Release: as in `pop_at`.
+        record.announced.store(NOTHING, Ordering::Release);
+        kept
+    }
+
+    /// Keeps a frame for this thread, whose it is.
+    ///
+    /// Once the cell is filled the pool may be gone (T5), so nothing else of it may be borrowed by
+    /// the caller.
+    #[inline(always)]
+    pub(crate) fn push(&'static self, thread: usize, frame: Name) -> Pushed {
+        let Some(record) = self.records.get(thread) else {
+            return Pushed::No;
+        };
+        // Relaxed: no more than a hint, which spares the two steps of `look_behind`.
+        if self.gate.load(Ordering::Relaxed) != OPEN {
+            return Self::wait_for_rest(record);
+        }
+        match record.cells[0].load(Ordering::Relaxed) {
+            EMPTY => self.push_at(&record.cells[0], frame),
+            _ => self.push_further(record, frame),
+        }
+    }
+
+    #[inline(never)]
+    fn push_further(&self, record: &Record, frame: Name) -> Pushed {
+        let is_empty = |cell: &&AtomicUsize| cell.load(Ordering::Relaxed) == EMPTY;
+        match record.cells[1..].iter().find(is_empty) {
+            Some(cell) => self.push_at(cell, frame),
+            None => Pushed::No,
+        }
+    }
+
+    #[inline(always)]
+    fn push_at(&self, cell: &AtomicUsize, frame: Name) -> Pushed {
+        // Release: pairs with the Acquire in `exchange`, hands over the frame's bytes (T6).
+        cell.store(frame.get(), Ordering::Release);
+        // Pairs with the heavy fence in `fence` (T4).
+        light_fence();
+        if self.gate.load(Ordering::Relaxed) != OPEN {
+            return Self::look_behind(cell);
+        }
+        Pushed::Kept
+    }
+
+    /// The rest of `push_at` behind a raised gate: takes the frame out again, unless somebody has (T4).
+    #[cold]
+    #[inline(never)]
+    fn look_behind(cell: &AtomicUsize) -> Pushed {
+        match exchange(cell) {
+            Some(_) => Pushed::No,
+            None => Pushed::Kept,
+        }
+    }
+
+    /// The rest of `push` behind a raised gate: counts how long it has been so.
+    #[cold]
+    #[inline(never)]
+    fn wait_for_rest(record: &Record) -> Pushed {
+        // Relaxed: only the owner counts here.
+        let seen = record.patience.load(Ordering::Relaxed) + 1;
+        let (seen, pushed) = match seen < PATIENCE {
+            true => (seen, Pushed::No),
+            false => (0, Pushed::Restless),
+        };
+        record.patience.store(seen, Ordering::Relaxed);
+        pushed
+    }
+
+    /// Opens the gate, if it is only resting.
+    #[cold]
+    pub(crate) fn reopen(&self) {
+        let gate = self.gate.load(Ordering::Relaxed);
+        // A gate that was never fenced is one where the system refuses to: it stays raised.
+        if gate & !DRAINED == RESTING | FENCED {
+            // Relaxed: a read-modify-write, which carries on the Release of all who have lowered the gate
+            // before.
+            // If it fails somebody has just raised the gate again, or opened it.
+            let _changed =
+                self.gate
+                    .compare_exchange(gate, OPEN, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
+    /// Raises the gate for the closing of the pool, or for the line of those who wait, until it is
+    /// [lowered](Self::lower).
+    pub(crate) fn raise(&self, reason: u64) {
+        // Acquire: as in `fence`.
+        let before = self.gate.fetch_or(reason | RESTING, Ordering::Acquire);
+        self.fence(before);
+    }
+
+    /// Takes back a reason for which the gate was raised, if it was.
+    pub(crate) fn lower(&self, reason: u64) {
+        if self.gate.load(Ordering::Relaxed) & reason != 0 {
+            // Release: pairs with the Acquire in `pop_at`.
+            self.gate.fetch_and(!reason, Ordering::Release);
+        }
+    }
+
+    /// Raises the gate to look through the records.
+    pub(crate) fn search(&self) -> Search<'_> {
+        // Acquire: as in `fence`.
+        let before = self.gate.fetch_add(SEARCH, Ordering::Acquire);
+        if before & RESTING == 0 {
+            self.gate.fetch_or(RESTING, Ordering::Relaxed);
+        }
+        self.fence(before);
+        Search(self)
+    }
+
+    /// Sees to it that a fence has been run since the gate was raised, which was as in `before` when the
+    /// caller raised it, too.
+    fn fence(&self, before: u64) {
+        if before & FENCED == 0 && fence_all() {
+            // Release: pairs with the Acquire of whoever finds the flag set when it raises the gate, and
+            // runs no fence of its own.
+            self.gate.fetch_or(FENCED, Ordering::Release);
+        }
+    }
+
+    /// Whether frames may be in the caches of a gate that the caller keeps raised.
+    pub(crate) fn may_have_frames(&self) -> bool {
+        self.gate.load(Ordering::Acquire) & DRAINED == 0
+    }
+
+    /// Takes frames out of all cells that are not announced, until there is none or `enough` says so.
+    /// The gate is kept raised by the caller.
+    pub(crate) fn drain(&self, mut enough: impl FnMut(Name) -> bool) {
+        let gate = self.gate.load(Ordering::Acquire);
+        if gate & FENCED == 0 || gate & DRAINED != 0 {
+            return;
+        }
+        // After the fence, so it counts every thread that found the gate open (T2).
+        let records = low_numbers_ever();
+        for record in &self.records[..records] {
+            for cell in 0..CELLS {
+                if Self::take_from(record, cell).is_some_and(&mut enough) {
+                    return;
+                }
+            }
+        }
+        // Release: pairs with the Acquire above and in `may_have_frames`; who finds the flag need not look.
+        self.gate.fetch_or(DRAINED, Ordering::Release);
+    }
+
+    fn take_from(record: &Record, cell: usize) -> Option<Name> {
+        // Acquire: pairs with the Release in `pop_at`, both of them.
+        if record.announced.load(Ordering::Acquire) == cell + 1 {
+            return None;
+        }
+        // Acquire: pairs with the Release in `exchange`; what others have put elsewhere before they
+        // emptied the cell is found there. Whatever came into the cell before the fence is seen after
+        // it; what came later is its owner's to look for (T4).
+        if record.cells[cell].load(Ordering::Acquire) == EMPTY {
+            return None;
+        }
+        exchange(&record.cells[cell])
+    }
+
+    /// Whether this frame is in a cell; for whoever wants to know.
+    pub(crate) fn keep(&self, frame: Name) -> bool {
+        // Acquire: as in `frames`.
+        let is_it = |cell: &AtomicUsize| cell.load(Ordering::Acquire) == frame.get();
+        let records = &self.records[..low_numbers_ever()];
+        records.iter().any(|record| record.cells.iter().any(is_it))
+    }
+
+    /// Frames in all cells. Exact while nobody acquires or releases.
+    pub(crate) fn frames(&self) -> usize {
+        let records = low_numbers_ever();
+        // Acquire: pairs with the Release in `push_at`, as in `FreeList::free_frames`.
+        let is_full = |cell: &&AtomicUsize| cell.load(Ordering::Acquire) != EMPTY;
+        self.records[..records]
+            .iter()
+            .map(|record| record.cells.iter().filter(is_full).count())
+            .sum()
+    }
+}
+
+/// Empties a cell.
+fn exchange(cell: &AtomicUsize) -> Option<Name> {
+    // Acquire: pairs with the Release in `push_at` (T6). Release: pairs with the Acquire in `take_from`.
+    // (No model shows that it is needed: theirs are whole fences, and `pop_at` has one before it.)
+    Name::new(cell.swap(EMPTY, Ordering::AcqRel))
+}
+
+/// Somebody who looks through the records. The gate stays raised meanwhile.
+#[derive(Debug)]
+pub(crate) struct Search<'caches>(&'caches Caches);
+
+impl Search<'_> {
+    /// Takes any frame. `None` if at one moment after the gate was raised no cell had one (T3, T4).
+    pub(crate) fn take(&self) -> Option<Name> {
+        let mut taken = None;
+        self.0.drain(|frame| {
+            taken = Some(frame);
+            true
+        });
+        taken
+    }
+}
+
+impl Drop for Search<'_> {
+    fn drop(&mut self) {
+        // Release: pairs with the Acquire in `pop_at`.
+        self.0.gate.fetch_sub(SEARCH, Ordering::Release);
+    }
+}
+
+/// Caches that no pool uses.
+#[cfg(not(loom))]
+static SPARE: QuietMutex<Vec<&'static Caches>> = QuietMutex::new(Vec::new());
+
+/// A pool's right to its caches. They are never freed (T5): the next pool gets them.
+#[derive(Debug)]
+pub(crate) struct Lease(&'static Caches);
+
+impl Lease {
+    /// Caches for a new pool; `None` if the system has no such fence.
+    pub(crate) fn new() -> Result<Option<Self>, CommitError> {
+        if !can_fence_all() {
+            return Ok(None);
+        }
+        let caches = Self::spare()?;
+        // Relaxed: whoever gets the pool gets this with it. An owner that still looks behind a frame of
+        // the last pool finds nothing, whatever it reads here (T5).
+        caches.gate.store(OPEN, Ordering::Relaxed);
+        Ok(Some(Self(caches)))
+    }
+
+    #[cfg(not(loom))]
+    fn spare() -> Result<&'static Caches, CommitError> {
+        let spare = SPARE.lock().pop();
+        if let Some(caches) = spare {
+            return Ok(caches);
+        }
+        let mut room = room_for(1)?;
+        room.push(Caches::new());
+        Ok(&room.leak()[0])
+    }
+
+    /// A model has its own, which are forgotten with it.
+    #[cfg(loom)]
+    fn spare() -> Result<&'static Caches, CommitError> {
+        Ok(Box::leak(Box::new(Caches::new())))
+    }
+
+    #[inline(always)]
+    pub(crate) fn caches(&self) -> &'static Caches {
+        self.0
+    }
+}
+
+#[cfg(not(loom))]
+impl Drop for Lease {
+    fn drop(&mut self) {
+        SPARE.lock().push(self.0);
+    }
+}
+
+#[cfg(test)]
+#[cfg(all(not(loom), target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    fn caches() -> Lease {
+        // Only the records of numbers that some thread has had are looked through.
+        let both = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    crate::sync::thread_number();
+                    both.wait();
+                });
+            }
+        });
+        Lease::new().unwrap().expect("Linux has such a fence")
+    }
+
+    fn name(number: usize) -> Name {
+        Name::new(number).unwrap()
+    }
+
+    #[test]
+    fn a_thread_gets_back_what_it_kept_and_nobody_else_does() {
+        let lease = caches();
+        for number in 1..=CELLS {
+            assert_eq!(lease.caches().push(0, name(number)), Pushed::Kept);
+        }
+        assert_eq!(lease.caches().push(0, name(99)), Pushed::No);
+        assert_eq!(lease.caches().frames(), CELLS);
+        assert_eq!(lease.caches().pop(1), None);
+        let mut popped: Vec<_> = std::iter::from_fn(|| lease.caches().pop(0)).collect();
+        popped.sort_unstable();
+        assert_eq!(popped, (1..=CELLS).map(name).collect::<Vec<_>>());
+        assert_eq!(lease.caches().frames(), 0);
+    }
+
+    #[test]
+    fn threads_beyond_the_records_keep_nothing() {
+        let lease = caches();
+        for thread in [RECORDS, usize::MAX] {
+            assert_eq!(lease.caches().push(thread, name(1)), Pushed::No);
+            assert_eq!(lease.caches().pop(thread), None);
+        }
+    }
+
+    #[test]
+    fn a_search_takes_one_and_leaves_the_rest_where_all_find_it() {
+        let lease = caches();
+        let caches = lease.caches();
+        for number in 1..=3 {
+            assert_eq!(caches.push(1, name(number)), Pushed::Kept);
+        }
+        assert!(caches.search().take().is_some());
+        assert_eq!(caches.frames(), 2);
+        // The owner, too, now takes by exchange.
+        assert!(caches.pop(1).is_some());
+        assert!(caches.search().take().is_some());
+        assert!(caches.may_have_frames());
+        assert_eq!(caches.search().take(), None);
+        assert!(!caches.may_have_frames());
+    }
+
+    #[test]
+    fn the_gate_opens_after_a_rest_and_not_while_somebody_needs_it_raised() {
+        let lease = caches();
+        let caches = lease.caches();
+        for reason in [SHUT, LINE] {
+            drop(caches.search());
+            caches.raise(reason);
+            caches.reopen();
+            assert_eq!(caches.push(0, name(1)), Pushed::No);
+            caches.lower(reason);
+            caches.lower(reason);
+            assert_eq!(caches.push(0, name(1)), Pushed::No);
+            caches.reopen();
+            assert_eq!(caches.push(0, name(1)), Pushed::Kept);
+            assert_eq!(caches.pop(0), Some(name(1)));
+        }
+        let search = caches.search();
+        caches.reopen();
+        assert_eq!(caches.push(0, name(1)), Pushed::No);
+        drop(search);
+        let restless = (0..PATIENCE).find(|_| caches.push(1, name(1)) == Pushed::Restless);
+        assert_eq!(restless, Some(PATIENCE - 1));
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_models {
+    #![expect(
+        unsafe_code,
+        reason = "the frame's bytes are stood for by a checked cell"
+    )]
+
+    use loom::thread;
+
+    use crate::pool::free_list::{Bits, FreeList, Names, PutBack, put_back};
+    use crate::sync::{Arc, UnsafeCell};
+
+    use super::*;
+
+    /// Open, with caches, all frames in one word.
+    fn list(frames: usize) -> Arc<FreeList> {
+        let names = Names {
+            first: Name::MIN,
+            step: 1,
+        };
+        let list = FreeList::new(frames, 1, true).unwrap();
+        Arc::new(list.with_caches(names).unwrap())
+    }
+
+    fn frame(list: &FreeList, taken: Bits) -> usize {
+        list.frame_at(taken)
+    }
+
+    /// As an acquire.
+    fn acquire(list: &FreeList, thread: usize) -> Option<usize> {
+        match list.caches().unwrap().pop(thread) {
+            Some(name) => Some(name.get() - 1),
+            None => acquire_slow(list, thread),
+        }
+    }
+
+    /// As an acquire that finds nothing in the thread's own cache.
+    fn acquire_slow(list: &FreeList, thread: usize) -> Option<usize> {
+        let taken = list.take(thread, 1).ok()?;
+        Some(frame(list, taken))
+    }
+
+    fn keep(list: &FreeList, thread: usize, frame: usize) -> Pushed {
+        let name = Name::new(frame + 1).unwrap();
+        list.caches().unwrap().push(thread, name)
+    }
+
+    /// As a release that keeps nothing.
+    fn put(list: &FreeList, frame: usize) -> PutBack {
+        let place = list.places().nth(frame).unwrap();
+        put_back(list.word(place.word), list.addend(place.bits))
+    }
+
+    /// As a release.
+    fn release(list: &FreeList, thread: usize, frame: usize) {
+        match keep(list, thread, frame) {
+            Pushed::Kept => return,
+            Pushed::No => {}
+            Pushed::Restless => list.caches().unwrap().reopen(),
+        }
+        assert_eq!(put(list, frame), PutBack::Done);
+    }
+
+    fn touch(bytes: &UnsafeCell<i32>) {
+        bytes.with_mut(|bytes| {
+            // SAFETY: the frame is ours; loom checks that.
+            unsafe { *bytes += 1 }
+        });
+    }
+
+    /// T1, T2, T6: of an owner and a search one gets the frame, with what was done with it.
+    ///
+    /// Kills: no fence in `pop_at`, nothing announced there, or no look at the gate; the announcement not
+    /// looked at in `take_from`; a look and a store for the exchange; no `fence_all`.
+    #[test]
+    fn a_kept_frame_has_one_owner_at_a_time() {
+        loom::model(|| {
+            let list = list(1);
+            let bytes = Arc::new(UnsafeCell::new(0));
+            let owner = {
+                let (list, bytes) = (list.clone(), bytes.clone());
+                thread::spawn(move || {
+                    for _ in 0..2 {
+                        if let Some(frame) = acquire(&list, 1) {
+                            touch(&bytes);
+                            release(&list, 1, frame);
+                        }
+                    }
+                })
+            };
+            if let Some(frame) = acquire_slow(&list, 0) {
+                touch(&bytes);
+                assert_eq!(put(&list, frame), PutBack::Done);
+            }
+            owner.join().unwrap();
+            assert_eq!(list.free_frames(), 1);
+        });
+    }
+
+    /// T3, T4: one of two frames is always free, in the word or in the cache of the other thread; so
+    /// nobody is told that all are out.
+    ///
+    /// Kills: `DRAINED` set without having looked; not looking at the words again after the caches;
+    /// `Release` to `Relaxed` in the announcement.
+    #[test]
+    fn a_search_finds_what_others_keep() {
+        loom::model(|| {
+            let list = list(2);
+            let owner = {
+                let list = list.clone();
+                thread::spawn(move || {
+                    let one = acquire_slow(&list, 1).expect("the other has one at most");
+                    release(&list, 1, one);
+                    let two = acquire_slow(&list, 1).expect("the other has one at most");
+                    release(&list, 1, two);
+                    let one = acquire(&list, 1).expect("the other has one at most");
+                    release(&list, 1, one);
+                })
+            };
+            let frame = acquire_slow(&list, 0).expect("the other has one at most");
+            assert_eq!(put(&list, frame), PutBack::Done);
+            owner.join().unwrap();
+            assert_eq!(list.free_frames(), 2);
+        });
+    }
+
+    /// T2: of two searches one may count on the fence of the other, once it has been run.
+    ///
+    /// Kills: `FENCED` set before `fence_all`.
+    #[test]
+    fn one_fence_is_enough_for_two_searches() {
+        loom::model(|| {
+            let list = list(1);
+            let bytes = Arc::new(UnsafeCell::new(0));
+            let held = acquire_slow(&list, 1).unwrap();
+            list.caches().unwrap().reopen();
+            assert_eq!(keep(&list, 1, held), Pushed::Kept);
+            let searchers = [0, 0].map(|thread| {
+                let (list, bytes) = (list.clone(), bytes.clone());
+                thread::spawn(move || {
+                    let found = acquire_slow(&list, thread).is_some();
+                    if found {
+                        touch(&bytes);
+                    }
+                    found
+                })
+            });
+            let mut owners = 0;
+            if list.caches().unwrap().pop(1).is_some() {
+                touch(&bytes);
+                owners += 1;
+            }
+            for searcher in searchers {
+                owners += usize::from(searcher.join().unwrap());
+            }
+            assert_eq!(owners, 1);
+        });
+    }
+
+    /// T2: what a search has taken out is not found again by the owner once the gate is open.
+    ///
+    /// Kills: `Acquire` to `Relaxed` in `pop_at`; `Release` to `Relaxed` at the end of a `Search`.
+    #[test]
+    fn an_opened_gate_shows_what_searches_took() {
+        loom::model(|| {
+            let list = list(1);
+            let bytes = Arc::new(UnsafeCell::new(0));
+            let held = acquire_slow(&list, 1).unwrap();
+            list.caches().unwrap().reopen();
+            assert_eq!(keep(&list, 1, held), Pushed::Kept);
+            let searcher = {
+                let (list, bytes) = (list.clone(), bytes.clone());
+                thread::spawn(move || {
+                    if acquire_slow(&list, 0).is_some() {
+                        touch(&bytes);
+                    }
+                })
+            };
+            let opener = {
+                let list = list.clone();
+                thread::spawn(move || list.caches().unwrap().reopen())
+            };
+            if list.caches().unwrap().pop(1).is_some() {
+                touch(&bytes);
+            }
+            searcher.join().unwrap();
+            opener.join().unwrap();
+        });
+    }
+
+    /// T4 and what C2 needs: a closing list counts a frame as out exactly if its release learns that
+    /// the list is closed; and the frame is free in the end.
+    ///
+    /// Kills: `shut_caches` counting nothing.
+    #[test]
+    fn closing_and_keeping_agree_on_who_counts_the_frame() {
+        loom::model(|| {
+            let list = list(1);
+            let held = acquire_slow(&list, 1).unwrap();
+            list.caches().unwrap().reopen();
+            let releaser = {
+                let list = list.clone();
+                thread::spawn(move || match keep(&list, 1, held) {
+                    Pushed::Kept => PutBack::Done,
+                    Pushed::No | Pushed::Restless => put(&list, held),
+                })
+            };
+            let out = list.close();
+            let kept_late = list.free_frames();
+            let counted = out - list.open();
+            let heard = releaser.join().unwrap() == PutBack::DoneClosed;
+            assert_eq!(counted, usize::from(heard));
+            assert!(out + kept_late >= 1);
+            assert_eq!(list.free_frames(), 1);
+        });
+    }
+
+    /// C5: once a closed list says that a frame is free, nobody gets it from a cache any more.
+    ///
+    /// Kills: `free_frames` counting what is in the caches of a closed list.
+    #[test]
+    fn a_frame_that_is_free_in_a_closed_list_stays_free() {
+        loom::model(|| {
+            let list = list(1);
+            let bytes = Arc::new(UnsafeCell::new(0));
+            let held = acquire_slow(&list, 1).unwrap();
+            list.caches().unwrap().reopen();
+            let owner = {
+                let (list, bytes) = (list.clone(), bytes.clone());
+                thread::spawn(move || {
+                    if keep(&list, 1, held) != Pushed::Kept {
+                        put(&list, held);
+                    }
+                    if acquire(&list, 1).is_some() {
+                        touch(&bytes);
+                    }
+                })
+            };
+            list.close();
+            if list.free_frames() == 1 {
+                touch(&bytes);
+            }
+            owner.join().unwrap();
+        });
+    }
+}
