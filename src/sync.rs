@@ -159,9 +159,11 @@ mod imp {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             use rustix::thread::{MembarrierCommand, membarrier};
-            // Registers the process. To do so again costs little, and a child of it inherits it. Miri
-            // knows no such call.
-            !cfg!(miri) && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+            // Registers the process. To do so again costs little, and a child of it inherits it. A filter of
+            // system calls may allow that and not the fence itself. Miri knows no such call.
+            !cfg!(miri)
+                && membarrier(MembarrierCommand::RegisterPrivateExpedited).is_ok()
+                && membarrier(MembarrierCommand::PrivateExpedited).is_ok()
         }
         #[cfg(not(any(target_os = "linux", target_os = "android")))]
         false
@@ -173,7 +175,7 @@ mod imp {
     /// A bit a number: set while a thread has it.
     static LOW_TAKEN: AtomicU64 = AtomicU64::new(0);
     static LOW_EVER: AtomicUsize = AtomicUsize::new(0);
-    static NEXT_HIGH: AtomicUsize = AtomicUsize::new(LOW_NUMBERS);
+    static NEXT_HIGH: AtomicUsize = AtomicUsize::new(0);
 
     // No destructor, so this can also be asked while the thread's other locals are torn down.
     thread_local!(static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) });
@@ -221,8 +223,10 @@ mod imp {
     }
 
     fn next_high_number() -> usize {
-        // Relaxed: nothing but distinct numbers is wanted.
-        NEXT_HIGH.fetch_add(1, Ordering::Relaxed)
+        // Relaxed: nothing is wanted but that threads differ. If so many have been there that numbers come
+        // again, they are high ones still.
+        let next = NEXT_HIGH.fetch_add(1, Ordering::Relaxed);
+        LOW_NUMBERS + next % (usize::MAX - LOW_NUMBERS)
     }
 
     fn take_low_number() -> Option<usize> {

@@ -27,6 +27,11 @@ fn pool() -> FramePool {
     builder.build().unwrap()
 }
 
+fn allocator() -> PoolAllocator {
+    let builder = FramePool::builder().frames(FRAMES).frame_size(FRAME_SIZE);
+    PoolAllocator::from_builder(&builder.caches(true)).unwrap()
+}
+
 fn take(pool: &FramePool, count: usize) -> Vec<Frame> {
     (0..count).map(|_| pool.try_acquire().unwrap()).collect()
 }
@@ -162,7 +167,7 @@ fn a_closed_pool_hands_out_nothing_that_is_kept() {
 
 #[test]
 fn the_allocator_knows_that_kept_frames_are_back() {
-    let allocator = PoolAllocator::with_framing(Framing::new(FRAMES, FRAME_SIZE)).unwrap();
+    let allocator = allocator();
     for frames in [FRAMES, FRAMES + 1] {
         allocator.commit().unwrap();
         thread::scope(|scope| {
@@ -358,7 +363,7 @@ fn nobody_waits_for_ever_while_frames_are_kept() {
 
 #[test]
 fn decommit_commit_and_flush_lose_no_frame_that_is_kept() {
-    let allocator = PoolAllocator::with_framing(Framing::new(FRAMES, FRAME_SIZE)).unwrap();
+    let allocator = allocator();
     allocator.commit().unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

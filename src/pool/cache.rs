@@ -419,7 +419,18 @@ impl Drop for Search<'_> {
 
 /// Caches that no pool uses.
 #[cfg(not(loom))]
-static SPARE: QuietMutex<Vec<&'static Caches>> = QuietMutex::new(Vec::new());
+static SPARE: QuietMutex<Spare> = QuietMutex::new(Spare {
+    caches: Vec::new(),
+    made: 0,
+});
+
+/// With room for all that were ever made: whoever drops the last frame of a pool need not allocate.
+#[cfg(not(loom))]
+#[derive(Debug)]
+struct Spare {
+    caches: Vec<&'static Caches>,
+    made: usize,
+}
 
 /// A pool's right to its caches. They are never freed (T5): the next pool gets them.
 #[derive(Debug)]
@@ -440,11 +451,14 @@ impl Lease {
 
     #[cfg(not(loom))]
     fn spare() -> Result<&'static Caches, CommitError> {
-        let spare = SPARE.lock().pop();
-        if let Some(caches) = spare {
+        let mut spare = SPARE.lock();
+        if let Some(caches) = spare.caches.pop() {
             return Ok(caches);
         }
         let mut room = room_for(1)?;
+        // There are none, so none is lost.
+        spare.caches = room_for(spare.made + 1)?;
+        spare.made += 1;
         room.push(Caches::new());
         Ok(&room.leak()[0])
     }
@@ -464,7 +478,7 @@ impl Lease {
 #[cfg(not(loom))]
 impl Drop for Lease {
     fn drop(&mut self) {
-        SPARE.lock().push(self.0);
+        SPARE.lock().caches.push(self.0);
     }
 }
 
