@@ -32,6 +32,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! What a pool can be asked, and told:
+//!
+//! | question | answer |
+//! |---|---|
+//! | Who has my frames? | [`FramePool::holders`], and the error of whoever waited in vain: [`AcquireError`] |
+//! | Is it large enough? | [`FramePool::stats`] |
+//! | Where did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
+//! | What memory do the frames live in? | [`AllocatorMode`], [`FrameMemory`], [`FramePool::commit_report`] |
+//! | Who used a frame that was given back? | [`FramePoolBuilder::trap_stray_pointers`] |
+//! | How do I give frames to another process? | [`Frame::lend`] |
+//!
 //! Those who come from DirectShow or kernel streaming find their own names by searching this
 //! documentation: `GetBuffer`, `cbPrefix`, `KsSetAllocatorMode` and the others lead to what stands for
 //! them here.
@@ -62,6 +73,7 @@ mod metadata;
 mod mode;
 mod recording;
 mod residency;
+#[cfg_attr(loom, expect(dead_code, reason = "models name nobody"))]
 mod thread;
 mod token;
 // Floor 1: the operating system.
