@@ -51,7 +51,7 @@
 //!
 //! The modules are listed in the order of the floors they stand on; each uses only those above it in
 //! the list, that is, below it in the house. `unsafe` code is in few places: the memory, the core of
-//! a pool, its slots, the frames, and parts of the COM face. Each has its invariants written down and
+//! a pool, its slots and their notes, the frames, and parts of the COM face. Each has its invariants written down and
 //! numbered, and the concurrent ones have models.
 
 #[cfg(not(any(unix, windows)))]

@@ -2,6 +2,10 @@
 //!
 //! Read the floors from below: [`free_list`], [`cache`] and [`waiters`] move numbers, [`slot`] says what
 //! belongs to a number, [`core`] joins them and knows when to go, and this file is what users hold.
+//!
+//! Beside that way of a frame, others only write down what happens: [`ledger`] who has each frame, [`stats`] how
+//! often, [`recorder`] when. [`wait`] is how a core has a caller wait, [`watch`] what it does for each frame if it is
+//! asked to, [`report`] what it says.
 
 mod acquire_future;
 #[expect(unsafe_code, reason = "one option is a promise of the user's")]

@@ -8,7 +8,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `mod.rs` | opens and shuts |
-//! | [`registry`] | which segments are trapped: for a handler that may come at any moment, in any thread |
+//! | [`registry`](mod@registry) | which segments are trapped: for a handler that may come at any moment, in any thread |
 //! | [`message`] | what is said of an address |
 //! | [`fault`] | the handlers, and whoever was there before them |
 //! | [`system`] | the system calls |
