@@ -39,7 +39,11 @@ fn a_long_wait_is_told_of_once_by_the_thread_that_waits_and_then_served() {
         let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
         let line = tell.recv().unwrap();
         assert!(
-            line.starts_with("1 of 1 frames out: 1 held by `slow stage` (tests/watch.rs:"),
+            line.starts_with(concat!(
+                "1 of 1 frames out: 1 held by `slow stage` (",
+                file!(),
+                ":"
+            )),
             "{line}"
         );
         assert!(line.contains("; 1 caller waiting, for "), "{line}");
