@@ -8,7 +8,7 @@ use std::task::{Context, Waker};
 use std::thread::sleep;
 use std::time::Duration;
 
-use ks_allocator::{FramePool, Recording};
+use ks_allocator::{FramePool, Label, Recording};
 use serde_json::Value;
 
 const SHORT: Duration = Duration::from_millis(20);
@@ -224,7 +224,7 @@ fn labels_may_be_anything() {
         "a\u{0}b\u{1b}[31m\u{7f}\u{ffff}\n",
         "Kodierer ä 日本 🎬",
         "]]>",
-        "x".repeat(500).leak(),
+        Label::new(&"x".repeat(500)).name(),
     ];
     let pool = pool(8, 1000);
     let frames = names.map(|name| pool.labelled(name).acquire().unwrap());
