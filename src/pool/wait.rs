@@ -10,8 +10,7 @@ use crate::recording::EventKind;
 use super::core::Core;
 use super::ledger::By;
 use super::recorder::Subject;
-use super::waiters::{Began, Outcome, Patience, Refusal, TaskStay};
-use super::watch::contain;
+use super::waiters::{Began, Outcome, Patience, Refusal, TaskStay, contain};
 
 /// A wait that `tracing` hears of, unless the user has a time of their own for that.
 const SLOW: Duration = Duration::from_secs(1);

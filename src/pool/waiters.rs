@@ -202,17 +202,22 @@ impl Wake {
     fn wake(self) {
         match self {
             Self::Thread(thread) => thread.unpark(),
-            Self::Task(waker) => wake_task(waker),
+            // It is not to end the release that woke it, nor to keep the next in the line waiting.
+            Self::Task(waker) => contain(|| waker.wake()),
         }
     }
 }
 
-/// Wakes a task. A panic of somebody's waker is not to end the release that woke it, nor to keep the
-/// next in the line waiting: it goes no further than the panic hook.
-fn wake_task(waker: Waker) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| waker.wake())) {
-        #[expect(clippy::mem_forget, reason = "to drop it could panic once more")]
-        mem::forget(panic);
+/// Runs what may run code of others: a waker, a hook, whoever listens to `tracing`. A panic goes no further than the
+/// panic hook.
+pub(super) fn contain(others: impl FnOnce()) {
+    let Err(panic) = catch_unwind(AssertUnwindSafe(others)) else {
+        return;
+    };
+    // What others panic with may panic when it is dropped.
+    if let Err(once_more) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+        #[expect(clippy::mem_forget, reason = "there must be an end to it")]
+        mem::forget(once_more);
     }
 }
 

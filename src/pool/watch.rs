@@ -1,8 +1,6 @@
 //! What a user wants to know of a pool beyond what it tells anyway: as it happens, and of each frame.
 
 use std::fmt;
-use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use crate::events;
@@ -14,6 +12,7 @@ use super::core::Core;
 use super::ledger::{By, Who};
 use super::recorder::Subject;
 use super::slot::Slot;
+use super::waiters::contain;
 
 /// What is to be watched.
 #[derive(Clone, Debug, Default)]
@@ -49,15 +48,6 @@ impl Hook {
     }
 }
 
-/// Runs what may run code of others: a hook, or whoever listens to `tracing`. A panic goes no further than the panic
-/// hook: it is not to cost a caller its place in the line, nor a pool its end.
-pub(super) fn contain(others: impl FnOnce()) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(others)) {
-        #[expect(clippy::mem_forget, reason = "to drop it could panic once more")]
-        mem::forget(panic);
-    }
-}
-
 impl fmt::Debug for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hook").finish_non_exhaustive()
@@ -90,7 +80,7 @@ impl Core {
         self.record(kind, Subject::Pool, By::caller(None).who());
     }
 
-    /// Tells of the frames that are out, as the last handle goes.
+    /// Tells of the frames that are out, as the last handle goes. Whatever others do then, the pool comes to its end.
     pub(crate) fn tell_of_leak(&self) {
         contain(|| {
             if self.watch.leaked.is_none() && !events::trouble_is_heard() {
