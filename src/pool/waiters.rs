@@ -211,15 +211,19 @@ impl Wake {
 /// Runs what may run code of others: a waker, a hook, whoever listens to `tracing`. A panic goes no further than the
 /// panic hook.
 pub(super) fn contain(others: impl FnOnce()) {
-    let Err(panic) = catch_unwind(AssertUnwindSafe(others)) else {
-        return;
-    };
-    // What others panic with may panic when it is dropped.
-    if let Err(once_more) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-        #[expect(clippy::mem_forget, reason = "there must be an end to it")]
-        mem::forget(once_more);
+    let mut outcome = catch_unwind(AssertUnwindSafe(others));
+    for _ in 0..DROPS {
+        match outcome {
+            Ok(()) => return,
+            Err(panic) => outcome = catch_unwind(AssertUnwindSafe(|| drop(panic))),
+        }
     }
+    #[expect(clippy::mem_forget, reason = "there must be an end to it")]
+    mem::forget(outcome);
 }
+
+/// How often what others panic with, which may panic when it is dropped, is dropped.
+const DROPS: usize = 3;
 
 /// What came of the wish to wait.
 #[derive(Debug, PartialEq, Eq)]
