@@ -467,6 +467,7 @@ impl Frame {
     /// let kernel = user.mode(AllocatorMode::Kernel).build()?;
     /// let token = kernel.acquire()?.lend().expect("in Kernel mode");
     /// assert_eq!(token.length(), 64);
+    /// drop(kernel.redeem(token)?); // or it is out for ever
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -118,8 +118,10 @@ fn a_hook_may_use_the_pool() {
     let (told, tell) = channel();
     let slot = std::sync::Arc::new(std::sync::OnceLock::<FramePool>::new());
     let pool = {
-        let slot = slot.clone();
+        // A hook that owned a handle of its own pool would keep it for ever.
+        let slot = std::sync::Arc::downgrade(&slot);
         builder(1).on_starved(THRESHOLD, move |_| {
+            let slot = slot.upgrade().unwrap();
             let pool = slot.get().unwrap();
             told.send((pool.stats(), pool.try_acquire().is_ok()))
                 .unwrap();

@@ -32,6 +32,7 @@ use super::kernel::unmap;
 /// let frames = unsafe { RemoteFrames::open(handle) }?;
 /// assert_eq!(frames.get(token)?, [7; 64]);
 /// assert!(frames.get(FrameToken::from_bytes([9; 32])).is_err());
+/// # pool.redeem(token)?;
 /// # }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

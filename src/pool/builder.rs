@@ -383,7 +383,8 @@ impl FramePoolBuilder {
     /// the thread that waits, with who has the frames. Then the thread waits on, and is served in its turn.
     ///
     /// A future that waits has no thread: for it, the hook is called when it is polled after that time.
-    /// If it panics, the panic goes no further than the panic hook.
+    /// If it panics, the panic goes no further than the panic hook. It may use the pool, but is not to wait for
+    /// a frame of it; and one that owns a handle of it keeps it for ever.
     ///
     /// ```
     /// use std::sync::mpsc;
