@@ -9,20 +9,27 @@ use crate::table::{Row, Table};
 
 /// Puts the results in `records` into the file: a line for each workload between `<!-- summary NAME -->`
 /// and `<!-- end -->`, and all numbers between `<!-- tables NAME -->` and `<!-- end -->`, where NAME is
-/// that of the record's file.
+/// that of the record's file. The file has the marks of either or of both.
 ///
 /// # Errors
 ///
-/// If a file cannot be read or written, or lacks the marks.
+/// If a file cannot be read or written, or has no marks of a record.
 pub fn replace_tables(readme: &Path, records: &[&Path]) -> Result<(), String> {
     let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", readme.display());
     let mut text = std::fs::read_to_string(readme).map_err(|error| failed(&error))?;
     for path in records {
         let record = Record::read(path)?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let mut places = 0;
         for (kind, replacement) in [("summary", summary(&record)), ("tables", tables(&record))] {
-            text = replace(&text, &format!("<!-- {kind} {name} -->\n"), &replacement)
-                .ok_or_else(|| failed(&format!("no place for the {kind} of {name}")))?;
+            let begin = format!("<!-- {kind} {name} -->\n");
+            if let Some(replaced) = replace(&text, &begin, &replacement) {
+                text = replaced;
+                places += 1;
+            }
+        }
+        if places == 0 {
+            return Err(failed(&format!("no place for the results of {name}")));
         }
     }
     std::fs::write(readme, text).map_err(|error| failed(&error))
