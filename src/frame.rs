@@ -407,7 +407,7 @@ impl Frame {
         if core.contents == Contents::ZeroOnAcquire {
             self.wipe();
         }
-        self.core().attend_pick_up(self.inner(), by);
+        core.attend_pick_up(self.inner(), by);
     }
 
     #[inline]
@@ -802,6 +802,7 @@ impl SharedFrame {
     #[track_caller]
     pub fn make_mut(&mut self) -> Result<&mut Frame, AcquireError> {
         if !self.inner().handles.is_one() {
+            // Not by `share`, which is counted: the user has shared one frame, and this is a copy of it.
             *self = Self {
                 slot: ManuallyDrop::new(self.copy(Location::caller())?).slot,
             };

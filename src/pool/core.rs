@@ -242,7 +242,7 @@ impl Core {
     /// # Safety
     ///
     /// As [`release`](Self::release).
-    #[inline(never)]
+    #[inline(always)]
     unsafe fn release_to_home(slot: NonNull<Slot>) {
         // SAFETY: the frame is out and keeps the slot alive.
         let slot = unsafe { slot.as_ref() };
