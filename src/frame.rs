@@ -244,8 +244,13 @@ impl Frame {
         self.set_length(0);
     }
 
+    /// Sets the length to the capacity. Mostly it is that already, and then the cache line is left alone: so it
+    /// does not have to go to and fro between one thread that acquires and another that releases.
+    #[inline]
     fn refill(&mut self) {
-        self.set_length(self.capacity());
+        if self.len() != self.capacity() {
+            self.set_length(self.capacity());
+        }
     }
 
     #[inline]
