@@ -34,6 +34,11 @@ impl Histogram {
         self.worst = self.worst.max(nanoseconds);
     }
 
+    /// How many there were.
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
     /// The longest, exactly.
     pub(crate) fn worst(&self) -> Duration {
         Duration::from_nanos(self.worst)

@@ -52,16 +52,17 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "time in acquire, median         {:.1?}",
+            "time to get a frame, median     {:.1?}",
             acquire.quantile(500)
         )?;
         writeln!(
             f,
-            "time in acquire, 99.9 %         {:.1?}",
+            "time to get a frame, 99.9 %     {:.1?}",
             acquire.quantile(999)
         )?;
-        writeln!(f, "time in acquire, worst          {:.1?}", acquire.worst())?;
-        writeln!(f, "waits for a frame               {waits}")?;
+        writeln!(f, "time to get a frame, worst      {:.1?}", acquire.worst())?;
+        writeln!(f, "waits for a frame               {}", waits.total())?;
+        writeln!(f, "longest wait for a frame        {:.1?}", waits.worst())?;
         writeln!(f, "after the first {warm_up:>2} frames:")?;
         writeln!(f, "  heap allocations              {heap_allocations}")?;
         writeln!(f, "  page faults                   {page_faults}")?;
@@ -71,7 +72,8 @@ impl fmt::Display for Report {
             f,
             "pipeline: mode={memory} frames={frames} fps={frames_per_second:.1} \
              heap_allocations={heap_allocations} page_faults={page_faults} lost={lost} \
-             checksum={checksum:016x}"
+             worst_acquire_ns={} checksum={checksum:016x}",
+            acquire.worst().as_nanos(),
         )
     }
 }

@@ -64,10 +64,10 @@ pub(crate) struct Outcome {
     pub(crate) bytes: u64,
     /// From the first `acquire` to the last frame's release.
     pub(crate) took: Duration,
-    /// How long the source was in `acquire`, for each frame.
+    /// How long it took the source to get each frame that was free when it asked, and was not waited for.
     pub(crate) acquire: Histogram,
-    /// How often it found no frame free.
-    pub(crate) waits: u64,
+    /// How long it waited for each of the others.
+    pub(crate) waits: Histogram,
     /// What the three threads cost after the warm-up; `None` if that was never over.
     pub(crate) cost: Option<Cost>,
 }
@@ -136,7 +136,7 @@ pub(crate) fn run(
 
 struct SourceEnd {
     acquire: Histogram,
-    waits: u64,
+    waits: Histogram,
     cost: Option<Cost>,
 }
 
@@ -158,20 +158,17 @@ fn source(
     mut to_filter: Sender<Unique>,
 ) -> Result<SourceEnd, BoxError> {
     let mut acquire = Histogram::new();
-    let mut waits = 0;
+    let mut waits = Histogram::new();
     let mut meter = Meter::after(plan.warm_up);
 
     let mut sequence = 0;
     while plan.frames.is_none_or(|frames| sequence < frames) {
         let asked = Instant::now();
-        let acquired = match plan.supply.try_acquire() {
-            Err(AcquireError::Exhausted(_)) => {
-                waits += 1;
-                plan.supply.acquire()
-            }
-            at_once => at_once,
+        let (acquired, took) = match plan.supply.try_acquire() {
+            Err(AcquireError::Exhausted(_)) => (plan.supply.acquire(), &mut waits),
+            at_once => (at_once, &mut acquire),
         };
-        acquire.record(asked.elapsed());
+        took.record(asked.elapsed());
         let mut frame = match acquired {
             Ok(frame) => frame,
             // A later stage is at its end.
