@@ -421,6 +421,16 @@ impl Frame {
         unsafe { self.inner().core.as_ref() }
     }
 
+    /// Where it goes back to.
+    #[inline]
+    fn place(&self) -> Bits {
+        let slot = self.inner();
+        // SAFETY: the word is one of the core's, which the frame keeps alive.
+        self.core()
+            .free
+            .bits_of(unsafe { slot.word.as_ref() }, slot.addend)
+    }
+
     fn wipe(&mut self) {
         self.prefix_mut().fill(0);
         self.room_mut().fill(0);
@@ -876,8 +886,8 @@ impl fmt::Debug for SharedFrame {
 
 /// Frames that were taken in one go, and go back in one go if they are not taken out.
 ///
-/// Iterating takes the frames out one by one; dropping the batch gives the rest back with a single
-/// read-modify-write.
+/// Iterating takes the frames out one by one, [`push`](Self::push) puts one in, and dropping the batch
+/// gives back what is in it with a single read-modify-write.
 ///
 /// ```
 /// use ks_allocator::FramePool;
@@ -886,7 +896,9 @@ impl fmt::Debug for SharedFrame {
 /// let mut batch = pool.acquire_many(5)?;
 /// assert_eq!(batch.len(), 5);
 /// let first = batch.next().expect("five are in it");
-/// assert_eq!((batch.len(), pool.free_frames()), (4, 3));
+/// let second = batch.next().expect("four are in it");
+/// assert_eq!((batch.len(), pool.free_frames()), (3, 3));
+/// batch.push(second).expect("it is from there");
 /// drop(batch);
 /// assert_eq!(pool.free_frames(), 7);
 /// # drop(first);
@@ -941,15 +953,10 @@ impl FrameBatch {
     ///
     /// The frame is out and the caller its only holder, who passes it on to the result.
     unsafe fn of_one(slot: NonNull<Slot>, by: By) -> Self {
-        // SAFETY: the frame is out and keeps the slot alive.
-        let slot = unsafe { slot.as_ref() };
-        // SAFETY: likewise.
-        let core = unsafe { slot.core.as_ref() };
-        // SAFETY: likewise.
-        let word = unsafe { slot.word.as_ref() };
+        let frame = ManuallyDrop::new(Frame { slot });
         Self {
-            core: slot.core,
-            frames: core.free.bits_of(word, slot.addend),
+            core: frame.inner().core,
+            frames: frame.place(),
             by,
         }
     }
@@ -964,6 +971,60 @@ impl FrameBatch {
     #[must_use]
     pub fn len(&self) -> usize {
         self.frames.bits.count_ones() as usize
+    }
+
+    /// Puts a frame in, so that it goes back to the pool together with the others. Its metadata is cleared, as
+    /// when it is dropped.
+    ///
+    /// A batch is of one word of the free list, as [`acquire_many`](crate::FramePool::acquire_many) says. One that is
+    /// empty becomes a batch of this frame.
+    ///
+    /// # Errors
+    ///
+    /// The frame itself, unchanged, if it is of another pool or another word.
+    ///
+    /// ```
+    /// use ks_allocator::{Frame, FrameBatch, FramePool};
+    ///
+    /// /// Gives frames back with as few read-modify-writes as can be.
+    /// fn give_back(frames: impl IntoIterator<Item = Frame>) {
+    ///     let mut batch: Option<FrameBatch> = None;
+    ///     for frame in frames {
+    ///         batch = Some(match batch.take() {
+    ///             None => frame.into(),
+    ///             // What does not fit goes into the next; this one goes back.
+    ///             Some(mut batch) => match batch.push(frame) {
+    ///                 Ok(()) => batch,
+    ///                 Err(frame) => frame.into(),
+    ///             },
+    ///         });
+    ///     }
+    /// }
+    ///
+    /// let pool = FramePool::builder().frames(40).frame_size(64).build()?;
+    /// let frames: Vec<_> = pool.acquire_many(30)?.collect();
+    /// give_back(frames);
+    /// assert_eq!(pool.free_frames(), 40);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
+        if self.frames.bits == 0 {
+            *self = frame.into();
+            return Ok(());
+        }
+        if frame.inner().core != self.core {
+            return Err(frame);
+        }
+        let Bits { word, bits } = frame.place();
+        if word != self.frames.word {
+            return Err(frame);
+        }
+        let mut frame = ManuallyDrop::new(frame);
+        frame.tidy();
+        // The frame is the batch's from here on.
+        self.frames.bits |= bits;
+        Ok(())
     }
 
     /// Whether no frames are left in the batch.

@@ -4,7 +4,9 @@
 
 use std::thread;
 
-use ks_allocator::{Contents, Frame, FramePool, FramePoolBuilder, KsAllocator as _, PoolAllocator};
+use ks_allocator::{
+    Contents, Frame, FrameBatch, FramePool, FramePoolBuilder, KsAllocator as _, PoolAllocator,
+};
 
 const ALL: [Contents; 3] = [
     Contents::Keep,
@@ -68,6 +70,15 @@ fn also_of_one_that_was_shared_handed_over_or_in_a_batch() {
         let mut frame = waiter.join().unwrap();
         check(&frame, contents);
 
+        write(&mut frame);
+        let mut batch = FrameBatch::from(frame);
+        let mut frame = batch.next().unwrap();
+        check(&frame, contents);
+        write(&mut frame);
+        batch.push(frame).unwrap();
+        check(&batch.next().unwrap(), contents);
+
+        let mut frame = pool.acquire().unwrap();
         write(&mut frame);
         drop(frame);
         drop(pool.acquire_many(1).unwrap()); // not looked at

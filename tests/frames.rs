@@ -299,6 +299,61 @@ fn a_frame_that_goes_back_in_a_batch_leaves_no_metadata() {
 }
 
 #[test]
+fn frames_go_back_in_the_batch_that_they_are_put_in() {
+    let builder = FramePool::builder().frames(8).frame_size(8);
+    let pool = builder.shards(1).build().unwrap();
+    let mut batch = pool.acquire_many(4).unwrap();
+    let mut frame = batch.next().unwrap();
+    frame.metadata_mut().sequence = 77;
+    frame.set_len(3).unwrap();
+    let slot = frame.slot();
+    batch.push(frame).unwrap();
+    batch.push(pool.acquire().unwrap()).unwrap();
+    assert_eq!((batch.len(), pool.free_frames()), (5, 3));
+
+    let again = batch.by_ref().find(|frame| frame.slot() == slot).unwrap();
+    assert_eq!((again.metadata().sequence, again.len()), (0, 8));
+    batch.push(again).unwrap();
+    let left = batch.len();
+    drop(batch);
+    assert_eq!(pool.free_frames(), 8, "{left} were left");
+}
+
+#[test]
+fn a_batch_takes_no_frame_that_does_not_go_where_it_goes() {
+    let (pool, other) = (pool(80, 8), pool(80, 8));
+    let mut batch = pool.acquire_many(1).unwrap();
+    let foreign = batch.push(other.acquire().unwrap()).unwrap_err();
+    assert_eq!((batch.len(), other.free_frames()), (1, 79));
+    drop(foreign);
+
+    // The pool has several words, so somewhere there is a frame of another.
+    let all: Vec<_> = std::iter::from_fn(|| pool.try_acquire().ok()).collect();
+    assert_eq!(all.len(), 79);
+    let refused: Vec<_> = all
+        .into_iter()
+        .filter_map(|frame| batch.push(frame).err())
+        .collect();
+    assert!(!refused.is_empty());
+    assert_eq!(batch.len() + refused.len(), 80);
+    drop(batch);
+    assert_eq!(pool.free_frames(), 80 - refused.len());
+    drop(refused);
+    assert_eq!(pool.free_frames(), 80);
+}
+
+#[test]
+fn an_empty_batch_becomes_that_of_the_first_frame_that_is_put_in() {
+    let (pool, other) = (pool(4, 8), pool(4, 8));
+    let mut batch = pool.acquire_many(0).unwrap();
+    batch.push(other.acquire().unwrap()).unwrap();
+    drop(pool);
+    assert_eq!((batch.len(), other.free_frames()), (1, 3));
+    drop(batch);
+    assert_eq!(other.free_frames(), 4);
+}
+
+#[test]
 fn a_batch_of_an_exhausted_pool_waits_for_one_frame() {
     let pool = pool(2, 8);
     let held = pool.acquire_many(2).unwrap();

@@ -154,7 +154,12 @@ impl Worker {
     fn batch(&mut self) {
         if let Ok(mut batch) = self.pool.try_acquire_many(3) {
             if let Some(frame) = batch.next() {
-                drop(Marked::new(frame).into_frame());
+                let frame = Marked::new(frame).into_frame();
+                // If it was the only one, the batch begins anew with it.
+                batch.push(frame).unwrap();
+            }
+            if let Some(marked) = self.held.pop() {
+                drop(batch.push(marked.into_frame()));
             }
         }
     }

@@ -61,7 +61,7 @@ unsafe impl Pool for Ours {
     }
 }
 
-/// A pool of ours whose bursts are acquired by `try_acquire_many`; each frame is given back by itself.
+/// A pool of ours whose bursts are acquired by `try_acquire_many`, and given back in batches.
 pub struct OursMany(pub Ours);
 
 // SAFETY: as for `Ours`.
@@ -84,6 +84,20 @@ unsafe impl Pool for OursMany {
             match self.0.0.try_acquire_many(count - held.len()) {
                 Ok(batch) => held.extend(batch),
                 Err(_) => break,
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn put_burst(&'static self, held: &mut Vec<Frame>) {
+        let mut batch: Option<FrameBatch> = None;
+        for frame in held.drain(..) {
+            let rest = match &mut batch {
+                Some(batch) => batch.push(frame),
+                None => Err(frame),
+            };
+            if let Err(frame) = rest {
+                batch = Some(frame.into());
             }
         }
     }
