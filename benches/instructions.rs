@@ -2,7 +2,7 @@
 //! machine can disturb. `.ci/check-instructions` runs it twice, and the difference is what the rounds
 //! take.
 //!
-//! `cargo bench --bench instructions -- ROUNDS`
+//! `cargo bench --bench instructions -- ROUNDS [no-caches]`
 
 use std::env;
 use std::hint::black_box;
@@ -11,12 +11,13 @@ use ks_allocator::FramePool;
 
 fn main() {
     // Cargo adds arguments of its own.
-    let rounds = env::args()
-        .skip(1)
-        .find_map(|argument| argument.parse().ok());
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let rounds = arguments.iter().find_map(|argument| argument.parse().ok());
+    let caches = !arguments.iter().any(|argument| argument == "no-caches");
     let pool = FramePool::builder()
         .frames(64)
         .frame_size(4096)
+        .caches(caches)
         .build()
         .expect("a quarter of a megabyte is there");
     acquire_and_drop(&pool, rounds.unwrap_or(1));

@@ -121,12 +121,12 @@ fn touch(bytes: &mut [u8]) {
 }
 
 fn pool() -> FramePool {
-    built(false)
+    built(true)
 }
 
-/// A pool whose threads keep frames.
-fn pool_with_caches() -> FramePool {
-    built(true)
+/// A pool whose threads keep no frames.
+fn pool_without_caches() -> FramePool {
+    built(false)
 }
 
 fn built(caches: bool) -> FramePool {
@@ -167,9 +167,9 @@ fn one_thread(criterion: &mut Criterion) {
         });
     });
     let (pool, queue, stack) = (pool(), queue(), stack());
-    let keeping = pool_with_caches();
+    let bare = pool_without_caches();
     group.bench_function("pool", |bencher| bencher.iter(|| round(&pool)));
-    group.bench_function("with_caches", |bencher| bencher.iter(|| round(&keeping)));
+    group.bench_function("without_caches", |bencher| bencher.iter(|| round(&bare)));
     group.bench_function("array_queue", |bencher| bencher.iter(|| round(&queue)));
     group.bench_function("mutex_vec", |bencher| bencher.iter(|| round(&stack)));
     group.bench_function("heap", |bencher| bencher.iter(|| round(&Heap)));
@@ -221,7 +221,7 @@ fn two_threads(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("two_threads");
     group.throughput(Throughput::Elements(2));
     run(&mut group, "pool", &pool());
-    run(&mut group, "with_caches", &pool_with_caches());
+    run(&mut group, "without_caches", &pool_without_caches());
     run(&mut group, "array_queue", &queue());
     run(&mut group, "mutex_vec", &stack());
     run(&mut group, "heap", &Heap);
@@ -274,7 +274,7 @@ fn hand_off(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hand_off");
     group.throughput(Throughput::Elements(1));
     run(&mut group, "pool", &pool());
-    run(&mut group, "with_caches", &pool_with_caches());
+    run(&mut group, "without_caches", &pool_without_caches());
     run(&mut group, "array_queue", &queue());
     run(&mut group, "mutex_vec", &stack());
     run(&mut group, "heap", &Heap);

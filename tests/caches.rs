@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -16,20 +16,17 @@ use ks_allocator::{AcquireError, Frame, FramePool, Framing, KsAllocator, PoolAll
 
 const FRAMES: usize = 64;
 const FRAME_SIZE: usize = 64;
-/// More than a thread keeps.
-const HANDFUL: usize = 9;
+/// More than a thread keeps, and than it leaves for others.
+const HANDFUL: usize = 30;
 
 fn pool() -> FramePool {
-    let builder = FramePool::builder()
-        .frames(FRAMES)
-        .frame_size(FRAME_SIZE)
-        .caches(true);
+    let builder = FramePool::builder().frames(FRAMES).frame_size(FRAME_SIZE);
     builder.build().unwrap()
 }
 
 fn allocator() -> PoolAllocator {
     let builder = FramePool::builder().frames(FRAMES).frame_size(FRAME_SIZE);
-    PoolAllocator::from_builder(&builder.caches(true)).unwrap()
+    PoolAllocator::from_builder(&builder).unwrap()
 }
 
 fn take(pool: &FramePool, count: usize) -> Vec<Frame> {
@@ -71,10 +68,7 @@ fn beside_parked_threads(pool: &FramePool, test: impl FnOnce()) {
 
 /// Whether this thread keeps anything: otherwise the lower slot comes first.
 fn keeps(caches: bool) -> bool {
-    let builder = FramePool::builder()
-        .frames(FRAMES)
-        .frame_size(FRAME_SIZE)
-        .caches(true);
+    let builder = FramePool::builder().frames(FRAMES).frame_size(FRAME_SIZE);
     let pool = builder.caches(caches).build().unwrap();
     let [one, two] = [0, 1].map(|_| pool.try_acquire().unwrap());
     let second = two.slot();
@@ -315,6 +309,29 @@ fn nobody_is_refused_while_a_frame_is_free() {
         for seed in seeds() {
             let pool = &pool;
             scope.spawn(move || shuffle(seed, most, || Some(pool.try_acquire().unwrap())));
+        }
+    });
+    assert_all_there(&pool);
+}
+
+#[test]
+fn frames_go_from_threads_that_acquire_to_threads_that_release() {
+    const BETWEEN: usize = 20;
+    const PAIRS: usize = 2;
+    // Besides what is between, each thread has one in its hands.
+    const { assert!(PAIRS * (BETWEEN + 2) < FRAMES) };
+    let pool = pool();
+    thread::scope(|scope| {
+        for _ in 0..PAIRS {
+            let (to_other, from_other) = mpsc::sync_channel(BETWEEN);
+            let pool = &pool;
+            scope.spawn(move || {
+                for _ in 0..ROUNDS {
+                    let frame = pool.try_acquire().unwrap();
+                    to_other.send(Marked::new(frame)).unwrap();
+                }
+            });
+            scope.spawn(move || from_other.into_iter().for_each(drop));
         }
     });
     assert_all_there(&pool);

@@ -7,12 +7,18 @@
 //!
 //! # The idea
 //!
-//! Each thread owns one record in the caches of each pool, and works on it with plain loads and stores.
-//! Nobody else touches the record, until somebody finds no frame in the words, or has to wait, or closes
+//! Each thread owns some cells in the caches of each pool, and works on them with plain loads and stores.
+//! Nobody else touches these, until somebody finds no frame in the words, or has to wait, or closes
 //! the pool. That one *raises the gate*, runs a barrier on all processors at once, and from then on takes
-//! frames out of the records of others, one by one, by exchange. No frame is moved anywhere on the way:
+//! frames out of the cells of others, one by one, by exchange. No frame is moved anywhere on the way:
 //! at each moment it is in one place where all who look can take it. So nobody has to wait for the owner of
-//! a record, whatever it was doing when it was interrupted.
+//! a cell, whatever it was doing when it was interrupted.
+//!
+//! One of these cells is in the thread's *hand*, and is all it needs if it releases each frame before it acquires
+//! the next. The others are in its *magazine*. Where one thread acquires and another releases, frames go from the
+//! one to the other a magazine at a time: who has a full one and wants to keep another frame leaves it in the
+//! *depot* and takes an empty one from there, and who has an empty one takes a full one. Again no frame
+//! moves. What changes hands is the magazine.
 //!
 //! The barrier is what an owner does not pay for. Between a store and the load after it an owner has
 //! a *light* fence, which only the compiler sees; whoever raises the gate has a *heavy* fence between
@@ -22,7 +28,9 @@
 //! two work as two sequentially consistent fences would (and, to loom, are two); but the light one orders
 //! nothing else, so nothing else here counts on it.
 //!
-//! # The record
+//! # The row
+//!
+//! Cells are in rows, the one in the hand and those in a magazine:
 //!
 //! | announced | cell *k* | what is going on |
 //! |---|---|---|
@@ -30,6 +38,10 @@
 //! | any other | a frame | it is free: the owner's if it announces *k*, anybody's behind a raised gate |
 //! | *k* + 1 | a frame | the owner takes it out |
 //! | *k* + 1 | empty | the owner has taken it out, or came too late |
+//!
+//! A magazine is in one hand, that of its owner, or in the depot. There it is in one of two sets: that of those
+//! whose cells were all filled before they came, and that of those which were empty. (Searches may have
+//! emptied the former since.)
 //!
 //! # The gate
 //!
@@ -39,7 +51,7 @@
 //! ```
 //!
 //! It is open if the word is 0. `SHUT`: the pool is closed. `LINE`: somebody waits for a frame.
-//! Searches are callers that are looking through the records now. `RESTING` is set with each of these and
+//! Searches are callers that are looking through the magazines now. `RESTING` is set with each of these and
 //! stays behind when it goes, so that a pool which runs dry again and again has no barrier each time; an
 //! owner who finds the gate raised for a while opens it, if there is nothing but `RESTING` and frames
 //! are plenty. `FENCED`
@@ -49,7 +61,7 @@
 //! # Invariants
 //!
 //! - **T1** A frame that is free is in one word or one cell. It goes from a cell to whoever takes it in
-//!   one step, and from its holder to a cell in one step. Only the owner of a record fills its cells or
+//!   one step, and from its holder to a cell in one step. Only the owner of a row fills its cells or
 //!   announces.
 //! - **T2** While the gate is open, only the owner touches a cell that is not empty. Behind a raised gate
 //!   a frame leaves a cell by exchange only, except that an owner who found the gate open before takes
@@ -64,17 +76,20 @@
 //!   the same two fences.) Until then its release is not over. So nobody waits while a frame lies in a
 //!   cache, and once all cells have been seen empty behind a fence, nothing is free but what is in the
 //!   words, for as long as the gate stays raised.
-//! - **T5** The owner touches nothing but the caches after it has filled a cell, for the frame and its
+//! - **T5** The owner touches nothing but that cell and the gate after it has filled a cell, for the frame and its
 //!   pool may be gone (F5). They stay: caches are never freed, but go from pool to pool. A frame that
 //!   the owner then takes out again is the one that it put in, whichever pool has the caches now, for
-//!   nobody else fills its cells; and whoever closed the pool without finding it there has counted it
+//!   nobody else fills its cells, and it gives no magazine away meanwhile: what it does with hand and
+//!   depot it does before; and whoever closed the pool without finding it there has counted it
 //!   as out.
 //! - **T6** A frame that is taken out of a cell comes with everything that its last holder did with it.
 //!   (*Release* where the cell is filled, *Acquire* where it is emptied; the owner has its own order.)
-//! - **T7** A thread has the record of its number, in all pools, for as long as it lives. The next thread
-//!   of that number comes after it, and sees all that it did. Threads with higher numbers than there are
-//!   records have none. What a thread leaves behind in its records when it parks, dies or ends is
-//!   found by others like the rest (T2).
+//! - **T7** A row has one owner at a time, who sees all that those before did: a magazine goes into the depot by
+//!   *Release* and out by *Acquire*. (Who changes one for another has both for a moment.) Cells at the
+//!   owner's level and beyond are empty, and what is empty its owner may fill. A thread has in its hand what is in the hand of its number, in all
+//!   pools, for as long as it lives; the next thread of that number comes after it. Threads with higher numbers
+//!   than there are hands have none. What a thread leaves behind in its hands when it parks, dies or
+//!   ends is found by others like the rest (T2).
 
 use std::num::NonZero;
 
@@ -93,11 +108,22 @@ use crate::sync::{
 /// A pool of fewer frames would have too many of them in its caches.
 pub(crate) const FEWEST_FRAMES: usize = if cfg!(loom) { 1 } else { 64 };
 
-/// Threads with a record.
-const RECORDS: usize = LOW_NUMBERS;
-
-/// Frames that a thread keeps, at most: with `announced`, a cache line.
+/// Frames in a magazine, at most: with `announced`, a cache line.
 const CELLS: usize = if cfg!(loom) { 1 } else { 7 };
+
+/// Magazines beside those of the hands, and so how many are in the depot: so many can be full there.
+const SPARES: usize = if cfg!(loom) { 1 } else { 16 };
+
+/// Threads that have one in hand.
+const HANDS: usize = if cfg!(loom) { 2 } else { 48 };
+
+/// The sets in the depot have a bit for each.
+const MAGAZINES: usize = SPARES + HANDS;
+
+const _: () = assert!(HANDS <= LOW_NUMBERS && MAGAZINES <= u64::BITS as usize);
+
+/// Of the frames of a pool, one in so many may lie in the depot.
+const SHARE_OF_DEPOT: usize = if cfg!(loom) { 1 } else { 4 };
 
 /// Releases of one thread behind a raised gate before it thinks of opening it.
 const PATIENCE: usize = if cfg!(loom) { 1 } else { 1024 };
@@ -117,18 +143,73 @@ const NOTHING: usize = 0;
 #[derive(Debug)]
 pub(crate) struct Caches {
     gate: CachePadded<AtomicU64>,
-    records: [CachePadded<Record>; RECORDS],
+    hands: [CachePadded<Hand>; HANDS],
+    depot: CachePadded<Depot>,
+    /// The spare ones first, and then one for each hand, where it begins.
+    magazines: [CachePadded<Magazine>; MAGAZINES],
 }
 
-/// The frames of one thread.
+/// What a thread has. Nobody else looks at any of it but at `first`.
 #[derive(Debug)]
-struct Record {
+struct Hand {
+    /// Where most of its frames come from and go to.
+    first: Row<1>,
+    /// The number of its magazine.
+    magazine: AtomicUsize,
+    /// How many cells of that it has filled. Those beyond are empty; of the others some may be.
+    level: AtomicUsize,
+    /// How many releases it has had behind a raised gate.
+    patience: AtomicUsize,
+}
+
+/// Frames that a thread has kept, and may leave to another.
+type Magazine = Row<CELLS>;
+
+#[derive(Debug)]
+struct Row<const LENGTH: usize> {
     /// The cell that the owner is taking a frame from, plus 1.
     announced: AtomicUsize,
     /// The names of frames.
-    cells: [AtomicUsize; CELLS],
-    /// How many releases the owner has had behind a raised gate; nobody else looks at it.
-    patience: AtomicUsize,
+    cells: [AtomicUsize; LENGTH],
+}
+
+/// One cell of a row.
+#[derive(Clone, Copy, Debug)]
+struct Cell<'row> {
+    name: &'row AtomicUsize,
+    number: usize,
+    announced: &'row AtomicUsize,
+}
+
+impl<const LENGTH: usize> Row<LENGTH> {
+    fn new() -> Self {
+        Self {
+            announced: AtomicUsize::new(NOTHING),
+            cells: std::array::from_fn(|_| AtomicUsize::new(EMPTY)),
+        }
+    }
+
+    #[inline(always)]
+    fn cell(&self, number: usize) -> Option<Cell<'_>> {
+        Some(Cell {
+            name: self.cells.get(number)?,
+            number,
+            announced: &self.announced,
+        })
+    }
+
+    fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        (0..LENGTH).filter_map(|number| self.cell(number))
+    }
+}
+
+/// The magazines that are in no hand, a bit for each.
+#[derive(Debug)]
+struct Depot {
+    full: AtomicU64,
+    empty: AtomicU64,
+    /// How many may be in `full`, more or less.
+    most_full: AtomicUsize,
 }
 
 /// What a frame goes by here.
@@ -147,57 +228,140 @@ pub(crate) enum Pushed {
 
 impl Caches {
     fn new() -> Self {
-        let record = |_| {
-            CachePadded::new(Record {
-                announced: AtomicUsize::new(NOTHING),
-                cells: std::array::from_fn(|_| AtomicUsize::new(EMPTY)),
+        let hand = |number| {
+            CachePadded::new(Hand {
+                first: Row::new(),
+                magazine: AtomicUsize::new(SPARES + number),
+                level: AtomicUsize::new(0),
                 patience: AtomicUsize::new(0),
             })
         };
         Self {
             gate: CachePadded::new(AtomicU64::new(OPEN)),
-            records: std::array::from_fn(record),
+            hands: std::array::from_fn(hand),
+            depot: CachePadded::new(Depot {
+                full: AtomicU64::new(0),
+                empty: AtomicU64::new((1 << SPARES) - 1),
+                most_full: AtomicUsize::new(0),
+            }),
+            magazines: std::array::from_fn(|_| CachePadded::new(Row::new())),
         }
     }
 
-    /// Takes a frame that this thread has kept.
+    /// Forgets where the frames of the last pool were. They are in no cell any more, and nobody is inside of a
+    /// call that has to do with hands or the depot, for those hold up the end of a pool (T5).
+    fn begin_anew(&self, frames: usize) {
+        // Relaxed: whoever gets the pool gets this with it.
+        self.gate.store(OPEN, Ordering::Relaxed);
+        for hand in &self.hands {
+            hand.level.store(0, Ordering::Relaxed);
+        }
+        let Depot {
+            full,
+            empty,
+            most_full,
+        } = &*self.depot;
+        let left = full.fetch_and(0, Ordering::Relaxed);
+        empty.fetch_or(left, Ordering::Relaxed);
+        most_full.store(frames / SHARE_OF_DEPOT / CELLS, Ordering::Relaxed);
+    }
+
+    /// Takes a frame that this thread has kept, or another that has left it in the depot.
     #[inline(always)]
     pub(crate) fn pop(&self, thread: usize) -> Option<Name> {
-        let record = self.records.get(thread)?;
-        // Relaxed, here and in the other looks at one's own cells: only the thread itself fills them,
-        // and what is found here is looked at again.
-        match record.cells[0].load(Ordering::Relaxed) {
-            EMPTY => self.pop_further(record),
-            _ => self.pop_at(record, 0),
+        let hand = self.hands.get(thread)?;
+        let first = hand.first.cell(0)?;
+        // Relaxed, here and in the other looks at one's own cells: only their owners fill them (T7), and
+        // what is found here is looked at again.
+        match first.name.load(Ordering::Relaxed) {
+            EMPTY => self.pop_further(hand),
+            _ => self.pop_at(first),
         }
     }
 
     #[inline(never)]
-    fn pop_further(&self, record: &Record) -> Option<Name> {
-        let is_full = |&cell: &usize| record.cells[cell].load(Ordering::Relaxed) != EMPTY;
-        let cell = (1..CELLS).find(is_full)?;
-        self.pop_at(record, cell)
+    fn pop_further(&self, hand: &Hand) -> Option<Name> {
+        if let Some(kept) = self.pop_from_magazine(hand) {
+            return Some(kept);
+        }
+        let Depot { full, empty, .. } = &*self.depot;
+        self.change_magazine(hand, full, empty, CELLS)?;
+        self.pop_from_magazine(hand)
+    }
+
+    /// If there is nothing, the thread has seen all cells empty, and the level is 0.
+    fn pop_from_magazine(&self, hand: &Hand) -> Option<Name> {
+        let magazine = self.magazine(hand);
+        // Relaxed, here and in the other looks at what is in the hand: it is the thread's own.
+        let filled = (0..hand.level.load(Ordering::Relaxed)).rev();
+        for cell in filled.filter_map(|number| magazine.cell(number)) {
+            hand.level.store(cell.number, Ordering::Relaxed);
+            if cell.name.load(Ordering::Relaxed) == EMPTY {
+                continue;
+            }
+            if let Some(kept) = self.pop_at(cell) {
+                return Some(kept);
+            }
+        }
+        None
+    }
+
+    /// The magazine of the thread in whose hand it is.
+    #[inline]
+    fn magazine(&self, hand: &Hand) -> &Magazine {
+        // The remainder is the number itself.
+        &self.magazines[hand.magazine.load(Ordering::Relaxed) % MAGAZINES]
+    }
+
+    /// Takes another magazine into the hand, out of one set, and puts the one that was there into the other.
+    fn change_magazine(
+        &self,
+        hand: &Hand,
+        from: &AtomicU64,
+        to: &AtomicU64,
+        level: usize,
+    ) -> Option<()> {
+        let taken = loop {
+            // Relaxed: what follows looks again.
+            let seen = from.load(Ordering::Relaxed);
+            let lowest = seen & seen.wrapping_neg();
+            if lowest == 0 {
+                return None;
+            }
+            // Acquire: pairs with the Release below (T7).
+            if from.fetch_and(!lowest, Ordering::Acquire) & lowest != 0 {
+                break lowest.trailing_zeros() as usize;
+            }
+        };
+        let before = hand.magazine.load(Ordering::Relaxed);
+        hand.magazine.store(taken, Ordering::Relaxed);
+        hand.level.store(level, Ordering::Relaxed);
+        // Release: pairs with the Acquire above, hands over the magazine (T7) and the bytes of what is in it (T6).
+        // If the next owner saw a cell empty that is not, it would fill it.
+        // (No model shows that it is needed: theirs have a whole fence after each cell that was filled.)
+        to.fetch_or(1 << before, Ordering::Release);
+        Some(())
     }
 
     #[inline(always)]
-    fn pop_at(&self, record: &Record, cell: usize) -> Option<Name> {
+    fn pop_at(&self, cell: Cell<'_>) -> Option<Name> {
         // Release: pairs with the Acquire in `take_from`; what this thread has put elsewhere before is found
         // there by whoever passes the cell over (T3).
-        record.announced.store(cell + 1, Ordering::Release);
+        cell.announced.store(cell.number + 1, Ordering::Release);
         // Pairs with the heavy fence in `fence` (T2).
         light_fence();
         // Acquire: pairs with the Release in `lower` and in the end of a `Search`; what was taken out of
         // the cell before the gate was opened is not found there again.
         if self.gate.load(Ordering::Acquire) != OPEN {
-            return Self::pop_raised(record, cell);
+            return Self::pop_raised(cell.name, cell.announced);
         }
-        let kept = record.cells[cell].load(Ordering::Relaxed);
+        let kept = cell.name.load(Ordering::Relaxed);
         // Relaxed: the gate was open, so what this thread has put elsewhere before is seen by all who have
         // raised it since.
-        record.cells[cell].store(EMPTY, Ordering::Relaxed);
+        cell.name.store(EMPTY, Ordering::Relaxed);
         // Release: pairs with the Acquire in `take_from`; whoever finds nothing announced finds the cell
         // empty.
-        record.announced.store(NOTHING, Ordering::Release);
+        cell.announced.store(NOTHING, Ordering::Release);
         Name::new(kept)
     }
 
@@ -205,10 +369,10 @@ impl Caches {
     /// be at it.
     #[cold]
     #[inline(never)]
-    fn pop_raised(record: &Record, cell: usize) -> Option<Name> {
-        let kept = exchange(&record.cells[cell]);
+    fn pop_raised(name: &AtomicUsize, announced: &AtomicUsize) -> Option<Name> {
+        let kept = exchange(name);
         // Release: as in `pop_at`.
-        record.announced.store(NOTHING, Ordering::Release);
+        announced.store(NOTHING, Ordering::Release);
         kept
     }
 
@@ -218,30 +382,65 @@ impl Caches {
     /// the caller.
     #[inline(always)]
     pub(crate) fn push(&'static self, thread: usize, frame: Name) -> Pushed {
-        let Some(record) = self.records.get(thread) else {
+        let Some(hand) = self.hands.get(thread) else {
             return Pushed::No;
         };
         // Relaxed: no more than a hint, which spares the two steps of `look_behind`.
         if self.gate.load(Ordering::Relaxed) != OPEN {
-            return Self::wait_for_rest(record);
+            return Self::wait_for_rest(hand);
         }
-        match record.cells[0].load(Ordering::Relaxed) {
-            EMPTY => self.push_at(&record.cells[0], frame),
-            _ => self.push_further(record, frame),
+        let [first] = &hand.first.cells;
+        match first.load(Ordering::Relaxed) {
+            EMPTY => self.push_at(first, frame),
+            _ => self.push_further(hand, frame),
         }
     }
 
     #[inline(never)]
-    fn push_further(&self, record: &Record, frame: Name) -> Pushed {
-        let is_empty = |cell: &&AtomicUsize| cell.load(Ordering::Relaxed) == EMPTY;
-        match record.cells[1..].iter().find(is_empty) {
-            Some(cell) => self.push_at(cell, frame),
+    fn push_further(&self, hand: &Hand, frame: Name) -> Pushed {
+        let mut level = hand.level.load(Ordering::Relaxed);
+        if level == CELLS {
+            level = self.lower_level(hand);
+        }
+        if level == CELLS && self.leave_magazine(hand).is_some() {
+            level = 0;
+        }
+        match self.magazine(hand).cells.get(level) {
+            Some(cell) => {
+                hand.level.store(level + 1, Ordering::Relaxed);
+                self.push_at(cell, frame)
+            }
             None => Pushed::No,
+        }
+    }
+
+    /// Lets the level not be above cells that a search has emptied.
+    fn lower_level(&self, hand: &Hand) -> usize {
+        let is_full = |cell: &AtomicUsize| cell.load(Ordering::Relaxed) != EMPTY;
+        let last = self.magazine(hand).cells.iter().rposition(is_full);
+        let level = last.map_or(0, |last| last + 1);
+        hand.level.store(level, Ordering::Relaxed);
+        level
+    }
+
+    /// Leaves a full magazine in the depot for an empty one, unless there are enough.
+    fn leave_magazine(&self, hand: &Hand) -> Option<()> {
+        let Depot {
+            full,
+            empty,
+            most_full,
+        } = &*self.depot;
+        // Relaxed: if several threads look at once, a few more will be full.
+        let many = full.load(Ordering::Relaxed).count_ones() as usize;
+        match many < most_full.load(Ordering::Relaxed) {
+            true => self.change_magazine(hand, empty, full, 0),
+            false => None,
         }
     }
 
     #[inline(always)]
     fn push_at(&self, cell: &AtomicUsize, frame: Name) -> Pushed {
+        debug_assert_eq!(cell.load(Ordering::Relaxed), EMPTY);
         // Release: pairs with the Acquire in `exchange`, hands over the frame's bytes (T6).
         cell.store(frame.get(), Ordering::Release);
         // Pairs with the heavy fence in `fence` (T4).
@@ -265,14 +464,14 @@ impl Caches {
     /// The rest of `push` behind a raised gate: counts how long it has been so.
     #[cold]
     #[inline(never)]
-    fn wait_for_rest(record: &Record) -> Pushed {
+    fn wait_for_rest(hand: &Hand) -> Pushed {
         // Relaxed: only the owner counts here.
-        let seen = record.patience.load(Ordering::Relaxed) + 1;
+        let seen = hand.patience.load(Ordering::Relaxed) + 1;
         let (seen, pushed) = match seen < PATIENCE {
             true => (seen, Pushed::No),
             false => (0, Pushed::Restless),
         };
-        record.patience.store(seen, Ordering::Relaxed);
+        hand.patience.store(seen, Ordering::Relaxed);
         pushed
     }
 
@@ -307,7 +506,7 @@ impl Caches {
         }
     }
 
-    /// Raises the gate to look through the records.
+    /// Raises the gate to look through the magazines.
     pub(crate) fn search(&self) -> Search<'_> {
         // Acquire: as in `fence`.
         let before = self.gate.fetch_add(SEARCH, Ordering::Acquire);
@@ -340,50 +539,51 @@ impl Caches {
         if gate & FENCED == 0 || gate & DRAINED != 0 {
             return;
         }
-        // After the fence, so it counts every thread that found the gate open (T2).
-        let records = low_numbers_ever();
-        for record in &self.records[..records] {
-            for cell in 0..CELLS {
-                if Self::take_from(record, cell).is_some_and(&mut enough) {
-                    return;
-                }
+        // After the fence, so these are also the cells of every thread that found the gate open (T2).
+        for cell in self.cells_in_use() {
+            if Self::take_from(cell).is_some_and(&mut enough) {
+                return;
             }
         }
         // Release: pairs with the Acquire above and in `may_have_frames`; who finds the flag need not look.
         self.gate.fetch_or(DRAINED, Ordering::Release);
     }
 
-    fn take_from(record: &Record, cell: usize) -> Option<Name> {
-        // Acquire: pairs with the Release in `pop_at`, both of them.
-        if record.announced.load(Ordering::Acquire) == cell + 1 {
+    fn take_from(cell: Cell<'_>) -> Option<Name> {
+        // Acquire: pairs with the Release in `pop_at` and `pop_raised`, each of them.
+        if cell.announced.load(Ordering::Acquire) == cell.number + 1 {
             return None;
         }
         // Acquire: pairs with the Release in `exchange`; what others have put elsewhere before they
         // emptied the cell is found there. Whatever came into the cell before the fence is seen after
         // it; what came later is its owner's to look for (T4).
-        if record.cells[cell].load(Ordering::Acquire) == EMPTY {
+        if cell.name.load(Ordering::Acquire) == EMPTY {
             return None;
         }
-        exchange(&record.cells[cell])
+        exchange(cell.name)
+    }
+
+    /// The cells that any thread may ever have filled.
+    fn cells_in_use(&self) -> impl Iterator<Item = Cell<'_>> {
+        let hands = low_numbers_ever().min(HANDS);
+        let first = self.hands[..hands].iter();
+        let magazines = self.magazines[..SPARES + hands].iter();
+        let first = first.flat_map(|hand| hand.first.cells());
+        first.chain(magazines.flat_map(|magazine| magazine.cells()))
     }
 
     /// Whether this frame is in a cell; for whoever wants to know.
     pub(crate) fn keep(&self, frame: Name) -> bool {
         // Acquire: as in `frames`.
-        let is_it = |cell: &AtomicUsize| cell.load(Ordering::Acquire) == frame.get();
-        let records = &self.records[..low_numbers_ever()];
-        records.iter().any(|record| record.cells.iter().any(is_it))
+        let is_it = |cell: Cell<'_>| cell.name.load(Ordering::Acquire) == frame.get();
+        self.cells_in_use().any(is_it)
     }
 
     /// Frames in all cells. Exact while nobody acquires or releases.
     pub(crate) fn frames(&self) -> usize {
-        let records = low_numbers_ever();
         // Acquire: pairs with the Release in `push_at`, as in `FreeList::free_frames`.
-        let is_full = |cell: &&AtomicUsize| cell.load(Ordering::Acquire) != EMPTY;
-        self.records[..records]
-            .iter()
-            .map(|record| record.cells.iter().filter(is_full).count())
-            .sum()
+        let is_full = |cell: &Cell<'_>| cell.name.load(Ordering::Acquire) != EMPTY;
+        self.cells_in_use().filter(is_full).count()
     }
 }
 
@@ -394,7 +594,7 @@ fn exchange(cell: &AtomicUsize) -> Option<Name> {
     Name::new(cell.swap(EMPTY, Ordering::AcqRel))
 }
 
-/// Somebody who looks through the records. The gate stays raised meanwhile.
+/// Somebody who looks through the magazines. The gate stays raised meanwhile.
 #[derive(Debug)]
 pub(crate) struct Search<'caches>(&'caches Caches);
 
@@ -437,15 +637,15 @@ struct Spare {
 pub(crate) struct Lease(&'static Caches);
 
 impl Lease {
-    /// Caches for a new pool; `None` if the system has no such fence.
-    pub(crate) fn new() -> Result<Option<Self>, CommitError> {
+    /// Caches for a new pool of `frames`; `None` if the system has no such fence.
+    pub(crate) fn new(frames: usize) -> Result<Option<Self>, CommitError> {
         if !can_fence_all() {
             return Ok(None);
         }
         let caches = Self::spare()?;
-        // Relaxed: whoever gets the pool gets this with it. An owner that still looks behind a frame of
-        // the last pool finds nothing, whatever it reads here (T5).
-        caches.gate.store(OPEN, Ordering::Relaxed);
+        // An owner that still looks behind a frame of the last pool finds nothing, whatever it reads of the
+        // gate (T5).
+        caches.begin_anew(frames);
         Ok(Some(Self(caches)))
     }
 
@@ -485,10 +685,15 @@ impl Drop for Lease {
 #[cfg(test)]
 #[cfg(all(not(loom), target_os = "linux"))]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::*;
 
+    /// Enough for one full magazine in the depot.
+    const FRAMES: usize = SHARE_OF_DEPOT * CELLS;
+
     fn caches() -> Lease {
-        // Only the records of numbers that some thread has had are looked through.
+        // Only the magazines of numbers that some thread has had are looked through.
         let both = std::sync::Barrier::new(2);
         std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -498,32 +703,71 @@ mod tests {
                 });
             }
         });
-        Lease::new().unwrap().expect("Linux has such a fence")
+        Lease::new(FRAMES).unwrap().expect("Linux has such a fence")
     }
 
     fn name(number: usize) -> Name {
         Name::new(number).unwrap()
     }
 
+    /// What a thread has when its hand and its magazine are full.
+    const MOST: usize = 1 + CELLS;
+
+    fn push_all(lease: &Lease, thread: usize, numbers: RangeInclusive<usize>) {
+        for number in numbers {
+            let pushed = lease.caches().push(thread, name(number));
+            assert_eq!(pushed, Pushed::Kept, "{number}");
+        }
+    }
+
+    fn pop_all(lease: &Lease, thread: usize) -> Vec<usize> {
+        let popped = std::iter::from_fn(|| lease.caches().pop(thread));
+        let mut popped: Vec<_> = popped.map(Name::get).collect();
+        popped.sort_unstable();
+        popped
+    }
+
     #[test]
     fn a_thread_gets_back_what_it_kept_and_nobody_else_does() {
         let lease = caches();
-        for number in 1..=CELLS {
-            assert_eq!(lease.caches().push(0, name(number)), Pushed::Kept);
-        }
-        assert_eq!(lease.caches().push(0, name(99)), Pushed::No);
-        assert_eq!(lease.caches().frames(), CELLS);
+        push_all(&lease, 0, 1..=MOST);
+        assert_eq!(lease.caches().frames(), MOST);
         assert_eq!(lease.caches().pop(1), None);
-        let mut popped: Vec<_> = std::iter::from_fn(|| lease.caches().pop(0)).collect();
-        popped.sort_unstable();
-        assert_eq!(popped, (1..=CELLS).map(name).collect::<Vec<_>>());
+        assert_eq!(pop_all(&lease, 0), Vec::from_iter(1..=MOST));
         assert_eq!(lease.caches().frames(), 0);
     }
 
     #[test]
-    fn threads_beyond_the_records_keep_nothing() {
+    fn what_a_thread_leaves_in_the_depot_is_had_by_others() {
         let lease = caches();
-        for thread in [RECORDS, usize::MAX] {
+        for _ in 0..3 {
+            // Its first magazine is left in the depot, and the second has no place there.
+            push_all(&lease, 0, 1..=MOST + CELLS);
+            assert_eq!(lease.caches().push(0, name(99)), Pushed::No);
+            assert_eq!(lease.caches().frames(), MOST + CELLS);
+            assert_eq!(pop_all(&lease, 1), Vec::from_iter(2..=MOST));
+            let rest = [1].into_iter().chain(MOST + 1..=MOST + CELLS);
+            assert_eq!(pop_all(&lease, 0), Vec::from_iter(rest));
+        }
+    }
+
+    #[test]
+    fn a_search_finds_what_is_in_the_depot() {
+        let lease = caches();
+        push_all(&lease, 0, 1..=MOST + CELLS);
+        let found = std::iter::from_fn(|| lease.caches().search().take()).count();
+        assert_eq!(found, MOST + CELLS);
+        // What is left there is a magazine that was full once.
+        assert_eq!(lease.caches().pop(1), None);
+        lease.caches().reopen();
+        push_all(&lease, 1, 1..=MOST + CELLS);
+        assert_eq!(pop_all(&lease, 1).len(), MOST + CELLS);
+    }
+
+    #[test]
+    fn threads_beyond_the_hands_keep_nothing() {
+        let lease = caches();
+        for thread in [HANDS, usize::MAX] {
             assert_eq!(lease.caches().push(thread, name(1)), Pushed::No);
             assert_eq!(lease.caches().pop(thread), None);
         }
@@ -759,6 +1003,104 @@ mod loom_models {
             }
             searcher.join().unwrap();
             opener.join().unwrap();
+        });
+    }
+
+    /// A list with its gate open, and its three frames, which thread 1 has.
+    fn list_all_out() -> (Arc<FreeList>, [usize; 3]) {
+        let list = list(3);
+        let frames = [0; 3].map(|_| acquire_slow(&list, 1).unwrap());
+        list.caches().unwrap().reopen();
+        (list, frames)
+    }
+
+    /// The same list when thread 1 has released all but the last: the first is in its hand, the second in its
+    /// magazine.
+    fn list_with_full_hand() -> (Arc<FreeList>, usize) {
+        let (list, [first, second, last]) = list_all_out();
+        assert_eq!(keep(&list, 1, first), Pushed::Kept);
+        assert_eq!(keep(&list, 1, second), Pushed::Kept);
+        (list, last)
+    }
+
+    /// T6, T7: a magazine goes from one thread to another, with what was done with the frames in it, or back.
+    ///
+    /// Kills: in `change_magazine`, `Acquire` to `Relaxed`, and taking without an exchange.
+    #[test]
+    fn a_full_magazine_goes_from_hand_to_hand() {
+        loom::model(|| {
+            let (list, frames) = list_all_out();
+            let bytes = Arc::new([0; 3].map(UnsafeCell::new));
+            let other = {
+                let (list, bytes) = (list.clone(), bytes.clone());
+                thread::spawn(move || {
+                    let popped = list.caches().unwrap().pop(0);
+                    popped
+                        .inspect(|name| touch(&bytes[name.get() - 1]))
+                        .iter()
+                        .count()
+                })
+            };
+            for frame in frames {
+                touch(&bytes[frame]);
+                assert_eq!(keep(&list, 1, frame), Pushed::Kept);
+            }
+            let mut popped = 0;
+            while let Some(name) = list.caches().unwrap().pop(1) {
+                touch(&bytes[name.get() - 1]);
+                popped += 1;
+            }
+            assert_eq!(popped + other.join().unwrap(), 3);
+        });
+    }
+
+    /// T1, T4: while a magazine changes hands, a search finds what is in it.
+    ///
+    /// Kills: looking through fewer magazines than there are, or not through the hands.
+    #[test]
+    fn a_search_finds_what_changes_hands() {
+        loom::model(|| {
+            let (list, last) = list_with_full_hand();
+            let owner = {
+                let list = list.clone();
+                thread::spawn(move || {
+                    if keep(&list, 1, last) != Pushed::Kept {
+                        put(&list, last);
+                    }
+                })
+            };
+            assert!(acquire_slow(&list, 0).is_some());
+            assert!(acquire_slow(&list, 0).is_some());
+            owner.join().unwrap();
+        });
+    }
+
+    /// T2, T7: of the new owner of a magazine and a search one gets the frame.
+    ///
+    /// Kills: no fence in `pop_at`; the announcement not looked at in `take_from`.
+    #[test]
+    fn a_frame_in_a_magazine_that_changes_hands_has_one_owner_at_a_time() {
+        loom::model(|| {
+            let (list, last) = list_with_full_hand();
+            let caches = list.caches().unwrap();
+            assert_eq!(keep(&list, 1, last), Pushed::Kept);
+            assert!(caches.pop(1).is_some() && caches.pop(1).is_some());
+            let bytes = Arc::new(UnsafeCell::new(0));
+            let searcher = {
+                let (list, bytes) = (list.clone(), bytes.clone());
+                thread::spawn(move || {
+                    let found = acquire_slow(&list, 1).is_some();
+                    if found {
+                        touch(&bytes);
+                    }
+                    found
+                })
+            };
+            let popped = caches.pop(0).is_some();
+            if popped {
+                touch(&bytes);
+            }
+            assert!(popped != searcher.join().unwrap());
         });
     }
 

@@ -177,7 +177,7 @@ impl FreeList {
     /// The same list with caches for its threads, if they are of use there.
     pub(crate) fn with_caches(mut self, names: Names) -> Result<Self, CommitError> {
         if self.frames >= cache::FEWEST_FRAMES {
-            self.caches = Lease::new()?;
+            self.caches = Lease::new(self.frames)?;
             self.names = names;
         }
         Ok(self)

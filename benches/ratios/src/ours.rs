@@ -14,10 +14,10 @@ impl Ours {
         Self(pool.expect("the memory is there"))
     }
 
-    /// As [`new`](Self::new), but each thread keeps a few of the frames that it releases.
-    pub fn with_caches(frames: usize, size: usize) -> Self {
+    /// As [`new`](Self::new), but no thread keeps any of the frames that it releases.
+    pub fn without_caches(frames: usize, size: usize) -> Self {
         let builder = FramePool::builder().frames(frames).frame_size(size);
-        Self(builder.caches(true).build().expect("the memory is there"))
+        Self(builder.caches(false).build().expect("the memory is there"))
     }
 
     /// As [`new`](Self::new), but with memory that is not touched yet.

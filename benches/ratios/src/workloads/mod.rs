@@ -70,10 +70,10 @@ impl Setup {
             enter(Role::Ours, OURS, frames, size, Ours::new(frames, size)),
         ];
         if frames >= FRAMES {
-            // A smaller pool's threads keep none.
-            let name = format!("{OURS}, caches");
-            let keeping = Ours::with_caches(frames, size);
-            contenders.push(enter(Role::OursToo, &name, frames, size, keeping));
+            // A smaller pool has none.
+            let name = format!("{OURS}, no caches");
+            let bare = Ours::without_caches(frames, size);
+            contenders.push(enter(Role::OursToo, &name, frames, size, bare));
         }
         contenders.extend((self.peers)(Demand {
             frames,
