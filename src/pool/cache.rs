@@ -123,10 +123,11 @@ const MAGAZINES: usize = SPARES + HANDS;
 const _: () = assert!(HANDS <= LOW_NUMBERS && MAGAZINES <= u64::BITS as usize);
 
 /// Of the frames of a pool, one in so many may lie in the depot.
-const SHARE_OF_DEPOT: usize = if cfg!(loom) { 1 } else { 4 };
+const SHARE_OF_DEPOT: usize = if cfg!(loom) { 1 } else { 2 };
 
-/// Releases of one thread behind a raised gate before it thinks of opening it.
-const PATIENCE: usize = if cfg!(loom) { 1 } else { 1024 };
+/// Releases of one thread behind a raised gate before it thinks of opening it, at the least. It is one for each
+/// frame of a large pool, for it takes long there to see how many are free.
+const LEAST_PATIENCE: usize = if cfg!(loom) { 1 } else { 1024 };
 
 const OPEN: u64 = 0;
 pub(crate) const SHUT: u64 = 1 << 63;
@@ -143,10 +144,20 @@ const NOTHING: usize = 0;
 #[derive(Debug)]
 pub(crate) struct Caches {
     gate: CachePadded<AtomicU64>,
+    limits: Limits,
     hands: [CachePadded<Hand>; HANDS],
     depot: CachePadded<Depot>,
     /// The spare ones first, and then one for each hand, where it begins.
     magazines: [CachePadded<Magazine>; MAGAZINES],
+}
+
+/// What goes by the number of frames, and never changes while a pool lasts.
+#[derive(Debug)]
+struct Limits {
+    /// How many magazines may be full in the depot, more or less.
+    full: AtomicUsize,
+    /// How many releases of a thread behind a raised gate are enough.
+    patience: AtomicUsize,
 }
 
 /// What a thread has. Nobody else looks at any of it but at `first`.
@@ -208,8 +219,6 @@ impl<const LENGTH: usize> Row<LENGTH> {
 struct Depot {
     full: AtomicU64,
     empty: AtomicU64,
-    /// How many may be in `full`, more or less.
-    most_full: AtomicUsize,
 }
 
 /// What a frame goes by here.
@@ -238,11 +247,14 @@ impl Caches {
         };
         Self {
             gate: CachePadded::new(AtomicU64::new(OPEN)),
+            limits: Limits {
+                full: AtomicUsize::new(0),
+                patience: AtomicUsize::new(0),
+            },
             hands: std::array::from_fn(hand),
             depot: CachePadded::new(Depot {
                 full: AtomicU64::new(0),
                 empty: AtomicU64::new((1 << SPARES) - 1),
-                most_full: AtomicUsize::new(0),
             }),
             magazines: std::array::from_fn(|_| CachePadded::new(Row::new())),
         }
@@ -256,14 +268,12 @@ impl Caches {
         for hand in &self.hands {
             hand.level.store(0, Ordering::Relaxed);
         }
-        let Depot {
-            full,
-            empty,
-            most_full,
-        } = &*self.depot;
+        let Depot { full, empty } = &*self.depot;
         let left = full.fetch_and(0, Ordering::Relaxed);
         empty.fetch_or(left, Ordering::Relaxed);
-        most_full.store(frames / SHARE_OF_DEPOT / CELLS, Ordering::Relaxed);
+        let Limits { full, patience } = &self.limits;
+        full.store(frames / SHARE_OF_DEPOT / CELLS, Ordering::Relaxed);
+        patience.store(frames.max(LEAST_PATIENCE), Ordering::Relaxed);
     }
 
     /// Takes a frame that this thread has kept, or another that has left it in the depot.
@@ -274,6 +284,8 @@ impl Caches {
         // Relaxed, here and in the other looks at one's own cells: only their owners fill them (T7), and
         // what is found here is looked at again.
         match first.name.load(Ordering::Relaxed) {
+            // Behind a raised gate it would take an exchange, and so does a word. The rest is left to searches.
+            EMPTY if self.gate.load(Ordering::Relaxed) != OPEN => None,
             EMPTY => self.pop_further(hand),
             _ => self.pop_at(first),
         }
@@ -284,7 +296,7 @@ impl Caches {
         if let Some(kept) = self.pop_from_magazine(hand) {
             return Some(kept);
         }
-        let Depot { full, empty, .. } = &*self.depot;
+        let Depot { full, empty } = &*self.depot;
         self.change_magazine(hand, full, empty, CELLS)?;
         self.pop_from_magazine(hand)
     }
@@ -387,7 +399,7 @@ impl Caches {
         };
         // Relaxed: no more than a hint, which spares the two steps of `look_behind`.
         if self.gate.load(Ordering::Relaxed) != OPEN {
-            return Self::wait_for_rest(hand);
+            return self.wait_for_rest(hand);
         }
         let [first] = &hand.first.cells;
         match first.load(Ordering::Relaxed) {
@@ -425,14 +437,10 @@ impl Caches {
 
     /// Leaves a full magazine in the depot for an empty one, unless there are enough.
     fn leave_magazine(&self, hand: &Hand) -> Option<()> {
-        let Depot {
-            full,
-            empty,
-            most_full,
-        } = &*self.depot;
+        let Depot { full, empty } = &*self.depot;
         // Relaxed: if several threads look at once, a few more will be full.
         let many = full.load(Ordering::Relaxed).count_ones() as usize;
-        match many < most_full.load(Ordering::Relaxed) {
+        match many < self.limits.full.load(Ordering::Relaxed) {
             true => self.change_magazine(hand, empty, full, 0),
             false => None,
         }
@@ -464,10 +472,10 @@ impl Caches {
     /// The rest of `push` behind a raised gate: counts how long it has been so.
     #[cold]
     #[inline(never)]
-    fn wait_for_rest(hand: &Hand) -> Pushed {
+    fn wait_for_rest(&self, hand: &Hand) -> Pushed {
         // Relaxed: only the owner counts here.
         let seen = hand.patience.load(Ordering::Relaxed) + 1;
-        let (seen, pushed) = match seen < PATIENCE {
+        let (seen, pushed) = match seen < self.limits.patience.load(Ordering::Relaxed) {
             true => (seen, Pushed::No),
             false => (0, Pushed::Restless),
         };
@@ -757,9 +765,9 @@ mod tests {
         push_all(&lease, 0, 1..=MOST + CELLS);
         let found = std::iter::from_fn(|| lease.caches().search().take()).count();
         assert_eq!(found, MOST + CELLS);
-        // What is left there is a magazine that was full once.
-        assert_eq!(lease.caches().pop(1), None);
         lease.caches().reopen();
+        // What is left there is a magazine that was full once. This thread takes it for one.
+        assert_eq!(lease.caches().pop(1), None);
         push_all(&lease, 1, 1..=MOST + CELLS);
         assert_eq!(pop_all(&lease, 1).len(), MOST + CELLS);
     }
@@ -777,13 +785,13 @@ mod tests {
     fn a_search_takes_one_and_leaves_the_rest_where_all_find_it() {
         let lease = caches();
         let caches = lease.caches();
-        for number in 1..=3 {
-            assert_eq!(caches.push(1, name(number)), Pushed::Kept);
-        }
-        assert!(caches.search().take().is_some());
+        push_all(&lease, 0, 1..=2);
+        push_all(&lease, 1, 3..=3);
+        assert_eq!(caches.search().take(), Some(name(1)));
         assert_eq!(caches.frames(), 2);
-        // The owner, too, now takes by exchange.
-        assert!(caches.pop(1).is_some());
+        // The owner, too, now takes by exchange, and only what is in its hand.
+        assert_eq!(caches.pop(0), None);
+        assert_eq!(caches.pop(1), Some(name(3)));
         assert!(caches.search().take().is_some());
         assert!(caches.may_have_frames());
         assert_eq!(caches.search().take(), None);
@@ -810,8 +818,8 @@ mod tests {
         caches.reopen();
         assert_eq!(caches.push(0, name(1)), Pushed::No);
         drop(search);
-        let restless = (0..PATIENCE).find(|_| caches.push(1, name(1)) == Pushed::Restless);
-        assert_eq!(restless, Some(PATIENCE - 1));
+        let restless = (0..LEAST_PATIENCE).find(|_| caches.push(1, name(1)) == Pushed::Restless);
+        assert_eq!(restless, Some(LEAST_PATIENCE - 1));
     }
 }
 

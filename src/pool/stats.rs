@@ -54,8 +54,9 @@ pub struct Stats {
     pub timeouts: u64,
     /// Slots that were ever picked up: no more frames than that were ever in use at once. A pool takes the lowest
     /// slot that is free, so one that was never used was never needed. (Where there are several
-    /// [shards](crate::FramePoolBuilder::shards), each counts for itself, and the sum may be more than were
-    /// ever out at one moment. Frames of a batch that were never taken out of it were not in use.)
+    /// [shards](crate::FramePoolBuilder::shards), each counts for itself, and a frame that a thread
+    /// [keeps](crate::FramePoolBuilder::caches) is passed over while there are others. So the sum may be more than
+    /// were ever out at one moment. Frames of a batch that were never taken out of it were not in use.)
     pub high_water: usize,
     /// Frames that were [shared](crate::Frame::share).
     pub shared: u64,
