@@ -974,7 +974,8 @@ impl FrameBatch {
     }
 
     /// Puts a frame in, so that it goes back to the pool together with the others. Its metadata is cleared, as
-    /// when it is dropped.
+    /// when it is dropped, and to reports and recordings it is in nobody's hands any more, like those that
+    /// the batch came with.
     ///
     /// A batch is of one word of the free list, as [`acquire_many`](crate::FramePool::acquire_many) says. One that is
     /// empty becomes a batch of this frame.
@@ -1074,8 +1075,6 @@ impl Iterator for FrameBatch {
 }
 
 impl ExactSizeIterator for FrameBatch {}
-
-impl std::iter::FusedIterator for FrameBatch {}
 
 impl Drop for FrameBatch {
     #[inline]

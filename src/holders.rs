@@ -79,7 +79,7 @@ pub enum HolderState {
     },
     /// To another process, by a [`FrameToken`](crate::FrameToken).
     Lent,
-    /// Nobody has it yet: it lies in a [`FrameBatch`](crate::FrameBatch), or was given to a caller who waited
+    /// In nobody's hands: it lies in a [`FrameBatch`](crate::FrameBatch), or was given to a caller who waited
     /// for it and has not run since (a future that is not polled, say).
     Queued,
 }

@@ -1210,6 +1210,7 @@ mod program {
             "heap_allocations",
             "page_faults",
             "lost",
+            "worst_acquire_ns",
             "checksum",
         ];
         assert_eq!(names, expected);

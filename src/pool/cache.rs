@@ -267,6 +267,7 @@ impl Caches {
         self.gate.store(OPEN, Ordering::Relaxed);
         for hand in &self.hands {
             hand.level.store(0, Ordering::Relaxed);
+            hand.patience.store(0, Ordering::Relaxed);
         }
         let Depot { full, empty } = &*self.depot;
         let left = full.fetch_and(0, Ordering::Relaxed);
@@ -284,8 +285,8 @@ impl Caches {
         // Relaxed, here and in the other looks at one's own cells: only their owners fill them (T7), and
         // what is found here is looked at again.
         match first.name.load(Ordering::Relaxed) {
-            // Behind a raised gate it would take an exchange, and so does a word. The rest is left to searches.
-            EMPTY if self.gate.load(Ordering::Relaxed) != OPEN => None,
+            // It would take an exchange, and so does a word. The rest is left to searches.
+            EMPTY if self.gate.load(Ordering::Relaxed) & FENCED != 0 => None,
             EMPTY => self.pop_further(hand),
             _ => self.pop_at(first),
         }

@@ -67,8 +67,9 @@ pub use self::stats::Stats;
 /// has a new pool.
 ///
 /// While frames are free, neither acquiring nor releasing takes a lock, allocates, or makes a system
-/// call (but to [trap stray pointers](FramePoolBuilder::trap_stray_pointers), and for a thread that uses a
-/// pool for the first time). Callers that have to wait are served first come, first served.
+/// call (but to [trap stray pointers](FramePoolBuilder::trap_stray_pointers), for a thread that uses a
+/// pool for the first time, and where the only frames that are free are such as other threads
+/// [keep](FramePoolBuilder::caches)). Callers that have to wait are served first come, first served.
 ///
 /// ```
 /// use ks_allocator::{AcquireError, FramePool};
