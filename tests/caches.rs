@@ -14,6 +14,10 @@ use std::time::Duration;
 
 use ks_allocator::{AcquireError, Frame, FramePool, Framing, KsAllocator, PoolAllocator};
 
+use random::Random;
+
+mod random;
+
 const FRAMES: usize = 64;
 const FRAME_SIZE: usize = 64;
 /// More than a thread keeps, and than it leaves for others.
@@ -232,19 +236,6 @@ fn a_pool_ends_with_full_caches_of_threads_that_go_on() {
         thread.join().unwrap();
     }
     assert_all_there(&pool());
-}
-
-/// A small generator of numbers: xorshift64*.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let number = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
-        usize::try_from(number).unwrap() % limit
-    }
 }
 
 static NEXT_OWNER: AtomicU64 = AtomicU64::new(1);

@@ -18,21 +18,9 @@ use ks_allocator::{
     PoolAllocator, SharedFrame, Starvation,
 };
 
-/// A small generator of numbers: xorshift64*.
-struct Random(u64);
+use random::Random;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 32) % limit
-    }
-}
+mod random;
 
 static NEXT_OWNER: AtomicU64 = AtomicU64::new(1);
 
@@ -115,7 +103,7 @@ impl Worker {
         if self.held.len() >= 2 {
             return self.release();
         }
-        let patience = Duration::from_micros(self.random.below(50));
+        let patience = Duration::from_micros(self.random.below(50) as u64);
         match self.pool.acquire_timeout(patience) {
             Ok(frame) => self.held.push(Marked::new(frame)),
             Err(error) => assert_eq!(error, AcquireError::TimedOut(Starvation::default())),
@@ -124,8 +112,7 @@ impl Worker {
 
     fn release(&mut self) {
         if !self.held.is_empty() {
-            let index = self.random.below(self.held.len() as u64);
-            let index = usize::try_from(index).unwrap();
+            let index = self.random.below(self.held.len());
             drop(self.held.swap_remove(index).into_frame());
         }
     }
@@ -290,7 +277,7 @@ fn decommit_commit_flush_and_reframing_under_load() {
                 }
                 2 => {
                     allocator.decommit();
-                    let frames = 2 + usize::try_from(random.below(4)).unwrap();
+                    let frames = 2 + random.below(4);
                     match allocator.set_framing(&Framing::new(frames, FRAME_SIZE)) {
                         Ok(actual) => assert_eq!(actual.frames, frames),
                         Err(error) => {

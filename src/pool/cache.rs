@@ -54,9 +54,8 @@
 //! Searches are callers that are looking through the magazines now. `RESTING` is set with each of these and
 //! stays behind when it goes, so that a pool which runs dry again and again has no barrier each time; an
 //! owner who finds the gate raised for a while opens it, if there is nothing but `RESTING` and frames
-//! are plenty. `FENCED`
-//! and `DRAINED` say how far whoever raised the gate has come: the barrier has been run; all cells have
-//! been seen empty. They go only when the gate opens.
+//! are plenty. `FENCED` and `DRAINED` say how far whoever raised the gate has come: the barrier has been run;
+//! all cells have been seen empty. They go only when the gate opens.
 //!
 //! # Invariants
 //!
@@ -834,29 +833,21 @@ mod loom_models {
 
     use loom::thread;
 
-    use crate::pool::free_list::{Bits, FreeList, Names, PutBack, put_back};
+    use crate::pool::free_list::{FreeList, Names, PutBack, put_back};
     use crate::sync::{Arc, UnsafeCell};
 
     use super::*;
 
     /// Open, with caches, all frames in one word.
     fn list(frames: usize) -> Arc<FreeList> {
-        let names = Names {
-            first: Name::MIN,
-            step: 1,
-        };
         let list = FreeList::new(frames, 1, true).unwrap();
-        Arc::new(list.with_caches(names).unwrap())
-    }
-
-    fn frame(list: &FreeList, taken: Bits) -> usize {
-        list.frame_at(taken)
+        Arc::new(list.with_caches(Names::COUNTED).unwrap())
     }
 
     /// As an acquire.
     fn acquire(list: &FreeList, thread: usize) -> Option<usize> {
         match list.caches().unwrap().pop(thread) {
-            Some(name) => Some(name.get() - 1),
+            Some(name) => Some(Names::COUNTED.frame(name)),
             None => acquire_slow(list, thread),
         }
     }
@@ -864,11 +855,11 @@ mod loom_models {
     /// As an acquire that finds nothing in the thread's own cache.
     fn acquire_slow(list: &FreeList, thread: usize) -> Option<usize> {
         let taken = list.take(thread, 1).ok()?;
-        Some(frame(list, taken))
+        Some(list.frame_at(taken))
     }
 
     fn keep(list: &FreeList, thread: usize, frame: usize) -> Pushed {
-        let name = Name::new(frame + 1).unwrap();
+        let name = Names::COUNTED.of(frame).unwrap();
         list.caches().unwrap().push(thread, name)
     }
 
@@ -893,6 +884,33 @@ mod loom_models {
             // SAFETY: the frame is ours; loom checks that.
             unsafe { *bytes += 1 }
         });
+    }
+
+    /// Takes a frame out of the thread's cache, and touches the bytes if there is one.
+    fn pop_and_touch(list: &FreeList, thread: usize, bytes: &UnsafeCell<i32>) -> bool {
+        let popped = list.caches().unwrap().pop(thread);
+        popped.inspect(|_| touch(bytes)).is_some()
+    }
+
+    /// The same by an acquire that finds nothing in the thread's own cache.
+    fn acquire_slow_and_touch(list: &FreeList, thread: usize, bytes: &UnsafeCell<i32>) -> bool {
+        let acquired = acquire_slow(list, thread);
+        acquired.inspect(|_| touch(bytes)).is_some()
+    }
+
+    /// A list with its gate open, and its frames, which thread 1 has.
+    fn list_all_out<const FRAMES: usize>() -> (Arc<FreeList>, [usize; FRAMES]) {
+        let list = list(FRAMES);
+        let frames = [0; FRAMES].map(|_| acquire_slow(&list, 1).unwrap());
+        list.caches().unwrap().reopen();
+        (list, frames)
+    }
+
+    /// The same list of one frame, when thread 1 has released it.
+    fn list_with_one_kept() -> Arc<FreeList> {
+        let (list, [held]) = list_all_out();
+        assert_eq!(keep(&list, 1, held), Pushed::Kept);
+        list
     }
 
     /// T1, T2, T6: of an owner and a search one gets the frame, with what was done with it.
@@ -957,26 +975,13 @@ mod loom_models {
     #[test]
     fn one_fence_is_enough_for_two_searches() {
         loom::model(|| {
-            let list = list(1);
+            let list = list_with_one_kept();
             let bytes = Arc::new(UnsafeCell::new(0));
-            let held = acquire_slow(&list, 1).unwrap();
-            list.caches().unwrap().reopen();
-            assert_eq!(keep(&list, 1, held), Pushed::Kept);
             let searchers = [0, 0].map(|thread| {
                 let (list, bytes) = (list.clone(), bytes.clone());
-                thread::spawn(move || {
-                    let found = acquire_slow(&list, thread).is_some();
-                    if found {
-                        touch(&bytes);
-                    }
-                    found
-                })
+                thread::spawn(move || acquire_slow_and_touch(&list, thread, &bytes))
             });
-            let mut owners = 0;
-            if list.caches().unwrap().pop(1).is_some() {
-                touch(&bytes);
-                owners += 1;
-            }
+            let mut owners = usize::from(pop_and_touch(&list, 1, &bytes));
             for searcher in searchers {
                 owners += usize::from(searcher.join().unwrap());
             }
@@ -990,40 +995,23 @@ mod loom_models {
     #[test]
     fn an_opened_gate_shows_what_searches_took() {
         loom::model(|| {
-            let list = list(1);
+            let list = list_with_one_kept();
             let bytes = Arc::new(UnsafeCell::new(0));
-            let held = acquire_slow(&list, 1).unwrap();
-            list.caches().unwrap().reopen();
-            assert_eq!(keep(&list, 1, held), Pushed::Kept);
             let searcher = {
                 let (list, bytes) = (list.clone(), bytes.clone());
-                thread::spawn(move || {
-                    if acquire_slow(&list, 0).is_some() {
-                        touch(&bytes);
-                    }
-                })
+                thread::spawn(move || acquire_slow_and_touch(&list, 0, &bytes))
             };
             let opener = {
                 let list = list.clone();
                 thread::spawn(move || list.caches().unwrap().reopen())
             };
-            if list.caches().unwrap().pop(1).is_some() {
-                touch(&bytes);
-            }
+            pop_and_touch(&list, 1, &bytes);
             searcher.join().unwrap();
             opener.join().unwrap();
         });
     }
 
-    /// A list with its gate open, and its three frames, which thread 1 has.
-    fn list_all_out() -> (Arc<FreeList>, [usize; 3]) {
-        let list = list(3);
-        let frames = [0; 3].map(|_| acquire_slow(&list, 1).unwrap());
-        list.caches().unwrap().reopen();
-        (list, frames)
-    }
-
-    /// The same list when thread 1 has released all but the last: the first is in its hand, the second in its
+    /// A list of three frames with its gate open, when thread 1 has released all but the last: the first is in its hand, the second in its
     /// magazine.
     fn list_with_full_hand() -> (Arc<FreeList>, usize) {
         let (list, [first, second, last]) = list_all_out();
@@ -1038,14 +1026,14 @@ mod loom_models {
     #[test]
     fn a_full_magazine_goes_from_hand_to_hand() {
         loom::model(|| {
-            let (list, frames) = list_all_out();
+            let (list, frames) = list_all_out::<3>();
             let bytes = Arc::new([0; 3].map(UnsafeCell::new));
             let other = {
                 let (list, bytes) = (list.clone(), bytes.clone());
                 thread::spawn(move || {
                     let popped = list.caches().unwrap().pop(0);
                     popped
-                        .inspect(|name| touch(&bytes[name.get() - 1]))
+                        .inspect(|name| touch(&bytes[Names::COUNTED.frame(*name)]))
                         .iter()
                         .count()
                 })
@@ -1056,7 +1044,7 @@ mod loom_models {
             }
             let mut popped = 0;
             while let Some(name) = list.caches().unwrap().pop(1) {
-                touch(&bytes[name.get() - 1]);
+                touch(&bytes[Names::COUNTED.frame(name)]);
                 popped += 1;
             }
             assert_eq!(popped + other.join().unwrap(), 3);
@@ -1097,18 +1085,9 @@ mod loom_models {
             let bytes = Arc::new(UnsafeCell::new(0));
             let searcher = {
                 let (list, bytes) = (list.clone(), bytes.clone());
-                thread::spawn(move || {
-                    let found = acquire_slow(&list, 1).is_some();
-                    if found {
-                        touch(&bytes);
-                    }
-                    found
-                })
+                thread::spawn(move || acquire_slow_and_touch(&list, 1, &bytes))
             };
-            let popped = caches.pop(0).is_some();
-            if popped {
-                touch(&bytes);
-            }
+            let popped = pop_and_touch(&list, 0, &bytes);
             assert!(popped != searcher.join().unwrap());
         });
     }
@@ -1120,9 +1099,7 @@ mod loom_models {
     #[test]
     fn closing_and_keeping_agree_on_who_counts_the_frame() {
         loom::model(|| {
-            let list = list(1);
-            let held = acquire_slow(&list, 1).unwrap();
-            list.caches().unwrap().reopen();
+            let (list, [held]) = list_all_out();
             let releaser = {
                 let list = list.clone();
                 thread::spawn(move || match keep(&list, 1, held) {
@@ -1146,10 +1123,8 @@ mod loom_models {
     #[test]
     fn a_frame_that_is_free_in_a_closed_list_stays_free() {
         loom::model(|| {
-            let list = list(1);
+            let (list, [held]) = list_all_out();
             let bytes = Arc::new(UnsafeCell::new(0));
-            let held = acquire_slow(&list, 1).unwrap();
-            list.caches().unwrap().reopen();
             let owner = {
                 let (list, bytes) = (list.clone(), bytes.clone());
                 thread::spawn(move || {

@@ -96,6 +96,24 @@ pub(crate) struct Names {
     pub(crate) step: usize,
 }
 
+impl Names {
+    /// By their numbers, plus 1.
+    pub(crate) const COUNTED: Self = Self {
+        first: Name::MIN,
+        step: 1,
+    };
+
+    /// What the frame of this number goes by.
+    pub(crate) fn of(self, frame: usize) -> Option<Name> {
+        self.first.checked_add(frame * self.step)
+    }
+
+    /// The number of the frame that goes by this.
+    pub(crate) fn frame(self, name: Name) -> usize {
+        (name.get() - self.first.get()) / self.step
+    }
+}
+
 /// A word, and beside it in the same cache line what a thread that has just changed it needs.
 #[derive(Debug)]
 struct Shard {
@@ -167,10 +185,7 @@ impl FreeList {
             version_step,
             hints,
             caches: None,
-            names: Names {
-                first: Name::MIN,
-                step: 1,
-            },
+            names: Names::COUNTED,
         })
     }
 
@@ -214,7 +229,7 @@ impl FreeList {
 
     /// The bit of one frame.
     fn place(&self, name: Name) -> Bits {
-        let frame = (name.get() - self.names.first.get()) / self.names.step;
+        let frame = self.names.frame(name);
         let (each, longer) = (
             self.frames / self.shards.len(),
             self.frames % self.shards.len(),
@@ -503,8 +518,7 @@ impl FreeList {
 
     /// Whether a thread keeps this frame for itself; for whoever wants to know.
     pub(crate) fn is_kept(&self, frame: usize) -> bool {
-        let Names { first, step } = self.names;
-        let name = first.checked_add(frame * step);
+        let name = self.names.of(frame);
         name.is_some_and(|name| self.caches().is_some_and(|caches| caches.keep(name)))
     }
 

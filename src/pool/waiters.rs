@@ -632,26 +632,20 @@ mod testing {
     impl Bare {
         /// A pool whose frames are all out, in a single word.
         pub(super) fn exhausted(frames: usize) -> Arc<Self> {
-            let free = FreeList::new(frames, 1, true).unwrap();
-            assert_eq!(
-                free.take(0, frames).unwrap().bits.count_ones() as usize,
-                frames
-            );
-            Arc::new(Self {
-                free,
-                waiters: Waiters::new(Gate::OPEN),
-            })
+            Self::all_out(FreeList::new(frames, 1, true).unwrap())
         }
 
         /// The same, where threads may keep frames.
         #[cfg(loom)]
         pub(super) fn exhausted_with_caches(frames: usize) -> Arc<Self> {
-            let names = crate::pool::free_list::Names {
-                first: std::num::NonZero::<usize>::MIN,
-                step: 1,
-            };
+            use crate::pool::free_list::Names;
+
             let free = FreeList::new(frames, 1, true).unwrap();
-            let free = free.with_caches(names).unwrap();
+            Self::all_out(free.with_caches(Names::COUNTED).unwrap())
+        }
+
+        fn all_out(free: FreeList) -> Arc<Self> {
+            let frames = free.frames();
             assert_eq!(
                 free.take(0, frames).unwrap().bits.count_ones() as usize,
                 frames
@@ -666,12 +660,10 @@ mod testing {
         #[cfg(loom)]
         pub(super) fn keep_or_release(&self, thread: usize, frame: usize) {
             use crate::pool::cache::Pushed;
+            use crate::pool::free_list::Names;
 
             let caches = self.free.caches().unwrap();
-            match caches.push(
-                thread,
-                std::num::NonZero::<usize>::MIN.saturating_add(frame),
-            ) {
+            match caches.push(thread, Names::COUNTED.of(frame).unwrap()) {
                 Pushed::Kept => return,
                 Pushed::No => {}
                 Pushed::Restless => caches.reopen(),
