@@ -89,7 +89,7 @@ pub unsafe extern "system" fn DllGetClassObject(
 pub extern "system" fn DllCanUnloadNow() -> HRESULT {
     // In this order: who can make allocators is asked first, and then how many there are.
     // Acquire: pairs with the Release in `stop_using`, after whatever that client did.
-    let used = IN_USE.load(Ordering::Acquire) != 0 || com::objects_alive() != 0;
+    let used = IN_USE.load(Ordering::Acquire) != 0 || com::object_count() != 0;
     if used { S_FALSE } else { S_OK }
 }
 
@@ -108,7 +108,7 @@ unsafe fn are_there(riid: *const GUID, out: *mut *mut c_void) -> bool {
     !riid.is_null()
 }
 
-/// References to the factory, and locks of the server: while there are any, the DLL must stay.
+/// RefCount to the factory, and locks of the server: while there are any, the DLL must stay.
 static IN_USE: AtomicU32 = AtomicU32::new(0);
 
 fn start_using() -> u32 {

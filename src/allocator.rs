@@ -20,18 +20,18 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 
 use crate::error::{AcquireError, CommitError, FramingError, ModeError};
-use crate::events;
 use crate::frame::Frame;
 use crate::framing::Framing;
 #[cfg(feature = "windows")]
 use crate::memory;
 use crate::memory::BorrowedKernelObject;
+use crate::memory_options::CommitReport;
 use crate::mode::AllocatorMode;
-use crate::pool::ledger::By;
-use crate::pool::waiters::{Gate, Refused};
+use crate::pool::holder_table::CallSite;
+use crate::pool::wait_queue::{PoolState, RejectedWaiters};
 use crate::pool::{FramePool, FramePoolBuilder};
-use crate::residency::CommitReport;
 use crate::sync::Mutex;
+use crate::tracing_events;
 
 /// The kernel object that an allocator's frames live in, held open: what
 /// [`KsAllocator::allocator_handle`] gives.
@@ -427,7 +427,7 @@ pub struct PoolAllocator {
     control: Mutex<Control>,
     /// The pool of the last commit. Written under `control`; read by `acquire` without a lock.
     pool: ArcSwapOption<FramePool>,
-    /// What pools are made by, but for framing and mode.
+    /// What pools are made site, but for framing and mode.
     plan: FramePoolBuilder,
 }
 
@@ -531,7 +531,7 @@ impl PoolAllocator {
     /// let allocator = PoolAllocator::with_framing(Framing::new(4, 4096))?;
     /// assert!(allocator.commit_report().is_none());
     /// allocator.commit()?;
-    /// assert!(allocator.commit_report().is_some_and(|report| report.asked.prefault));
+    /// assert!(allocator.commit_report().is_some_and(|report| report.requested.prefault));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -575,10 +575,10 @@ impl PoolAllocator {
 
     /// Makes a change and passes it on to the pool, if there is one. Whoever is refused by it is told
     /// after the lock is free, for what their wakers do is not ours to know.
-    fn change_gate(
+    fn change_state(
         &self,
         change: impl FnOnce(&mut Control),
-        tell: impl FnOnce(&FramePool) -> Option<Refused>,
+        tell: impl FnOnce(&FramePool) -> Option<RejectedWaiters>,
     ) {
         let mut control = self.control.lock();
         change(&mut control);
@@ -601,9 +601,9 @@ impl PoolAllocator {
         let mut plan = self.plan.clone();
         plan.framing = control.framing;
         plan.memory.mode = control.mode;
-        let gate = Gate {
+        let gate = PoolState {
             flushing: control.flushing,
-            ..Gate::OPEN
+            ..PoolState::OPEN
         };
         FramePool::new(&plan, gate)
     }
@@ -683,27 +683,27 @@ impl KsAllocator for PoolAllocator {
         drop(control);
         match &*self.pool.load() {
             Some(pool) if anew => pool.tell_of_commit(),
-            _ => events::committed_again(self.frames_out()),
+            _ => tracing_events::committed_again(self.frames_out()),
         }
         Ok(())
     }
 
     fn decommit(&self) {
-        self.change_gate(
+        self.change_state(
             |control| control.committed = false,
             |pool| pool.commit(false),
         );
-        events::decommitted(self.frames_out());
+        tracing_events::decommitted(self.frames_out());
     }
 
     fn begin_flush(&self) {
-        self.change_gate(|control| control.flushing = true, |pool| pool.flush(true));
-        events::flush(true);
+        self.change_state(|control| control.flushing = true, |pool| pool.flush(true));
+        tracing_events::flush(true);
     }
 
     fn end_flush(&self) {
-        self.change_gate(|control| control.flushing = false, |pool| pool.flush(false));
-        events::flush(false);
+        self.change_state(|control| control.flushing = false, |pool| pool.flush(false));
+        tracing_events::flush(false);
     }
 
     fn free_frames(&self) -> usize {
@@ -714,21 +714,21 @@ impl KsAllocator for PoolAllocator {
     #[inline]
     #[track_caller]
     fn acquire(&self) -> Result<Frame, AcquireError> {
-        let by = By::caller(None);
-        self.with_pool(|pool| pool.acquire_by(by))
+        let site = CallSite::caller(None);
+        self.with_pool(|pool| pool.acquire_at(site))
     }
 
     #[inline]
     #[track_caller]
     fn try_acquire(&self) -> Result<Frame, AcquireError> {
-        let by = By::caller(None);
-        self.with_pool(|pool| pool.try_acquire_by(by))
+        let site = CallSite::caller(None);
+        self.with_pool(|pool| pool.try_acquire_at(site))
     }
 
     #[track_caller]
     fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
-        let by = By::caller(None);
-        self.with_pool(|pool| pool.acquire_timeout_by(by, timeout))
+        let site = CallSite::caller(None);
+        self.with_pool(|pool| pool.acquire_timeout_at(site, timeout))
     }
 }
 

@@ -9,8 +9,8 @@ use std::io;
 use thiserror::Error;
 
 use crate::holders::Holders;
+use crate::memory_options::MemoryRequest;
 use crate::mode::AllocatorMode;
-use crate::residency::Wish;
 
 /// Why no frame was handed out.
 ///
@@ -22,7 +22,7 @@ use crate::residency::Wish;
 /// use ks_allocator::{AcquireError, FramePool};
 ///
 /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
-/// let held = pool.labelled("preview").try_acquire()?;
+/// let held = pool.with_label("preview").try_acquire()?;
 /// let error = pool.acquire_timeout(Duration::from_millis(1)).unwrap_err();
 /// assert!(matches!(error, AcquireError::TimedOut(_)));
 /// // "no frame came back in time: 1 of 1 frames out: 1 held by `preview` (src/main.rs:6) for at ..."
@@ -62,7 +62,7 @@ impl From<AcquireError> for io::Error {
     }
 }
 
-/// Who had the frames when a caller got none, if somebody looked.
+/// Acquirer had the frames when a caller got none, if somebody looked.
 ///
 /// To look takes longer than to fail. So a bare [`try_acquire`](crate::FramePool::try_acquire) does not, and
 /// [`FramePool::explain`](crate::FramePool::explain) makes up for it where that is wanted; who has waited in
@@ -83,7 +83,7 @@ impl From<AcquireError> for io::Error {
 pub struct Starvation(Option<Box<Holders>>);
 
 impl Starvation {
-    /// Who had the frames; `None` if nobody looked.
+    /// Acquirer had the frames; `None` if nobody looked.
     ///
     /// ```
     /// # use ks_allocator::Starvation;
@@ -256,11 +256,11 @@ pub enum CommitError {
         bytes: usize,
     },
     /// Something that was asked of the memory, and
-    /// [required](crate::FramePoolBuilder::require_residency), could not be had. (`E_OUTOFMEMORY`.)
-    #[error("required of the memory: {wish}; but {call} failed")]
-    Residency {
+    /// [required](crate::FramePoolBuilder::require_memory_options), could not be had. (`E_OUTOFMEMORY`.)
+    #[error("required of the memory: {request}; but {call} failed")]
+    UnmetRequest {
         /// What was asked for.
-        wish: Wish,
+        request: MemoryRequest,
         /// The system call that failed, or did not do it.
         call: &'static str,
         /// What the system said, or what there is to say of it.
@@ -286,7 +286,9 @@ impl From<CommitError> for io::Error {
             CommitError::ModeUnsupported { .. } | CommitError::TrapUnsupported { .. } => {
                 io::ErrorKind::Unsupported
             }
-            CommitError::Residency { source, .. } | CommitError::Os { source, .. } => source.kind(),
+            CommitError::UnmetRequest { source, .. } | CommitError::Os { source, .. } => {
+                source.kind()
+            }
         };
         Self::new(kind, error)
     }

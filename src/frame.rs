@@ -9,7 +9,7 @@
 //! - **H3** All bytes of a segment are initialised (M2), so any `u8` slice inside it is sound, also
 //!   one that reaches past what the last owner wrote.
 //! - **H4** In a trap (M4), a frame that is out is accessible from `claim` on, which is the only way from
-//!   the pool to a handle, until `tidy`, which is the last thing that is done with a handle's bytes.
+//!   the pool to a handle, until `reset`, which is the last thing that is done with a handle's bytes.
 //!   Frames of a batch that nobody took out are not.
 
 use std::fmt;
@@ -27,11 +27,11 @@ use crate::error::{AcquireError, LengthError, TokenError};
 use crate::label::Label;
 use crate::metadata::Metadata;
 use crate::pool::core::Core;
-use crate::pool::free_list::{Bits, MOST_AT_ONCE};
-use crate::pool::ledger::{By, Note};
+use crate::pool::free_list::{Bits, MAX_BATCH};
+use crate::pool::holder_table::{CallSite, Snapshot};
 use crate::pool::recorder::Subject;
 use crate::pool::slot::Slot;
-use crate::pool::waiters::TaskStay;
+use crate::pool::wait_queue::PendingWait;
 use crate::recording::EventKind;
 use crate::token::FrameToken;
 
@@ -76,56 +76,56 @@ unsafe impl Sync for Frame {}
 impl Frame {
     /// Takes a free frame.
     #[inline(always)]
-    pub(crate) fn try_acquire(core: &Core, by: By) -> Result<Self, AcquireError> {
+    pub(crate) fn try_acquire(core: &Core, site: CallSite) -> Result<Self, AcquireError> {
         match core.take_one_at_home() {
             // SAFETY: taking it made the frame ours.
-            Some(slot) => Ok(unsafe { Self::claim(slot, by) }),
-            None => Self::try_acquire_slow(core, by),
+            Some(slot) => Ok(unsafe { Self::claim(slot, site) }),
+            None => Self::try_acquire_slow(core, site),
         }
     }
 
     #[cold]
-    fn try_acquire_slow(core: &Core, by: By) -> Result<Self, AcquireError> {
+    fn try_acquire_slow(core: &Core, site: CallSite) -> Result<Self, AcquireError> {
         let taken = core.take(1)?;
         // SAFETY: taking it made the frame ours.
-        Ok(unsafe { Self::claim(core.slot(core.free.frame_at(taken)), by) })
+        Ok(unsafe { Self::claim(core.slot(core.free.frame_at(taken)), site) })
     }
 
     /// Waits for a frame until `deadline`, or for ever.
     #[cold]
     pub(crate) fn wait(
         core: &Core,
-        by: By,
+        site: CallSite,
         deadline: Option<Instant>,
     ) -> Result<Self, AcquireError> {
-        let number = core.wait(by, deadline)?;
+        let number = core.wait(site, deadline)?;
         // SAFETY: `wait` made the frame ours.
-        Ok(unsafe { Self::claim(core.slot(number), by) })
+        Ok(unsafe { Self::claim(core.slot(number), site) })
     }
 
     /// Takes a free frame, or keeps `stay` in the line for one.
     pub(crate) fn poll_acquire(
         core: &Core,
-        by: By,
-        stay: &mut TaskStay,
+        site: CallSite,
+        stay: &mut PendingWait,
         context: &Context<'_>,
     ) -> Poll<Result<Self, AcquireError>> {
         if stay.began().is_none() {
-            match Self::try_acquire(core, by) {
+            match Self::try_acquire(core, site) {
                 Err(AcquireError::Exhausted(_)) => {}
                 other => return Poll::Ready(other),
             }
         }
-        core.poll_wait(by, stay, context).map(|outcome| {
+        core.poll_wait(site, stay, context).map(|outcome| {
             let number = outcome?;
             // SAFETY: the outcome of the stay made the frame ours.
-            Ok(unsafe { Self::claim(core.slot(number), by.in_this_thread()) })
+            Ok(unsafe { Self::claim(core.slot(number), site.in_this_thread()) })
         })
     }
 
     /// Takes `stay` out of the line, and gives back what it was called for at the same moment.
-    pub(crate) fn abandon_acquire(core: &Core, by: By, stay: &mut TaskStay) {
-        if let Some(number) = core.abandon_wait(by, stay) {
+    pub(crate) fn abandon_acquire(core: &Core, site: CallSite, stay: &mut PendingWait) {
+        if let Some(number) = core.abandon_wait(site, stay) {
             // SAFETY: the stay was called for this frame, which made it ours. It goes back as it came.
             unsafe { Core::release(core.slot(number)) };
         }
@@ -137,12 +137,12 @@ impl Frame {
     ///
     /// The frame is out and the caller its only holder, who passes it on to the result.
     #[inline(always)]
-    unsafe fn claim(slot: NonNull<Slot>, by: By) -> Self {
+    unsafe fn claim(slot: NonNull<Slot>, site: CallSite) -> Self {
         let mut frame = Self { slot };
-        frame.inner().entry.pick_up(by);
+        frame.inner().holder.record_acquire(site);
         frame.refill();
-        if frame.is_untidy() {
-            frame.greet(by);
+        if frame.needs_reset() {
+            frame.on_acquire(site);
         }
         frame
     }
@@ -355,64 +355,64 @@ impl Frame {
         self.inner().state.with_mut(|state| {
             // SAFETY: by H1 nobody else has the state for as long as `self` is borrowed.
             let state = unsafe { &mut *state };
-            state.untidy = true;
+            state.needs_reset = true;
             &mut state.metadata
         })
     }
 
-    /// Whether there is anything to tidy. Most frames of most pools never have any metadata, so its
+    /// Whether there is anything to reset. Most frames of most pools never have any metadata, so its
     /// cache line is left alone.
     #[inline]
-    fn is_untidy(&self) -> bool {
+    fn needs_reset(&self) -> bool {
         self.inner().state.with(|state| {
             // SAFETY: by H1 nobody else has the state.
-            unsafe { (*state).untidy }
+            unsafe { (*state).needs_reset }
         })
     }
 
     /// Notes that the frame goes back, and clears the metadata and, by the pool's policy, the bytes.
     #[inline]
-    fn tidy(&mut self) {
-        self.inner().entry.give_back();
-        if self.is_untidy() {
-            self.tidy_slow();
+    fn reset(&mut self) {
+        self.inner().holder.record_release();
+        if self.needs_reset() {
+            self.reset_slow();
         }
     }
 
     #[cold]
-    fn tidy_slow(&mut self) {
+    fn reset_slow(&mut self) {
         // SAFETY: by H2.
         let core = unsafe { self.inner().core.as_ref() };
         self.inner().state.with_mut(|state| {
             // SAFETY: by H1 nobody else has the state.
             let state = unsafe { &mut *state };
             state.metadata = Metadata::default();
-            state.untidy = core.attends;
+            state.needs_reset = core.has_hooks;
         });
         if core.contents == Contents::ZeroOnRelease {
             self.wipe();
         }
-        if let Some(trap) = &core.trap {
+        if let Some(trap) = &core.guard_pages {
             // SAFETY: the frame is out and so keeps the segment (H2), and nobody uses its bytes before
-            // the next `greet` (H4).
+            // the next `on_acquire` (H4).
             unsafe { trap.shut(self.slot()) };
         }
-        core.attend_give_back(self.inner());
+        core.on_release(self.inner());
     }
 
-    /// What the pool has for a new owner, if it attends to each.
+    /// What the pool has for a new owner, if it has_hooks to each.
     #[cold]
-    fn greet(&mut self, by: By) {
+    fn on_acquire(&mut self, site: CallSite) {
         // SAFETY: by H2.
         let core = unsafe { self.inner().core.as_ref() };
-        if let Some(trap) = &core.trap {
+        if let Some(trap) = &core.guard_pages {
             // SAFETY: the frame is out and so keeps the segment (H2).
             unsafe { trap.open(self.slot()) };
         }
         if core.contents == Contents::ZeroOnAcquire {
             self.wipe();
         }
-        core.attend_pick_up(self.inner(), by);
+        core.on_acquire(self.inner(), site);
     }
 
     #[inline]
@@ -487,7 +487,7 @@ impl Frame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lend(self) -> Result<FrameToken, Self> {
-        if !self.core().lent.is_possible() {
+        if !self.core().loans.is_possible() {
             return Err(self);
         }
         let (slot, offset, length) = (self.slot(), self.offset(), self.len());
@@ -496,14 +496,18 @@ impl Frame {
         let lent = ManuallyDrop::new(self);
         Ok(FrameToken {
             slot: slot as u64,
-            generation: lent.core().lent.lend(slot),
+            generation: lent.core().loans.lend(slot),
             offset: offset as u64,
             length: length as u64,
         })
     }
 
     /// The frame that was lent by this token.
-    pub(crate) fn redeem(core: &Core, by: By, token: FrameToken) -> Result<Self, TokenError> {
+    pub(crate) fn redeem(
+        core: &Core,
+        site: CallSite,
+        token: FrameToken,
+    ) -> Result<Self, TokenError> {
         let FrameToken {
             slot,
             generation,
@@ -525,12 +529,12 @@ impl Frame {
                 offset: claimed,
             });
         }
-        if !core.lent.take_back(number, generation) {
+        if !core.loans.reclaim(number, generation) {
             return Err(TokenError::NotLent { slot });
         }
         // It is ours (L1), as it was when it was lent.
         let frame = Self { slot: slot_pointer };
-        frame.inner().entry.hand_on(by);
+        frame.inner().holder.record_transfer(site);
         core.record_of(EventKind::Redeemed, frame.inner());
         Ok(frame)
     }
@@ -540,14 +544,14 @@ impl Frame {
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
-    /// let frame = pool.labelled("capture").acquire()?;
+    /// let frame = pool.with_label("capture").acquire()?;
     /// frame.set_label("encoder");
     /// assert!(pool.holders().to_string().contains("held by `encoder`"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
     pub fn set_label(&self, label: impl Into<Label>) {
-        hand_on(self.inner(), By::caller(Some(label.into())));
+        record_transfer(self.inner(), CallSite::caller(Some(label.into())));
     }
 
     /// Turns the frame into one that can be cloned and only be read. Costs nothing.
@@ -564,8 +568,8 @@ impl Frame {
     /// ```
     #[must_use]
     pub fn share(self) -> SharedFrame {
-        self.inner().entry.share();
-        if self.is_untidy() {
+        self.inner().holder.record_share();
+        if self.needs_reset() {
             self.core().record_of(EventKind::Shared, self.inner());
         }
         // By S1 the count is 1 already.
@@ -599,7 +603,7 @@ impl Frame {
 impl Drop for Frame {
     #[inline(always)]
     fn drop(&mut self) {
-        self.tidy();
+        self.reset();
         // SAFETY: by H1 the frame is ours, and nobody uses it after this.
         unsafe { Core::release(self.slot) };
     }
@@ -763,7 +767,7 @@ impl SharedFrame {
     /// ```
     #[track_caller]
     pub fn set_label(&self, label: impl Into<Label>) {
-        hand_on(self.inner(), By::caller(Some(label.into())));
+        record_transfer(self.inner(), CallSite::caller(Some(label.into())));
     }
 
     /// Turns the only handle back into a writable frame.
@@ -830,13 +834,13 @@ impl SharedFrame {
     }
 
     /// A fresh frame with the same content.
-    fn copy(&self, place: &'static Location<'static>) -> Result<Frame, AcquireError> {
+    fn copy(&self, location: &'static Location<'static>) -> Result<Frame, AcquireError> {
         // SAFETY: by H2; all frames of a pool lead to its core.
         let core = unsafe { self.inner().core.as_ref() };
-        let label = self.inner().entry.note().label;
-        let mut copy = Frame::try_acquire(core, By::from(place, label))
+        let label = self.inner().holder.snapshot().label;
+        let mut copy = Frame::try_acquire(core, CallSite::at(location, label))
             .map_err(|error| core.explain(core.fail(error)))?;
-        core.ledger.counts.copied();
+        core.holder_table.counts.copied();
         copy.room_mut()[..self.len()].copy_from_slice(self);
         copy.set_length(self.len());
         copy.prefix_mut().copy_from_slice(self.prefix());
@@ -910,7 +914,7 @@ pub struct FrameBatch {
     /// The frames of the batch. If there are none, `core` may be gone.
     frames: Bits,
     /// Whose they are.
-    by: By,
+    site: CallSite,
 }
 
 // SAFETY: a batch is so many unique frames.
@@ -920,11 +924,15 @@ unsafe impl Sync for FrameBatch {}
 
 impl FrameBatch {
     /// The most frames that a batch can hold.
-    pub const MAX: usize = MOST_AT_ONCE;
+    pub const MAX: usize = MAX_BATCH;
 
     /// Takes up to `most` free frames of one word.
     #[inline(always)]
-    pub(crate) fn try_acquire(core: &Core, by: By, most: usize) -> Result<Self, AcquireError> {
+    pub(crate) fn try_acquire(
+        core: &Core,
+        site: CallSite,
+        most: usize,
+    ) -> Result<Self, AcquireError> {
         let frames = match most.min(Self::MAX) {
             0 => Bits { word: 0, bits: 0 },
             most => match core.take_at_home(most) {
@@ -935,16 +943,16 @@ impl FrameBatch {
         Ok(Self {
             core: core.pointer(),
             frames,
-            by,
+            site,
         })
     }
 
     /// Waits for a frame.
     #[cold]
-    pub(crate) fn wait(core: &Core, by: By) -> Result<Self, AcquireError> {
-        let number = core.wait(by, None)?;
+    pub(crate) fn wait(core: &Core, site: CallSite) -> Result<Self, AcquireError> {
+        let number = core.wait(site, None)?;
         // SAFETY: `wait` made the frame ours.
-        Ok(unsafe { Self::of_one(core.slot(number), by) })
+        Ok(unsafe { Self::of_one(core.slot(number), site) })
     }
 
     /// A batch of the frame in this slot.
@@ -952,12 +960,12 @@ impl FrameBatch {
     /// # Safety
     ///
     /// The frame is out and the caller its only holder, who passes it on to the result.
-    unsafe fn of_one(slot: NonNull<Slot>, by: By) -> Self {
+    unsafe fn of_one(slot: NonNull<Slot>, site: CallSite) -> Self {
         let frame = ManuallyDrop::new(Frame { slot });
         Self {
             core: frame.inner().core,
             frames: frame.place(),
-            by,
+            site,
         }
     }
 
@@ -1022,7 +1030,7 @@ impl FrameBatch {
             return Err(frame);
         }
         let mut frame = ManuallyDrop::new(frame);
-        frame.tidy();
+        frame.reset();
         // The frame is the batch's from here on.
         self.frames.bits |= bits;
         Ok(())
@@ -1045,11 +1053,13 @@ impl FrameBatch {
 impl From<Frame> for FrameBatch {
     fn from(frame: Frame) -> Self {
         let mut frame = ManuallyDrop::new(frame);
-        frame.tidy();
-        let Note { place, label, .. } = frame.inner().entry.note();
-        let by = By::from(place.unwrap_or(Location::caller()), label);
+        frame.reset();
+        let Snapshot {
+            location, label, ..
+        } = frame.inner().holder.snapshot();
+        let site = CallSite::at(location.unwrap_or(Location::caller()), label);
         // SAFETY: the frame was the handle's, which is gone.
-        unsafe { Self::of_one(frame.slot, by) }
+        unsafe { Self::of_one(frame.slot, site) }
     }
 }
 
@@ -1066,7 +1076,7 @@ impl Iterator for FrameBatch {
         let first = core.free.frame_at(self.frames);
         self.frames.bits &= self.frames.bits - 1;
         // SAFETY: the frame was the batch's, which has just given it up.
-        Some(unsafe { Frame::claim(core.slot(first), self.by) })
+        Some(unsafe { Frame::claim(core.slot(first), self.site) })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -1104,11 +1114,15 @@ impl UnwindSafe for FrameBatch {}
 impl RefUnwindSafe for FrameBatch {}
 
 /// Notes that the frame in `slot` has another holder, which the caller is.
-fn hand_on(slot: &Slot, by: By) {
-    slot.entry.hand_on(by);
+fn record_transfer(slot: &Slot, site: CallSite) {
+    slot.holder.record_transfer(site);
     // SAFETY: by H2.
     let core = unsafe { slot.core.as_ref() };
-    core.record(EventKind::HandedOn, Subject::Slot(slot.number), by.who());
+    core.record(
+        EventKind::HandedOn,
+        Subject::Slot(slot.number),
+        site.acquirer(),
+    );
 }
 
 /// The bytes in use of the frame in `slot`, of which the caller has a handle.

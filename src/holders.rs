@@ -1,4 +1,4 @@
-//! Who has the frames of a pool: a report, to be read by people and by programs.
+//! Acquirer has the frames of a pool: a report, to be read by people and by programs.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::label::Label;
 
-/// Who had the frames of a pool, and who waited for one, at one moment: see
+/// Acquirer had the frames of a pool, and who waited for one, at one moment: see
 /// [`FramePool::holders`](crate::FramePool::holders).
 ///
 /// It prints as one line that sums it up and a table, a row a frame. With `{:#}` it is the line alone.
@@ -16,9 +16,9 @@ use crate::label::Label;
 /// use ks_allocator::FramePool;
 ///
 /// let pool = FramePool::builder().frames(3).frame_size(64).build()?;
-/// let _in_encoder = [(); 2].map(|()| pool.labelled("encoder").acquire());
+/// let _in_encoder = [(); 2].map(|()| pool.with_label("encoder").acquire());
 /// let report = pool.holders();
-/// assert_eq!((report.frames, report.free, report.holders.len()), (3, 1, 2));
+/// assert_eq!((report.frames, report.free, report.entries.len()), (3, 1, 2));
 /// assert!(format!("{report:#}").starts_with("2 of 3 frames out: 2 held by `encoder` ("));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -31,14 +31,14 @@ pub struct Holders {
     /// Those of them that were free.
     pub free: usize,
     /// Those that were out, the longest held first.
-    pub holders: Vec<Holder>,
+    pub entries: Vec<Holder>,
     /// Callers that waited.
     pub waiting: usize,
     /// For how long the first in the line had waited.
     pub longest_waiting: Option<Duration>,
 }
 
-/// Who had one frame.
+/// Acquirer had one frame.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -51,14 +51,14 @@ pub struct Holder {
     pub label: Option<Label>,
     /// Where in the program the holder got the frame: the line of the acquire, or of the last
     /// [`set_label`](crate::Frame::set_label). Nowhere as long as nobody has it yet.
-    pub place: Option<Place>,
+    pub location: Option<SourceLocation>,
     /// The thread that did so, by the number that the system has for it (on Linux and Windows; elsewhere
     /// by one of the crate's own).
     pub thread: u32,
     /// What that thread is called, where the system says, and if it still runs.
     pub thread_name: Option<String>,
     /// For how long at least the frame has been out. Unless the time is
-    /// [taken at each acquire](crate::FramePoolBuilder::stamp_acquires), it counts from when somebody first
+    /// [taken at each acquire](crate::FramePoolBuilder::record_acquire_times), it counts from when somebody first
     /// looked: a caller who began to wait, or a report.
     pub held: Duration,
     /// Whether `held` is the whole time.
@@ -81,14 +81,14 @@ pub enum HolderState {
     Lent,
     /// In nobody's hands: it lies in a [`FrameBatch`](crate::FrameBatch), or was given to a caller who waited
     /// for it and has not run since (a future that is not polled, say).
-    Queued,
+    Unclaimed,
 }
 
 /// A line of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
-pub struct Place {
+pub struct SourceLocation {
     /// The file, as the compiler was told of it.
     pub file: &'static str,
     /// The line, from 1 on.
@@ -97,7 +97,7 @@ pub struct Place {
     pub column: u32,
 }
 
-impl From<&'static Location<'static>> for Place {
+impl From<&'static Location<'static>> for SourceLocation {
     fn from(location: &'static Location<'static>) -> Self {
         Self {
             file: location.file(),
@@ -107,7 +107,7 @@ impl From<&'static Location<'static>> for Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -130,7 +130,7 @@ impl Holders {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn older_than(&self, age: Duration) -> impl Iterator<Item = &Holder> {
-        self.holders.iter().filter(move |holder| holder.held >= age)
+        self.entries.iter().filter(move |holder| holder.held >= age)
     }
 
     /// Frames that were out.
@@ -141,7 +141,7 @@ impl Holders {
     /// Holders that are told of in one go, the most frames first.
     fn groups(&self) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
-        for holder in &self.holders {
+        for holder in &self.entries {
             let group = Group::of(holder);
             match groups.iter_mut().find(|known| known.is_like(&group)) {
                 Some(known) => known.count += 1,
@@ -160,7 +160,7 @@ struct Group {
     queued: bool,
     lent: bool,
     label: Option<Label>,
-    place: Option<Place>,
+    location: Option<SourceLocation>,
     held: Held,
 }
 
@@ -168,17 +168,17 @@ impl Group {
     fn of(holder: &Holder) -> Self {
         Self {
             count: 1,
-            queued: holder.state == HolderState::Queued,
+            queued: holder.state == HolderState::Unclaimed,
             lent: holder.state == HolderState::Lent,
             label: holder.label,
-            place: holder.place,
+            location: holder.location,
             held: Held::of(holder),
         }
     }
 
     fn is_like(&self, other: &Self) -> bool {
-        (self.queued, self.lent, self.label, self.place)
-            == (other.queued, other.lent, other.label, other.place)
+        (self.queued, self.lent, self.label, self.location)
+            == (other.queued, other.lent, other.label, other.location)
     }
 }
 
@@ -190,10 +190,10 @@ impl fmt::Display for Group {
             (_, true) => write!(f, "{count} lent to another process")?,
             _ => write!(f, "{count} held")?,
         }
-        match (self.label, self.place) {
-            (Some(label), Some(place)) => write!(f, " by `{label}` ({place})")?,
+        match (self.label, self.location) {
+            (Some(label), Some(location)) => write!(f, " by `{label}` ({location})")?,
             (Some(label), None) => write!(f, " by `{label}`")?,
-            (None, Some(place)) => write!(f, " from {place} on")?,
+            (None, Some(location)) => write!(f, " from {location} on")?,
             (None, None) => {}
         }
         match self.held.time {
@@ -255,7 +255,7 @@ impl fmt::Display for Holders {
                 write!(f, "; {count} callers waiting, oldest {}", Rounded(time))?;
             }
         }
-        if f.alternate() || self.holders.is_empty() {
+        if f.alternate() || self.entries.is_empty() {
             return Ok(());
         }
         self.write_table(f)
@@ -265,7 +265,7 @@ impl fmt::Display for Holders {
 impl Holders {
     fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["slot", "how", "by", "since", "thread", "from"].map(str::to_owned);
-        let rows: Vec<_> = self.holders.iter().map(Holder::cells).collect();
+        let rows: Vec<_> = self.entries.iter().map(Holder::cells).collect();
         let widths: Vec<usize> = (0..head.len())
             .map(|column| {
                 let cells = rows.iter().chain([&head]).map(|row| row[column].chars());
@@ -300,8 +300,8 @@ impl Holder {
             self.state.to_string(),
             or_none(self.label.map(|label| label.to_string())),
             or_none((!self.held.is_zero()).then(|| Held::of(self).to_string())),
-            or_none(self.place.map(|_| thread)),
-            or_none(self.place.map(|place| place.to_string())),
+            or_none(self.location.map(|_| thread)),
+            or_none(self.location.map(|location| location.to_string())),
         ]
     }
 }
@@ -312,7 +312,7 @@ impl fmt::Display for HolderState {
             Self::Unique => f.write_str("unique"),
             Self::Shared { handles } => write!(f, "shared by {handles}"),
             Self::Lent => f.write_str("lent"),
-            Self::Queued => f.write_str("queued"),
+            Self::Unclaimed => f.write_str("queued"),
         }
     }
 }
@@ -327,7 +327,7 @@ mod tests {
             slot,
             state: HolderState::Unique,
             label: label.map(Label::new),
-            place: Some(Place {
+            location: Some(SourceLocation {
                 file: "src/enc.rs",
                 line,
                 column: 9,
@@ -353,7 +353,7 @@ mod tests {
         Holders {
             frames: 8,
             free: 0,
-            holders,
+            entries: holders,
             waiting: 3,
             longest_waiting: Some(Duration::from_millis(400)),
         }
@@ -388,7 +388,7 @@ mod tests {
         let report = Holders {
             frames: 4,
             free: 4,
-            holders: Vec::new(),
+            entries: Vec::new(),
             waiting: 0,
             longest_waiting: None,
         };

@@ -25,8 +25,8 @@ use crate::sync::{PlainLazy, PlainMutex, PlainOnce};
 /// assert_eq!(encoder.name(), "encoder");
 ///
 /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
-/// let frame = pool.labelled(encoder).acquire()?;
-/// assert_eq!(pool.holders().holders[0].label, Some(encoder));
+/// let frame = pool.with_label(encoder).acquire()?;
+/// assert_eq!(pool.holders().entries[0].label, Some(encoder));
 /// # drop(frame);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

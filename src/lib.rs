@@ -32,15 +32,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a pool can be asked, and told:
+//! What a pool can be requested, and told:
 //!
 //! | question | answer |
 //! |---|---|
-//! | Who has my frames? | [`FramePool::holders`], and the error of whoever waited in vain: [`AcquireError`] |
+//! | Acquirer has my frames? | [`FramePool::holders`], and the error of whoever waited in vain: [`AcquireError`] |
 //! | Is it large enough? | [`FramePool::stats`] |
 //! | Where did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
 //! | What memory do the frames live in? | [`AllocatorMode`], [`FrameMemory`], [`FramePool::commit_report`] |
-//! | Who used a frame that was given back? | [`FramePoolBuilder::trap_stray_pointers`] |
+//! | Acquirer used a frame that was given back? | [`FramePoolBuilder::guard_pages`] |
 //! | How do I give frames to another process? | [`Frame::lend`] |
 //!
 //! Those who come from DirectShow or kernel streaming find their own names by searching this
@@ -65,23 +65,23 @@ mod sync;
 
 mod contents;
 mod error;
-mod events;
 mod framing;
 mod holders;
 mod label;
+mod memory_options;
 mod metadata;
 mod mode;
-mod recording;
-mod residency;
 #[cfg_attr(loom, expect(dead_code, reason = "models name nobody"))]
-mod thread;
+mod os_thread;
+mod recording;
 mod token;
+mod tracing_events;
 // Floor 1: the operating system.
 #[expect(unsafe_code, reason = "maps memory and hands out pointers into it")]
 mod memory;
 
 #[cfg(any(feature = "windows", all(test, loom)))]
-mod references;
+mod ref_count;
 // Floor 2: the data plane.
 mod pool;
 
@@ -103,17 +103,19 @@ pub use self::error::{
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
 pub use self::framing::Framing;
-pub use self::holders::{Holder, HolderState, Holders, Place};
+pub use self::holders::{Holder, HolderState, Holders, SourceLocation};
 pub use self::label::Label;
 pub use self::memory::{
     BorrowedKernelObject, FrameMemory, OwnedKernelObject, RemoteFrames, RemoteFramesMut,
     SegmentInfo,
 };
+pub use self::memory_options::{
+    CommitReport, HugePages, MemoryOptions, MemoryRequest, UnmetRequest,
+};
 pub use self::metadata::{FrameFlags, Metadata};
 pub use self::mode::AllocatorMode;
 pub use self::pool::{AcquireFuture, FramePool, FramePoolBuilder, Stats};
 pub use self::recording::{Event, EventKind, Recording};
-pub use self::residency::{CommitReport, HugePages, Residency, Shortfall, Wish};
 pub use self::token::FrameToken;
 
 /// The examples of the README are tests, too.

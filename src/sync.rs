@@ -72,7 +72,7 @@ mod imp {
     pub(crate) type ArrayQueue<T> = crossbeam_queue::ArrayQueue<T>;
 
     /// A mutex that models look into.
-    pub(crate) type QuietMutex<T> = super::PlainMutex<T>;
+    pub(crate) type StdMutex<T> = super::PlainMutex<T>;
 
     #[cfg(feature = "windows")]
     pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
@@ -131,17 +131,17 @@ mod imp {
     }
 
     /// Keeps the compiler from moving a load before the stores above it. Against the processor, only
-    /// together with [`fence_all`] in another thread, this is a sequentially consistent fence.
+    /// together with [`heavy_fence`] in another thread, this is a sequentially consistent fence.
     #[inline(always)]
     pub(crate) fn light_fence() {
         std::sync::atomic::compiler_fence(Ordering::SeqCst);
     }
 
     /// Runs a sequentially consistent fence in this thread, and wherever another thread of the process
-    /// is at this moment. Returns whether the system did: one that [could](can_fence_all) may be told
+    /// is at this moment. Returns whether the system did: one that [could](heavy_fence_works) may be told
     /// later not to, by a filter of system calls.
     #[cold]
-    pub(crate) fn fence_all() -> bool {
+    pub(crate) fn heavy_fence() -> bool {
         fence(Ordering::SeqCst);
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let done = {
@@ -154,8 +154,8 @@ mod imp {
         done
     }
 
-    /// Whether [`fence_all`] works here.
-    pub(crate) fn can_fence_all() -> bool {
+    /// Whether [`heavy_fence`] works here.
+    pub(crate) fn heavy_fence_works() -> bool {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             use rustix::thread::{MembarrierCommand, membarrier};
@@ -170,7 +170,7 @@ mod imp {
     }
 
     /// Numbers below this are given to another thread when theirs has ended.
-    pub(crate) const LOW_NUMBERS: usize = 64;
+    pub(crate) const RECYCLED_INDICES: usize = 64;
 
     /// A bit a number: set while a thread has it.
     static LOW_TAKEN: AtomicU64 = AtomicU64::new(0);
@@ -182,7 +182,7 @@ mod imp {
     thread_local!(static RETURN: Return = const { Return });
 
     /// One more than the highest of the low numbers that any thread has had.
-    pub(crate) fn low_numbers_ever() -> usize {
+    pub(crate) fn recycled_indices_used() -> usize {
         LOW_EVER.load(Ordering::Relaxed)
     }
 
@@ -190,7 +190,7 @@ mod imp {
     /// lowest that is free when it first asks. While the locals of a thread with a low number are torn down
     /// it gets a high one in its place.
     #[inline]
-    pub(crate) fn thread_number() -> usize {
+    pub(crate) fn thread_index() -> usize {
         NUMBER.with(|number| match number.get() {
             usize::MAX => first_thread_number(number),
             known => known,
@@ -209,8 +209,8 @@ mod imp {
 
     #[cold]
     fn first_thread_id(number: &Cell<u32>) -> u32 {
-        let own = || u32::try_from(thread_number()).unwrap_or(0);
-        number.set(crate::thread::number().unwrap_or_else(own));
+        let own = || u32::try_from(thread_index()).unwrap_or(0);
+        number.set(crate::os_thread::number().unwrap_or_else(own));
         number.get()
     }
 
@@ -226,7 +226,7 @@ mod imp {
         // Relaxed: nothing is wanted but that threads differ. If so many have been there that numbers come
         // again, they are high ones still.
         let next = NEXT_HIGH.fetch_add(1, Ordering::Relaxed);
-        LOW_NUMBERS + next % (usize::MAX - LOW_NUMBERS)
+        RECYCLED_INDICES + next % (usize::MAX - RECYCLED_INDICES)
     }
 
     fn take_low_number() -> Option<usize> {
@@ -259,7 +259,7 @@ mod imp {
         fn drop(&mut self) {
             NUMBER.with(|number| {
                 let low = number.get();
-                if low < LOW_NUMBERS {
+                if low < RECYCLED_INDICES {
                     // First: other locals may yet ask.
                     number.set(next_high_number());
                     // Release: pairs with the Acquire in `take_low_number`.
@@ -366,7 +366,7 @@ mod imp {
         }
     }
 
-    pub(crate) type QuietMutex<T> = Mutex<T>;
+    pub(crate) type StdMutex<T> = Mutex<T>;
 
     /// Stands for crossbeam-queue's `ArrayQueue`; see the head of this file. It uses no lock of
     /// loom's on purpose: the bag of spares is to add no interleavings to a model.
@@ -421,31 +421,31 @@ mod imp {
         fence(Ordering::SeqCst);
     }
 
-    pub(crate) fn fence_all() -> bool {
+    pub(crate) fn heavy_fence() -> bool {
         fence(Ordering::SeqCst);
         true
     }
 
-    pub(crate) fn can_fence_all() -> bool {
+    pub(crate) fn heavy_fence_works() -> bool {
         true
     }
 
     loom::thread_local!(static NUMBER: Cell<usize> = Cell::new(0));
 
     /// Models say themselves where a thread starts to look.
-    pub(crate) fn thread_number() -> usize {
+    pub(crate) fn thread_index() -> usize {
         NUMBER.with(Cell::get)
     }
 
     #[cfg(test)]
-    pub(crate) fn set_thread_number(number: usize) {
+    pub(crate) fn set_thread_index(number: usize) {
         NUMBER.with(|known| known.set(number));
     }
 
-    pub(crate) const LOW_NUMBERS: usize = 2;
+    pub(crate) const RECYCLED_INDICES: usize = 2;
 
-    pub(crate) fn low_numbers_ever() -> usize {
-        LOW_NUMBERS
+    pub(crate) fn recycled_indices_used() -> usize {
+        RECYCLED_INDICES
     }
 
     /// Models name nobody.

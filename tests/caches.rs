@@ -178,7 +178,7 @@ fn the_allocator_knows_that_kept_frames_are_back() {
         assert_eq!(allocator.allocator_status().allocated_frames, 0);
         allocator.decommit();
         assert_eq!(allocator.allocator_status().allocated_frames, 0);
-        // Refused if a frame were out.
+        // RejectedWaiters if a frame were out.
         allocator
             .set_framing(&Framing::new(frames, FRAME_SIZE))
             .unwrap();
@@ -421,7 +421,7 @@ fn what_a_thread_keeps_has_no_holder() {
     let held = pool.try_acquire().unwrap();
     drop([(); 5].map(|()| pool.try_acquire().unwrap()));
     let report = pool.holders();
-    assert_eq!((report.free, report.holders.len()), (FRAMES - 1, 1));
-    assert_eq!(report.holders[0].slot, held.slot());
+    assert_eq!((report.free, report.entries.len()), (FRAMES - 1, 1));
+    assert_eq!(report.entries[0].slot, held.slot());
     assert_eq!(pool.stats().free, FRAMES - 1);
 }

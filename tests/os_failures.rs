@@ -17,8 +17,8 @@ use std::thread;
 
 use ks_allocator::{
     AllocatorMode::{self, Kernel, User},
-    BuildError, CommitError, FramePool, FramePoolBuilder, HugePages, NotResident, RemoteFrames,
-    Wish,
+    BuildError, CommitError, FramePool, FramePoolBuilder, HugePages, MemoryRequest, NotResident,
+    RemoteFrames,
 };
 use libc::{
     EACCES, EAGAIN, EFAULT, EFBIG, EINVAL, EIO, EMFILE, ENOMEM, ENOSPC, ENOSYS, EPERM, c_int,
@@ -138,9 +138,9 @@ fn pool(mode: AllocatorMode) -> FramePoolBuilder {
 }
 
 /// What a pool was refused for, after which nothing is left of it.
-fn failure(asked: &FramePoolBuilder, call: Call, errno: c_int) -> CommitError {
+fn failure(builder: &FramePoolBuilder, call: Call, errno: c_int) -> CommitError {
     let before = left_behind();
-    let built = refused(call, errno, || asked.build());
+    let built = refused(call, errno, || builder.build());
     let BuildError::Commit(error) = built.unwrap_err() else {
         panic!("not the framing's fault");
     };
@@ -206,12 +206,12 @@ fn a_system_without_such_objects_has_no_kernel_mode() {
 /// What older systems lack, and nobody needs.
 fn calls_that_may_fail() {
     let transparent = pool(Kernel).huge_pages(HugePages::Transparent);
-    for (asked, call, errno) in [
+    for (builder, call, errno) in [
         (pool(Kernel), CREATE_NOEXEC, EINVAL),
         (transparent, POPULATE, EINVAL),
     ] {
         let before = left_behind();
-        let made = refused(call, errno, || asked.build()).unwrap();
+        let made = refused(call, errno, || builder.build()).unwrap();
         assert_eq!(made.acquire().unwrap().len(), FRAME);
         assert_eq!(made.verify_resident(), Ok(()));
         drop(made);
@@ -240,11 +240,11 @@ fn a_descriptor_that_cannot_be_another() {
     }
 }
 
-/// What is asked for beyond the memory: missed, and reported, or refused.
+/// What is builder for beyond the memory: missed, and reported, or refused.
 fn calls_that_fail_a_wish() {
-    const TRANSPARENT: Wish = Wish::TransparentHugePages;
-    const EXPLICIT: Wish = Wish::ExplicitHugePages;
-    for (mode, wish, call, errno, named) in [
+    const TRANSPARENT: MemoryRequest = MemoryRequest::TransparentHugePages;
+    const EXPLICIT: MemoryRequest = MemoryRequest::ExplicitHugePages;
+    for (mode, request, call, errno, named) in [
         (
             User,
             TRANSPARENT,
@@ -263,41 +263,47 @@ fn calls_that_fail_a_wish() {
         (User, EXPLICIT, MAP_HUGE, ENOMEM, "mmap(MAP_HUGETLB)"),
         (Kernel, EXPLICIT, CREATE_HUGE, EPERM, "memfd_create"),
         (Kernel, EXPLICIT, CREATE_HUGE, ENOSYS, "memfd_create"),
-        (User, Wish::Locked, LOCK, EAGAIN, "mlock"),
-        (User, Wish::Locked, LOCK, ENOMEM, "mlock"),
-        (Kernel, Wish::Locked, LOCK, EPERM, "mlock"),
-        (User, Wish::NumaNode(0), BIND, ENOSYS, "mbind"),
-        (Kernel, Wish::NumaNode(0), BIND, EPERM, "mbind"),
+        (User, MemoryRequest::Locked, LOCK, EAGAIN, "mlock"),
+        (User, MemoryRequest::Locked, LOCK, ENOMEM, "mlock"),
+        (Kernel, MemoryRequest::Locked, LOCK, EPERM, "mlock"),
+        (User, MemoryRequest::NumaNode(0), BIND, ENOSYS, "mbind"),
+        (Kernel, MemoryRequest::NumaNode(0), BIND, EPERM, "mbind"),
     ] {
-        let asked = match wish {
-            Wish::NumaNode(node) => pool(mode).numa_node(node),
-            Wish::Locked => pool(mode).lock_in_memory(true),
+        let builder = match request {
+            MemoryRequest::NumaNode(node) => pool(mode).numa_node(node),
+            MemoryRequest::Locked => pool(mode).lock_in_memory(true),
             TRANSPARENT => pool(mode).huge_pages(HugePages::Transparent),
             _ => pool(mode).huge_pages(HugePages::Explicit),
         };
-        a_wish_fails(&asked, wish, call, errno, named);
+        a_wish_fails(&builder, request, call, errno, named);
     }
 }
 
-fn a_wish_fails(asked: &FramePoolBuilder, wish: Wish, call: Call, errno: c_int, named: &str) {
+fn a_wish_fails(
+    builder: &FramePoolBuilder,
+    request: MemoryRequest,
+    call: Call,
+    errno: c_int,
+    named: &str,
+) {
     let before = left_behind();
-    let made = refused(call, errno, || asked.build()).unwrap();
-    let [shortfall] = &*made.commit_report().shortfalls else {
+    let made = refused(call, errno, || builder.build()).unwrap();
+    let [shortfall] = &*made.commit_report().unmet else {
         panic!("{}", made.commit_report());
     };
-    assert_eq!((shortfall.wish, shortfall.call), (wish, named));
+    assert_eq!((shortfall.request, shortfall.call), (request, named));
     assert!(is_errno(shortfall.source(), errno), "{shortfall}");
     assert_eq!(made.acquire().unwrap().len(), FRAME);
     drop(made);
     assert_eq!(left_behind(), before);
 
-    match failure(&asked.clone().require_residency(true), call, errno) {
-        CommitError::Residency {
-            wish: refused,
+    match failure(&builder.clone().require_memory_options(true), call, errno) {
+        CommitError::UnmetRequest {
+            request: refused,
             call,
             source,
         } => {
-            assert_eq!((refused, call), (wish, named));
+            assert_eq!((refused, call), (request, named));
             assert!(is_errno(&source, errno), "{source:?}");
         }
         other => panic!("{named}: {other}"),
@@ -315,9 +321,15 @@ fn huge_pages_that_cannot_be_populated() {
     let is_reserved = fs::read_to_string(PATH).unwrap().trim() == wanted;
     let done = std::panic::catch_unwind(|| {
         for mode in [User, Kernel] {
-            let asked = pool(mode).huge_pages(HugePages::Explicit);
+            let builder = pool(mode).huge_pages(HugePages::Explicit);
             let named = "madvise(MADV_POPULATE_WRITE)";
-            a_wish_fails(&asked, Wish::ExplicitHugePages, POPULATE, EFAULT, named);
+            a_wish_fails(
+                &builder,
+                MemoryRequest::ExplicitHugePages,
+                POPULATE,
+                EFAULT,
+                named,
+            );
         }
     });
     fs::write(PATH, before).unwrap();
@@ -348,11 +360,11 @@ fn calls_that_measure() {
         assert_eq!((report.huge, report.locked), (None, None));
         assert_eq!(report.page_size, rustix::param::page_size());
     }
-    let asked = pool(User)
+    let builder = pool(User)
         .huge_pages(HugePages::Transparent)
-        .require_residency(true);
-    match failure(&asked, OPEN, EACCES) {
-        CommitError::Residency { source, .. } => {
+        .require_memory_options(true);
+    match failure(&builder, OPEN, EACCES) {
+        CommitError::UnmetRequest { source, .. } => {
             assert!(
                 source.to_string().contains("cannot be measured"),
                 "{source}"

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use ks_allocator::{
     AllocatorMode, BuildError, CommitError, FrameMemory, FramePool, Framing, HugePages,
-    KsAllocator as _, PoolAllocator, Wish,
+    KsAllocator as _, MemoryRequest, PoolAllocator,
 };
 
 /// Memory of the heap, filled with a byte, that keeps its books.
@@ -197,21 +197,25 @@ fn whichever_call_fails_the_others_do_not() {
 #[test]
 fn nothing_else_is_done_to_it_and_the_report_says_so() {
     let memory = books();
-    let asked = FramePool::builder()
+    let builder = FramePool::builder()
         .frames(4)
         .frame_size(5000)
         .memory(memory.clone());
-    let asked = asked
+    let builder = builder
         .lock_in_memory(true)
         .huge_pages(HugePages::Transparent);
-    let asked = asked.numa_node(0);
-    let report = asked.build().unwrap().commit_report();
-    let missed: Vec<_> = report.shortfalls.iter().map(|missed| missed.wish).collect();
-    let wishes = [Wish::TransparentHugePages, Wish::Locked, Wish::NumaNode(0)];
-    assert_eq!(missed, wishes);
+    let builder = builder.numa_node(0);
+    let report = builder.build().unwrap().commit_report();
+    let missed: Vec<_> = report.unmet.iter().map(|missed| missed.request).collect();
+    let requests = [
+        MemoryRequest::TransparentHugePages,
+        MemoryRequest::Locked,
+        MemoryRequest::NumaNode(0),
+    ];
+    assert_eq!(missed, requests);
     assert!(
         report
-            .shortfalls
+            .unmet
             .iter()
             .all(|missed| missed.call == "FrameMemory::allocate")
     );
@@ -222,8 +226,11 @@ fn nothing_else_is_done_to_it_and_the_report_says_so() {
     assert!(memory.is_balanced());
 
     let calls = memory.calls.load(Ordering::Relaxed);
-    let refused = asked.require_residency(true).build().unwrap_err();
-    let is_refused = matches!(refused, BuildError::Commit(CommitError::Residency { .. }));
+    let refused = builder.require_memory_options(true).build().unwrap_err();
+    let is_refused = matches!(
+        refused,
+        BuildError::Commit(CommitError::UnmetRequest { .. })
+    );
     assert!(is_refused, "{refused}");
     assert_eq!(
         memory.calls.load(Ordering::Relaxed),

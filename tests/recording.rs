@@ -22,11 +22,11 @@ fn pool(frames: usize, events: usize) -> FramePool {
 fn scene() -> Recording {
     let pool = pool(2, 1000);
     let kept = pool.acquire().unwrap();
-    let frame = pool.labelled("capture").acquire().unwrap();
+    let frame = pool.with_label("capture").acquire().unwrap();
     sleep(SHORT);
     frame.set_label("encoder");
     let shared = frame.share();
-    pool.labelled("late")
+    pool.with_label("late")
         .acquire_timeout(2 * SHORT)
         .unwrap_err();
     drop(shared);
@@ -193,7 +193,7 @@ fn nothing_is_red_if_nobody_had_to_wait() {
 #[test]
 fn a_frame_that_waits_for_its_future_is_seen_to() {
     let pool = pool(1, 1000);
-    let frame = pool.labelled("before").acquire().unwrap();
+    let frame = pool.with_label("before").acquire().unwrap();
     let mut future = pin!(pool.acquire_async());
     assert!(
         future
@@ -227,9 +227,9 @@ fn labels_may_be_anything() {
         Label::new(&"x".repeat(500)).name(),
     ];
     let pool = pool(8, 1000);
-    let frames = names.map(|name| pool.labelled(name).acquire().unwrap());
+    let frames = names.map(|name| pool.with_label(name).acquire().unwrap());
     sleep(SHORT);
-    pool.labelled(names[1]).acquire_timeout(SHORT).unwrap();
+    pool.with_label(names[1]).acquire_timeout(SHORT).unwrap();
     drop(frames);
     let recording = pool.recording().unwrap();
     let trace = Trace::of(&recording);
@@ -251,9 +251,9 @@ fn labels_may_be_anything() {
 #[test]
 fn a_recording_may_begin_in_the_middle() {
     let pool = pool(4, 16);
-    let held = pool.labelled("long ago").acquire().unwrap();
+    let held = pool.with_label("long ago").acquire().unwrap();
     for _ in 0..20 {
-        drop(pool.labelled("since").acquire().unwrap());
+        drop(pool.with_label("since").acquire().unwrap());
     }
     drop(held);
     sleep(SHORT);

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ks_allocator::{
     AllocatorMode, CommitError, CommitReport, FramePool, FramePoolBuilder, Framing, HugePages,
-    KsAllocator as _, NotResident, PoolAllocator, Wish,
+    KsAllocator as _, MemoryRequest, NotResident, PoolAllocator,
 };
 
 const MIB: usize = 1 << 20;
@@ -32,9 +32,9 @@ fn builder(mode: AllocatorMode) -> FramePoolBuilder {
     builder.mode(mode)
 }
 
-fn wishes_missed(report: &CommitReport) -> Vec<Wish> {
-    let missed = report.shortfalls.iter();
-    missed.map(|shortfall| shortfall.wish).collect()
+fn unmet_requests(report: &CommitReport) -> Vec<MemoryRequest> {
+    let missed = report.unmet.iter();
+    missed.map(|shortfall| shortfall.request).collect()
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn a_prefaulted_pool_is_resident() {
     for &mode in MODES {
         let pool = builder(mode).build().unwrap();
         let report = pool.commit_report();
-        assert!(report.shortfalls.is_empty(), "{report}");
+        assert!(report.unmet.is_empty(), "{report}");
         assert_eq!(report.bytes, pool.segment().bytes);
         if MEASURED {
             assert_eq!(pool.verify_resident(), Ok(()), "{report}");
@@ -90,20 +90,20 @@ fn a_pool_is_resident_as_far_as_it_was_touched() {
 fn whatever_is_asked_softly_there_is_a_pool_and_a_report() {
     let _alone = huge_pages_for_me_alone();
     for &mode in MODES {
-        for huge_pages in [HugePages::No, HugePages::Transparent, HugePages::Explicit] {
+        for huge_pages in [HugePages::Off, HugePages::Transparent, HugePages::Explicit] {
             for (locked, node) in [(false, None), (true, Some(0)), (false, Some(u32::MAX))] {
-                let mut asked = builder(mode).huge_pages(huge_pages).lock_in_memory(locked);
+                let mut options = builder(mode).huge_pages(huge_pages).lock_in_memory(locked);
                 if let Some(node) = node {
-                    asked = asked.numa_node(node);
+                    options = options.numa_node(node);
                 }
-                let pool = asked.build().unwrap();
+                let pool = options.build().unwrap();
                 let report = pool.commit_report();
-                let missed = wishes_missed(&report);
-                assert_eq!(report.asked.huge_pages, huge_pages);
-                assert_eq!(report.asked.locked, locked);
-                assert_eq!(report.asked.numa_node, node);
+                let missed = unmet_requests(&report);
+                assert_eq!(report.requested.huge_pages, huge_pages);
+                assert_eq!(report.requested.locked, locked);
+                assert_eq!(report.requested.numa_node, node);
                 assert_eq!(
-                    missed.contains(&Wish::NumaNode(u32::MAX)),
+                    missed.contains(&MemoryRequest::NumaNode(u32::MAX)),
                     node == Some(u32::MAX)
                 );
                 assert!(missed.len() <= 3, "each is missed once: {report}");
@@ -125,8 +125,9 @@ fn a_report_can_be_read() {
         .build()
         .unwrap();
     let text = pool.commit_report().to_string();
-    let asked = text.starts_with("asked for: prefaulted, NUMA node 4294967295\nnot got: NUMA node");
-    assert!(asked, "{text}");
+    let requested =
+        text.starts_with("asked for: prefaulted, NUMA node 4294967295\nnot got: NUMA node");
+    assert!(requested, "{text}");
     let bytes = pool.segment().bytes;
     assert!(
         text.contains(&format!("\nsegment: {bytes} bytes in pages of ")),
@@ -143,7 +144,7 @@ fn the_allocator_reports_on_its_last_commit() {
         allocator.commit().unwrap();
         let report = allocator.commit_report().unwrap();
         assert_eq!(report.bytes, allocator.pool().unwrap().segment().bytes);
-        assert_eq!(wishes_missed(&report), [Wish::NumaNode(u32::MAX)]);
+        assert_eq!(unmet_requests(&report), [MemoryRequest::NumaNode(u32::MAX)]);
         allocator.decommit();
         // Its memory is kept for the next commit.
         assert_eq!(allocator.commit_report().unwrap().bytes, report.bytes);
@@ -154,12 +155,12 @@ fn the_allocator_reports_on_its_last_commit() {
 fn a_required_wish_fails_the_commit_and_leaves_the_allocator_fit_for_another() {
     let node = FramePool::builder()
         .numa_node(u32::MAX)
-        .require_residency(true);
+        .require_memory_options(true);
     let allocator = PoolAllocator::from_builder(&node).unwrap();
     allocator.set_framing(&Framing::new(2, MIB)).unwrap();
     for _ in 0..2 {
         let error = allocator.commit().unwrap_err();
-        assert!(matches!(error, CommitError::Residency { .. }), "{error}");
+        assert!(matches!(error, CommitError::UnmetRequest { .. }), "{error}");
         assert!(allocator.commit_report().is_none());
         assert_eq!(allocator.framing().frames, 2);
     }
@@ -294,36 +295,39 @@ mod linux {
     }
 
     /// What a pool that requires all it asks for was refused for.
-    fn refused(builder: FramePoolBuilder) -> (Wish, &'static str, std::io::Error) {
-        match builder.require_residency(true).build().unwrap_err() {
-            BuildError::Commit(CommitError::Residency { wish, call, source }) => {
-                (wish, call, source)
-            }
+    fn refused(builder: FramePoolBuilder) -> (MemoryRequest, &'static str, std::io::Error) {
+        match builder.require_memory_options(true).build().unwrap_err() {
+            BuildError::Commit(CommitError::UnmetRequest {
+                request,
+                call,
+                source,
+            }) => (request, call, source),
             other => panic!("{other}"),
         }
     }
 
-    /// A soft pool that fell short of one wish, and how; it was refused for the same if that was
+    /// A soft pool that fell short of one request, and how; it was refused for the same if that was
     /// required.
-    fn missed(asked: &FramePoolBuilder, wish: Wish) -> (&'static str, Option<Errno>) {
-        let pool = asked.build().unwrap();
+    fn missed(builder: &FramePoolBuilder, request: MemoryRequest) -> (&'static str, Option<Errno>) {
+        let pool = builder.build().unwrap();
         let report = pool.commit_report();
-        assert_eq!(wishes_missed(&report), [wish], "{report}");
-        let soft = (
-            report.shortfalls[0].call,
-            errno(report.shortfalls[0].source()),
-        );
-        let (refused_for, call, source) = refused(asked.clone());
-        assert_eq!(refused_for, wish);
+        assert_eq!(unmet_requests(&report), [request], "{report}");
+        let soft = (report.unmet[0].call, errno(report.unmet[0].source()));
+        let (refused_for, call, source) = refused(builder.clone());
+        assert_eq!(refused_for, request);
         assert_eq!((call, errno(&source)), soft);
         soft
     }
 
     /// A pool that got all it asked for, required or not.
-    fn got(asked: &FramePoolBuilder) -> FramePool {
-        let soft = asked.build().unwrap().commit_report();
-        assert!(soft.shortfalls.is_empty(), "{soft}");
-        asked.clone().require_residency(true).build().unwrap()
+    fn got(builder: &FramePoolBuilder) -> FramePool {
+        let soft = builder.build().unwrap().commit_report();
+        assert!(soft.unmet.is_empty(), "{soft}");
+        builder
+            .clone()
+            .require_memory_options(true)
+            .build()
+            .unwrap()
     }
 
     fn transparent(mode: AllocatorMode) -> FramePoolBuilder {
@@ -352,13 +356,13 @@ mod linux {
         let report = pool.commit_report();
         let huge = report.huge.unwrap();
         assert_eq!(huge > 0, are_transparent_to_be_had(mode), "{report}");
-        let is_missed = !report.shortfalls.is_empty();
+        let is_missed = !report.unmet.is_empty();
         assert_eq!(is_missed, huge < report.bytes, "{report}");
         drop(pool);
         // Locking takes none of them away.
         let locked = transparent(mode).lock_in_memory(true).build().unwrap();
-        let missed_then = wishes_missed(&locked.commit_report());
-        if !missed_then.contains(&Wish::Locked) {
+        let missed_then = unmet_requests(&locked.commit_report());
+        if !missed_then.contains(&MemoryRequest::Locked) {
             assert_eq!(
                 !missed_then.is_empty(),
                 is_missed,
@@ -368,7 +372,7 @@ mod linux {
         }
         drop(locked);
         if huge == 0 {
-            let (call, _) = missed(&transparent(mode), Wish::TransparentHugePages);
+            let (call, _) = missed(&transparent(mode), MemoryRequest::TransparentHugePages);
             assert_eq!(call, "madvise(MADV_HUGEPAGE)");
             let (_, _, source) = refused(transparent(mode));
             assert!(
@@ -416,7 +420,7 @@ mod linux {
             .build()
             .unwrap();
         assert_eq!(pool.commit_report().resident, Some(0));
-        assert!(pool.commit_report().shortfalls.is_empty());
+        assert!(pool.commit_report().unmet.is_empty());
         let mut frame = pool.acquire().unwrap();
         frame[0] = 1;
         let resident = pool.commit_report().resident.unwrap();
@@ -446,12 +450,15 @@ mod linux {
             (AllocatorMode::Kernel, "mmap"),
         ] {
             let too_much = (free_huge_pages() + 1) * huge_page();
-            let asked = explicit(mode)
+            let requested = explicit(mode)
                 .frames(1)
                 .frame_size(too_much)
                 .prefault(false);
             let expected = (call, Some(Errno::NOMEM));
-            assert_eq!(missed(&asked, Wish::ExplicitHugePages), expected);
+            assert_eq!(
+                missed(&requested, MemoryRequest::ExplicitHugePages),
+                expected
+            );
         }
     }
 
@@ -497,7 +504,7 @@ mod linux {
             // And none on a node that there is not.
             let nowhere = explicit(mode).numa_node(1023).build().unwrap();
             let report = nowhere.commit_report();
-            assert_eq!(wishes_missed(&report), [Wish::NumaNode(1023)]);
+            assert_eq!(unmet_requests(&report), [MemoryRequest::NumaNode(1023)]);
             assert_eq!(report.page_size, page);
         }
     }
@@ -523,7 +530,7 @@ mod linux {
         if !alone("memory_is_locked_as_far_as_the_limit_allows") {
             return;
         }
-        // Who may lock anything is held by no limit.
+        // Acquirer may lock anything is held by no limit.
         let mut may = capabilities(None).unwrap();
         may.effective.remove(CapabilitySet::IPC_LOCK);
         set_capabilities(None, may).unwrap();
@@ -532,10 +539,10 @@ mod linux {
             let locked = builder(mode).lock_in_memory(true);
             limit_locked_memory(64 << 10);
             let expected = ("mlock", Some(Errno::NOMEM));
-            assert_eq!(missed(&locked, Wish::Locked), expected);
+            assert_eq!(missed(&locked, MemoryRequest::Locked), expected);
             limit_locked_memory(0);
             let expected = ("mlock", Some(Errno::PERM));
-            assert_eq!(missed(&locked, Wish::Locked), expected);
+            assert_eq!(missed(&locked, MemoryRequest::Locked), expected);
             assert_eq!(number("/proc/self/status", "VmLck:"), 0);
 
             // As much as ordinary users may on most systems.
@@ -556,18 +563,21 @@ mod linux {
         for &mode in MODES {
             let expected = ("mbind", Some(Errno::INVAL));
             for nowhere in [1023, 1024, u32::MAX] {
-                let asked = builder(mode).numa_node(nowhere);
-                assert_eq!(missed(&asked, Wish::NumaNode(nowhere)), expected);
+                let requested = builder(mode).numa_node(nowhere);
+                assert_eq!(
+                    missed(&requested, MemoryRequest::NumaNode(nowhere)),
+                    expected
+                );
             }
-            let asked = builder(mode).numa_node(0);
-            let report = asked.build().unwrap().commit_report();
-            if let [shortfall] = &*report.shortfalls {
+            let options = builder(mode).numa_node(0);
+            let report = options.build().unwrap().commit_report();
+            if let [shortfall] = &*report.unmet {
                 // A container that keeps such calls from everybody in it.
                 let why = errno(shortfall.source());
                 assert!(matches!(why, Some(Errno::PERM | Errno::NOSYS)), "{report}");
                 continue;
             }
-            assert_eq!(got(&asked).commit_report().numa_nodes, [0]);
+            assert_eq!(got(&options).commit_report().numa_nodes, [0]);
         }
     }
 
@@ -589,8 +599,8 @@ mod linux {
                         .lock_in_memory(true),
                     small.clone().huge_pages(HugePages::Explicit),
                     small.clone().numa_node(0),
-                    // Refused, at the latest moment there is.
-                    small.numa_node(1023).require_residency(true),
+                    // RejectedWaiters, at the latest moment there is.
+                    small.numa_node(1023).require_memory_options(true),
                 ]
             })
         };

@@ -26,7 +26,7 @@ fn starve(pool: &FramePool) -> (String, Holders) {
         panic!("{text}");
     };
     let holders = starvation.holders().unwrap().clone();
-    assert_eq!((holders.free, holders.holders.len()), (0, pool.frames()));
+    assert_eq!((holders.free, holders.entries.len()), (0, pool.frames()));
     (text, holders)
 }
 
@@ -36,12 +36,12 @@ fn assert_begins(text: &str, begin: &str) {
 
 /// Label, line and state of each holder, by slot.
 fn by_slot(holders: &Holders) -> Vec<(Option<&'static str>, Option<u32>, HolderState)> {
-    let mut sorted = holders.holders.clone();
+    let mut sorted = holders.entries.clone();
     sorted.sort_by_key(|holder| holder.slot);
     let tell = |holder: &ks_allocator::Holder| {
-        assert!(holder.place.is_none_or(|place| place.file == file!()));
+        assert!(holder.location.is_none_or(|place| place.file == file!()));
         let label = holder.label.map(Label::name);
-        (label, holder.place.map(|place| place.line), holder.state)
+        (label, holder.location.map(|place| place.line), holder.state)
     };
     sorted.iter().map(tell).collect()
 }
@@ -58,7 +58,7 @@ fn a_slow_sink_has_its_whole_queue() {
                 drop(frame);
             }
         });
-        let source = pool.labelled("source");
+        let source = pool.with_label("source");
         let mut line = 0;
         for number in 0..4 {
             let frame = source.acquire().unwrap();
@@ -88,7 +88,7 @@ fn a_slow_sink_has_its_whole_queue() {
 fn a_forgotten_frame_is_told_with_the_line_it_came_from() {
     let pool = pool(2);
     let line = line!() + 1;
-    std::mem::forget(pool.labelled("leaky").acquire().unwrap());
+    std::mem::forget(pool.with_label("leaky").acquire().unwrap());
     thread::sleep(Duration::from_millis(1));
     let _other = pool.acquire().unwrap();
     let (text, holders) = starve(&pool);
@@ -117,7 +117,7 @@ fn a_forgotten_frame_is_told_with_the_line_it_came_from() {
 #[test]
 fn a_frame_for_a_future_that_nobody_polls_is_told() {
     let pool = pool(1);
-    let first = pool.labelled("first").acquire().unwrap();
+    let first = pool.with_label("first").acquire().unwrap();
     let mut future = pin!(pool.acquire_async());
     let mut context = Context::from_waker(Waker::noop());
     assert!(future.as_mut().poll(&mut context).is_pending());
@@ -127,7 +127,7 @@ fn a_frame_for_a_future_that_nobody_polls_is_told() {
         &text,
         "no frame came back in time: 1 of 1 frames out: 1 taken and not picked up yet",
     );
-    assert_eq!(by_slot(&holders), [(None, None, HolderState::Queued)]);
+    assert_eq!(by_slot(&holders), [(None, None, HolderState::Unclaimed)]);
     // Now it is in somebody's hands.
     let Poll::Ready(Ok(_frame)) = future.as_mut().poll(&mut context) else {
         panic!("it was there");
@@ -138,7 +138,7 @@ fn a_frame_for_a_future_that_nobody_polls_is_told() {
 #[test]
 fn frames_that_were_not_taken_out_of_a_batch_are_told() {
     let pool = pool(5);
-    let mut batch = pool.labelled("packets").acquire_many(5).unwrap();
+    let mut batch = pool.with_label("packets").acquire_many(5).unwrap();
     let line = line!() + 1;
     let taken = [batch.next().unwrap(), batch.next().unwrap()];
     let (text, holders) = starve(&pool);
@@ -157,7 +157,7 @@ fn frames_that_were_not_taken_out_of_a_batch_are_told() {
     assert!(
         told[2..]
             .iter()
-            .all(|of| *of == (None, None, HolderState::Queued))
+            .all(|of| *of == (None, None, HolderState::Unclaimed))
     );
     drop((taken, batch));
     assert_eq!(pool.free_frames(), 5);
@@ -177,8 +177,8 @@ fn one_stage_more_than_frames_is_told_by_the_thread_that_waits() {
     // Each stage keeps its frame until it has the next: the last one never gets any.
     let stages = ["one", "two", "three"];
     let line = line!() + 1;
-    let kept = stages.map(|stage| pool.labelled(stage).acquire().unwrap());
-    let (text, holders) = starve(&pool.labelled("four"));
+    let kept = stages.map(|stage| pool.with_label(stage).acquire().unwrap());
+    let (text, holders) = starve(&pool.with_label("four"));
     let wanted = stages.map(|stage| (Some(stage), Some(line), HolderState::Unique));
     assert_eq!(by_slot(&holders), wanted);
     for stage in stages {
@@ -200,7 +200,7 @@ fn one_stage_more_than_frames_is_told_by_the_thread_that_waits() {
 #[test]
 fn shared_frames_are_told_with_their_handles() {
     let pool = pool(1);
-    let shared = pool.labelled("preview").acquire().unwrap().share();
+    let shared = pool.with_label("preview").acquire().unwrap().share();
     let _handles = [shared.clone(), shared.clone()];
     let line = line!() + 1;
     shared.set_label("network");
@@ -218,8 +218,8 @@ fn lent_frames_are_told() {
     let builder = builder.mode(ks_allocator::AllocatorMode::Kernel);
     let pool = builder.build().unwrap();
     let line = line!() + 1;
-    let [one, two] = [(); 2].map(|()| pool.labelled("player").acquire().unwrap().lend().unwrap());
-    let _here = pool.labelled("here").acquire().unwrap();
+    let [one, two] = [(); 2].map(|()| pool.with_label("player").acquire().unwrap().lend().unwrap());
+    let _here = pool.with_label("here").acquire().unwrap();
     let (text, holders) = starve(&pool);
     let lent = (Some("player"), Some(line), HolderState::Lent);
     assert_eq!(by_slot(&holders)[..2], [lent, lent]);
@@ -246,7 +246,7 @@ fn all_that_is_told_under_load_is_true() {
     let first_line = line!();
     let hammer = |number: usize| {
         let labels = [labels[number], labels[(number + 1) % 4]].map(Label::new);
-        let mine = pool.labelled(labels[0]);
+        let mine = pool.with_label(labels[0]);
         let mut rounds: u64 = 0;
         while Instant::now() < until {
             let Ok(frame) = mine.try_acquire() else {
@@ -266,15 +266,15 @@ fn all_that_is_told_under_load_is_true() {
     let is_known = |label: Option<Label>| label.is_none_or(|label| labels.contains(&label.name()));
     let look = || {
         let report = pool.holders();
-        assert!(report.holders.len() <= FRAMES && report.waiting <= 4);
-        assert_eq!(report.free + report.holders.len(), FRAMES);
-        let mut slots: Vec<_> = report.holders.iter().map(|holder| holder.slot).collect();
+        assert!(report.entries.len() <= FRAMES && report.waiting <= 4);
+        assert_eq!(report.free + report.entries.len(), FRAMES);
+        let mut slots: Vec<_> = report.entries.iter().map(|holder| holder.slot).collect();
         slots.sort_unstable();
         slots.dedup();
-        assert_eq!(slots.len(), report.holders.len(), "each frame once");
-        for holder in &report.holders {
+        assert_eq!(slots.len(), report.entries.len(), "each frame once");
+        for holder in &report.entries {
             assert!(holder.slot < FRAMES && is_known(holder.label), "{holder:?}");
-            if let Some(place) = holder.place {
+            if let Some(place) = holder.location {
                 assert_eq!(place.file, file!());
                 assert!((first_line..last_line).contains(&place.line), "{place}");
             }

@@ -34,7 +34,7 @@ fn until_waiting(pool: &FramePool) {
 fn a_long_wait_is_told_of_once_by_the_thread_that_waits_and_then_served() {
     let (builder, tell) = telling(1);
     let pool = builder.build().unwrap();
-    let held = pool.labelled("slow stage").acquire().unwrap();
+    let held = pool.with_label("slow stage").acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
         let line = tell.recv().unwrap();
@@ -152,8 +152,8 @@ fn frames_that_outlive_their_pool_are_told_of_with_their_holders() {
     drop(other);
     let leaked = tell.recv().unwrap();
     assert_eq!((leaked.frames, leaked.free), (3, 2));
-    assert_eq!(leaked.holders[0].state, HolderState::Shared { handles: 2 });
-    assert_eq!(leaked.holders[0].place.unwrap().line, line);
+    assert_eq!(leaked.entries[0].state, HolderState::Shared { handles: 2 });
+    assert_eq!(leaked.entries[0].location.unwrap().line, line);
     drop((shared, twice));
 
     drop(builder.build().unwrap());
@@ -219,7 +219,7 @@ fn how_long_a_frame_was_out_at_least_counts_from_the_first_look() {
     assert!(pool.acquire_timeout(Duration::from_millis(30)).is_err());
     let report = pool.holders();
     assert_eq!(report.older_than(Duration::from_millis(30)).count(), 2);
-    assert!(report.holders.iter().all(|holder| !holder.exact));
+    assert!(report.entries.iter().all(|holder| !holder.exact));
 
     // Another turn is another age.
     let slot = early.slot();
@@ -227,7 +227,7 @@ fn how_long_a_frame_was_out_at_least_counts_from_the_first_look() {
     let _again = pool.acquire().unwrap();
     let young = pool.holders();
     let held = young
-        .holders
+        .entries
         .iter()
         .find(|holder| holder.slot == slot)
         .unwrap()
@@ -326,7 +326,7 @@ mod tracing_events {
         let told = heard(|| {
             let (builder, _tell) = telling(1);
             let pool = builder.build().unwrap();
-            let held = pool.labelled("culprit").acquire().unwrap();
+            let held = pool.with_label("culprit").acquire().unwrap();
             for _ in 0..3 {
                 assert!(pool.acquire_timeout(THRESHOLD * 2).is_err());
             }

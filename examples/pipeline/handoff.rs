@@ -1,7 +1,7 @@
 //! Hands items from one thread to the next: a bounded queue that blocks at either end, and
 //! allocates nothing once it stands.
 //!
-//! Who has to wait spins a little, then parks. Dropping an end closes the queue: the receiver gets
+//! Acquirer has to wait spins a little, then parks. Dropping an end closes the queue: the receiver gets
 //! what is still in it, then `None`; the sender gets its item back. So a stage that ends, fails or
 //! panics never leaves its neighbours waiting.
 //!

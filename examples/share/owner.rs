@@ -99,13 +99,13 @@ impl<'a> Loans<'a> {
 
     fn await_answer(&mut self) -> Result<(), BoxError> {
         match self.line.receive()? {
-            Some(answer) => self.settle(&Answer::from_bytes(answer)),
+            Some(answer) => self.assign(&Answer::from_bytes(answer)),
             None => Err("the borrower has gone, and kept frames".into()),
         }
     }
 
     /// Takes a frame back, and compares what the borrower has seen with what was drawn.
-    fn settle(&mut self, answer: &Answer) -> Result<(), BoxError> {
+    fn assign(&mut self, answer: &Answer) -> Result<(), BoxError> {
         let frame = self.pool.redeem(answer.token)?;
         let lent = |loan: &Loan| loan.token == answer.token;
         let place = self.loans.iter().position(lent);
@@ -145,7 +145,7 @@ impl<'a> Loans<'a> {
         self.borrower.wait()?;
         // What it sent before counts.
         while let Some(answer) = self.line.receive()? {
-            self.settle(&Answer::from_bytes(answer))?;
+            self.assign(&Answer::from_bytes(answer))?;
         }
         for loan in &self.loans {
             drop(self.pool.revoke(loan.token)?);

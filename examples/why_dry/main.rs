@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Fills a frame every 5 ms, and hands it on, until there is none in time.
 fn capture(pool: &FramePool, to_encoder: &Sender<Frame>) -> AcquireError {
     // Reports call those who ask through this handle "capture".
-    let pool = pool.labelled("capture");
+    let pool = pool.with_label("capture");
     let encoder = Label::new("encoder");
     loop {
         let mut frame = match pool.acquire_timeout(DEADLINE) {
@@ -105,7 +105,7 @@ fn write(from_encoder: Receiver<Frame>) {
 /// The label under which most frames are out, and how many.
 fn who_has_most(holders: &Holders) -> Option<(Label, usize)> {
     let mut counts = HashMap::new();
-    for label in holders.holders.iter().filter_map(|holder| holder.label) {
+    for label in holders.entries.iter().filter_map(|holder| holder.label) {
         *counts.entry(label).or_insert(0) += 1;
     }
     counts.into_iter().max_by_key(|&(_, count)| count)

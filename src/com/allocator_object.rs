@@ -23,15 +23,14 @@ use crate::allocator::{AllocatorState, KsAllocator, PoolAllocator};
 use crate::frame::Frame;
 use crate::label::Label;
 use crate::mode::AllocatorMode;
-use crate::pool::ledger::By;
+use crate::pool::holder_table::CallSite;
 use crate::sync::{Arc, AtomicPtr, AtomicU32, Mutex, Ordering, fence};
 
-use super::alive::Alive;
 use super::boundary::{In, Out, asked_for, entry, table};
 use super::constants::{
     E_INVALIDARG, E_NOINTERFACE, E_POINTER, E_UNEXPECTED, GetBufferFlags, VFW_E_ALREADY_COMMITTED,
 };
-use super::drivers::Drivers;
+use super::driver::KsDriver;
 use super::interfaces::{
     IKsAllocator, IKsAllocator_Vtbl, IKsAllocatorEx, IKsAllocatorEx_Vtbl, IMediaSample2,
     IMemAllocator, IMemAllocator_Vtbl, IMemAllocatorCallbackTemp, IMemAllocatorCallbackTemp_Vtbl,
@@ -39,12 +38,13 @@ use super::interfaces::{
 use super::ks_framing;
 use super::layouts::{ALLOCATOR_PROPERTIES, ALLOCATOR_PROPERTIES_EX, KSSTREAMALLOCATOR_STATUS};
 use super::notify::Notify;
+use super::object_count::ObjectCount;
 use super::properties::Properties;
 use super::sample::Sample;
 use super::samples::Samples;
 
 /// More references than can exist without leaking them on purpose.
-const MOST_REFERENCES: u32 = u32::MAX / 2;
+const MAX_REFERENCES: u32 = u32::MAX / 2;
 
 #[repr(C)]
 pub(super) struct AllocatorObject {
@@ -58,8 +58,8 @@ pub(super) struct AllocatorObject {
     pipe: Mutex<ALLOCATOR_PROPERTIES_EX>,
     /// The handle of another's allocator: a client left it here, or a driver made it.
     handle: AtomicPtr<c_void>,
-    drivers: Box<dyn Drivers>,
-    _alive: Alive,
+    drivers: Box<dyn KsDriver>,
+    _alive: ObjectCount,
 }
 
 // SAFETY: the pointers in `pipe` and the handle are words of the clients', which are never followed;
@@ -71,7 +71,7 @@ unsafe impl Sync for AllocatorObject {}
 
 impl AllocatorObject {
     /// Makes an object, and gives the first reference.
-    pub(super) fn make(allocator: PoolAllocator, drivers: Box<dyn Drivers>) -> IUnknown {
+    pub(super) fn make(allocator: PoolAllocator, drivers: Box<dyn KsDriver>) -> IUnknown {
         let object = Self {
             ks: &KS,
             mem: &MEM,
@@ -82,7 +82,7 @@ impl AllocatorObject {
             pipe: Mutex::default(),
             handle: AtomicPtr::default(),
             drivers,
-            _alive: Alive::new(),
+            _alive: ObjectCount::new(),
         };
         let this = Box::into_raw(Box::new(object));
         // SAFETY: an object, by its identity, with one reference.
@@ -168,7 +168,7 @@ impl Reference {
         let references = unsafe { &self.0.as_ref().references };
         // Relaxed: the new reference comes from one that keeps the object alive.
         let before = references.fetch_add(1, Ordering::Relaxed);
-        if before > MOST_REFERENCES {
+        if before > MAX_REFERENCES {
             std::process::abort();
         }
         before + 1
@@ -306,11 +306,11 @@ impl AllocatorObject {
         out.put(ptr::null_mut())?;
         let sample = self.allocator.with_pool(|pool| -> Result<_, HRESULT> {
             let samples = Samples::of(pool.core(), &self.notify)?;
-            let by = By::caller(Some(Label::GET_BUFFER));
+            let by = CallSite::caller(Some(Label::GET_BUFFER));
             let frame = if flags & GetBufferFlags::NOWAIT.bits() == 0 {
-                pool.acquire_by(by)?
+                pool.acquire_at(by)?
             } else {
-                pool.try_acquire_by(by)?
+                pool.try_acquire_at(by)?
             };
             // SAFETY: a frame of this pool.
             Ok(unsafe { Sample::lend(samples, frame) })

@@ -170,7 +170,7 @@ impl<T> Broken for *mut T {
 /// Calls a method; its panic ends here.
 ///
 /// The crate's own methods have no path that panics, but they call what is others', such as
-/// [`Drivers`](super::Drivers).
+/// [`KsDriver`](super::KsDriver).
 #[inline]
 pub(super) fn boundary<R: Broken>(method: impl FnOnce() -> R) -> R {
     match catch_unwind(AssertUnwindSafe(method)) {

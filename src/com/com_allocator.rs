@@ -11,7 +11,7 @@ use crate::allocator::PoolAllocator;
 use crate::frame::Frame;
 
 use super::allocator_object::{self, AllocatorObject};
-use super::drivers::{Drivers, NoDrivers};
+use super::driver::{KsDriver, NoDriver};
 use super::interfaces::IMediaSample2;
 use super::sample::Sample;
 
@@ -85,12 +85,12 @@ impl ComAllocator {
     /// ```
     #[must_use]
     pub fn new(allocator: PoolAllocator) -> Self {
-        Self::with_drivers(allocator, NoDrivers)
+        Self::with_driver(allocator, NoDriver)
     }
 
-    /// Makes a COM object that has drivers make allocators: see [`Drivers`].
+    /// Makes a COM object that has drivers make allocators: see [`KsDriver`].
     #[must_use]
-    pub fn with_drivers(allocator: PoolAllocator, drivers: impl Drivers + 'static) -> Self {
+    pub fn with_driver(allocator: PoolAllocator, drivers: impl KsDriver + 'static) -> Self {
         Self {
             object: AllocatorObject::make(allocator, Box::new(drivers)),
         }

@@ -426,7 +426,7 @@ bitflags! {
         /// In Microsoft's headers only; [`FramingFlags::PARTIAL_READ_SUPPORT`] is the same bit.
         #[doc(alias = "KSALLOCATOR_REQUIREMENTF_SYSTEM_MEMORY_CUSTOM_ALLOCATION")]
         const SYSTEM_MEMORY_CUSTOM_ALLOCATION = 0x10;
-        /// The others are wishes.
+        /// The others are requests.
         #[doc(alias = "KSALLOCATOR_REQUIREMENTF_PREFERENCES_ONLY")]
         const PREFERENCES_ONLY = 0x8000_0000;
     }

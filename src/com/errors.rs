@@ -44,7 +44,7 @@ impl From<CommitError> for HRESULT {
             CommitError::FramingNotSet { .. } => VFW_E_SIZENOTSET,
             CommitError::TooLarge { .. }
             | CommitError::OutOfMemory { .. }
-            | CommitError::Residency { .. } => E_OUTOFMEMORY,
+            | CommitError::UnmetRequest { .. } => E_OUTOFMEMORY,
             CommitError::ModeUnsupported { .. } | CommitError::TrapUnsupported { .. } => E_NOTIMPL,
             // Elsewhere the number is an errno, which no COM caller knows.
             CommitError::Os { source, .. } => match source.raw_os_error() {

@@ -45,13 +45,13 @@ mod errors;
 #[expect(unsafe_code, reason = "follows pointers of the clients'")]
 mod boundary;
 
-mod alive;
-mod drivers;
+mod driver;
 mod ks_framing;
 #[expect(unsafe_code, reason = "owns what a media type points to")]
 mod media_type;
 #[expect(unsafe_code, reason = "calls the client's object")]
 mod notify;
+mod object_count;
 mod properties;
 #[expect(unsafe_code, reason = "copies what the clients point to")]
 mod sample_properties;
@@ -66,15 +66,15 @@ mod allocator_object;
 #[expect(unsafe_code, reason = "counts references on the object")]
 mod com_allocator;
 
-pub use self::alive::objects_alive;
 pub use self::com_allocator::{ComAllocator, into_unknown};
 pub use self::constants::*;
-pub use self::drivers::Drivers;
+pub use self::driver::KsDriver;
 pub use self::interfaces::{
     IKsAllocator, IKsAllocatorEx, IMediaSample, IMediaSample2, IMemAllocator,
     IMemAllocatorCallbackTemp, IMemAllocatorNotifyCallbackTemp,
 };
 pub use self::layouts::*;
+pub use self::object_count::object_count;
 
 /// The version that this crate was built with.
 #[doc(no_inline)]

@@ -8,9 +8,9 @@ use windows_core::Interface;
 
 use crate::sync::{Arc, AtomicCell};
 
-use super::alive::Alive;
 use super::boundary::Out;
 use super::interfaces::IMemAllocatorNotifyCallbackTemp;
+use super::object_count::ObjectCount;
 
 /// The client's object that wants to know, if there is one. No lock is taken to find out.
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Notify {
     pub(super) fn hold(&self) -> Held {
         Held {
             callback: self.callback.load(),
-            _alive: Alive::new(),
+            _alive: ObjectCount::new(),
         }
     }
 }
@@ -71,7 +71,7 @@ pub(super) struct Held {
     callback: Guard<Option<Arc<Callback>>>,
     /// The frame that was given back may have been the last that kept this library in use. Dropped
     /// after the callback.
-    _alive: Alive,
+    _alive: ObjectCount,
 }
 
 impl Drop for Held {

@@ -2,7 +2,7 @@
 //!
 //! The two do not hold the same numbers: properties may be negative, and are judged only at the
 //! commit; a framing may be larger than 2 GiB. So a request that no framing can express is kept here
-//! as it was asked, and the allocator's framing is unset meanwhile, until another takes its place.
+//! as it was requested, and the allocator's framing is unset meanwhile, until another takes its place.
 
 use crate::allocator::{KsAllocator, PoolAllocator};
 use crate::framing::Framing;

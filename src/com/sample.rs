@@ -22,7 +22,7 @@ use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 use crate::frame::Frame;
 use crate::metadata::FrameFlags;
 use crate::pool::slot::Slot;
-use crate::references::References;
+use crate::ref_count::RefCount;
 use crate::sync::{Arc, AtomicCell};
 
 use super::boundary::{In, Out, asked_for, entry, table};
@@ -45,7 +45,7 @@ pub(super) struct Sample {
     vtable: &'static IMediaSample2_Vtbl,
     slot: NonNull<Slot>,
     notify: NonNull<Notify>,
-    references: References,
+    references: RefCount,
     /// Survives being given back, as do the times, which only their flags make valid.
     length: AtomicCell<i32>,
     /// All but `TYPECHANGED`, which is whether there is a media type.
@@ -76,7 +76,7 @@ impl Sample {
             vtable: &VTABLE,
             slot,
             notify: NonNull::from(notify),
-            references: References::none(),
+            references: RefCount::none(),
             length: AtomicCell::new(size(capacity)),
             flags: AtomicCell::new(0),
             type_specific_flags: AtomicCell::new(0),

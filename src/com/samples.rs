@@ -4,12 +4,12 @@ use std::any::Any;
 use std::ffi::c_void;
 
 use crate::error::CommitError;
-use crate::memory::room_for;
+use crate::memory::try_with_capacity;
 use crate::pool::core::Core;
 use crate::sync::Arc;
 
-use super::alive::Alive;
 use super::notify::Notify;
+use super::object_count::ObjectCount;
 use super::sample::Sample;
 
 /// What a core keeps for the COM face.
@@ -19,7 +19,7 @@ pub(super) struct Samples {
     samples: Vec<Sample>,
     /// Every sample points to it.
     _notify: Arc<Notify>,
-    _alive: Alive,
+    _alive: ObjectCount,
 }
 
 impl Samples {
@@ -38,22 +38,22 @@ impl Samples {
 
     #[inline]
     fn made_before(core: &Core) -> Option<&Self> {
-        core.companion.get().map(Self::of_companion)
+        core.extension.get().map(Self::of_extension)
     }
 
     /// What [`make`](Self::make) keeps for a core; nothing else keeps anything.
     #[inline]
-    fn of_companion(companion: &Box<dyn Any + Send + Sync>) -> &Self {
-        debug_assert!(companion.is::<Self>());
-        let companion: *const (dyn Any + Send + Sync) = &raw const **companion;
+    fn of_extension(extension: &Box<dyn Any + Send + Sync>) -> &Self {
+        debug_assert!(extension.is::<Self>());
+        let extension: *const (dyn Any + Send + Sync) = &raw const **extension;
         // SAFETY: it is one. To ask, as `downcast_ref` does, would take a tenth of `GetBuffer`'s time.
-        unsafe { &*companion.cast() }
+        unsafe { &*extension.cast() }
     }
 
     #[cold]
     fn make<'a>(core: &'a Core, notify: &Arc<Notify>) -> Result<&'a Self, CommitError> {
         let frames = core.free.frames();
-        let mut samples = room_for(frames)?;
+        let mut samples = try_with_capacity(frames)?;
         samples.extend((0..frames).map(|number| {
             let capacity = core.layout.framing.frame_size;
             Sample::new(core.slot(number), capacity, notify)
@@ -61,11 +61,11 @@ impl Samples {
         let made = Self {
             samples,
             _notify: Arc::clone(notify),
-            _alive: Alive::new(),
+            _alive: ObjectCount::new(),
         };
         // Another thread may have been faster; then these were never seen.
-        let kept = core.companion.get_or_init(|| Box::new(made));
-        Ok(Self::of_companion(kept))
+        let kept = core.extension.get_or_init(|| Box::new(made));
+        Ok(Self::of_extension(kept))
     }
 
     /// Whether this is a pointer to a sample of this core. It may be anything.

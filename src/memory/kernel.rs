@@ -15,10 +15,10 @@ use std::io;
 use std::ptr::NonNull;
 
 use crate::error::CommitError;
+use crate::memory_options::MemoryRequest;
 use crate::mode::AllocatorMode;
-use crate::residency::Wish;
 
-use super::residency::{Failed, Wishes, populate};
+use super::residency::{Failed, MemoryRequests, populate};
 use super::touch;
 use super::user::UserPages;
 
@@ -68,12 +68,12 @@ impl KernelPages {
     /// there is an error and not an accident if it has too little.
     pub(super) fn map(
         bytes: usize,
-        wishes: &mut Wishes,
+        requests: &mut MemoryRequests,
         peers_may_write: bool,
     ) -> Result<(Self, OwnedKernelObject), CommitError> {
-        if wishes.explicit_huge_pages() {
-            if let Some((pages, object)) = Self::of_huge_pages(bytes, wishes, peers_may_write)? {
-                wishes.after_touch(pages.base, bytes, pages.bytes)?;
+        if requests.explicit_huge_pages() {
+            if let Some((pages, object)) = Self::of_huge_pages(bytes, requests, peers_may_write)? {
+                requests.after_touch(pages.base, bytes, pages.bytes)?;
                 return Ok((pages, object));
             }
         }
@@ -87,26 +87,26 @@ impl KernelPages {
             },
             _ => CommitError::Os { call, source },
         };
-        let (room, alignment) = wishes.room(bytes);
+        let (room, alignment) = requests.room(bytes);
         let mut place = None;
-        if wishes.prefault() || alignment.is_some() {
+        if requests.prefault() || alignment.is_some() {
             // The system promises a memfd any size, and then looks for memory until there is none for
             // anybody. What it would not promise as private memory is not asked for. Where that would lie,
             // aligned, there is room for the object.
             let promised = UserPages::reserve(room, alignment, None)?;
             place = alignment.map(|_| promised.base());
         }
-        let object = system::create(room, wishes.node_to_map_on()?).map_err(failed)?;
+        let object = system::create(room, requests.node_to_map_on()?).map_err(failed)?;
         let pages = Self::of(&object, room, place).map_err(failed)?;
         system::seal(&object, peers_may_write).map_err(failed)?;
-        wishes.before_touch(pages.base, room)?;
-        if wishes.prefault() {
-            wishes.populate_transparent(pages.base, room);
+        requests.before_touch(pages.base, room)?;
+        if requests.prefault() {
+            requests.populate_transparent(pages.base, room);
             system::set_aside(&object, room).map_err(failed)?;
             // SAFETY: mapped writable, and nobody else knows of it yet.
             unsafe { touch(pages.base, bytes) };
         }
-        wishes.after_touch(pages.base, bytes, room)?;
+        requests.after_touch(pages.base, bytes, room)?;
         Ok((pages, object))
     }
 
@@ -124,7 +124,7 @@ impl KernelPages {
     /// noted.
     fn of_huge_pages(
         bytes: usize,
-        wishes: &mut Wishes,
+        requests: &mut MemoryRequests,
         peers_may_write: bool,
     ) -> Result<Option<(Self, OwnedKernelObject)>, CommitError> {
         let made = system::create_huge(bytes).and_then(|(object, room)| {
@@ -134,7 +134,7 @@ impl KernelPages {
         });
         let failed = match made {
             Ok((pages, object)) => {
-                wishes.before_touch(pages.base, pages.bytes)?;
+                requests.before_touch(pages.base, pages.bytes)?;
                 match populate(pages.base, pages.bytes) {
                     Ok(()) => return Ok(Some((pages, object))),
                     Err(failed) => failed,
@@ -142,7 +142,7 @@ impl KernelPages {
             }
             Err(failed) => failed,
         };
-        wishes.miss(Wish::ExplicitHugePages, failed)?;
+        requests.miss(MemoryRequest::ExplicitHugePages, failed)?;
         Ok(None)
     }
 
@@ -209,7 +209,7 @@ mod system {
         object.try_clone()
     }
 
-    /// Names the call that failed.
+    /// FrameIds the call that failed.
     fn name<T>(call: &'static str, result: Result<T, Errno>) -> Result<T, Failed> {
         result.map_err(|errno| (call, errno.into()))
     }
@@ -262,7 +262,7 @@ mod system {
     ) -> Result<NonNull<c_void>, Failed> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         let place = place.map_or(ptr::null_mut(), |place| place.as_ptr().cast());
-        // SAFETY: a new mapping replaces none that exists, for the place is a wish only.
+        // SAFETY: a new mapping replaces none that exists, for the place is a request only.
         let base = unsafe { mmap(place, bytes, access, MapFlags::SHARED, object, 0) };
         let base = name("mmap", base)?;
         NonNull::new(base).ok_or_else(|| ("mmap", io::ErrorKind::OutOfMemory.into()))

@@ -9,41 +9,41 @@
 //! - **M3** Two frames never overlap, and each lies wholly inside (by the layout).
 //! - **M4** In a trap, M1 holds for a frame from when it was opened until it is shut, and for nothing else.
 
+#[cfg_attr(loom, expect(dead_code, reason = "models have no handlers of faults"))]
+mod guard_pages;
 mod kernel;
-mod own;
 mod remote;
 mod residency;
 #[cfg(feature = "windows")]
 mod task;
-#[cfg_attr(loom, expect(dead_code, reason = "models have no handlers of faults"))]
-mod trap;
 mod user;
+mod user_memory;
 
 use std::ptr::NonNull;
 
 use crate::error::CommitError;
 use crate::framing::{FrameLayout, Framing, SMALLEST_PAGE};
+use crate::memory_options::{CommitReport, MemoryOptions, UnmetRequest};
 use crate::mode::AllocatorMode;
-use crate::residency::{CommitReport, Residency, Shortfall};
 
+use self::guard_pages::Registration;
+pub(crate) use self::guard_pages::{DescribeSlot, GuardPages};
 use self::kernel::KernelPages;
 #[cfg(feature = "windows")]
 pub(crate) use self::kernel::as_word;
 pub use self::kernel::{BorrowedKernelObject, OwnedKernelObject};
 pub(crate) use self::kernel::{borrow, clone_for_peer};
-pub use self::own::FrameMemory;
-pub(crate) use self::own::OwnMemory;
-use self::own::OwnPages;
 pub use self::remote::{RemoteFrames, RemoteFramesMut};
-use self::residency::{Measured, Wishes, measure};
+use self::residency::{Measured, MemoryRequests, measure};
 #[cfg(feature = "windows")]
 pub(crate) use self::task::TaskMemory;
-use self::trap::Watch;
-pub(crate) use self::trap::{Describe, Trap};
 use self::user::UserPages;
+pub use self::user_memory::FrameMemory;
+pub(crate) use self::user_memory::OwnMemory;
+use self::user_memory::OwnPages;
 
 /// Room for `count` values on the heap, however many a client asks for.
-pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, CommitError> {
+pub(crate) fn try_with_capacity<T>(count: usize) -> Result<Vec<T>, CommitError> {
     let mut room = Vec::new();
     match room.try_reserve_exact(count) {
         Ok(()) => Ok(room),
@@ -58,11 +58,11 @@ pub(crate) fn room_for<T>(count: usize) -> Result<Vec<T>, CommitError> {
 pub(crate) struct Segment {
     layout: FrameLayout,
     first: NonNull<u8>,
-    trap: Option<Trap>,
+    guard_pages: Option<GuardPages>,
     /// Goes before the pages, where others may be mapped then.
-    watch: Option<Watch>,
+    registration: Option<Registration>,
     pages: Pages,
-    shortfalls: Vec<Shortfall>,
+    unmet: Vec<UnmetRequest>,
 }
 
 /// Where the frames of a segment lie; unmapped on drop.
@@ -89,7 +89,7 @@ impl Pages {
 ///
 /// The memory is there for as long as the pool has handles or frames that are out; of an allocator's,
 /// until it is committed with another framing or mode. If stray pointers are
-/// [trapped](crate::FramePoolBuilder::trap_stray_pointers), only frames that are out can be accessed.
+/// [trapped](crate::FramePoolBuilder::guard_pages), only frames that are out can be accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentInfo {
@@ -107,21 +107,21 @@ pub struct SegmentInfo {
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryPlan {
     pub(crate) mode: AllocatorMode,
-    pub(crate) residency: Residency,
+    pub(crate) residency: MemoryOptions,
     /// Whether other processes may map a kernel object to write to it.
     pub(crate) peers_may_write: bool,
     /// The user's, instead of the system's.
     pub(crate) own: Option<OwnMemory>,
     /// Whether frames are inaccessible while they are free, with guards between them.
-    pub(crate) trap: bool,
+    pub(crate) guard_pages: bool,
 }
 
 impl MemoryPlan {
     /// Where the frames of a framing lie in such memory.
     pub(crate) fn layout(&self, framing: &Framing) -> Result<FrameLayout, CommitError> {
-        match (self.trap, &self.own) {
+        match (self.guard_pages, &self.own) {
             (false, _) => FrameLayout::new(framing),
-            (true, None) => Trap::layout(framing),
+            (true, None) => GuardPages::layout(framing),
             (true, Some(_)) => Err(CommitError::TrapUnsupported {
                 reason: "memory of the user's own is not this crate's to protect",
             }),
@@ -144,15 +144,17 @@ impl Segment {
         plan: &MemoryPlan,
     ) -> Result<(Self, Option<OwnedKernelObject>), CommitError> {
         let bytes = layout.total;
-        let mut wishes = Wishes::new(plan.residency, plan.mode);
+        let mut requests = MemoryRequests::new(plan.residency, plan.mode);
         let (pages, object) = match (plan.mode, &plan.own) {
-            (AllocatorMode::User, None) => (Pages::User(UserPages::map(bytes, &mut wishes)?), None),
+            (AllocatorMode::User, None) => {
+                (Pages::User(UserPages::map(bytes, &mut requests)?), None)
+            }
             (AllocatorMode::User, Some(own)) => {
-                let pages = OwnPages::allocate(own, bytes, &mut wishes)?;
+                let pages = OwnPages::allocate(own, bytes, &mut requests)?;
                 (Pages::Own(pages), None)
             }
             (AllocatorMode::Kernel, None) => {
-                let (pages, object) = KernelPages::map(bytes, &mut wishes, plan.peers_may_write)?;
+                let (pages, object) = KernelPages::map(bytes, &mut requests, plan.peers_may_write)?;
                 (Pages::Kernel(pages), Some(object))
             }
             (mode @ AllocatorMode::Kernel, Some(_)) => {
@@ -167,26 +169,26 @@ impl Segment {
         // is 0 only where any page is aligned enough. So `offset` stays inside the pages, which are one
         // mapping of at most `isize::MAX` bytes.
         let first = unsafe { pages.base().add(offset) };
-        let trap = match plan.trap {
+        let guard_pages = match plan.guard_pages {
             // SAFETY: the pages are one mapping, of at least so many bytes, and were touched already if
             // they were to be; nobody else knows of them, and the first prefix is there.
-            true => Some(unsafe { Trap::set(layout, pages.base(), offset) }?),
+            true => Some(unsafe { GuardPages::set(layout, pages.base(), offset) }?),
             false => None,
         };
         let segment = Self {
             layout: *layout,
             first,
-            trap,
-            watch: None,
+            guard_pages,
+            registration: None,
             pages,
-            shortfalls: wishes.into_shortfalls(),
+            unmet: requests.into_unmet(),
         };
         Ok((segment, object))
     }
 
     /// What opens and shuts the frames, in a trap.
-    pub(crate) fn trap(&self) -> Option<Trap> {
-        self.trap
+    pub(crate) fn guard_pages(&self) -> Option<GuardPages> {
+        self.guard_pages
     }
 
     /// In a trap, has stray accesses explained by `pool` from now on, until the segment is dropped.
@@ -194,15 +196,17 @@ impl Segment {
     /// # Safety
     ///
     /// `pool` lives, and may be shared, until then.
-    pub(crate) unsafe fn describe_by(&mut self, pool: NonNull<dyn Describe>) {
-        // SAFETY: the caller's promise; the watch goes with the segment.
-        self.watch = self.trap.map(|trap| unsafe { Watch::new(trap, pool) });
+    pub(crate) unsafe fn describe_by(&mut self, pool: NonNull<dyn DescribeSlot>) {
+        // SAFETY: the caller's promise; the registration goes with the segment.
+        self.registration = self
+            .guard_pages
+            .map(|trap| unsafe { Registration::new(trap, pool) });
     }
 
     /// What was asked for, what was not got, and what the memory is now.
     pub(crate) fn report(&self, plan: &MemoryPlan) -> CommitReport {
         let measured = measure(self.pages.base(), self.layout.total);
-        report(&self.layout, plan, &self.shortfalls, measured)
+        report(&self.layout, plan, &self.unmet, measured)
     }
 
     /// The report on a segment that is gone.
@@ -236,12 +240,12 @@ impl Segment {
 fn report(
     layout: &FrameLayout,
     plan: &MemoryPlan,
-    shortfalls: &[Shortfall],
+    unmet: &[UnmetRequest],
     measured: Measured,
 ) -> CommitReport {
     CommitReport {
-        asked: plan.residency,
-        shortfalls: shortfalls.to_vec(),
+        requested: plan.residency,
+        unmet: unmet.to_vec(),
         bytes: layout.total,
         page_size: measured.page_size,
         resident: measured.resident,
@@ -287,10 +291,10 @@ mod tests {
     fn plan(mode: AllocatorMode) -> MemoryPlan {
         MemoryPlan {
             mode,
-            residency: Residency::PREFAULTED,
+            residency: MemoryOptions::PREFAULTED,
             peers_may_write: false,
             own: None,
-            trap: false,
+            guard_pages: false,
         }
     }
 

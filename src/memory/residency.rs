@@ -14,62 +14,70 @@ use std::ops::Range;
 use std::ptr::NonNull;
 
 use crate::error::CommitError;
+use crate::memory_options::{HugePages, MemoryOptions, MemoryRequest, UnmetRequest};
 use crate::mode::AllocatorMode;
-use crate::residency::{HugePages, Residency, Shortfall, Wish};
 
 /// A call and what the system said to it.
 pub(super) type Failed = (&'static str, io::Error);
 
 /// What is asked of one segment's memory, and what of it was not got so far.
 #[derive(Debug)]
-pub(super) struct Wishes {
-    asked: Residency,
+pub(super) struct MemoryRequests {
+    requested: MemoryOptions,
     mode: AllocatorMode,
-    shortfalls: Vec<Shortfall>,
+    unmet: Vec<UnmetRequest>,
 }
 
-impl Wishes {
-    pub(super) fn new(asked: Residency, mode: AllocatorMode) -> Self {
+impl MemoryRequests {
+    pub(super) fn new(requested: MemoryOptions, mode: AllocatorMode) -> Self {
         Self {
-            asked,
+            requested,
             mode,
-            shortfalls: Vec::new(),
+            unmet: Vec::new(),
         }
     }
 
-    pub(super) fn into_shortfalls(self) -> Vec<Shortfall> {
-        self.shortfalls
+    pub(super) fn into_unmet(self) -> Vec<UnmetRequest> {
+        self.unmet
     }
 
     /// Whether to touch the memory. The system would do it when it locks it, too, and have no way to say
     /// that there is not enough.
     pub(super) fn prefault(&self) -> bool {
-        self.asked.prefault || self.asked.locked
+        self.requested.prefault || self.requested.locked
     }
 
     pub(super) fn explicit_huge_pages(&self) -> bool {
-        self.asked.huge_pages == HugePages::Explicit
+        self.requested.huge_pages == HugePages::Explicit
     }
 
     fn transparent_huge_pages(&self) -> bool {
-        self.asked.huge_pages == HugePages::Transparent
+        self.requested.huge_pages == HugePages::Transparent
     }
 
     /// Notes what was not got, once, whatever the attempts; or fails, if it is required.
-    pub(super) fn miss(&mut self, wish: Wish, (call, source): Failed) -> Result<(), CommitError> {
-        if self.asked.required {
-            return Err(CommitError::Residency { wish, call, source });
+    pub(super) fn miss(
+        &mut self,
+        request: MemoryRequest,
+        (call, source): Failed,
+    ) -> Result<(), CommitError> {
+        if self.requested.required {
+            return Err(CommitError::UnmetRequest {
+                request,
+                call,
+                source,
+            });
         }
-        self.shortfalls.retain(|known| known.wish != wish);
-        self.shortfalls.push(Shortfall::new(wish, call, source));
+        self.unmet.retain(|known| known.request != request);
+        self.unmet.push(UnmetRequest::new(request, call, source));
         Ok(())
     }
 
-    /// Gives up every wish, for memory that is not this crate's to change.
+    /// Gives up every request, for memory that is not this crate's to change.
     pub(super) fn leave_alone(&mut self) -> Result<(), CommitError> {
-        for wish in self.asked.wishes() {
+        for request in self.requested.wishes() {
             let why = "memory of the user's own is left as it is";
-            self.miss(wish, ("FrameMemory::allocate", unsupported(why)))?;
+            self.miss(request, ("FrameMemory::allocate", unsupported(why)))?;
         }
         Ok(())
     }
@@ -88,12 +96,14 @@ impl Wishes {
 
     /// The node to be named when memory is mapped, where this is not done later.
     pub(super) fn node_to_map_on(&mut self) -> Result<Option<u32>, CommitError> {
-        let Some(node) = self.asked.numa_node else {
+        let Some(node) = self.requested.numa_node else {
             return Ok(None);
         };
         match system::node_to_map_on(node) {
             Ok(node) => Ok(node),
-            Err(failed) => self.miss(Wish::NumaNode(node), failed).map(|()| None),
+            Err(failed) => self
+                .miss(MemoryRequest::NumaNode(node), failed)
+                .map(|()| None),
         }
     }
 
@@ -105,12 +115,12 @@ impl Wishes {
     ) -> Result<(), CommitError> {
         if self.transparent_huge_pages() {
             if let Err(failed) = system::advise_huge_pages(base, bytes) {
-                self.miss(Wish::TransparentHugePages, failed)?;
+                self.miss(MemoryRequest::TransparentHugePages, failed)?;
             }
         }
-        if let Some(node) = self.asked.numa_node {
+        if let Some(node) = self.requested.numa_node {
             if let Err(failed) = system::bind(base, bytes, node) {
-                self.miss(Wish::NumaNode(node), failed)?;
+                self.miss(MemoryRequest::NumaNode(node), failed)?;
             }
         }
         Ok(())
@@ -132,15 +142,16 @@ impl Wishes {
         bytes: usize,
         room: usize,
     ) -> Result<(), CommitError> {
-        if self.asked.locked {
+        if self.requested.locked {
             // All of the room, for a mapping that is locked in part falls apart, and with it the huge
             // page at the seam.
             if let Err(failed) = system::lock(base, room) {
-                self.miss(Wish::Locked, failed)?;
+                self.miss(MemoryRequest::Locked, failed)?;
             }
         }
-        let missed = |shortfall: &Shortfall| shortfall.wish == Wish::TransparentHugePages;
-        if self.transparent_huge_pages() && self.prefault() && !self.shortfalls.iter().any(missed) {
+        let missed =
+            |shortfall: &UnmetRequest| shortfall.request == MemoryRequest::TransparentHugePages;
+        if self.transparent_huge_pages() && self.prefault() && !self.unmet.iter().any(missed) {
             self.count_huge_pages(base, bytes)?;
         }
         Ok(())
@@ -159,7 +170,7 @@ impl Wishes {
             None => "whether it was heeded cannot be measured".to_owned(),
         };
         let failed = (system::ADVISE, io::Error::other(why));
-        self.miss(Wish::TransparentHugePages, failed)
+        self.miss(MemoryRequest::TransparentHugePages, failed)
     }
 }
 
@@ -287,7 +298,7 @@ mod system {
         Ok((base, bytes))
     }
 
-    /// Names the call that failed.
+    /// FrameIds the call that failed.
     fn name<T>(call: &'static str, result: Result<T, Errno>) -> Result<T, Failed> {
         result.map_err(|errno| (call, errno.into()))
     }
@@ -766,7 +777,7 @@ mod system {
             VirtualAddress: ptr::without_provenance_mut(start),
             VirtualAttributes: PSAPI_WORKING_SET_EX_BLOCK { Flags: 0 },
         };
-        let mut asked: Vec<_> = starts.iter().map(ask).collect();
+        let mut requested: Vec<_> = starts.iter().map(ask).collect();
         let bytes = u32::try_from(size_of_val(&*asked)).ok()?;
         // SAFETY: takes no arguments; the pseudo handle need not be closed.
         let process = unsafe { GetCurrentProcess() };

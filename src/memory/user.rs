@@ -5,9 +5,9 @@ use std::io;
 use std::ptr::NonNull;
 
 use crate::error::CommitError;
-use crate::residency::Wish;
+use crate::memory_options::MemoryRequest;
 
-use super::residency::{Wishes, map_huge, populate};
+use super::residency::{MemoryRequests, map_huge, populate};
 use super::touch;
 
 /// A mapping of private, zeroed, readable and writable pages; unmapped on drop.
@@ -27,21 +27,21 @@ unsafe impl Sync for UserPages {}
 
 impl UserPages {
     /// Maps at least `bytes` bytes, which is not 0, as wished for.
-    pub(super) fn map(bytes: usize, wishes: &mut Wishes) -> Result<Self, CommitError> {
-        if wishes.explicit_huge_pages() {
-            if let Some(pages) = Self::of_huge_pages(bytes, wishes)? {
-                wishes.after_touch(pages.base, bytes, pages.mapped)?;
+    pub(super) fn map(bytes: usize, requests: &mut MemoryRequests) -> Result<Self, CommitError> {
+        if requests.explicit_huge_pages() {
+            if let Some(pages) = Self::of_huge_pages(bytes, requests)? {
+                requests.after_touch(pages.base, bytes, pages.mapped)?;
                 return Ok(pages);
             }
         }
-        let (room, alignment) = wishes.room(bytes);
-        let pages = Self::reserve(room, alignment, wishes.node_to_map_on()?)?;
-        wishes.before_touch(pages.base, room)?;
-        if wishes.prefault() {
+        let (room, alignment) = requests.room(bytes);
+        let pages = Self::reserve(room, alignment, requests.node_to_map_on()?)?;
+        requests.before_touch(pages.base, room)?;
+        if requests.prefault() {
             // SAFETY: mapped writable, and nobody else knows of it yet.
             unsafe { touch(pages.base, bytes) };
         }
-        wishes.after_touch(pages.base, bytes, room)?;
+        requests.after_touch(pages.base, bytes, room)?;
         Ok(pages)
     }
 
@@ -74,8 +74,11 @@ impl UserPages {
 
     /// As `map`, of explicit huge pages, with memory behind them. `None` if there are none, which is then
     /// noted.
-    fn of_huge_pages(bytes: usize, wishes: &mut Wishes) -> Result<Option<Self>, CommitError> {
-        let failed = match map_huge(bytes, wishes.node_to_map_on()?) {
+    fn of_huge_pages(
+        bytes: usize,
+        requests: &mut MemoryRequests,
+    ) -> Result<Option<Self>, CommitError> {
+        let failed = match map_huge(bytes, requests.node_to_map_on()?) {
             Ok((base, mapped)) => {
                 let base = base.cast();
                 let pages = Self {
@@ -83,7 +86,7 @@ impl UserPages {
                     start: base,
                     mapped,
                 };
-                wishes.before_touch(base, mapped)?;
+                requests.before_touch(base, mapped)?;
                 match populate(base, mapped) {
                     Ok(()) => return Ok(Some(pages)),
                     Err(failed) => failed,
@@ -91,7 +94,7 @@ impl UserPages {
             }
             Err(failed) => failed,
         };
-        wishes.miss(Wish::ExplicitHugePages, failed)?;
+        requests.miss(MemoryRequest::ExplicitHugePages, failed)?;
         Ok(None)
     }
 

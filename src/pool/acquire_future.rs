@@ -9,8 +9,8 @@ use crate::error::AcquireError;
 use crate::frame::Frame;
 
 use super::core::Core;
-use super::ledger::By;
-use super::waiters::TaskStay;
+use super::holder_table::CallSite;
+use super::wait_queue::PendingWait;
 
 /// What [`FramePool::acquire_async`](super::FramePool::acquire_async) returns.
 ///
@@ -38,16 +38,16 @@ use super::waiters::TaskStay;
 #[must_use = "a future does nothing unless it is polled"]
 pub struct AcquireFuture<'pool> {
     core: &'pool Core,
-    by: By,
-    stay: TaskStay,
+    site: CallSite,
+    stay: PendingWait,
 }
 
 impl<'pool> AcquireFuture<'pool> {
-    pub(super) fn new(core: &'pool Core, by: By) -> Self {
+    pub(super) fn new(core: &'pool Core, site: CallSite) -> Self {
         Self {
             core,
-            by,
-            stay: TaskStay::default(),
+            site,
+            stay: PendingWait::default(),
         }
     }
 }
@@ -56,14 +56,14 @@ impl Future for AcquireFuture<'_> {
     type Output = Result<Frame, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { core, by, stay } = &mut *self;
-        Frame::poll_acquire(core, *by, stay, context)
+        let Self { core, site, stay } = &mut *self;
+        Frame::poll_acquire(core, *site, stay, context)
     }
 }
 
 impl Drop for AcquireFuture<'_> {
     fn drop(&mut self) {
-        Frame::abandon_acquire(self.core, self.by, &mut self.stay);
+        Frame::abandon_acquire(self.core, self.site, &mut self.stay);
     }
 }
 

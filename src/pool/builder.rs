@@ -8,12 +8,12 @@ use crate::error::BuildError;
 use crate::framing::Framing;
 use crate::holders::Holders;
 use crate::memory::{FrameMemory, MemoryPlan, OwnMemory};
+use crate::memory_options::{HugePages, MemoryOptions};
 use crate::mode::AllocatorMode;
-use crate::residency::{HugePages, Residency};
 
 use super::FramePool;
-use super::waiters::Gate;
-use super::watch::{Hook, Watch};
+use super::hooks::{Hook, Hooks};
+use super::wait_queue::PoolState;
 
 /// Describes a [`FramePool`] and builds it.
 ///
@@ -36,7 +36,7 @@ pub struct FramePoolBuilder {
     pub(crate) framing: Framing,
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
-    pub(crate) watch: Watch,
+    pub(crate) hooks: Hooks,
     pub(crate) shards: usize,
     pub(crate) caches: bool,
 }
@@ -48,13 +48,13 @@ impl FramePoolBuilder {
             framing,
             memory: MemoryPlan {
                 mode,
-                residency: Residency::PREFAULTED,
+                residency: MemoryOptions::PREFAULTED,
                 peers_may_write: false,
                 own: None,
-                trap: false,
+                guard_pages: false,
             },
             contents: Contents::Keep,
-            watch: Watch::default(),
+            hooks: Hooks::default(),
             shards,
             // Models that want them ask for them.
             caches: !cfg!(loom),
@@ -191,7 +191,7 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Whether the frames are to lie in huge pages; [`No`](HugePages::No) by default.
+    /// Whether the frames are to lie in huge pages; [`No`](HugePages::Off) by default.
     ///
     /// ```
     /// # use ks_allocator::{FramePool, HugePages};
@@ -216,7 +216,7 @@ impl FramePoolBuilder {
     /// let pool = FramePool::builder().frames(8).frame_size(64).lock_in_memory(true).build()?;
     /// let report = pool.commit_report();
     /// # if cfg!(target_os = "linux") {
-    /// assert_eq!(report.locked == Some(report.bytes), report.shortfalls.is_empty());
+    /// assert_eq!(report.locked == Some(report.bytes), report.unmet.is_empty());
     /// # }
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
@@ -248,25 +248,25 @@ impl FramePoolBuilder {
     ///
     /// By default the pool is made of what there is, and what could not be had is in the
     /// [report](FramePool::commit_report). If required, the commit fails with
-    /// [`CommitError::Residency`](crate::CommitError::Residency) and leaves nothing behind.
+    /// [`CommitError::MemoryOptions`](crate::CommitError::MemoryOptions) and leaves nothing behind.
     ///
     /// ```
-    /// # use ks_allocator::{BuildError, CommitError, FramePool, Wish};
+    /// # use ks_allocator::{BuildError, CommitError, FramePool, MemoryRequest};
     /// let pool = FramePool::builder().frames(8).frame_size(64).numa_node(999_999);
     /// assert!(pool.build().is_ok());
-    /// let error = pool.require_residency(true).build().unwrap_err();
-    /// let BuildError::Commit(CommitError::Residency { wish, .. }) = error else { panic!("{error}") };
-    /// assert_eq!(wish, Wish::NumaNode(999_999));
+    /// let error = pool.require_memory_options(true).build().unwrap_err();
+    /// let BuildError::Commit(CommitError::UnmetRequest { request, .. }) = error else { panic!("{error}") };
+    /// assert_eq!(request, MemoryRequest::NumaNode(999_999));
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
-    pub fn require_residency(mut self, required: bool) -> Self {
+    pub fn require_memory_options(mut self, required: bool) -> Self {
         self.memory.residency.required = required;
         self
     }
 
     /// Memory of the user's own for the frames, in User mode: see [`FrameMemory`], which has an example.
     /// The bytes of a fresh frame are then whatever was in it, and whether it is prefaulted is the
-    /// user's affair, too. Huge pages, locking and a NUMA node, if asked for, are shortfalls: such memory is
+    /// user's affair, too. Huge pages, locking and a NUMA node, if asked for, are unmet: such memory is
     /// left as it is.
     ///
     /// A [`FrameMemory`] that is to serve several pools can be shared by them, for an `Arc` of one is one,
@@ -325,7 +325,7 @@ impl FramePoolBuilder {
     ///
     /// ```
     /// # use ks_allocator::FramePool;
-    /// let pool = FramePool::builder().frames(8).frame_size(4096).trap_stray_pointers(true).build()?;
+    /// let pool = FramePool::builder().frames(8).frame_size(4096).guard_pages(true).build()?;
     /// let mut frame = pool.acquire()?;
     /// frame.fill(7); // as ever
     /// let kept = frame.as_ptr();
@@ -334,8 +334,8 @@ impl FramePoolBuilder {
     /// # let _ = kept;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn trap_stray_pointers(mut self, trap: bool) -> Self {
-        self.memory.trap = trap;
+    pub fn guard_pages(mut self, guard_pages: bool) -> Self {
+        self.memory.guard_pages = guard_pages;
         self
     }
 
@@ -370,15 +370,15 @@ impl FramePoolBuilder {
     ///
     /// ```
     /// # use ks_allocator::FramePool;
-    /// let pool = FramePool::builder().frames(1).frame_size(64).stamp_acquires(true).build()?;
+    /// let pool = FramePool::builder().frames(1).frame_size(64).record_acquire_times(true).build()?;
     /// let frame = pool.acquire()?;
     /// std::thread::sleep(std::time::Duration::from_millis(1));
-    /// let holder = &pool.holders().holders[0];
+    /// let holder = &pool.holders().entries[0];
     /// assert!(holder.exact && holder.held.as_millis() >= 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn stamp_acquires(mut self, stamp_acquires: bool) -> Self {
-        self.watch.stamps = stamp_acquires;
+    pub fn record_acquire_times(mut self, record_acquire_times: bool) -> Self {
+        self.hooks.stamps = record_acquire_times;
         self
     }
 
@@ -401,7 +401,7 @@ impl FramePoolBuilder {
     ///     .frame_size(64)
     ///     .on_starved(Duration::from_millis(1), move |holders| told.send(holders.to_string()).unwrap())
     ///     .build()?;
-    /// let held = pool.labelled("preview").acquire()?;
+    /// let held = pool.with_label("preview").acquire()?;
     /// assert!(pool.acquire_timeout(Duration::from_millis(5)).is_err());
     /// assert!(tell.recv()?.starts_with("1 of 1 frames out: 1 held by `preview`"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -411,7 +411,7 @@ impl FramePoolBuilder {
         threshold: Duration,
         hook: impl Fn(&Holders) + Send + Sync + 'static,
     ) -> Self {
-        self.watch.starved = Some((threshold, Hook::new(hook)));
+        self.hooks.starved = Some((threshold, Hook::new(hook)));
         self
     }
 
@@ -428,14 +428,14 @@ impl FramePoolBuilder {
     ///
     /// let (told, tell) = mpsc::channel();
     /// let builder = FramePool::builder().frames(2).frame_size(64);
-    /// let pool = builder.on_leak(move |holders| told.send(holders.holders.len()).unwrap()).build()?;
+    /// let pool = builder.on_leak(move |holders| told.send(holders.entries.len()).unwrap()).build()?;
     /// let forgotten = pool.acquire()?;
     /// drop(pool);
     /// assert_eq!(tell.recv()?, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_leak(mut self, hook: impl Fn(&Holders) + Send + Sync + 'static) -> Self {
-        self.watch.leaked = Some(Hook::new(hook));
+        self.hooks.leaked = Some(Hook::new(hook));
         self
     }
 
@@ -451,7 +451,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn record(mut self, events: usize) -> Self {
-        self.watch.events = events;
+        self.hooks.events = events;
         self
     }
 
@@ -472,7 +472,7 @@ impl FramePoolBuilder {
             framing: self.framing.actual()?,
             ..self.clone()
         };
-        let pool = FramePool::new(&plan, Gate::OPEN)?;
+        let pool = FramePool::new(&plan, PoolState::OPEN)?;
         pool.tell_of_commit();
         Ok(pool)
     }

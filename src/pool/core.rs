@@ -4,16 +4,16 @@
 //!
 //! Frames cost no reference count while the pool is open. They are counted when it closes:
 //!
-//! - **C1** `keep` is 1 for all handles together, plus 1 for each frame that was out when the pool
+//! - **C1** `refs` is 1 for all handles together, plus 1 for each frame that was out when the pool
 //!   closed and has not come back since. Whoever takes it to 0 frees the pool.
 //! - **C2** A frame that comes back to an open word leaves without a trace (F5); one that comes back
-//!   to a closed word gives up its part of `keep` after that. Both find out which in the same
+//!   to a closed word gives up its part of `refs` after that. Both find out which in the same
 //!   exchange that frees the frame, so each frame that `close` has counted is counted down once:
 //!   by its release, or by `open`, which counts those that are still out. A frame that its thread keeps
-//!   in a [cache](super::cache) is back when `close` finds it there, and out if not: then its thread
+//!   in a [cache](super::thread_cache) is back when `close` finds it there, and out if not: then its thread
 //!   releases it once more (T4, T5).
 //! - **C3** `close` counts frames only as it goes from word to word, so it first adds one for every
-//!   frame and then takes off those that were in. In between `keep` is too large, never too small.
+//!   frame and then takes off those that were in. In between `refs` is too large, never too small.
 //! - **C4** The last handle closes the pool before it gives up its 1, so from then on every frame
 //!   that is out is counted, and the last of all frees the pool.
 //! - **C5** A pool that is retired is never opened again. So once its frames are all back, none goes
@@ -21,7 +21,7 @@
 //! - **C6** A trap's entry leads to the core, for any thread in which a stray access happens. It goes with
 //!   the segment, and in a trap the segment goes before the core does.
 //!
-//! | handles | pool | `keep` | who frees |
+//! | handles | pool | `refs` | who frees |
 //! |---|---|---|---|
 //! | some | open | 1 | nobody |
 //! | some | closed | 1 + frames out | nobody |
@@ -38,57 +38,58 @@ use crate::contents::Contents;
 use crate::error::{AcquireError, CommitError, Starvation};
 use crate::framing::{FrameLayout, Framing};
 use crate::memory::{
-    Describe, MemoryPlan, OwnedKernelObject, Segment, SegmentInfo, Trap, room_for,
+    DescribeSlot, GuardPages, MemoryPlan, OwnedKernelObject, Segment, SegmentInfo,
+    try_with_capacity,
 };
-use crate::residency::CommitReport;
+use crate::memory_options::CommitReport;
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_number};
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_index};
 
 use super::builder::FramePoolBuilder;
-use super::cache::{Name, Pushed};
-use super::free_list::{Bits, FreeList, Names, NotTaken, PutBack, put_back};
-use super::ledger::Ledger;
-use super::lent::Lent;
+use super::free_list::{Bits, FrameIds, FreeList, PutBack, TakeError, put_back};
+use super::holder_table::HolderTable;
+use super::hooks::Hooks;
+use super::loans::Loans;
 use super::recorder::Recorder;
 use super::slot::Slot;
-use super::waiters::{Gate, GateChange, Refused, Waiters};
-use super::watch::Watch;
+use super::thread_cache::{Name, Pushed};
+use super::wait_queue::{PoolState, RejectedWaiters, StateChange, WaitQueue};
 
 /// More handles than can exist without leaking memory on purpose.
-const MOST_HANDLES: usize = usize::MAX / 2;
+const MAX_HANDLES: usize = usize::MAX / 2;
 
 /// What the handles and the frames of a pool share.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) free: FreeList,
-    pub(crate) waiters: Waiters,
+    pub(crate) wait_queue: WaitQueue,
     /// A `Vec` and not a `Box`, as the shards of the free list: frames point to the slots.
     slots: Vec<Slot>,
     pub(crate) layout: FrameLayout,
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
     /// Whether there is something to do with every frame that comes or goes.
-    pub(crate) attends: bool,
+    pub(crate) has_hooks: bool,
     /// `None` once the pool is retired.
     segment: Mutex<Option<Segment>>,
     /// The kernel object that owns the segment in Kernel mode. It stays open for as long as there is a
     /// handle of the pool to be asked for it.
     pub(crate) object: Option<OwnedKernelObject>,
     /// What makes frames inaccessible while they are free, if that is wanted.
-    pub(crate) trap: Option<Trap>,
+    pub(crate) guard_pages: Option<GuardPages>,
     /// Where the segment starts, for as long as there is one.
     pub(crate) address: usize,
     /// In Kernel mode, for all slots.
-    pub(crate) lent: Lent,
-    pub(crate) ledger: Ledger,
-    pub(crate) watch: Watch,
+    pub(crate) loans: Loans,
+    pub(crate) holder_table: HolderTable,
+    pub(crate) hooks: Hooks,
     pub(crate) recorder: Option<Recorder>,
-    keep: AtomicUsize,
+    refs: AtomicUsize,
     handles: AtomicUsize,
     /// What the COM face keeps for the frames. Frames that are out keep it alive, as all of the core.
     #[cfg(feature = "windows")]
-    pub(crate) companion: OnceLock<Box<dyn Any + Send + Sync>>,
+    pub(crate) extension: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Core {
@@ -105,7 +106,7 @@ impl Core {
 
     /// The slot that goes by its address in the caches.
     #[inline(always)]
-    fn slot_named(&self, name: Name) -> NonNull<Slot> {
+    fn slot_of(&self, name: Name) -> NonNull<Slot> {
         debug_assert!(
             self.slots
                 .as_ptr_range()
@@ -148,19 +149,22 @@ impl Core {
 
     /// Opens or closes the pool, and keeps count of the frames that are out. Whoever is refused by
     /// it is told when the result is dropped.
-    pub(crate) fn change_gate(&self, change: impl FnOnce(&mut Gate)) -> Option<Refused> {
+    pub(crate) fn change_state(
+        &self,
+        change: impl FnOnce(&mut PoolState),
+    ) -> Option<RejectedWaiters> {
         let frames = self.free.frames();
         // Relaxed: the 1 of the handles, of which the caller is one or was the last, is not given up
-        // yet, so `keep` stays above 0 whatever comes (C3).
-        self.keep.fetch_add(frames, Ordering::Relaxed);
-        let (change, refused) = self.waiters.change_gate(&self.free, change);
+        // yet, so `refs` stays above 0 whatever comes (C3).
+        self.refs.fetch_add(frames, Ordering::Relaxed);
+        let (change, refused) = self.wait_queue.change_state(&self.free, change);
         let surplus = match change {
-            GateChange::Closed { out } => frames - out,
-            GateChange::Opened { out } => frames + out,
-            GateChange::None => frames,
+            StateChange::Closed { out } => frames - out,
+            StateChange::Opened { out } => frames + out,
+            StateChange::None => frames,
         };
-        // Release: pairs with the fence of whoever frees the pool, as in `let_go`.
-        self.keep.fetch_sub(surplus, Ordering::Release);
+        // Release: pairs with the fence of whoever frees the pool, as in `release_refs`.
+        self.refs.fetch_sub(surplus, Ordering::Release);
         refused
     }
 
@@ -171,7 +175,7 @@ impl Core {
 
     /// Closes the pool for good, and frees its memory if all frames are back (C5).
     pub(crate) fn retire(&self) {
-        drop(self.change_gate(|gate| gate.retired = true));
+        drop(self.change_state(|gate| gate.retired = true));
         if self.frames_out() == 0 {
             drop(self.segment.lock().take());
         }
@@ -180,16 +184,16 @@ impl Core {
     /// Takes free frames, at most `most` of them, if there are any where the thread looks first.
     #[inline(always)]
     pub(crate) fn take_at_home(&self, most: usize) -> Option<Bits> {
-        self.free.take_at_home(thread_number(), most, |taken| taken)
+        self.free.take_at_home(thread_index(), most, |taken| taken)
     }
 
     /// Takes a free frame, if there is one where the thread looks first.
     #[inline(always)]
     pub(crate) fn take_one_at_home(&self) -> Option<NonNull<Slot>> {
-        let thread = thread_number();
+        let thread = thread_index();
         let kept = self.free.caches().and_then(|caches| caches.pop(thread));
         match kept {
-            Some(name) => Some(self.slot_named(name)),
+            Some(name) => Some(self.slot_of(name)),
             None => self
                 .free
                 .take_at_home(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
@@ -200,12 +204,12 @@ impl Core {
     #[cold]
     pub(crate) fn take(&self, most: usize) -> Result<Bits, AcquireError> {
         loop {
-            match self.free.take(thread_number(), most) {
+            match self.free.take(thread_index(), most) {
                 Ok(taken) => return Ok(taken),
-                Err(NotTaken::AllOut) => {
+                Err(TakeError::AllOut) => {
                     return Err(AcquireError::Exhausted(Starvation::default()));
                 }
-                Err(NotTaken::Closed) => match self.waiters.refusal() {
+                Err(TakeError::Closed) => match self.wait_queue.refusal() {
                     Some(refusal) => return Err(refusal.into()),
                     // Opened in the meantime.
                     None => continue,
@@ -225,7 +229,7 @@ impl Core {
         let core = unsafe { slot.as_ref() }.core;
         // SAFETY: the frame is out and keeps the core alive.
         if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
-            match caches.push(thread_number(), slot.addr()) {
+            match caches.push(thread_index(), slot.addr()) {
                 // By T5 slot and core may be gone.
                 Pushed::Kept => return,
                 Pushed::No => {}
@@ -287,7 +291,7 @@ impl Core {
         match put_back(word, addend) {
             PutBack::Done => {}
             // SAFETY: frames that are wanted are still the caller's and keep the core alive; for
-            // frames that came back to a closed pool, `keep` does (C1).
+            // frames that came back to a closed pool, `refs` does (C1).
             how => unsafe { Self::release_slow(core, word, addend, how) },
         }
     }
@@ -300,13 +304,13 @@ impl Core {
     /// As [`release`](Self::release), except that a closed pool may have the frames already.
     #[cold]
     unsafe fn release_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, mut how: PutBack) {
-        // SAFETY: the frames, or their parts of `keep`, keep the core alive. The reference is not
+        // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not
         // used after the last of them is given away.
         let this = unsafe { core.as_ref() };
         let mut frames = this.free.bits_of(word, addend);
         while how == PutBack::Wanted {
-            while let Some(called) = this.waiters.call_first(&this.free) {
-                if called.settle(this.free.frame_at(frames)) {
+            while let Some(called) = this.wait_queue.call_first(&this.free) {
+                if called.assign(this.free.frame_at(frames)) {
                     frames.bits &= frames.bits - 1;
                     if frames.bits == 0 {
                         return;
@@ -319,21 +323,21 @@ impl Core {
             // Acquire: pairs with the Release of `FreeList::close`, which the exchange saw; the parts
             // that we give up were added before it (C3).
             fence(Ordering::Acquire);
-            // SAFETY: these parts of `keep` are the frames' (C1, C2).
-            unsafe { Self::let_go(core, frames.bits.count_ones() as usize) };
+            // SAFETY: these parts of `refs` are the frames' (C1, C2).
+            unsafe { Self::release_refs(core, frames.bits.count_ones() as usize) };
         }
     }
 
-    /// Gives up `count` parts of `keep`, and frees the pool with the last.
+    /// Gives up `count` parts of `refs`, and frees the pool with the last.
     ///
     /// # Safety
     ///
     /// The parts are the caller's (C1), who does not use the core afterwards.
-    unsafe fn let_go(core: NonNull<Self>, count: usize) {
+    unsafe fn release_refs(core: NonNull<Self>, count: usize) {
         // SAFETY: the caller's parts keep the core alive up to the subtraction.
-        let keep = unsafe { &core.as_ref().keep };
+        let refs = unsafe { &core.as_ref().refs };
         // Release: what we did with the pool happens before its end; pairs with the fence below.
-        if keep.fetch_sub(count, Ordering::Release) != count {
+        if refs.fetch_sub(count, Ordering::Release) != count {
             return;
         }
         // Acquire: pairs with the Release of everybody who let go before.
@@ -349,10 +353,10 @@ impl Core {
 impl Core {
     /// Has a stray access described by this core from now on. To be called once it is filled.
     fn enter_trap(&self) {
-        if self.trap.is_none() {
+        if self.guard_pages.is_none() {
             return;
         }
-        let pool: NonNull<dyn Describe> = self.pointer();
+        let pool: NonNull<dyn DescribeSlot> = self.pointer();
         if let Some(segment) = &mut *self.segment.lock() {
             // SAFETY: the core outlives its segment, by C6.
             unsafe { segment.describe_by(pool) };
@@ -360,7 +364,7 @@ impl Core {
     }
 
     fn leave_trap(&self) {
-        if self.trap.is_some() {
+        if self.guard_pages.is_some() {
             drop(self.segment.lock().take());
         }
     }
@@ -368,10 +372,10 @@ impl Core {
 
 /// What a stray access is told of the slot that it went to.
 ///
-/// Called in a signal handler, while other threads go on: whatever is read here is an atomic, or never
+/// Handoff in a signal handler, while other threads go on: whatever is read here is an atomic, or never
 /// changes; nothing is locked and nothing allocated. This is the place to say more of a slot, such as
 /// who holds it or held it last.
-impl Describe for Core {
+impl DescribeSlot for Core {
     fn describe(&self, number: usize, out: &mut dyn fmt::Write) -> fmt::Result {
         let Some(slot) = self.slots.get(number) else {
             return Ok(());
@@ -383,13 +387,17 @@ impl Describe for Core {
             false => "is out",
         };
         write!(out, "slot {number} {state}")?;
-        let note = slot.entry.note();
-        let Some(place) = note.place else {
+        let snapshot = slot.holder.snapshot();
+        let Some(location) = snapshot.location else {
             return write!(out, ", and was never acquired");
         };
-        let (file, line, thread) = (place.file(), place.line(), note.thread);
-        let holder = if note.held { "holder" } else { "last holder" };
-        match note.label {
+        let (file, line, thread) = (location.file(), location.line(), snapshot.thread);
+        let holder = if snapshot.held {
+            "holder"
+        } else {
+            "last holder"
+        };
+        match snapshot.label {
             Some(label) => write!(
                 out,
                 "; its {holder} is `{label}` ({file}:{line}), thread {thread}"
@@ -423,12 +431,12 @@ unsafe impl Sync for Handle where Core: Send + Sync {}
 
 impl Handle {
     /// Allocates everything that a pool needs, and gives the first handle.
-    pub(crate) fn new(plan: &FramePoolBuilder, gate: Gate) -> Result<Self, CommitError> {
+    pub(crate) fn new(plan: &FramePoolBuilder, gate: PoolState) -> Result<Self, CommitError> {
         let &FramePoolBuilder {
             ref framing,
             ref memory,
             contents,
-            ref watch,
+            ref hooks,
             shards,
             caches,
         } = plan;
@@ -438,18 +446,18 @@ impl Handle {
             frames, frame_size, ..
         } = *framing;
 
-        let (address, trap) = (segment.address(), segment.trap());
-        let attends = contents != Contents::Keep || trap.is_some() || watch.is_of_each_frame();
-        let ledger = Ledger::new(frames)?;
-        let recorder = Recorder::new(watch.events)?;
-        let lent = Lent::new(if object.is_some() { frames } else { 0 })?;
-        let mut free = FreeList::new(frames, shards, gate == Gate::OPEN)?;
-        let mut slots = room_for::<Slot>(frames)?;
+        let (address, guard_pages) = (segment.address(), segment.guard_pages());
+        let has_hooks = contents != Contents::Keep || guard_pages.is_some() || hooks.per_frame();
+        let holder_table = HolderTable::new(frames)?;
+        let recorder = Recorder::new(hooks.events)?;
+        let loans = Loans::new(if object.is_some() { frames } else { 0 })?;
+        let mut free = FreeList::new(frames, shards, gate == PoolState::OPEN)?;
+        let mut slots = try_with_capacity::<Slot>(frames)?;
         if caches {
             // Where the slots will be: the room is as large as it must be.
             let first = NonNull::from(slots.as_mut_slice()).cast::<Slot>().addr();
             let step = size_of::<Slot>();
-            free = free.with_caches(Names { first, step })?;
+            free = free.with_caches(FrameIds { first, step })?;
         }
 
         // The slots point back at the core, so its address is needed before it is filled.
@@ -462,29 +470,29 @@ impl Handle {
                 (number, place),
                 segment.frame(number),
                 frame_size,
-                attends,
+                has_hooks,
             )
         }));
         let filled = Core {
             free,
-            waiters: Waiters::new(gate),
+            wait_queue: WaitQueue::new(gate),
             slots,
             layout,
             memory: memory.clone(),
             contents,
-            attends,
+            has_hooks,
             segment: Mutex::new(Some(segment)),
-            trap,
+            guard_pages,
             address,
-            lent,
-            ledger,
-            watch: watch.clone(),
+            loans,
+            holder_table,
+            hooks: hooks.clone(),
             recorder,
             object,
-            keep: AtomicUsize::new(1),
+            refs: AtomicUsize::new(1),
             handles: AtomicUsize::new(1),
             #[cfg(feature = "windows")]
-            companion: OnceLock::new(),
+            extension: OnceLock::new(),
         };
         // SAFETY: `room` was leaked above and nobody else knows of it but the slots, which nobody
         // can reach yet.
@@ -509,7 +517,7 @@ impl Clone for Handle {
     fn clone(&self) -> Self {
         // Relaxed: the new handle comes from one that keeps the core alive.
         let before = self.handles.fetch_add(1, Ordering::Relaxed);
-        if before > MOST_HANDLES {
+        if before > MAX_HANDLES {
             std::process::abort();
         }
         Self(self.0)
@@ -523,10 +531,10 @@ impl Drop for Handle {
             return;
         }
         fence(Ordering::Acquire);
-        drop(self.change_gate(|gate| gate.committed = false));
+        drop(self.change_state(|gate| gate.committed = false));
         self.tell_of_leak();
         // SAFETY: the 1 of all handles together, and this was the last of them.
-        unsafe { Core::let_go(self.0, 1) };
+        unsafe { Core::release_refs(self.0, 1) };
     }
 }
 
@@ -547,14 +555,14 @@ mod loom_models {
     use crate::frame::SharedFrame;
     use crate::framing::Framing;
     use crate::mode::AllocatorMode;
-    use crate::pool::waiters::Gate;
+    use crate::pool::wait_queue::PoolState;
     use crate::pool::{FramePool, FramePoolBuilder};
-    use crate::sync::set_thread_number;
+    use crate::sync::set_thread_index;
 
     fn pool(frames: usize) -> FramePool {
         let framing = Framing::new(frames, 1).actual().unwrap();
         let plan = FramePoolBuilder::new(framing, AllocatorMode::User).shards(1);
-        FramePool::new(&plan, Gate::OPEN).unwrap()
+        FramePool::new(&plan, PoolState::OPEN).unwrap()
     }
 
     fn read_elsewhere(shared: &SharedFrame) -> thread::JoinHandle<()> {
@@ -567,8 +575,8 @@ mod loom_models {
 
     /// C1 to C4: the last handle and the last frame, in any order.
     ///
-    /// Kills: the last handle not closing the pool; `change_gate` not taking off the surplus, or not
-    /// adding before it closes; no `let_go` after `DoneClosed`.
+    /// Kills: the last handle not closing the pool; `change_state` not taking off the surplus, or not
+    /// adding before it closes; no `release_refs` after `DoneClosed`.
     #[test]
     fn the_last_of_handle_and_frame_frees_the_pool() {
         loom::model(|| {
@@ -582,7 +590,7 @@ mod loom_models {
 
     /// C1: two frames that are both out when the last handle goes.
     ///
-    /// Kills: as above; `fetch_sub` with `Relaxed` and no fence in `let_go`.
+    /// Kills: as above; `fetch_sub` with `Relaxed` and no fence in `release_refs`.
     #[test]
     fn the_last_of_two_late_frames_frees_the_pool() {
         loom::model(|| {
@@ -601,7 +609,7 @@ mod loom_models {
         let plan = FramePoolBuilder::new(framing, AllocatorMode::User)
             .shards(1)
             .caches(true);
-        FramePool::new(&plan, Gate::OPEN).unwrap()
+        FramePool::new(&plan, PoolState::OPEN).unwrap()
     }
 
     /// T5 and C1: a frame that its thread keeps while the last handle goes.
@@ -614,7 +622,7 @@ mod loom_models {
             let pool = pool_with_caches(1);
             let frame = pool.try_acquire().unwrap();
             let holder = thread::spawn(move || {
-                set_thread_number(1);
+                set_thread_index(1);
                 drop(frame);
             });
             drop(pool);
@@ -634,21 +642,21 @@ mod loom_models {
             let pool = pool_with_caches(1);
             let frame = pool.try_acquire().unwrap();
             let holder = thread::spawn(move || {
-                set_thread_number(1);
+                set_thread_index(1);
                 drop(frame);
             });
             drop(pool.commit(false));
             drop(pool.commit(true));
             holder.join().unwrap();
             assert_eq!(pool.frames_out(), 0);
-            assert_eq!(pool.core.keep.load(super::Ordering::Relaxed), 1);
+            assert_eq!(pool.core.refs.load(super::Ordering::Relaxed), 1);
             drop(pool.try_acquire().unwrap());
         });
     }
 
     /// C2: frames that come back around a decommit and a commit are counted once.
     ///
-    /// Kills: `open` not taking its frames off `keep`; `release` counting down by another look at
+    /// Kills: `open` not taking its frames off `refs`; `release` counting down by another look at
     /// the word.
     #[test]
     fn decommit_and_commit_keep_count_of_late_frames() {
@@ -660,7 +668,7 @@ mod loom_models {
             drop(pool.commit(true));
             holder.join().unwrap();
             assert_eq!(pool.frames_out(), 0);
-            assert_eq!(pool.core.keep.load(super::Ordering::Relaxed), 1);
+            assert_eq!(pool.core.refs.load(super::Ordering::Relaxed), 1);
         });
     }
 
@@ -695,7 +703,7 @@ mod loom_models {
 
     /// A refusal names a reason that held: a pool that is only flushed is never "not committed".
     ///
-    /// Kills: `publish` before `open` in `change_gate`; `take` not looking again when it finds no
+    /// Kills: `publish` before `open` in `change_state`; `take` not looking again when it finds no
     /// refusal.
     #[test]
     fn a_refusal_during_a_flush_is_flushing() {

@@ -40,25 +40,25 @@
 //!   versions prove that between them all words were empty. (Wrong only if a multiple of 2^30
 //!   releases falls between the two passes.)
 //!
-//! Where threads keep frames in [caches](super::cache), a frame that is free lies in a word or in a
+//! Where threads keep frames in [caches](super::thread_cache), a frame that is free lies in a word or in a
 //! cache, and what is said here of all frames is kept by what is said there: F1 and F2 by T1 and T6, F3
 //! and F6 by T4, F4 by T2 and T4, F5 by T5.
 
 use crossbeam_utils::CachePadded;
 
 use crate::error::CommitError;
-use crate::memory::room_for;
+use crate::memory::try_with_capacity;
 use crate::sync::{AtomicU64, Ordering};
 
-use super::cache::{self, Caches, Lease, Name};
 use super::hints::Hints;
+use super::thread_cache::{self, Caches, Lease, Name};
 
 const CLOSED: u64 = 1 << 63;
 const WAITERS: u64 = 1 << 62;
 const FLAGS: u64 = CLOSED | WAITERS;
 
 /// Frames that one read-modify-write can move: those of a single word.
-pub(crate) const MOST_AT_ONCE: usize = 62;
+pub(crate) const MAX_BATCH: usize = 62;
 
 /// Frames a word, where there are several: the rest of the word is the version.
 const FRAMES_BESIDE_VERSION: usize = 32;
@@ -66,10 +66,10 @@ const VERSION_SHIFT: u32 = 32;
 const VERSION_STEP: u64 = 1 << VERSION_SHIFT;
 
 /// A shard of fewer frames would send its threads to the other shards too often.
-const FEWEST_FRAMES_A_SHARD: usize = if cfg!(loom) { 1 } else { 8 };
+const MIN_FRAMES_PER_SHARD: usize = if cfg!(loom) { 1 } else { 8 };
 
 /// Beyond so many words, looking through all of them for a free bit takes too long.
-const MOST_WORDS_WITHOUT_HINTS: usize = 16;
+const MAX_WORDS_WITHOUT_HINTS: usize = 16;
 
 /// The free list of a pool.
 #[derive(Debug)]
@@ -86,17 +86,17 @@ pub(crate) struct FreeList {
     version_step: u64,
     hints: Option<Hints>,
     caches: Option<Lease>,
-    names: Names,
+    names: FrameIds,
 }
 
 /// What frames go by in the caches: the first by this name, and each by so much more than the last.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Names {
+pub(crate) struct FrameIds {
     pub(crate) first: Name,
     pub(crate) step: usize,
 }
 
-impl Names {
+impl FrameIds {
     /// By their numbers, plus 1.
     pub(crate) const COUNTED: Self = Self {
         first: Name::MIN,
@@ -133,7 +133,7 @@ pub(crate) struct Bits {
 
 /// Why nothing was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotTaken {
+pub(crate) enum TakeError {
     AllOut,
     Closed,
 }
@@ -155,11 +155,11 @@ impl FreeList {
     pub(crate) fn new(frames: usize, shards: usize, open: bool) -> Result<Self, CommitError> {
         let count = word_count(frames, shards);
         let (frame_bits, version_step) = match count {
-            1 => (ones(MOST_AT_ONCE), 0),
+            1 => (ones(MAX_BATCH), 0),
             _ => (ones(FRAMES_BESIDE_VERSION), VERSION_STEP),
         };
         let flags = if open { 0 } else { CLOSED };
-        let mut shards = room_for(count)?;
+        let mut shards = try_with_capacity(count)?;
         shards.extend((0..count).map(|word| {
             // An even split: where the division has a rest, the first words have one more.
             let first = word * (frames / count) + word.min(frames % count);
@@ -171,7 +171,7 @@ impl FreeList {
                 count: bits.count_ones(),
             })
         }));
-        let hints = match count > MOST_WORDS_WITHOUT_HINTS {
+        let hints = match count > MAX_WORDS_WITHOUT_HINTS {
             true => Some(Hints::new(count)?),
             false => None,
         };
@@ -185,13 +185,13 @@ impl FreeList {
             version_step,
             hints,
             caches: None,
-            names: Names::COUNTED,
+            names: FrameIds::COUNTED,
         })
     }
 
     /// The same list with caches for its threads, if they are of use there.
-    pub(crate) fn with_caches(mut self, names: Names) -> Result<Self, CommitError> {
-        if self.frames >= cache::FEWEST_FRAMES {
+    pub(crate) fn with_caches(mut self, names: FrameIds) -> Result<Self, CommitError> {
+        if self.frames >= thread_cache::MIN_FRAMES {
             self.caches = Lease::new(self.frames)?;
             self.names = names;
         }
@@ -261,9 +261,9 @@ impl FreeList {
     }
 
     /// As `take_at_home`, but goes on to the other words and, if nothing is in any, to the caches.
-    pub(crate) fn take(&self, thread: usize, most: usize) -> Result<Bits, NotTaken> {
+    pub(crate) fn take(&self, thread: usize, most: usize) -> Result<Bits, TakeError> {
         match (self.take_from_words(thread, most), self.caches()) {
-            (Err(NotTaken::AllOut), Some(caches)) => self.take_from_caches(caches, thread, most),
+            (Err(TakeError::AllOut), Some(caches)) => self.take_from_caches(caches, thread, most),
             (taken, _) => taken,
         }
     }
@@ -275,7 +275,7 @@ impl FreeList {
         caches: &Caches,
         thread: usize,
         most: usize,
-    ) -> Result<Bits, NotTaken> {
+    ) -> Result<Bits, TakeError> {
         let search = caches.search();
         match search.take() {
             Some(name) => Ok(self.place(name)),
@@ -283,16 +283,16 @@ impl FreeList {
         }
     }
 
-    fn take_from_words(&self, thread: usize, most: usize) -> Result<Bits, NotTaken> {
+    fn take_from_words(&self, thread: usize, most: usize) -> Result<Bits, TakeError> {
         let home = self.home(thread);
         match self.take_from(home, most, |taken| taken) {
             Ok(taken) => return Ok(taken),
-            Err(seen) if seen & CLOSED != 0 => return Err(NotTaken::Closed),
+            Err(seen) if seen & CLOSED != 0 => return Err(TakeError::Closed),
             Err(_) => {}
         }
         let taken = self.take_elsewhere(home, most)?;
         if let Some(hints) = &self.hints {
-            hints.settle(thread, taken.word);
+            hints.assign(thread, taken.word);
         }
         Ok(taken)
     }
@@ -342,7 +342,7 @@ impl FreeList {
     /// The rest of `take`: every word, after `home`, until there is a frame or proof that there is
     /// none. Another round is needed only if somebody released a frame during the last, so the
     /// pool as a whole moves on.
-    fn take_elsewhere(&self, home: usize, most: usize) -> Result<Bits, NotTaken> {
+    fn take_elsewhere(&self, home: usize, most: usize) -> Result<Bits, TakeError> {
         if let Some(taken) = self.take_by_hints(home, most) {
             return Ok(taken);
         }
@@ -351,7 +351,7 @@ impl FreeList {
             match self.pass_over_all(home, most)? {
                 Pass::Took(taken) => return Ok(taken),
                 Pass::Empty { versions } if before == Some(versions) || self.shards.len() == 1 => {
-                    return Err(NotTaken::AllOut);
+                    return Err(TakeError::AllOut);
                 }
                 Pass::Empty { versions } => before = Some(versions),
             }
@@ -360,7 +360,7 @@ impl FreeList {
 
     /// One pass over all words. Versions only grow, so their sum is the same in two passes only if
     /// every one of them is (F6).
-    fn pass_over_all(&self, home: usize, most: usize) -> Result<Pass, NotTaken> {
+    fn pass_over_all(&self, home: usize, most: usize) -> Result<Pass, TakeError> {
         let mut versions = 0;
         for word in (home..self.shards.len()).chain(0..home) {
             match self.take_from(word, most, |taken| taken) {
@@ -368,7 +368,7 @@ impl FreeList {
                     self.announce(self.word(word));
                     return Ok(Pass::Took(taken));
                 }
-                Err(seen) if seen & CLOSED != 0 => return Err(NotTaken::Closed),
+                Err(seen) if seen & CLOSED != 0 => return Err(TakeError::Closed),
                 Err(seen) => versions += (seen & !FLAGS) >> VERSION_SHIFT,
             }
         }
@@ -427,7 +427,7 @@ impl FreeList {
     /// which nobody fills from then on. To be called by whoever holds the line of waiters.
     pub(crate) fn set_waiters(&self) -> bool {
         if let Some(caches) = self.caches() {
-            caches.raise(cache::LINE);
+            caches.raise(thread_cache::LINE);
         }
         // AcqRel, here and in the other slow calls: more than F3 needs, which follows from the order
         // of changes to one word, but nothing that a waiter would notice.
@@ -442,7 +442,7 @@ impl FreeList {
             word.fetch_and(!WAITERS, Ordering::AcqRel);
         }
         if let Some(caches) = self.caches() {
-            caches.lower(cache::LINE);
+            caches.lower(thread_cache::LINE);
         }
     }
 
@@ -460,11 +460,11 @@ impl FreeList {
             return 0;
         };
         let mut moved = 0;
-        caches.raise(cache::SHUT);
+        caches.raise(thread_cache::SHUT);
         caches.drain(|name| {
             let Bits { word, bits } = self.place(name);
             self.announce(self.word(word));
-            // No part of `keep` is given up for it (C2): it was not counted as out.
+            // No part of `refs` is given up for it (C2): it was not counted as out.
             let done = put_back(self.word(word), self.addend(bits));
             debug_assert_eq!(done, PutBack::DoneClosed);
             moved += 1;
@@ -477,7 +477,7 @@ impl FreeList {
     pub(crate) fn open(&self) -> usize {
         let free = self.sum(|word| word.fetch_and(!CLOSED, Ordering::AcqRel));
         if let Some(caches) = self.caches() {
-            caches.lower(cache::SHUT);
+            caches.lower(thread_cache::SHUT);
         }
         self.frames() - free
     }
@@ -564,8 +564,8 @@ pub(crate) fn put_back(word: &AtomicU64, addend: u64) -> PutBack {
 
 /// How many words hold `frames` frames, if `shards` are wanted.
 fn word_count(frames: usize, shards: usize) -> usize {
-    let useful = shards.min(frames / FEWEST_FRAMES_A_SHARD).max(1);
-    if useful == 1 && frames <= MOST_AT_ONCE {
+    let useful = shards.min(frames / MIN_FRAMES_PER_SHARD).max(1);
+    if useful == 1 && frames <= MAX_BATCH {
         return 1;
     }
     useful.max(frames.div_ceil(FRAMES_BESIDE_VERSION))
@@ -700,7 +700,7 @@ mod tests {
         let list = list(8, 1);
         let taken = list.take(0, 3).unwrap();
         assert_eq!(list.close(), 3);
-        assert_eq!(list.take(0, 1), Err(NotTaken::Closed));
+        assert_eq!(list.take(0, 1), Err(TakeError::Closed));
         assert_eq!(give_back(&list, taken), PutBack::DoneClosed);
         assert_eq!(list.open(), 0);
         assert_eq!(list.take(0, 62).unwrap().bits, ones(8));

@@ -8,7 +8,7 @@
 use crossbeam_utils::CachePadded;
 
 use crate::error::CommitError;
-use crate::memory::room_for;
+use crate::memory::try_with_capacity;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
 /// Threads that have a home of their own; more of them share.
@@ -25,12 +25,12 @@ impl Hints {
     /// Hints for `words` words, all of which may have free frames.
     pub(crate) fn new(words: usize) -> Result<Self, CommitError> {
         let count = words.div_ceil(64);
-        let mut groups = room_for(count)?;
+        let mut groups = try_with_capacity(count)?;
         groups.extend((0..count).map(|group| {
             let covered = (words - group * 64).min(64);
             AtomicU64::new(u64::MAX >> (64 - covered))
         }));
-        let mut homes = room_for(HOMES)?;
+        let mut homes = try_with_capacity(HOMES)?;
         homes.extend((0..HOMES).map(|thread| CachePadded::new(AtomicUsize::new(thread % words))));
         Ok(Self { groups, homes })
     }
@@ -42,7 +42,7 @@ impl Hints {
     }
 
     /// Says that this thread has found something in `word`.
-    pub(crate) fn settle(&self, thread: usize, word: usize) {
+    pub(crate) fn assign(&self, thread: usize, word: usize) {
         self.homes[thread % HOMES].store(word, Ordering::Relaxed);
     }
 

@@ -1,16 +1,15 @@
 //! The data plane: a committed pool, and how to get frames from it.
 //!
-//! Read the floors from below: [`free_list`], [`cache`] and [`waiters`] move numbers, [`slot`] says what
+//! Read the floors from below: [`free_list`], [`thread_cache`] and [`wait_queue`] move numbers, [`slot`] says what
 //! belongs to a number, [`core`] joins them and knows when to go, and this file is what users hold.
 //!
-//! Beside that way of a frame, others only write down what happens: [`ledger`] who has each frame, [`stats`] how
+//! Beside that way of a frame, others only write down what happens: [`holder_table`] who has each frame, [`stats`] how
 //! often, [`recorder`] when. [`wait`] is how a core has a caller wait, [`watch`] what it does for each frame if it is
 //! asked to, [`report`] what it says.
 
 mod acquire_future;
 #[expect(unsafe_code, reason = "one option is a promise of the user's")]
 mod builder;
-pub(crate) mod cache;
 #[expect(
     unsafe_code,
     reason = "owns the memory of a pool and decides when it goes"
@@ -19,16 +18,17 @@ pub(crate) mod core;
 pub(crate) mod free_list;
 mod hints;
 #[expect(unsafe_code, reason = "keeps lines of the program as bare pointers")]
-pub(crate) mod ledger;
-pub(crate) mod lent;
+pub(crate) mod holder_table;
+mod hooks;
+pub(crate) mod loans;
 pub(crate) mod recorder;
 mod report;
 #[expect(unsafe_code, reason = "says which threads may touch a slot")]
 pub(crate) mod slot;
 mod stats;
+pub(crate) mod thread_cache;
 mod wait;
-pub(crate) mod waiters;
-mod watch;
+pub(crate) mod wait_queue;
 
 use std::fmt;
 use std::io;
@@ -36,20 +36,20 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::error::{AcquireError, CommitError, NotResident, TokenError};
-use crate::events;
 use crate::frame::{Frame, FrameBatch};
 use crate::framing::Framing;
 use crate::holders::Holders;
 use crate::label::Label;
 use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject, SegmentInfo};
+use crate::memory_options::CommitReport;
 use crate::mode::AllocatorMode;
 use crate::recording::{EventKind, Recording};
-use crate::residency::CommitReport;
 use crate::token::FrameToken;
+use crate::tracing_events;
 
 use self::core::{Core, Handle};
-use self::ledger::By;
-use self::waiters::{Gate, Refused};
+use self::holder_table::CallSite;
+use self::wait_queue::{PoolState, RejectedWaiters};
 
 pub use self::acquire_future::AcquireFuture;
 pub use self::builder::FramePoolBuilder;
@@ -67,7 +67,7 @@ pub use self::stats::Stats;
 /// has a new pool.
 ///
 /// While frames are free, neither acquiring nor releasing takes a lock, allocates, or makes a system
-/// call (but to [trap stray pointers](FramePoolBuilder::trap_stray_pointers), for a thread that uses a
+/// call (but to [trap stray pointers](FramePoolBuilder::guard_pages), for a thread that uses a
 /// pool for the first time, and where the only frames that are free are such as other threads
 /// [keep](FramePoolBuilder::caches)). Callers that have to wait are served first come, first served.
 ///
@@ -109,7 +109,7 @@ impl FramePool {
     }
 
     /// A pool as `plan` says, whose framing is rounded already.
-    pub(crate) fn new(plan: &FramePoolBuilder, gate: Gate) -> Result<Self, CommitError> {
+    pub(crate) fn new(plan: &FramePoolBuilder, gate: PoolState) -> Result<Self, CommitError> {
         let core = Handle::new(plan, gate)?;
         core.record_of_pool(EventKind::Committed);
         Ok(Self { core, label: None })
@@ -137,7 +137,7 @@ impl FramePool {
     #[inline(always)]
     #[track_caller]
     pub fn try_acquire(&self) -> Result<Frame, AcquireError> {
-        self.try_acquire_by(self.by())
+        self.try_acquire_at(self.call_site())
     }
 
     /// Takes a free frame, or waits for one for as long as it takes.
@@ -169,27 +169,27 @@ impl FramePool {
     #[inline]
     #[track_caller]
     pub fn acquire(&self) -> Result<Frame, AcquireError> {
-        self.acquire_by(self.by())
+        self.acquire_at(self.call_site())
     }
 
     #[inline]
-    pub(crate) fn acquire_by(&self, by: By) -> Result<Frame, AcquireError> {
-        match Frame::try_acquire(&self.core, by) {
-            Err(AcquireError::Exhausted(_)) => Frame::wait(&self.core, by, None),
+    pub(crate) fn acquire_at(&self, site: CallSite) -> Result<Frame, AcquireError> {
+        match Frame::try_acquire(&self.core, site) {
+            Err(AcquireError::Exhausted(_)) => Frame::wait(&self.core, site, None),
             other => other,
         }
     }
 
     #[inline(always)]
-    pub(crate) fn try_acquire_by(&self, by: By) -> Result<Frame, AcquireError> {
-        Frame::try_acquire(&self.core, by).map_err(|error| self.core.fail(error))
+    pub(crate) fn try_acquire_at(&self, site: CallSite) -> Result<Frame, AcquireError> {
+        Frame::try_acquire(&self.core, site).map_err(|error| self.core.fail(error))
     }
 
     /// The caller of the caller, under this handle's label.
     #[inline(always)]
     #[track_caller]
-    fn by(&self) -> By {
-        By::caller(self.label)
+    fn call_site(&self) -> CallSite {
+        CallSite::caller(self.label)
     }
 
     /// Takes a free frame, or waits for one for at most `timeout`.
@@ -212,19 +212,19 @@ impl FramePool {
     #[inline]
     #[track_caller]
     pub fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
-        self.acquire_timeout_by(self.by(), timeout)
+        self.acquire_timeout_at(self.call_site(), timeout)
     }
 
     #[inline]
-    pub(crate) fn acquire_timeout_by(
+    pub(crate) fn acquire_timeout_at(
         &self,
-        by: By,
+        site: CallSite,
         timeout: Duration,
     ) -> Result<Frame, AcquireError> {
-        match Frame::try_acquire(&self.core, by) {
+        match Frame::try_acquire(&self.core, site) {
             // A deadline past the end of time is none.
             Err(AcquireError::Exhausted(_)) => {
-                Frame::wait(&self.core, by, Instant::now().checked_add(timeout))
+                Frame::wait(&self.core, site, Instant::now().checked_add(timeout))
             }
             other => other,
         }
@@ -257,7 +257,7 @@ impl FramePool {
     /// ```
     #[track_caller]
     pub fn acquire_async(&self) -> AcquireFuture<'_> {
-        AcquireFuture::new(&self.core, self.by())
+        AcquireFuture::new(&self.core, self.call_site())
     }
 
     /// Takes up to `most` free frames with one read-modify-write, or waits until one is free.
@@ -283,8 +283,8 @@ impl FramePool {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, most: usize) -> Result<FrameBatch, AcquireError> {
-        match FrameBatch::try_acquire(&self.core, self.by(), most) {
-            Err(AcquireError::Exhausted(_)) => FrameBatch::wait(&self.core, self.by()),
+        match FrameBatch::try_acquire(&self.core, self.call_site(), most) {
+            Err(AcquireError::Exhausted(_)) => FrameBatch::wait(&self.core, self.call_site()),
             other => other,
         }
     }
@@ -307,7 +307,8 @@ impl FramePool {
     #[inline(always)]
     #[track_caller]
     pub fn try_acquire_many(&self, most: usize) -> Result<FrameBatch, AcquireError> {
-        FrameBatch::try_acquire(&self.core, self.by(), most).map_err(|error| self.core.fail(error))
+        FrameBatch::try_acquire(&self.core, self.call_site(), most)
+            .map_err(|error| self.core.fail(error))
     }
 
     /// Another handle of the same pool, whose frames carry this label in reports: one for each stage of a
@@ -315,20 +316,20 @@ impl FramePool {
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(2).frame_size(64).build()?;
-    /// let for_capture = pool.labelled("capture");
+    /// let for_capture = pool.with_label("capture");
     /// let frame = for_capture.acquire()?;
     /// assert!(pool.holders().to_string().contains("1 held by `capture`"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn labelled(&self, label: impl Into<Label>) -> Self {
+    pub fn with_label(&self, label: impl Into<Label>) -> Self {
         Self {
             core: self.core.clone(),
             label: Some(label.into()),
         }
     }
 
-    /// Who has the frames that are out: from which line, by which thread, under what label, and for how long;
+    /// Acquirer has the frames that are out: from which line, by which thread, under what label, and for how long;
     /// and how many callers wait.
     ///
     /// Nobody is held up by it. So while frames come and go, the report shows each frame as it was at some
@@ -347,7 +348,7 @@ impl FramePool {
     /// let twice = shared.clone();
     ///
     /// let report = pool.holders();
-    /// let holder = &report.holders[0];
+    /// let holder = &report.entries[0];
     /// assert_eq!(holder.state, HolderState::Shared { handles: 2 });
     /// assert_eq!(holder.label.map(|label| label.name()), Some("encoder"));
     /// assert_eq!(holder.place.map(|place| place.file), Some(file!()));
@@ -364,7 +365,7 @@ impl FramePool {
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
-    /// let held = pool.labelled("screen").acquire()?;
+    /// let held = pool.with_label("screen").acquire()?;
     /// let error = pool.try_acquire().map_err(|error| pool.explain(error)).unwrap_err();
     /// assert!(error.to_string().starts_with("no frame is free: 1 of 1 frames out: 1 held by `screen` ("));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -453,7 +454,7 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.core.waiters.in_line().0
+        self.core.wait_queue.in_line().0
     }
 
     /// The pool's framing, as it was rounded. It never changes.
@@ -491,7 +492,7 @@ impl FramePool {
     /// # use ks_allocator::FramePool;
     /// let pool = FramePool::builder().frames(8).frame_size(1 << 20).build()?;
     /// let report = pool.commit_report();
-    /// assert!(report.asked.prefault);
+    /// assert!(report.requested.prefault);
     /// println!("{report}"); // asked for: prefaulted ...
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
@@ -596,7 +597,7 @@ impl FramePool {
     /// ```
     #[track_caller]
     pub fn redeem(&self, token: FrameToken) -> Result<Frame, TokenError> {
-        Frame::redeem(&self.core, self.by(), token)
+        Frame::redeem(&self.core, self.call_site(), token)
     }
 
     /// Takes a frame back from a borrower that will not give it back, for it died or is not waited for
@@ -623,7 +624,7 @@ impl FramePool {
     /// ```
     #[track_caller]
     pub fn revoke(&self, token: FrameToken) -> Result<Frame, TokenError> {
-        Frame::redeem(&self.core, self.by(), token)
+        Frame::redeem(&self.core, self.call_site(), token)
     }
 
     /// A handle of its own on the kernel object that the frames live in, to be given to another
@@ -675,7 +676,7 @@ impl FramePool {
     #[doc(alias = "BeginFlush")]
     pub fn begin_flush(&self) {
         drop(self.flush(true));
-        events::flush(true);
+        tracing_events::flush(true);
     }
 
     /// Ends what [`begin_flush`](Self::begin_flush) began.
@@ -689,12 +690,12 @@ impl FramePool {
     #[doc(alias = "EndFlush")]
     pub fn end_flush(&self) {
         drop(self.flush(false));
-        events::flush(false);
+        tracing_events::flush(false);
     }
 
     /// Begins or ends a flush. Whoever is refused is told when the result is dropped.
-    pub(crate) fn flush(&self, flushing: bool) -> Option<Refused> {
-        let refused = self.core.change_gate(|gate| gate.flushing = flushing);
+    pub(crate) fn flush(&self, flushing: bool) -> Option<RejectedWaiters> {
+        let refused = self.core.change_state(|gate| gate.flushing = flushing);
         self.core.record_of_pool(match flushing {
             true => EventKind::FlushBegan,
             false => EventKind::FlushEnded,
@@ -704,8 +705,8 @@ impl FramePool {
 
     /// Hands frames out again, with their contents as they are, or stops. Whoever is refused is told
     /// when the result is dropped.
-    pub(crate) fn commit(&self, committed: bool) -> Option<Refused> {
-        let refused = self.core.change_gate(|gate| gate.committed = committed);
+    pub(crate) fn commit(&self, committed: bool) -> Option<RejectedWaiters> {
+        let refused = self.core.change_state(|gate| gate.committed = committed);
         self.core.record_of_pool(match committed {
             true => EventKind::Committed,
             false => EventKind::Decommitted,
@@ -716,7 +717,7 @@ impl FramePool {
     /// Tells `tracing` of the commit that made the pool. To be called with no lock held, for who listens may ask
     /// anything.
     pub(crate) fn tell_of_commit(&self) {
-        events::committed(&self.framing(), self.mode(), self.core.layout.total);
+        tracing_events::committed(&self.framing(), self.mode(), self.core.layout.total);
     }
 
     #[cfg(feature = "windows")]
@@ -725,7 +726,7 @@ impl FramePool {
     }
 
     pub(crate) fn is_flushing(&self) -> bool {
-        self.core.waiters.gate().flushing
+        self.core.wait_queue.gate().flushing
     }
 
     /// Frames that are out now.

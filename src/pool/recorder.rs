@@ -31,11 +31,11 @@
 use std::time::Duration;
 
 use crate::error::CommitError;
-use crate::memory::room_for;
+use crate::memory::try_with_capacity;
 use crate::recording::{Event, EventKind, Recording};
 use crate::sync::{AtomicU64, Ordering};
 
-use super::ledger::Who;
+use super::holder_table::Acquirer;
 
 /// The most events that are kept, so that a number's lower bits tell at least 16 rounds apart.
 const MOST_EVENTS: usize = 1 << 20;
@@ -79,7 +79,7 @@ impl Recorder {
             return Ok(None);
         }
         let events = events.min(MOST_EVENTS);
-        let mut ring = room_for(events)?;
+        let mut ring = try_with_capacity(events)?;
         ring.extend((0..events).map(|_| Record {
             what: AtomicU64::new(0),
             who: AtomicU64::new(0),
@@ -90,7 +90,7 @@ impl Recorder {
     }
 
     /// Writes down an event, at a time in nanoseconds.
-    pub(crate) fn write(&self, kind: EventKind, subject: Subject, by: Who, now: u64) {
+    pub(crate) fn write(&self, kind: EventKind, subject: Subject, by: Acquirer, now: u64) {
         // Relaxed, as all that follow: see R1.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let record = self.place(number);
@@ -161,7 +161,7 @@ impl Recorder {
             slot: usize::try_from(subject).ok().filter(|_| kind.is_of_frame()),
             wait: Some(subject).filter(|_| kind.is_of_wait()),
             thread,
-            label: Who::label_of_number(who >> THREAD_BITS),
+            label: Acquirer::label_of_number(who >> THREAD_BITS),
         })
     }
 }
@@ -190,12 +190,12 @@ fn kind_of(number: u64) -> Option<EventKind> {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use crate::pool::ledger::By;
+    use crate::pool::holder_table::CallSite;
 
     use super::*;
 
-    fn who() -> Who {
-        By::caller(None).who()
+    fn who() -> Acquirer {
+        CallSite::caller(None).acquirer()
     }
 
     #[test]
@@ -273,7 +273,7 @@ mod tests {
                 // Slot and time say the same, and the label goes with the slot.
                 let labels = [None, Some(crate::label::Label::new("odd"))];
                 for value in (0..20_000).map(|step| step * 3 + thread) {
-                    let by = By::caller(labels[value % 2]).who();
+                    let by = CallSite::caller(labels[value % 2]).acquirer();
                     let now = (value as u64) << TIME_SHIFT;
                     recorder.write(EventKind::Acquired, Subject::Slot(value), by, now);
                 }
@@ -306,7 +306,7 @@ mod loom_models {
         loom::model(|| {
             let recorder = Arc::new(Recorder::new(1).unwrap().unwrap());
             let write = |recorder: &Recorder, value: u32| {
-                let by = Who::of(value, 0);
+                let by = Acquirer::of(value, 0);
                 let now = u64::from(value) << TIME_SHIFT;
                 recorder.write(EventKind::Acquired, Subject::Slot(value as usize), by, now);
             };

@@ -7,7 +7,7 @@
 //! - [`State`], which belongs to the one handle of a frame that is out and unique, and may be read
 //!   by all handles of one that is shared;
 //! - the number of handles;
-//! - who has the frame: see [`ledger`](super::ledger).
+//! - who has the frame: see [`holder_table`](super::holder_table).
 //!
 //! # Invariants
 //!
@@ -24,10 +24,10 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence};
 
 use super::core::Core;
 use super::free_list::{Bits, FreeList};
-use super::ledger::Entry;
+use super::holder_table::HolderRecord;
 
 /// More handles than can exist without leaking memory on purpose.
-const MOST_HANDLES: usize = usize::MAX / 2;
+const MAX_HANDLES: usize = usize::MAX / 2;
 
 /// One slot of a pool. The first cache line is what every acquire and release looks at; the second holds
 /// the metadata; the third is what they write down.
@@ -44,7 +44,7 @@ pub(crate) struct Slot {
     pub(crate) handles: Handles,
     pub(crate) state: UnsafeCell<State>,
     pub(crate) number: usize,
-    pub(crate) entry: Entry,
+    pub(crate) holder: HolderRecord,
 }
 
 /// What changes from owner to owner.
@@ -56,7 +56,7 @@ pub(crate) struct State {
     pub(crate) length: usize,
     /// Whether there is something to be tidied when the frame comes or goes: metadata that may be other
     /// than the default or, by the pool's policy, the bytes.
-    pub(crate) untidy: bool,
+    pub(crate) needs_reset: bool,
     pub(crate) metadata: Metadata,
 }
 
@@ -67,7 +67,7 @@ const _: () = assert!(size_of::<Slot>() == 192, "three cache lines");
 // alive. The rest is plain data; `state` is written by one thread at a time and read by none then, by
 // S2 and by the free list's F1 and F2, and `State` itself may be sent and shared (checked below).
 unsafe impl Send for Slot {}
-// SAFETY: as above; through `&Slot` only `handles` and `entry`, which are atomic, change without a handle's
+// SAFETY: as above; through `&Slot` only `handles` and `holder`, which are atomic, change without a handle's
 // leave.
 unsafe impl Sync for Slot {}
 
@@ -85,11 +85,11 @@ impl Slot {
         (number, place): (usize, Bits),
         payload: NonNull<u8>,
         capacity: usize,
-        untidy: bool,
+        needs_reset: bool,
     ) -> Self {
         let state = State {
             length: capacity,
-            untidy,
+            needs_reset,
             metadata: Metadata::default(),
         };
         Self {
@@ -101,7 +101,7 @@ impl Slot {
             number,
             handles: Handles(AtomicUsize::new(1)),
             state: UnsafeCell::new(state),
-            entry: Entry::new(),
+            holder: HolderRecord::new(),
         }
     }
 }
@@ -122,7 +122,7 @@ impl Handles {
     pub(crate) fn add(&self) {
         // Relaxed: the new handle comes from one that keeps the frame out.
         let before = self.0.fetch_add(1, Ordering::Relaxed);
-        if before > MOST_HANDLES {
+        if before > MAX_HANDLES {
             std::process::abort();
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::holders::Rounded;
 use crate::sync::{PlainAtomicU64, PlainOrdering};
 
-use super::ledger::nanoseconds;
+use super::holder_table::nanoseconds;
 
 /// Counts of what a pool has been through since it was made: see
 /// [`FramePool::stats`](crate::FramePool::stats).

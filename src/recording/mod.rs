@@ -1,8 +1,8 @@
 //! What a pool's flight recorder has kept: events, to be looked at by programs and people.
 
-mod lives;
 mod palette;
 mod picture;
+mod timeline;
 mod trace;
 
 use std::fmt;
@@ -16,7 +16,7 @@ use crate::label::Label;
 /// use ks_allocator::{EventKind, FramePool};
 ///
 /// let pool = FramePool::builder().frames(2).frame_size(64).record(1000).build()?;
-/// drop(pool.labelled("encoder").acquire()?);
+/// drop(pool.with_label("encoder").acquire()?);
 /// let recording = pool.recording().expect("it is on");
 /// let kinds: Vec<_> = recording.events.iter().map(|event| event.kind).collect();
 /// assert_eq!(kinds, [EventKind::Committed, EventKind::Acquired, EventKind::Released]);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::lives::{Hands, Stay};
+use super::timeline::{Hands, Stay};
 
 /// Colours that can be told apart by everybody, after Okabe and Ito; without their reds, which are kept for a pool
 /// that is dry.
@@ -27,7 +27,7 @@ impl Paint {
 #[derive(Debug)]
 pub(super) struct Palette {
     paints: HashMap<Hands, Paint>,
-    /// Who is to be explained, those who had most first.
+    /// Acquirer is to be explained, those who had most first.
     pub(super) legend: Vec<(Paint, String)>,
 }
 
@@ -117,7 +117,7 @@ fn hash(name: &str) -> usize {
 #[cfg(not(loom))]
 mod tests {
     use crate::label::Label;
-    use crate::recording::lives::Span;
+    use crate::recording::timeline::Span;
 
     use super::*;
 

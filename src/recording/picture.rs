@@ -8,8 +8,8 @@ use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
-use super::lives::{Lives, Span, Stay};
 use super::palette::{Paint, Palette};
+use super::timeline::{Lives, Span, Stay};
 use super::{EventKind, Recording};
 
 const WIDTH: f64 = 1200.0;
@@ -45,7 +45,7 @@ impl Recording {
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).record(100).build()?;
-    /// drop(pool.labelled("encoder").acquire()?);
+    /// drop(pool.with_label("encoder").acquire()?);
     /// let mut picture = Vec::new();
     /// pool.recording().expect("it is on").write_svg(&mut picture)?;
     /// assert!(String::from_utf8(picture)?.contains("encoder"));
@@ -657,7 +657,7 @@ impl Sums {
     }
 }
 
-/// Who had most of a column, and how many quarters of it were taken in all, one at least.
+/// Acquirer had most of a column, and how many quarters of it were taken in all, one at least.
 fn summed_up(times: &Times, whole: f64) -> Option<(Paint, f64)> {
     let taken: Duration = times.iter().sum();
     let most = (0..times.len()).max_by_key(|&paint| times[paint])?;
@@ -800,7 +800,7 @@ impl fmt::Display for Xml<'_> {
 #[cfg(not(loom))]
 mod tests {
     use crate::recording::Event;
-    use crate::recording::lives::tests::{event, recording};
+    use crate::recording::timeline::tests::{event, recording};
 
     use super::*;
 

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
-use super::lives::{Hands, Lives, Span};
+use super::timeline::{Hands, Lives, Span};
 use super::{Event, EventKind, Recording};
 
 /// The tracks: the pool's, then those of the slots, then those of the callers who waited.
@@ -29,7 +29,7 @@ impl Recording {
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).record(100).build()?;
-    /// drop(pool.labelled("encoder").acquire()?);
+    /// drop(pool.with_label("encoder").acquire()?);
     /// let mut trace = Vec::new();
     /// pool.recording().expect("it is on").write_trace(&mut trace)?;
     /// assert!(String::from_utf8(trace)?.contains(r#""name":"encoder""#));
@@ -166,7 +166,7 @@ impl<W: Write> Trace<W> {
         write!(self.out, ",\"args\":{{\"name\":{}}}}}", JsonString(name))
     }
 
-    /// Names a track, and puts it in its place.
+    /// FrameIds a track, and puts it in its place.
     fn track(&mut self, track: u64, name: &str) -> io::Result<()> {
         self.name("thread_name", track, name)?;
         self.begin("M", track, Duration::ZERO, "thread_sort_index")?;

@@ -3,8 +3,8 @@
 use std::io;
 
 use ks_allocator::{
-    AcquireError, AllocatorMode, BuildError, CommitError, FramePool, FramingError, ModeError,
-    Starvation, Wish,
+    AcquireError, AllocatorMode, BuildError, CommitError, FramePool, FramingError, MemoryRequest,
+    ModeError, Starvation,
 };
 use windows_core::HRESULT;
 
@@ -87,8 +87,8 @@ fn commit_errors() -> [(CommitError, Hresult); 6] {
         ),
         (CommitError::OutOfMemory { bytes: 64 }, E_OUTOFMEMORY),
         (
-            CommitError::Residency {
-                wish: Wish::Locked,
+            CommitError::UnmetRequest {
+                request: MemoryRequest::Locked,
                 call: "mlock",
                 source: io::ErrorKind::PermissionDenied.into(),
             },

@@ -9,7 +9,7 @@ use std::ptr::{self, NonNull};
 use std::sync::mpsc::{Sender, channel};
 
 use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
-use ks_allocator::com::{ComAllocator, Drivers, KSALLOCATOR_FRAMING};
+use ks_allocator::com::{ComAllocator, KSALLOCATOR_FRAMING, KsDriver};
 use ks_allocator::{KsAllocator, PoolAllocator};
 
 use crate::client::{Allocator, STATES, Subject, table};
@@ -427,7 +427,7 @@ fn a_pin_that_streams_nothing_gets_no_allocator_and_is_not_kept() {
 /// Makes an allocator whose handle is 12, and tells of which pin and framing.
 struct Driver(Sender<(usize, KsFraming)>);
 
-impl Drivers for Driver {
+impl KsDriver for Driver {
     fn create_allocator(&self, pin: NonNull<c_void>, framing: &KSALLOCATOR_FRAMING) -> *mut c_void {
         let framing = ptr::from_ref(framing).cast::<KsFraming>();
         // SAFETY: it is a KSALLOCATOR_FRAMING by its other name.
@@ -441,7 +441,7 @@ impl Drivers for Driver {
 fn a_driver_is_asked_for_what_the_description_says() {
     let pin = Callback::new();
     let (sender, asked) = channel();
-    let rust = ComAllocator::with_drivers(PoolAllocator::new(), Driver(sender));
+    let rust = ComAllocator::with_driver(PoolAllocator::new(), Driver(sender));
     let allocator = Allocator::from_unknown(rust.into_raw());
     assert!(allocator.ks.create_handle(ptr::null_mut()).is_null());
     assert!(asked.try_recv().is_err(), "not without a pin");

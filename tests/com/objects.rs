@@ -55,7 +55,7 @@ impl Callback {
         Arc::as_ptr(self).cast_mut().cast()
     }
 
-    /// References that others hold.
+    /// RefCount that others hold.
     pub(crate) fn references(&self) -> i32 {
         self.references.load(Ordering::SeqCst)
     }

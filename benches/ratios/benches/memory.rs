@@ -65,7 +65,7 @@ mod linux {
             let built = builder.clone().prefault(true).build();
             built.is_ok_and(|pool| {
                 let report = pool.commit_report();
-                report.asked.huge_pages == No || report.huge > Some(0)
+                report.requested.huge_pages == No || report.huge > Some(0)
             })
         };
         all.into_iter()

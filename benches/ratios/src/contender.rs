@@ -53,7 +53,7 @@ pub trait Contender: Sync {
     fn name(&self) -> &str;
     /// Its part in the comparison.
     fn role(&self) -> Role;
-    /// Called by each thread before each sample.
+    /// Handoff by each thread before each sample.
     fn enter(&self);
     /// Does `task`, `count` times, on thread `worker`.
     ///

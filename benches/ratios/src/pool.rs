@@ -38,7 +38,7 @@ pub unsafe trait Pool: Sync + 'static {
         }
     }
 
-    /// Called by each thread before it uses the pool.
+    /// Handoff by each thread before it uses the pool.
     fn enter(&'static self) {}
 }
 

@@ -161,7 +161,7 @@ pub fn asked_for(filters: &[String]) -> Result<Vec<Workload>, String> {
             ));
         }
     }
-    let asked = |workload: &&Workload| {
+    let requested = |workload: &&Workload| {
         filters.is_empty() || filters.iter().any(|filter| fits(filter, workload.id))
     };
     Ok(ALL.iter().filter(asked).copied().collect())

@@ -25,7 +25,7 @@ const FALLING_ASLEEP: Duration = Duration::from_micros(150);
 
 /// One thread's wait, and the other's end to it.
 trait Wake: Send + Sync {
-    /// Called by the thread that will wait, once.
+    /// Handoff by the thread that will wait, once.
     fn enter(&self) {}
     /// Puts it back to where a wait really waits.
     fn arm(&self);

@@ -24,7 +24,7 @@ use crate::sync::PlainArc;
 ///
 /// let builder = FramePool::builder().frames(8).frame_size(1 << 20).huge_pages(HugePages::Transparent);
 /// let report = builder.build()?.commit_report();
-/// assert_eq!(report.asked.huge_pages, HugePages::Transparent);
+/// assert_eq!(report.requested.huge_pages, HugePages::Transparent);
 /// # Ok::<(), ks_allocator::BuildError>(())
 /// ```
 #[doc(alias("MADV_HUGEPAGE", "MAP_HUGETLB", "MEM_LARGE_PAGES"))]
@@ -33,7 +33,7 @@ use crate::sync::PlainArc;
 pub enum HugePages {
     /// Not asked for. The system may give transparent ones all the same.
     #[default]
-    No,
+    Off,
     /// Those that the system makes of ordinary memory.
     Transparent,
     /// Those that are set apart.
@@ -46,13 +46,13 @@ pub enum HugePages {
 /// use ks_allocator::FramePool;
 ///
 /// let pool = FramePool::builder().frames(4).frame_size(64).lock_in_memory(true).build()?;
-/// let asked = pool.commit_report().asked;
+/// let requested = pool.commit_report().requested;
 /// assert!(asked.prefault && asked.locked && !asked.required);
 /// # Ok::<(), ks_allocator::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct Residency {
+pub struct MemoryOptions {
     /// See [`prefault`](crate::FramePoolBuilder::prefault).
     pub prefault: bool,
     /// See [`huge_pages`](crate::FramePoolBuilder::huge_pages).
@@ -61,35 +61,35 @@ pub struct Residency {
     pub locked: bool,
     /// See [`numa_node`](crate::FramePoolBuilder::numa_node).
     pub numa_node: Option<u32>,
-    /// See [`require_residency`](crate::FramePoolBuilder::require_residency).
+    /// See [`require_memory_options`](crate::FramePoolBuilder::require_memory_options).
     pub required: bool,
 }
 
-impl Residency {
+impl MemoryOptions {
     /// Memory that is touched once, and nothing else.
     pub(crate) const PREFAULTED: Self = Self {
         prefault: true,
-        huge_pages: HugePages::No,
+        huge_pages: HugePages::Off,
         locked: false,
         numa_node: None,
         required: false,
     };
 
     /// Everything that can fall short.
-    pub(crate) fn wishes(&self) -> impl Iterator<Item = Wish> + use<> {
+    pub(crate) fn wishes(&self) -> impl Iterator<Item = MemoryRequest> + use<> {
         let huge_pages = match self.huge_pages {
-            HugePages::No => None,
-            HugePages::Transparent => Some(Wish::TransparentHugePages),
-            HugePages::Explicit => Some(Wish::ExplicitHugePages),
+            HugePages::Off => None,
+            HugePages::Transparent => Some(MemoryRequest::TransparentHugePages),
+            HugePages::Explicit => Some(MemoryRequest::ExplicitHugePages),
         };
-        let locked = self.locked.then_some(Wish::Locked);
-        let node = self.numa_node.map(Wish::NumaNode);
+        let locked = self.locked.then_some(MemoryRequest::Locked);
+        let node = self.numa_node.map(MemoryRequest::NumaNode);
         [huge_pages, locked, node].into_iter().flatten()
     }
 }
 
 /// `prefaulted, NUMA node 0, required`
-impl fmt::Display for Residency {
+impl fmt::Display for MemoryOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prefault = if self.prefault {
             "prefaulted"
@@ -97,8 +97,8 @@ impl fmt::Display for Residency {
             "not prefaulted"
         };
         f.write_str(prefault)?;
-        for wish in self.wishes() {
-            write!(f, ", {wish}")?;
+        for request in self.wishes() {
+            write!(f, ", {request}")?;
         }
         if self.required {
             f.write_str(", required")?;
@@ -110,11 +110,11 @@ impl fmt::Display for Residency {
 /// One thing that was asked of the memory.
 ///
 /// ```
-/// assert_eq!(ks_allocator::Wish::NumaNode(1).to_string(), "NUMA node 1");
+/// assert_eq!(ks_allocator::MemoryRequest::NumaNode(1).to_string(), "NUMA node 1");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Wish {
+pub enum MemoryRequest {
     /// [`HugePages::Transparent`].
     TransparentHugePages,
     /// [`HugePages::Explicit`].
@@ -125,7 +125,7 @@ pub enum Wish {
     NumaNode(u32),
 }
 
-impl fmt::Display for Wish {
+impl fmt::Display for MemoryRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TransparentHugePages => f.write_str("transparent huge pages"),
@@ -139,27 +139,31 @@ impl fmt::Display for Wish {
 /// Something that was asked of the memory, and not got, or not all of it.
 ///
 /// ```
-/// use ks_allocator::{FramePool, Wish};
+/// use ks_allocator::{FramePool, MemoryRequest};
 ///
 /// let builder = FramePool::builder().frames(4).frame_size(64).numa_node(999_999);
 /// let report = builder.build()?.commit_report(); // there is none such, and so it lies anywhere
-/// assert_eq!(report.shortfalls[0].wish, Wish::NumaNode(999_999));
+/// assert_eq!(report.unmet[0].request, MemoryRequest::NumaNode(999_999));
 /// # Ok::<(), ks_allocator::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Shortfall {
+pub struct UnmetRequest {
     /// What was asked for.
-    pub wish: Wish,
+    pub request: MemoryRequest,
     /// The call that failed, or did not do it.
     pub call: &'static str,
     source: PlainArc<io::Error>,
 }
 
-impl Shortfall {
-    pub(crate) fn new(wish: Wish, call: &'static str, source: io::Error) -> Self {
+impl UnmetRequest {
+    pub(crate) fn new(request: MemoryRequest, call: &'static str, source: io::Error) -> Self {
         let source = PlainArc::new(source);
-        Self { wish, call, source }
+        Self {
+            request,
+            call,
+            source,
+        }
     }
 
     /// What the system said, or what there is to say of it.
@@ -167,7 +171,7 @@ impl Shortfall {
     /// ```
     /// # use ks_allocator::FramePool;
     /// let builder = FramePool::builder().frames(4).frame_size(64).numa_node(999_999);
-    /// for shortfall in builder.build()?.commit_report().shortfalls {
+    /// for shortfall in builder.build()?.commit_report().unmet {
     ///     assert!(!shortfall.source().to_string().is_empty());
     /// }
     /// # Ok::<(), ks_allocator::BuildError>(())
@@ -179,9 +183,9 @@ impl Shortfall {
 }
 
 /// `explicit huge pages: mmap(MAP_HUGETLB): Cannot allocate memory (os error 12)`
-impl fmt::Display for Shortfall {
+impl fmt::Display for UnmetRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.wish, self.call, self.source)
+        write!(f, "{}: {}: {}", self.request, self.call, self.source)
     }
 }
 
@@ -196,7 +200,7 @@ impl fmt::Display for Shortfall {
 /// let pool = FramePool::builder().frames(4).frame_size(5000).build()?;
 /// let report = pool.commit_report();
 /// assert_eq!(report.bytes, pool.segment().bytes);
-/// assert!(report.shortfalls.is_empty());
+/// assert!(report.unmet.is_empty());
 /// # if cfg!(target_os = "linux") {
 /// assert_eq!(report.resident, Some(report.bytes));
 /// # }
@@ -206,9 +210,9 @@ impl fmt::Display for Shortfall {
 #[non_exhaustive]
 pub struct CommitReport {
     /// What was asked for.
-    pub asked: Residency,
+    pub requested: MemoryOptions,
     /// What was not got when the memory was allocated.
-    pub shortfalls: Vec<Shortfall>,
+    pub unmet: Vec<UnmetRequest>,
     /// The size of the segment: see [`SegmentInfo::bytes`](crate::SegmentInfo::bytes).
     pub bytes: usize,
     /// The page that the memory is made of. Transparent huge pages are not one: they are made of many.
@@ -228,8 +232,8 @@ pub struct CommitReport {
 /// A few lines for people to read.
 impl fmt::Display for CommitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "asked for: {}", self.asked)?;
-        for shortfall in &self.shortfalls {
+        writeln!(f, "asked for: {}", self.requested)?;
+        for shortfall in &self.unmet {
             writeln!(f, "not got: {shortfall}")?;
         }
         let Self {

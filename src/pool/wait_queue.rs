@@ -1,4 +1,4 @@
-//! Who waits for a frame: one line, first come, first served.
+//! Acquirer waits for a frame: one line, first come, first served.
 //!
 //! This file knows indices only, no memory, and is safe code. Blocking, timed and asynchronous
 //! callers stand in the same line.
@@ -11,9 +11,9 @@
 //! # The waiter
 //!
 //! ```text
-//!            enlist              settle(ticket, outcome)
+//!            enqueue              assign(ticket, outcome)
 //!   Idle ─────────────▶ Waiting ─────────────────────────▶ Settled
-//!    ▲                     │ withdraw                         │ outcome, withdraw
+//!    ▲                     │ cancel                         │ outcome, cancel
 //!    └─────────────────────┴──────────────────────────────────┘
 //! ```
 //!
@@ -41,12 +41,12 @@ use std::time::Instant;
 
 use crate::error::{AcquireError, Starvation};
 use crate::sync::{
-    Arc, ArrayQueue, AtomicUsize, Ordering, QuietMutex, Thread, current_thread, park_until,
+    Arc, ArrayQueue, AtomicUsize, Ordering, StdMutex, Thread, current_thread, park_until,
 };
 
 use super::free_list::FreeList;
 
-/// Waiters kept ready, so that to wait allocates nothing.
+/// WaitQueue kept ready, so that to wait allocates nothing.
 const SPARES: usize = if cfg!(loom) { 1 } else { 16 };
 
 /// Why somebody leaves the line without a frame, or does not get into it.
@@ -69,14 +69,14 @@ impl From<Refusal> for AcquireError {
 
 /// Why a pool hands nothing out, and whether.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gate {
+pub(crate) struct PoolState {
     pub(crate) committed: bool,
     pub(crate) flushing: bool,
     /// Closed for good.
     pub(crate) retired: bool,
 }
 
-impl Gate {
+impl PoolState {
     pub(crate) const OPEN: Self = Self {
         committed: true,
         flushing: false,
@@ -96,12 +96,12 @@ impl Gate {
     }
 }
 
-/// What [`Gate::refusal`] can be, numbered for an atomic.
+/// What [`PoolState::refusal`] can be, numbered for an atomic.
 const REFUSALS: [Option<Refusal>; 3] = [None, Some(Refusal::Flushing), Some(Refusal::NotCommitted)];
 
 /// What a change of the gate did to the free list; with the frames that were out at that moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GateChange {
+pub(crate) enum StateChange {
     None,
     Closed { out: usize },
     Opened { out: usize },
@@ -115,8 +115,8 @@ pub(crate) type Outcome = Result<usize, Refusal>;
 
 /// The line before a pool.
 #[derive(Debug)]
-pub(crate) struct Waiters {
-    line: QuietMutex<Line>,
+pub(crate) struct WaitQueue {
+    line: StdMutex<Line>,
     /// The index in `REFUSALS` of what a closed pool says, for those who found it so and are not to
     /// take the lock. Written before the words are closed and after they are opened: whoever saw
     /// `CLOSED` and then finds no refusal has missed an opening, and nobody finds a wrong one.
@@ -126,29 +126,29 @@ pub(crate) struct Waiters {
 
 #[derive(Debug)]
 struct Line {
-    waiting: VecDeque<Standing>,
+    waiting: VecDeque<QueueEntry>,
     next_ticket: Ticket,
-    gate: Gate,
+    gate: PoolState,
 }
 
 /// When a wait began, and its number among all of the pool's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Began {
+pub(crate) struct WaitStart {
     pub(crate) at: Instant,
     pub(crate) number: u64,
 }
 
 /// A place in the line.
 #[derive(Debug)]
-struct Standing {
+struct QueueEntry {
     ticket: Ticket,
-    began: Began,
+    began: WaitStart,
     waiter: Arc<Waiter>,
 }
 
 /// How a thread waits.
-pub(crate) struct Patience<'a> {
-    pub(crate) began: Began,
+pub(crate) struct WaitParams<'a> {
+    pub(crate) began: WaitStart,
     /// When it gives up.
     pub(crate) deadline: Option<Instant>,
     /// What it does once it stands in the line. It must not panic, or the place would be nobody's; nor may the
@@ -158,7 +158,7 @@ pub(crate) struct Patience<'a> {
     pub(crate) alarm: Option<(Instant, &'a dyn Fn())>,
 }
 
-impl Patience<'_> {
+impl WaitParams<'_> {
     /// When the thread is to wake up by itself, if ever.
     fn until(&self) -> Option<Instant> {
         match (self.deadline, &self.alarm) {
@@ -182,7 +182,7 @@ impl Patience<'_> {
 /// One caller that waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    state: QuietMutex<State>,
+    state: StdMutex<State>,
 }
 
 #[derive(Debug)]
@@ -203,14 +203,14 @@ impl Wake {
         match self {
             Self::Thread(thread) => thread.unpark(),
             // It is not to end the release that woke it, nor to keep the next in the line waiting.
-            Self::Task(waker) => contain(|| waker.wake()),
+            Self::Task(waker) => catch_panics(|| waker.wake()),
         }
     }
 }
 
 /// Runs what may run code of others: a waker, a hook, whoever listens to `tracing`. A panic goes no further than the
 /// panic hook.
-pub(super) fn contain(others: impl FnOnce()) {
+pub(super) fn catch_panics(others: impl FnOnce()) {
     let mut outcome = catch_unwind(AssertUnwindSafe(others));
     for _ in 0..DROPS {
         match outcome {
@@ -225,7 +225,7 @@ pub(super) fn contain(others: impl FnOnce()) {
 /// How often what others panic with, which may panic when it is dropped, is dropped.
 const DROPS: usize = 3;
 
-/// What came of the wish to wait.
+/// What came of the request to wait.
 #[derive(Debug, PartialEq, Eq)]
 enum Enlisted {
     /// No need to: it was settled at once.
@@ -233,13 +233,13 @@ enum Enlisted {
     Waiting(Ticket),
 }
 
-impl Waiters {
+impl WaitQueue {
     /// An empty line before a pool with this gate.
-    pub(crate) fn new(gate: Gate) -> Self {
+    pub(crate) fn new(gate: PoolState) -> Self {
         let spares = ArrayQueue::new(SPARES);
         while spares.push(Arc::new(Waiter::new())).is_ok() {}
         let waiters = Self {
-            line: QuietMutex::new(Line {
+            line: StdMutex::new(Line {
                 waiting: new_line(),
                 next_ticket: 0,
                 gate,
@@ -267,7 +267,7 @@ impl Waiters {
     }
 
     /// The gate as it is now.
-    pub(crate) fn gate(&self) -> Gate {
+    pub(crate) fn gate(&self) -> PoolState {
         self.line.lock().gate
     }
 
@@ -279,10 +279,10 @@ impl Waiters {
     }
 
     /// Waits for a frame, for as long as the caller has patience.
-    pub(crate) fn wait(&self, free: &FreeList, patience: Patience<'_>) -> Outcome {
+    pub(crate) fn wait(&self, free: &FreeList, patience: WaitParams<'_>) -> Outcome {
         let waiter = self.spare();
         let wake = Wake::Thread(current_thread());
-        let outcome = match self.enlist(free, &waiter, wake, patience.began) {
+        let outcome = match self.enqueue(free, &waiter, wake, patience.began) {
             Enlisted::Settled(outcome) => outcome,
             Enlisted::Waiting(ticket) => {
                 (patience.enlisted)();
@@ -298,7 +298,7 @@ impl Waiters {
         free: &FreeList,
         waiter: &Waiter,
         ticket: Ticket,
-        mut patience: Patience<'_>,
+        mut patience: WaitParams<'_>,
     ) -> Outcome {
         loop {
             if let Some(outcome) = waiter.outcome() {
@@ -314,7 +314,13 @@ impl Waiters {
 
     /// Stands `waiter` at the end of the line, unless a frame came back in the meantime or the
     /// pool is closed.
-    fn enlist(&self, free: &FreeList, waiter: &Arc<Waiter>, wake: Wake, began: Began) -> Enlisted {
+    fn enqueue(
+        &self,
+        free: &FreeList,
+        waiter: &Arc<Waiter>,
+        wake: Wake,
+        began: WaitStart,
+    ) -> Enlisted {
         let mut line = self.line.lock();
         if let Some(error) = line.gate.refusal() {
             return Enlisted::Settled(Err(error));
@@ -330,7 +336,7 @@ impl Waiters {
         let ticket = line.next_ticket;
         line.next_ticket += 1;
         waiter.arm(ticket, wake);
-        line.waiting.push_back(Standing {
+        line.waiting.push_back(QueueEntry {
             ticket,
             began,
             waiter: Arc::clone(waiter),
@@ -338,19 +344,19 @@ impl Waiters {
         Enlisted::Waiting(ticket)
     }
 
-    /// Takes back the wish to wait. Returns what `waiter` was called for at the same moment, which
+    /// Takes back the request to wait. Returns what `waiter` was called for at the same moment, which
     /// is then the caller's.
     fn leave(&self, free: &FreeList, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
-        let outcome = waiter.withdraw();
+        let outcome = waiter.cancel();
         if outcome.is_none() {
-            self.strike(free, ticket);
+            self.remove(free, ticket);
         }
         outcome
     }
 
     /// Removes the entry of `ticket`, unless it was called already: then whoever called it finds
     /// that it has withdrawn (W3).
-    fn strike(&self, free: &FreeList, ticket: Ticket) {
+    fn remove(&self, free: &FreeList, ticket: Ticket) {
         let mut line = self.line.lock();
         if let Ok(index) = line
             .waiting
@@ -367,22 +373,22 @@ impl Waiters {
     /// `None` if there is nobody any more, and then no `WAITERS` bars the frame's way back.
     ///
     /// [`Wanted`]: super::free_list::PutBack::Wanted
-    pub(crate) fn call_first(&self, free: &FreeList) -> Option<Called> {
+    pub(crate) fn call_first(&self, free: &FreeList) -> Option<Handoff> {
         let mut line = self.line.lock();
-        let Standing { ticket, waiter, .. } = line.waiting.pop_front()?;
+        let QueueEntry { ticket, waiter, .. } = line.waiting.pop_front()?;
         if line.waiting.is_empty() {
             free.clear_waiters();
         }
-        Some(Called { ticket, waiter })
+        Some(Handoff { ticket, waiter })
     }
 
     /// Opens or closes the pool. Everybody who waits at a closing is out of the line when this
-    /// returns (W5), and is told when the [`Refused`] is dropped.
-    pub(crate) fn change_gate(
+    /// returns (W5), and is told when the [`RejectedWaiters`] is dropped.
+    pub(crate) fn change_state(
         &self,
         free: &FreeList,
-        change: impl FnOnce(&mut Gate),
-    ) -> (GateChange, Option<Refused>) {
+        change: impl FnOnce(&mut PoolState),
+    ) -> (StateChange, Option<RejectedWaiters>) {
         let mut line = self.line.lock();
         let before = line.gate.refusal();
         change(&mut line.gate);
@@ -392,16 +398,16 @@ impl Waiters {
                 self.publish(after);
                 let out = free.close();
                 free.clear_waiters();
-                (GateChange::Closed { out }, line.refuse_all(error))
+                (StateChange::Closed { out }, line.refuse_all(error))
             }
             (Some(_), None) => {
                 let out = free.open();
                 self.publish(after);
-                (GateChange::Opened { out }, None)
+                (StateChange::Opened { out }, None)
             }
             (Some(_), Some(_)) | (None, None) => {
                 self.publish(after);
-                (GateChange::None, None)
+                (StateChange::None, None)
             }
         }
     }
@@ -410,7 +416,7 @@ impl Waiters {
         self.spares.pop().unwrap_or_else(|| Arc::new(Waiter::new()))
     }
 
-    /// Keeps an idle waiter for the next caller. Somebody may still be about to settle an earlier
+    /// Keeps an idle waiter for the next caller. Somebody may still be about to assign an earlier
     /// stay of it: that fails by its ticket (W3).
     fn keep(&self, waiter: Arc<Waiter>) {
         // A full bag means that more callers waited at once than are foreseen: let this one go.
@@ -419,17 +425,17 @@ impl Waiters {
 }
 
 impl Line {
-    fn refuse_all(&mut self, error: Refusal) -> Option<Refused> {
+    fn refuse_all(&mut self, error: Refusal) -> Option<RejectedWaiters> {
         if self.waiting.is_empty() {
             return None;
         }
         let waiting = mem::replace(&mut self.waiting, new_line());
-        Some(Refused { waiting, error })
+        Some(RejectedWaiters { waiting, error })
     }
 }
 
 /// Room for as many as there are spare waiters, so that to stand in it allocates nothing.
-fn new_line() -> VecDeque<Standing> {
+fn new_line() -> VecDeque<QueueEntry> {
     VecDeque::with_capacity(SPARES)
 }
 
@@ -437,15 +443,15 @@ fn new_line() -> VecDeque<Standing> {
 /// may be held then.
 #[derive(Debug)]
 #[must_use = "tells the waiters when it is dropped, which is to be after all locks are free"]
-pub(crate) struct Refused {
-    waiting: VecDeque<Standing>,
+pub(crate) struct RejectedWaiters {
+    waiting: VecDeque<QueueEntry>,
     error: Refusal,
 }
 
-impl Drop for Refused {
+impl Drop for RejectedWaiters {
     fn drop(&mut self) {
-        for Standing { ticket, waiter, .. } in self.waiting.drain(..) {
-            waiter.settle(ticket, Err(self.error));
+        for QueueEntry { ticket, waiter, .. } in self.waiting.drain(..) {
+            waiter.assign(ticket, Err(self.error));
         }
     }
 }
@@ -453,7 +459,7 @@ impl Drop for Refused {
 impl Waiter {
     fn new() -> Self {
         Self {
-            state: QuietMutex::new(State::Idle),
+            state: StdMutex::new(State::Idle),
         }
     }
 
@@ -463,7 +469,7 @@ impl Waiter {
 
     /// Ends the stay of `ticket` with `outcome` and wakes the caller. Returns `false`, and does
     /// nothing, if that stay has ended already.
-    fn settle(&self, ticket: Ticket, outcome: Outcome) -> bool {
+    fn assign(&self, ticket: Ticket, outcome: Outcome) -> bool {
         let mut state = self.state.lock();
         if !matches!(*state, State::Waiting { ticket: current, .. } if current == ticket) {
             return false;
@@ -490,7 +496,7 @@ impl Waiter {
     }
 
     /// Ends the stay, however it stands. Returns what it ended with, if somebody was faster.
-    fn withdraw(&self) -> Option<Outcome> {
+    fn cancel(&self) -> Option<Outcome> {
         let mut state = self.state.lock();
         let before = mem::replace(&mut *state, State::Idle);
         drop(state);
@@ -518,31 +524,31 @@ impl Waiter {
 
 /// Somebody who was called out of the line and is to get a frame.
 #[derive(Debug)]
-pub(crate) struct Called {
+pub(crate) struct Handoff {
     ticket: Ticket,
     waiter: Arc<Waiter>,
 }
 
-impl Called {
+impl Handoff {
     /// Hands over `frame`. Returns `false` if they have given up: then the frame is still the
     /// caller's. Touches nothing of the pool (W4).
-    pub(crate) fn settle(self, frame: usize) -> bool {
-        self.waiter.settle(self.ticket, Ok(frame))
+    pub(crate) fn assign(self, frame: usize) -> bool {
+        self.waiter.assign(self.ticket, Ok(frame))
     }
 }
 
 /// The stay in the line of an asynchronous caller, who keeps it from poll to poll and must
 /// [`leave`](Self::leave) it before it is dropped.
 #[derive(Debug, Default)]
-pub(crate) struct TaskStay {
-    standing: Option<Standing>,
+pub(crate) struct PendingWait {
+    standing: Option<QueueEntry>,
     /// Whether the task has called for help.
     called_for_help: bool,
 }
 
-impl TaskStay {
+impl PendingWait {
     /// Since when it stands in the line, if it does.
-    pub(crate) fn began(&self) -> Option<Began> {
+    pub(crate) fn began(&self) -> Option<WaitStart> {
         self.standing.as_ref().map(|standing| standing.began)
     }
 
@@ -554,23 +560,23 @@ impl TaskStay {
     /// Stands in the line, if it does not yet, and asks what came of it.
     pub(crate) fn poll(
         &mut self,
-        waiters: &Waiters,
+        waiters: &WaitQueue,
         free: &FreeList,
         context: &Context<'_>,
-        began: Began,
+        began: WaitStart,
     ) -> Poll<Outcome> {
         let polled = match &self.standing {
             Some(standing) => standing.waiter.poll(context),
             None => {
                 let waiter = waiters.spare();
                 let wake = Wake::Task(context.waker().clone());
-                match waiters.enlist(free, &waiter, wake, began) {
+                match waiters.enqueue(free, &waiter, wake, began) {
                     Enlisted::Settled(outcome) => {
                         waiters.keep(waiter);
                         return Poll::Ready(outcome);
                     }
                     Enlisted::Waiting(ticket) => {
-                        self.standing = Some(Standing {
+                        self.standing = Some(QueueEntry {
                             ticket,
                             began,
                             waiter,
@@ -591,8 +597,8 @@ impl TaskStay {
     /// Leaves the line, if it stands in it. A frame that it was called for at the same moment is
     /// then the caller's.
     #[must_use]
-    pub(crate) fn leave(&mut self, waiters: &Waiters, free: &FreeList) -> Option<usize> {
-        let Standing { ticket, waiter, .. } = self.standing.take()?;
+    pub(crate) fn leave(&mut self, waiters: &WaitQueue, free: &FreeList) -> Option<usize> {
+        let QueueEntry { ticket, waiter, .. } = self.standing.take()?;
         let outcome = waiters.leave(free, &waiter, ticket);
         waiters.keep(waiter);
         outcome.and_then(Result::ok)
@@ -609,19 +615,19 @@ mod testing {
     #[derive(Debug)]
     pub(super) struct Bare {
         pub(super) free: FreeList,
-        pub(super) waiters: Waiters,
+        pub(super) wait_queue: WaitQueue,
     }
 
-    pub(super) fn now() -> Began {
-        Began {
+    pub(super) fn now() -> WaitStart {
+        WaitStart {
             at: Instant::now(),
             number: 0,
         }
     }
 
     /// That of a thread that waits for as long as it takes.
-    pub(super) fn endless() -> Patience<'static> {
-        Patience {
+    pub(super) fn endless() -> WaitParams<'static> {
+        WaitParams {
             began: now(),
             deadline: None,
             enlisted: &|| (),
@@ -638,10 +644,10 @@ mod testing {
         /// The same, where threads may keep frames.
         #[cfg(loom)]
         pub(super) fn exhausted_with_caches(frames: usize) -> Arc<Self> {
-            use crate::pool::free_list::Names;
+            use crate::pool::free_list::FrameIds;
 
             let free = FreeList::new(frames, 1, true).unwrap();
-            Self::all_out(free.with_caches(Names::COUNTED).unwrap())
+            Self::all_out(free.with_caches(FrameIds::COUNTED).unwrap())
         }
 
         fn all_out(free: FreeList) -> Arc<Self> {
@@ -652,18 +658,18 @@ mod testing {
             );
             Arc::new(Self {
                 free,
-                waiters: Waiters::new(Gate::OPEN),
+                wait_queue: WaitQueue::new(PoolState::OPEN),
             })
         }
 
         /// As `Core::release` by a thread that may keep the frame.
         #[cfg(loom)]
         pub(super) fn keep_or_release(&self, thread: usize, frame: usize) {
-            use crate::pool::cache::Pushed;
-            use crate::pool::free_list::Names;
+            use crate::pool::free_list::FrameIds;
+            use crate::pool::thread_cache::Pushed;
 
             let caches = self.free.caches().unwrap();
-            match caches.push(thread, Names::COUNTED.of(frame).unwrap()) {
+            match caches.push(thread, FrameIds::COUNTED.of(frame).unwrap()) {
                 Pushed::Kept => return,
                 Pushed::No => {}
                 Pushed::Restless => caches.reopen(),
@@ -677,8 +683,8 @@ mod testing {
             while put_back(self.free.word(place.word), self.free.addend(place.bits))
                 == PutBack::Wanted
             {
-                if let Some(called) = self.waiters.call_first(&self.free) {
-                    if called.settle(frame) {
+                if let Some(called) = self.wait_queue.call_first(&self.free) {
+                    if called.assign(frame) {
                         return;
                     }
                 }
@@ -694,14 +700,14 @@ mod testing {
         }
 
         pub(super) fn wait(&self) -> Outcome {
-            self.waiters.wait(&self.free, endless())
+            self.wait_queue.wait(&self.free, endless())
         }
 
         /// Stands in the line without waiting; `None` if there was no need.
-        pub(super) fn enlist(&self, waiter: &Arc<Waiter>) -> Result<Ticket, Outcome> {
+        pub(super) fn enqueue(&self, waiter: &Arc<Waiter>) -> Result<Ticket, Outcome> {
             match self
-                .waiters
-                .enlist(&self.free, waiter, Wake::Thread(current_thread()), now())
+                .wait_queue
+                .enqueue(&self.free, waiter, Wake::Thread(current_thread()), now())
             {
                 Enlisted::Waiting(ticket) => Ok(ticket),
                 Enlisted::Settled(outcome) => Err(outcome),
@@ -710,12 +716,12 @@ mod testing {
 
         /// What a time-out does.
         pub(super) fn leave(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
-            self.waiters.leave(&self.free, waiter, ticket)
+            self.wait_queue.leave(&self.free, waiter, ticket)
         }
 
         /// That nothing is left behind: nobody in the line, no flag, every frame free.
         pub(super) fn assert_at_rest(&self) {
-            assert_eq!(self.waiters.in_line(), (0, None));
+            assert_eq!(self.wait_queue.in_line(), (0, None));
             assert_eq!(self.free.free_frames(), self.free.frames());
             let taken = self.free.take(0, 1).unwrap();
             let done = put_back(self.free.word(taken.word), self.free.addend(taken.bits));
@@ -735,7 +741,7 @@ mod tests {
         let pool = Bare::exhausted(3);
         let waiters = [(); 3].map(|()| Arc::new(Waiter::new()));
         for waiter in &waiters {
-            pool.enlist(waiter).unwrap();
+            pool.enqueue(waiter).unwrap();
         }
         for frame in [2, 0, 1] {
             pool.release(frame);
@@ -756,9 +762,9 @@ mod tests {
         let waiters = [(); 3].map(|()| Arc::new(Waiter::new()));
         let tickets = waiters
             .each_ref()
-            .map(|waiter| pool.enlist(waiter).unwrap());
+            .map(|waiter| pool.enqueue(waiter).unwrap());
         assert_eq!(pool.leave(&waiters[1], tickets[1]), None);
-        assert_eq!(pool.waiters.in_line().0, 2);
+        assert_eq!(pool.wait_queue.in_line().0, 2);
         pool.release(0);
         pool.release(1);
         assert_eq!(
@@ -772,10 +778,10 @@ mod tests {
         let pool = Bare::exhausted(1);
         let waiter = Arc::new(Waiter::new());
         for _ in 0..10_000 {
-            let ticket = pool.enlist(&waiter).unwrap();
+            let ticket = pool.enqueue(&waiter).unwrap();
             assert_eq!(pool.leave(&waiter, ticket), None);
         }
-        assert!(pool.waiters.line.lock().waiting.capacity() <= SPARES);
+        assert!(pool.wait_queue.line.lock().waiting.capacity() <= SPARES);
         pool.release(0);
         pool.assert_at_rest();
     }
@@ -785,16 +791,16 @@ mod tests {
         let pool = Bare::exhausted(1);
         let waiters = [(); 5].map(|()| Arc::new(Waiter::new()));
         for waiter in &waiters {
-            pool.enlist(waiter).unwrap();
+            pool.enqueue(waiter).unwrap();
         }
         let (shut, refused) = pool
-            .waiters
-            .change_gate(&pool.free, |gate| gate.committed = false);
-        assert_eq!(shut, GateChange::Closed { out: 1 });
+            .wait_queue
+            .change_state(&pool.free, |gate| gate.committed = false);
+        assert_eq!(shut, StateChange::Closed { out: 1 });
         let (opened, nobody) = pool
-            .waiters
-            .change_gate(&pool.free, |gate| gate.committed = true);
-        assert_eq!(opened, GateChange::Opened { out: 1 });
+            .wait_queue
+            .change_state(&pool.free, |gate| gate.committed = true);
+        assert_eq!(opened, StateChange::Opened { out: 1 });
         assert!(nobody.is_none());
         drop(refused);
         for waiter in &waiters {
@@ -807,19 +813,20 @@ mod tests {
     #[test]
     fn a_decommit_during_a_flush_gives_the_stronger_reason() {
         let pool = Bare::exhausted(1);
-        let change = |change: fn(&mut Gate)| pool.waiters.change_gate(&pool.free, change).0;
+        let change =
+            |change: fn(&mut PoolState)| pool.wait_queue.change_state(&pool.free, change).0;
         assert_eq!(
             change(|gate| gate.flushing = true),
-            GateChange::Closed { out: 1 }
+            StateChange::Closed { out: 1 }
         );
-        assert_eq!(pool.waiters.refusal(), Some(Refusal::Flushing));
-        assert_eq!(change(|gate| gate.committed = false), GateChange::None);
-        assert_eq!(pool.waiters.refusal(), Some(Refusal::NotCommitted));
-        assert_eq!(change(|gate| gate.committed = true), GateChange::None);
+        assert_eq!(pool.wait_queue.refusal(), Some(Refusal::Flushing));
+        assert_eq!(change(|gate| gate.committed = false), StateChange::None);
+        assert_eq!(pool.wait_queue.refusal(), Some(Refusal::NotCommitted));
+        assert_eq!(change(|gate| gate.committed = true), StateChange::None);
         assert_eq!(pool.wait(), Err(Refusal::Flushing));
         assert_eq!(
             change(|gate| gate.flushing = false),
-            GateChange::Opened { out: 1 }
+            StateChange::Opened { out: 1 }
         );
     }
 }
@@ -839,7 +846,7 @@ mod loom_models {
 
     /// W2: a release at the moment of registering is seen by one side or the other.
     ///
-    /// Kills: `set_waiters` not looked at in `enlist`; `put_back` exchanging past `WAITERS`;
+    /// Kills: `set_waiters` not looked at in `enqueue`; `put_back` exchanging past `WAITERS`;
     /// `call_first` not clearing `WAITERS` after the last.
     #[test]
     fn no_wake_up_is_lost_between_a_release_and_a_registration() {
@@ -858,7 +865,7 @@ mod loom_models {
     /// the other.
     ///
     /// Kills: `set_waiters` not saying that the caches may have frames; `push_at` not looking behind, or
-    /// without its fence; no `fence_all`.
+    /// without its fence; no `heavy_fence`.
     #[test]
     fn nobody_waits_while_a_frame_lies_in_a_cache() {
         loom::model(|| {
@@ -900,7 +907,7 @@ mod loom_models {
 
     /// W2 with frames that somebody outside the line takes and gives back.
     ///
-    /// Kills: as above; `enlist` clearing `WAITERS` when its `take` came too late.
+    /// Kills: as above; `enqueue` clearing `WAITERS` when its `take` came too late.
     #[test]
     fn a_snatched_frame_comes_back_to_the_line() {
         loom::model(|| {
@@ -923,14 +930,14 @@ mod loom_models {
     /// W3: a frame that is assigned at the moment of a cancellation or a time-out is not lost: the
     /// one who leaves takes it along, or it goes to the next in the line.
     ///
-    /// Kills: `leave` dropping the outcome; `settle` returning `true` for a waiter that withdrew;
-    /// `strike` not clearing `WAITERS` after the last.
+    /// Kills: `leave` dropping the outcome; `assign` returning `true` for a waiter that withdrew;
+    /// `remove` not clearing `WAITERS` after the last.
     #[test]
     fn no_frame_is_lost_between_an_assignment_and_a_cancellation() {
         loom::model(|| {
             let pool = Bare::exhausted(1);
             let waiter = Arc::new(Waiter::new());
-            let ticket = pool.enlist(&waiter).unwrap();
+            let ticket = pool.enqueue(&waiter).unwrap();
             let releaser = release_elsewhere(&pool);
             if let Some(outcome) = pool.leave(&waiter, ticket) {
                 pool.release_outcome(outcome);
@@ -948,7 +955,7 @@ mod loom_models {
         loom::model(|| {
             let pool = Bare::exhausted(1);
             let waiter = Arc::new(Waiter::new());
-            let ticket = pool.enlist(&waiter).unwrap();
+            let ticket = pool.enqueue(&waiter).unwrap();
             let releaser = release_elsewhere(&pool);
             let next = {
                 let pool = pool.clone();
@@ -966,22 +973,22 @@ mod loom_models {
     /// W3: who was called for an earlier stay gets nothing in a later one, though it is the same
     /// waiter.
     ///
-    /// Kills: `settle` not comparing the ticket.
+    /// Kills: `assign` not comparing the ticket.
     #[test]
     fn a_ticket_is_good_for_one_stay() {
         loom::model(|| {
             let pool = Bare::exhausted(1);
             let waiter = Arc::new(Waiter::new());
-            let ticket = pool.enlist(&waiter).unwrap();
+            let ticket = pool.enqueue(&waiter).unwrap();
             let releaser = release_elsewhere(&pool);
             if let Some(outcome) = pool.leave(&waiter, ticket) {
                 pool.release_outcome(outcome);
-            } else if let Ok(ticket) = pool.enlist(&waiter) {
+            } else if let Ok(ticket) = pool.enqueue(&waiter) {
                 let outcome = pool
-                    .waiters
+                    .wait_queue
                     .stand_in_line(&pool.free, &waiter, ticket, endless());
                 // Whoever has left the line with a frame has no entry in it any more.
-                assert_eq!(pool.waiters.in_line().0, 0);
+                assert_eq!(pool.wait_queue.in_line().0, 0);
                 pool.release_outcome(outcome);
             } else {
                 pool.release(0);
@@ -1005,10 +1012,10 @@ mod loom_models {
         loom::model(|| {
             let pool = Bare::exhausted(1);
             let releaser = release_elsewhere(&pool);
-            let mut stay = TaskStay::default();
+            let mut stay = PendingWait::default();
             let mut poll = |waker: &Waker| {
                 let context = Context::from_waker(waker);
-                stay.poll(&pool.waiters, &pool.free, &context, now())
+                stay.poll(&pool.wait_queue, &pool.free, &context, now())
             };
             let mut polled = poll(Waker::noop());
             let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
@@ -1031,24 +1038,24 @@ mod loom_models {
     /// W5: whoever waited at a closing is refused or served, even if the pool opens at once, and a
     /// frame that comes back meanwhile is not lost.
     ///
-    /// Kills: `refuse_all` leaving the line as it is; `change_gate` not clearing `WAITERS`.
+    /// Kills: `refuse_all` leaving the line as it is; `change_state` not clearing `WAITERS`.
     #[test]
     fn a_closing_refuses_everybody_who_waits() {
         loom::model(|| {
             let pool = Bare::exhausted(1);
             let waiter = Arc::new(Waiter::new());
-            let ticket = pool.enlist(&waiter).unwrap();
+            let ticket = pool.enqueue(&waiter).unwrap();
             let releaser = release_elsewhere(&pool);
             drop(
-                pool.waiters
-                    .change_gate(&pool.free, |gate| gate.committed = false),
+                pool.wait_queue
+                    .change_state(&pool.free, |gate| gate.committed = false),
             );
             drop(
-                pool.waiters
-                    .change_gate(&pool.free, |gate| gate.committed = true),
+                pool.wait_queue
+                    .change_state(&pool.free, |gate| gate.committed = true),
             );
             let outcome = pool
-                .waiters
+                .wait_queue
                 .stand_in_line(&pool.free, &waiter, ticket, endless());
             assert!(matches!(outcome, Ok(0) | Err(Refusal::NotCommitted)));
             pool.release_outcome(outcome);

@@ -8,7 +8,7 @@ use crate::error::CommitError;
 use crate::framing::SMALLEST_PAGE;
 use crate::sync::PlainArc;
 
-use super::residency::Wishes;
+use super::residency::MemoryRequests;
 
 /// Where a pool's frames get their memory from, if not from this crate: pinned for a GPU, mapped from
 /// a device or a file, of huge pages, or of a node.
@@ -124,9 +124,9 @@ impl OwnPages {
     pub(super) fn allocate(
         memory: &OwnMemory,
         bytes: usize,
-        wishes: &mut Wishes,
+        requests: &mut MemoryRequests,
     ) -> Result<Self, CommitError> {
-        wishes.leave_alone()?;
+        requests.leave_alone()?;
         let base = memory
             .0
             .allocate(bytes)

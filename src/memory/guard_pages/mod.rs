@@ -36,14 +36,14 @@ use self::system::Access;
 ///
 /// It is asked in a signal handler: an implementation locks nothing, allocates nothing, and reads nothing
 /// that another thread may be writing but atomics.
-pub(crate) trait Describe: Sync {
+pub(crate) trait DescribeSlot: Sync {
     /// A clause without a full stop, such as "slot 3 is free".
     fn describe(&self, slot: usize, out: &mut dyn fmt::Write) -> fmt::Result;
 }
 
 /// The frames of a trapped segment, to be opened and shut.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Trap {
+pub(crate) struct GuardPages {
     layout: FrameLayout,
     /// Where the segment begins: a page.
     base: NonNull<u8>,
@@ -51,12 +51,12 @@ pub(crate) struct Trap {
     first: usize,
 }
 
-// SAFETY: a trap is where something lies. Who may open and shut which of it is for callers to see to.
-unsafe impl Send for Trap {}
+// SAFETY: a trap is where something lies. Acquirer may open and shut which of it is for callers to see to.
+unsafe impl Send for GuardPages {}
 // SAFETY: as above; its fields never change.
-unsafe impl Sync for Trap {}
+unsafe impl Sync for GuardPages {}
 
-impl Trap {
+impl GuardPages {
     /// Where the frames of a framing lie in a trap.
     pub(super) fn layout(framing: &Framing) -> Result<FrameLayout, CommitError> {
         FrameLayout::trapped(framing, system::page_size())
@@ -162,8 +162,8 @@ fn failed(source: std::io::Error) -> CommitError {
 /// What a handler finds in the registry.
 #[derive(Clone, Copy)]
 struct Watched {
-    trap: Trap,
-    pool: NonNull<dyn Describe>,
+    guard_pages: GuardPages,
+    pool: NonNull<dyn DescribeSlot>,
 }
 
 // SAFETY: the pool may be shared with any thread (`Describe` is `Sync`), and lives for as long as this is
@@ -185,31 +185,34 @@ fn registry() -> Option<&'static Registry<Watched>> {
 
 /// A segment's place in the registry; given up on drop.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct Registration {
     /// `None` if there was none to be had: then stray accesses go without a message.
     entry: Option<usize>,
 }
 
-impl Watch {
+impl Registration {
     /// Has stray accesses to a segment explained, until the result is dropped.
     ///
     /// # Safety
     ///
     /// `pool` lives, and may be shared, until then.
-    pub(super) unsafe fn new(trap: Trap, pool: NonNull<dyn Describe>) -> Self {
+    pub(super) unsafe fn new(trap: GuardPages, pool: NonNull<dyn DescribeSlot>) -> Self {
         #[cfg(not(loom))]
         {
             REGISTRY.get_or_init(Registry::new);
             fault::install();
         }
-        let watched = Watched { trap, pool };
+        let watched = Watched {
+            guard_pages: trap,
+            pool,
+        };
         Self {
             entry: registry().and_then(|registry| registry.register(watched)),
         }
     }
 }
 
-impl Drop for Watch {
+impl Drop for Registration {
     fn drop(&mut self) {
         if let Some((registry, entry)) = registry().zip(self.entry) {
             registry.unregister(entry);
@@ -223,14 +226,14 @@ fn explain(address: usize) {
     let mut line = Line::new();
     let found = registry().is_some_and(|registry| {
         registry.find(|watched| {
-            let Some(offset) = watched.trap.offset_of(address) else {
+            let Some(offset) = watched.guard_pages.offset_of(address) else {
                 return false;
             };
             // SAFETY: it lives and may be shared while it is in the registry, and so while `find` is
-            // at it (G3); see `Watch::new`.
+            // at it (G3); see `Registration::new`.
             let pool = unsafe { watched.pool.as_ref() };
             // A line that is full says enough.
-            let _full = message::explain(&mut line, &watched.trap, (address, offset), pool);
+            let _full = message::explain(&mut line, &watched.guard_pages, (address, offset), pool);
             true
         })
     });

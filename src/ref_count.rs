@@ -3,8 +3,8 @@
 //!
 //! | count | who may do what |
 //! |---|---|
-//! | 0 | at home; whoever owns it may [`lend`](References::lend) it |
-//! | n | lent; each of n holders may use it, [`add`](References::add) or [`remove`](References::remove) |
+//! | 0 | at home; whoever owns it may [`lend`](RefCount::lend) it |
+//! | n | lent; each of n holders may use it, [`add`](RefCount::add) or [`remove`](RefCount::remove) |
 //!
 //! # Invariants
 //!
@@ -12,7 +12,7 @@
 //!   that none is left, once for each time it was lent. It is the owner from then on, and all that the
 //!   others did with it has happened before.
 //! - **R2** At 0 nothing can be added or removed: who removes one too many, after the last, finds that
-//!   there is none. (Who does so before the last takes another's, which no count can tell.)
+//!   there is none. (Acquirer does so before the last takes another's, which no count can tell.)
 
 use crate::sync::{AtomicU32, Ordering};
 
@@ -22,9 +22,9 @@ use crate::sync::{AtomicU32, Ordering};
 /// is counted may be somebody else's, or gone: nothing else of it may be borrowed then.
 #[derive(Debug)]
 #[repr(transparent)]
-pub(crate) struct References(AtomicU32);
+pub(crate) struct RefCount(AtomicU32);
 
-impl References {
+impl RefCount {
     /// At home.
     pub(crate) fn none() -> Self {
         Self(AtomicU32::new(0))
@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn references_are_counted_up_and_down() {
-        let references = References::none();
+        let references = RefCount::none();
         references.lend();
         assert_eq!(references.add(), 2);
         assert_eq!(references.add(), 3);
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn at_none_nothing_is_added_or_removed() {
-        let references = References::none();
+        let references = RefCount::none();
         for _ in 0..2 {
             assert_eq!(references.add(), 0);
             assert_eq!(references.remove(), None);
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_count_that_is_full_stays_so() {
-        let references = References(AtomicU32::new(u32::MAX - 1));
+        let references = RefCount(AtomicU32::new(u32::MAX - 1));
         assert_eq!(references.add(), u32::MAX);
         assert_eq!(references.add(), u32::MAX);
         assert_eq!(references.remove(), Some(u32::MAX));
@@ -147,15 +147,15 @@ mod loom_models {
 
     /// Something with two references. Its holders may read it, its owner may write to it; loom checks
     /// that these keep apart.
-    fn lent_twice() -> (Arc<References>, Arc<UnsafeCell<()>>) {
-        let references = References::none();
+    fn lent_twice() -> (Arc<RefCount>, Arc<UnsafeCell<()>>) {
+        let references = RefCount::none();
         references.lend();
         assert_eq!(references.add(), 2);
         (Arc::new(references), Arc::new(UnsafeCell::new(())))
     }
 
     /// Gives a reference up, and writes if it was the last. Returns whether it was.
-    fn read_and_leave(references: &References, lent: &UnsafeCell<()>) -> bool {
+    fn read_and_leave(references: &RefCount, lent: &UnsafeCell<()>) -> bool {
         lent.with(|_| ());
         let last = references.remove() == Some(0);
         if last {

@@ -8,7 +8,7 @@
 #![expect(unsafe_code, reason = "follows stray pointers")]
 
 #[cfg(target_os = "linux")]
-#[path = "trap/unix.rs"]
+#[path = "guard_pages/unix.rs"]
 mod unix;
 
 use std::env;
@@ -103,7 +103,7 @@ fn trapped() -> FramePoolBuilder {
         .frames(8)
         .frame_size(4096)
         .shards(1)
-        .trap_stray_pointers(true)
+        .guard_pages(true)
 }
 
 /// Bytes in a page.
@@ -142,11 +142,11 @@ fn on_unix(message: &str) -> String {
 fn a_read_of_a_frame_that_was_given_back() {
     let message = dies("a_read_of_a_frame_that_was_given_back", || {
         let pool = trapped().build().unwrap();
-        let _another = FramePool::builder().trap_stray_pointers(true).frames(3);
+        let _another = FramePool::builder().guard_pages(true).frames(3);
         read(stale(&pool, 3).wrapping_add(17));
     });
     let expected = "byte 17 of slot 3 of a pool of 8 frames of 4096 bytes; slot 3 is free; \
-                    its last holder got it at tests/trap.rs:";
+                    its last holder got it at tests/guard_pages.rs:";
     assert!(on_unix(&message).starts_with(expected), "{message}");
 }
 
@@ -155,14 +155,14 @@ fn the_last_holder_is_named_by_label_and_line() {
     let line = line!() + 4;
     let message = dies("the_last_holder_is_named_by_label_and_line", || {
         let pool = trapped().build().unwrap();
-        let frame = pool.labelled("capture").acquire().unwrap();
+        let frame = pool.with_label("capture").acquire().unwrap();
         frame.set_label("encoder");
         let pointer = frame.as_ptr();
         drop(frame);
         read(pointer);
     });
     let expected =
-        format!("; slot 0 is free; its last holder is `encoder` (tests/trap.rs:{line}), ");
+        format!("; slot 0 is free; its last holder is `encoder` (tests/guard_pages.rs:{line}), ");
     assert!(on_unix(&message).contains(&expected), "{message}");
 }
 

@@ -84,7 +84,7 @@
 //! - **T6** A frame that is taken out of a cell comes with everything that its last holder did with it.
 //!   (*Release* where the cell is filled, *Acquire* where it is emptied; the owner has its own order.)
 //! - **T7** A row has one owner at a time, who sees all that those before did: a magazine goes into the depot by
-//!   *Release* and out by *Acquire*. (Who changes one for another has both for a moment.) Cells at the
+//!   *Release* and out by *Acquire*. (Acquirer changes one for another has both for a moment.) Cells at the
 //!   owner's level and beyond are empty, and what is empty its owner may fill. A thread has in its hand what is in the hand of its number, in all
 //!   pools, for as long as it lives; the next thread of that number comes after it. Threads with higher numbers
 //!   than there are hands have none. What a thread leaves behind in its hands when it parks, dies or
@@ -96,16 +96,16 @@ use crossbeam_utils::CachePadded;
 
 use crate::error::CommitError;
 #[cfg(not(loom))]
-use crate::memory::room_for;
+use crate::memory::try_with_capacity;
 #[cfg(not(loom))]
-use crate::sync::QuietMutex;
+use crate::sync::StdMutex;
 use crate::sync::{
-    AtomicU64, AtomicUsize, LOW_NUMBERS, Ordering, can_fence_all, fence_all, light_fence,
-    low_numbers_ever,
+    AtomicU64, AtomicUsize, Ordering, RECYCLED_INDICES, heavy_fence, heavy_fence_works,
+    light_fence, recycled_indices_used,
 };
 
 /// A pool of fewer frames would have too many of them in its caches.
-pub(crate) const FEWEST_FRAMES: usize = if cfg!(loom) { 1 } else { 64 };
+pub(crate) const MIN_FRAMES: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// Frames in a magazine, at most: with `announced`, a cache line.
 const CELLS: usize = if cfg!(loom) { 1 } else { 7 };
@@ -119,14 +119,14 @@ const HANDS: usize = if cfg!(loom) { 2 } else { 48 };
 /// The sets in the depot have a bit for each.
 const MAGAZINES: usize = SPARES + HANDS;
 
-const _: () = assert!(HANDS <= LOW_NUMBERS && MAGAZINES <= u64::BITS as usize);
+const _: () = assert!(HANDS <= RECYCLED_INDICES && MAGAZINES <= u64::BITS as usize);
 
 /// Of the frames of a pool, one in so many may lie in the depot.
 const SHARE_OF_DEPOT: usize = if cfg!(loom) { 1 } else { 2 };
 
 /// Releases of one thread behind a raised gate before it thinks of opening it, at the least. It is one for each
 /// frame of a large pool, for it takes long there to see how many are free.
-const LEAST_PATIENCE: usize = if cfg!(loom) { 1 } else { 1024 };
+const MIN_COOLDOWN: usize = if cfg!(loom) { 1 } else { 1024 };
 
 const OPEN: u64 = 0;
 pub(crate) const SHUT: u64 = 1 << 63;
@@ -273,7 +273,7 @@ impl Caches {
         empty.fetch_or(left, Ordering::Relaxed);
         let Limits { full, patience } = &self.limits;
         full.store(frames / SHARE_OF_DEPOT / CELLS, Ordering::Relaxed);
-        patience.store(frames.max(LEAST_PATIENCE), Ordering::Relaxed);
+        patience.store(frames.max(MIN_COOLDOWN), Ordering::Relaxed);
     }
 
     /// Takes a frame that this thread has kept, or another that has left it in the depot.
@@ -528,7 +528,7 @@ impl Caches {
     /// Sees to it that a fence has been run since the gate was raised, which was as in `before` when the
     /// caller raised it, too.
     fn fence(&self, before: u64) {
-        if before & FENCED == 0 && fence_all() {
+        if before & FENCED == 0 && heavy_fence() {
             // Release: pairs with the Acquire of whoever finds the flag set when it raises the gate, and
             // runs no fence of its own.
             self.gate.fetch_or(FENCED, Ordering::Release);
@@ -573,7 +573,7 @@ impl Caches {
 
     /// The cells that any thread may ever have filled.
     fn cells_in_use(&self) -> impl Iterator<Item = Cell<'_>> {
-        let hands = low_numbers_ever().min(HANDS);
+        let hands = recycled_indices_used().min(HANDS);
         let first = self.hands[..hands].iter();
         let magazines = self.magazines[..SPARES + hands].iter();
         let first = first.flat_map(|hand| hand.first.cells());
@@ -627,7 +627,7 @@ impl Drop for Search<'_> {
 
 /// Caches that no pool uses.
 #[cfg(not(loom))]
-static SPARE: QuietMutex<Spare> = QuietMutex::new(Spare {
+static SPARE: StdMutex<Spare> = StdMutex::new(Spare {
     caches: Vec::new(),
     made: 0,
 });
@@ -647,7 +647,7 @@ pub(crate) struct Lease(&'static Caches);
 impl Lease {
     /// Caches for a new pool of `frames`; `None` if the system has no such fence.
     pub(crate) fn new(frames: usize) -> Result<Option<Self>, CommitError> {
-        if !can_fence_all() {
+        if !heavy_fence_works() {
             return Ok(None);
         }
         let caches = Self::spare()?;
@@ -663,9 +663,9 @@ impl Lease {
         if let Some(caches) = spare.caches.pop() {
             return Ok(caches);
         }
-        let mut room = room_for(1)?;
+        let mut room = try_with_capacity(1)?;
         // There are none, so none is lost.
-        spare.caches = room_for(spare.made + 1)?;
+        spare.caches = try_with_capacity(spare.made + 1)?;
         spare.made += 1;
         room.push(Caches::new());
         Ok(&room.leak()[0])
@@ -706,7 +706,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
-                    crate::sync::thread_number();
+                    crate::sync::thread_index();
                     both.wait();
                 });
             }
@@ -818,8 +818,8 @@ mod tests {
         caches.reopen();
         assert_eq!(caches.push(0, name(1)), Pushed::No);
         drop(search);
-        let restless = (0..LEAST_PATIENCE).find(|_| caches.push(1, name(1)) == Pushed::Restless);
-        assert_eq!(restless, Some(LEAST_PATIENCE - 1));
+        let restless = (0..MIN_COOLDOWN).find(|_| caches.push(1, name(1)) == Pushed::Restless);
+        assert_eq!(restless, Some(MIN_COOLDOWN - 1));
     }
 }
 
@@ -833,7 +833,7 @@ mod loom_models {
 
     use loom::thread;
 
-    use crate::pool::free_list::{FreeList, Names, PutBack, put_back};
+    use crate::pool::free_list::{FrameIds, FreeList, PutBack, put_back};
     use crate::sync::{Arc, UnsafeCell};
 
     use super::*;
@@ -841,13 +841,13 @@ mod loom_models {
     /// Open, with caches, all frames in one word.
     fn list(frames: usize) -> Arc<FreeList> {
         let list = FreeList::new(frames, 1, true).unwrap();
-        Arc::new(list.with_caches(Names::COUNTED).unwrap())
+        Arc::new(list.with_caches(FrameIds::COUNTED).unwrap())
     }
 
     /// As an acquire.
     fn acquire(list: &FreeList, thread: usize) -> Option<usize> {
         match list.caches().unwrap().pop(thread) {
-            Some(name) => Some(Names::COUNTED.frame(name)),
+            Some(name) => Some(FrameIds::COUNTED.frame(name)),
             None => acquire_slow(list, thread),
         }
     }
@@ -859,7 +859,7 @@ mod loom_models {
     }
 
     fn keep(list: &FreeList, thread: usize, frame: usize) -> Pushed {
-        let name = Names::COUNTED.of(frame).unwrap();
+        let name = FrameIds::COUNTED.of(frame).unwrap();
         list.caches().unwrap().push(thread, name)
     }
 
@@ -916,7 +916,7 @@ mod loom_models {
     /// T1, T2, T6: of an owner and a search one gets the frame, with what was done with it.
     ///
     /// Kills: no fence in `pop_at`, nothing announced there, or no look at the gate; the announcement not
-    /// looked at in `take_from`; a look and a store for the exchange; no `fence_all`.
+    /// looked at in `take_from`; a look and a store for the exchange; no `heavy_fence`.
     #[test]
     fn a_kept_frame_has_one_owner_at_a_time() {
         loom::model(|| {
@@ -971,7 +971,7 @@ mod loom_models {
 
     /// T2: of two searches one may count on the fence of the other, once it has been run.
     ///
-    /// Kills: `FENCED` set before `fence_all`.
+    /// Kills: `FENCED` set before `heavy_fence`.
     #[test]
     fn one_fence_is_enough_for_two_searches() {
         loom::model(|| {
@@ -1033,7 +1033,7 @@ mod loom_models {
                 thread::spawn(move || {
                     let popped = list.caches().unwrap().pop(0);
                     popped
-                        .inspect(|name| touch(&bytes[Names::COUNTED.frame(*name)]))
+                        .inspect(|name| touch(&bytes[FrameIds::COUNTED.frame(*name)]))
                         .iter()
                         .count()
                 })
@@ -1044,7 +1044,7 @@ mod loom_models {
             }
             let mut popped = 0;
             while let Some(name) = list.caches().unwrap().pop(1) {
-                touch(&bytes[Names::COUNTED.frame(name)]);
+                touch(&bytes[FrameIds::COUNTED.frame(name)]);
                 popped += 1;
             }
             assert_eq!(popped + other.join().unwrap(), 3);

@@ -13,20 +13,20 @@ static OBJECTS: AtomicUsize = AtomicUsize::new(0);
 /// use ks_allocator::{PoolAllocator, com};
 ///
 /// let allocator = com::ComAllocator::new(PoolAllocator::new());
-/// assert!(com::objects_alive() >= 1);
+/// assert!(com::object_count() >= 1);
 /// # drop(allocator);
 /// ```
 #[must_use]
-pub fn objects_alive() -> usize {
+pub fn object_count() -> usize {
     // Acquire: pairs with the Release below; what the object did is over.
     OBJECTS.load(Ordering::Acquire)
 }
 
 /// One of those that are counted.
 #[derive(Debug)]
-pub(super) struct Alive(());
+pub(super) struct ObjectCount(());
 
-impl Alive {
+impl ObjectCount {
     pub(super) fn new() -> Self {
         // Relaxed: whoever makes the object known does so in its own way.
         OBJECTS.fetch_add(1, Ordering::Relaxed);
@@ -34,9 +34,9 @@ impl Alive {
     }
 }
 
-impl Drop for Alive {
+impl Drop for ObjectCount {
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `objects_alive`.
+        // Release: pairs with the Acquire in `object_count`.
         OBJECTS.fetch_sub(1, Ordering::Release);
     }
 }

@@ -274,7 +274,7 @@ fn more_frames_than_there_are_mappings_for_are_an_error() {
                 let pool = FramePool::builder()
                     .frame_size(1)
                     .prefault(false)
-                    .trap_stray_pointers(true)
+                    .guard_pages(true)
                     .mode(mode);
                 let error = pool.clone().frames(most_mappings() / 2 + 1).build();
                 match error.unwrap_err() {

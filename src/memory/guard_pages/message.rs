@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{Describe, Trap};
+use super::{DescribeSlot, GuardPages};
 
 /// Bytes in the longest message; what goes beyond is cut off. Signal stacks are small.
 const LONGEST: usize = 512;
@@ -52,9 +52,9 @@ impl Write for Line {
 /// Which byte of which slot an offset is, and what the pool knows of that.
 pub(super) fn explain(
     line: &mut Line,
-    trap: &Trap,
+    trap: &GuardPages,
     (address, offset): (usize, usize),
-    pool: &dyn Describe,
+    pool: &dyn DescribeSlot,
 ) -> fmt::Result {
     let framing = trap.layout.framing;
     let (slot, place) = place_of(trap, offset);
@@ -99,7 +99,7 @@ enum Place {
     Past(usize),
 }
 
-fn place_of(trap: &Trap, offset: usize) -> (usize, Place) {
+fn place_of(trap: &GuardPages, offset: usize) -> (usize, Place) {
     let (layout, first) = (&trap.layout, trap.first);
     let (prefix, last) = (layout.framing.prefix, layout.framing.frames - 1);
     let Some(from_first) = offset.checked_sub(first) else {
@@ -132,15 +132,15 @@ mod tests {
 
     struct Known;
 
-    impl Describe for Known {
+    impl DescribeSlot for Known {
         fn describe(&self, slot: usize, out: &mut dyn Write) -> fmt::Result {
             write!(out, "slot {slot} is known")
         }
     }
 
-    fn trap(framing: Framing) -> Trap {
+    fn trap(framing: Framing) -> GuardPages {
         let layout = FrameLayout::trapped(&framing.actual().unwrap(), 4096).unwrap();
-        Trap {
+        GuardPages {
             layout,
             base: NonNull::dangling(),
             first: layout.first_prefix(0),

@@ -16,12 +16,12 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
 use crate::error::CommitError;
-use crate::memory::room_for;
+use crate::memory::try_with_capacity;
 use crate::sync::{AtomicU64, Ordering};
 
 /// The numbers of all slots of a pool; none at all if its frames cannot be lent.
 #[derive(Debug)]
-pub(crate) struct Lent {
+pub(crate) struct Loans {
     numbers: Vec<AtomicU64>,
     /// How many frames have been lent.
     count: AtomicU64,
@@ -29,10 +29,10 @@ pub(crate) struct Lent {
     key: RandomState,
 }
 
-impl Lent {
+impl Loans {
     /// Room for the numbers of so many slots, of which none is lent.
     pub(crate) fn new(slots: usize) -> Result<Self, CommitError> {
-        let mut numbers = room_for(slots)?;
+        let mut numbers = try_with_capacity(slots)?;
         numbers.extend((0..slots).map(|_| AtomicU64::new(0)));
         Ok(Self {
             numbers,
@@ -66,7 +66,7 @@ impl Lent {
     }
 
     /// Ends the loan of `number`. Returns whether there was one: then the frame is the caller's.
-    pub(crate) fn take_back(&self, slot: usize, number: u64) -> bool {
+    pub(crate) fn reclaim(&self, slot: usize, number: u64) -> bool {
         let Some(word) = self.numbers.get(slot).filter(|_| number != 0) else {
             return false;
         };
@@ -83,23 +83,23 @@ mod tests {
 
     #[test]
     fn a_number_is_good_for_its_slot_and_once() {
-        let lent = Lent::new(2).unwrap();
+        let lent = Loans::new(2).unwrap();
         let number = lent.lend(0);
-        assert!(!lent.take_back(1, number));
-        assert!(!lent.take_back(2, number));
-        assert!(!lent.take_back(0, number ^ 1));
-        assert!(lent.take_back(0, number));
-        assert!(!lent.take_back(0, number));
+        assert!(!lent.reclaim(1, number));
+        assert!(!lent.reclaim(2, number));
+        assert!(!lent.reclaim(0, number ^ 1));
+        assert!(lent.reclaim(0, number));
+        assert!(!lent.reclaim(0, number));
     }
 
     #[test]
     fn what_was_never_lent_is_not_taken_back_by_the_number_0() {
-        assert!(!Lent::new(1).unwrap().take_back(0, 0));
+        assert!(!Loans::new(1).unwrap().reclaim(0, 0));
     }
 
     #[test]
     fn numbers_are_as_different_as_chance_makes_them() {
-        let lent = [Lent::new(1).unwrap(), Lent::new(1).unwrap()];
+        let lent = [Loans::new(1).unwrap(), Loans::new(1).unwrap()];
         let numbers = lent.iter().flat_map(|lent| (0..1000).map(|_| lent.lend(0)));
         let distinct: std::collections::HashSet<_> = numbers.collect();
         assert_eq!(distinct.len(), 2000);
@@ -122,12 +122,12 @@ mod loom_models {
     #[test]
     fn a_loan_ends_once() {
         loom::model(|| {
-            let lent = Arc::new(Lent::new(1).unwrap());
+            let lent = Arc::new(Loans::new(1).unwrap());
             let frame = Arc::new(UnsafeCell::new(()));
             // The token gets there by a way that orders nothing.
             let token = Arc::new(AtomicU64::new(0));
-            let redeem = |lent: &Lent, frame: &UnsafeCell<()>, token: &AtomicU64| {
-                let redeemed = lent.take_back(0, token.load(Ordering::Relaxed));
+            let redeem = |lent: &Loans, frame: &UnsafeCell<()>, token: &AtomicU64| {
+                let redeemed = lent.reclaim(0, token.load(Ordering::Relaxed));
                 if redeemed {
                     frame.with_mut(|_| ());
                 }

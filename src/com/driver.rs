@@ -7,9 +7,9 @@ use super::layouts::KSALLOCATOR_FRAMING;
 
 /// Has drivers make allocators, for `KsCreateAllocatorAndGetHandle`.
 ///
-/// This crate knows no driver. Who does (on Windows, by `KsCreateAllocator` on the handle of the
-/// pin's file object) passes one to [`ComAllocator::with_drivers`](super::ComAllocator::with_drivers).
-pub trait Drivers: Send + Sync {
+/// This crate knows no driver. Acquirer does (on Windows, by `KsCreateAllocator` on the handle of the
+/// pin's file object) passes one to [`ComAllocator::with_driver`](super::ComAllocator::with_driver).
+pub trait KsDriver: Send + Sync {
     /// Has the driver of `pin`, an `IKsPin` of the caller's, make an allocator of this framing.
     /// Returns its handle, or NULL.
     ///
@@ -21,17 +21,17 @@ pub trait Drivers: Send + Sync {
     /// use std::ptr::{self, NonNull};
     ///
     /// use ks_allocator::PoolAllocator;
-    /// use ks_allocator::com::{ComAllocator, Drivers, IKsAllocatorEx, KSALLOCATOR_FRAMING};
+    /// use ks_allocator::com::{ComAllocator, KsDriver, IKsAllocatorEx, KSALLOCATOR_FRAMING};
     ///
-    /// struct NoDrivers;
+    /// struct NoDriver;
     ///
-    /// impl Drivers for NoDrivers {
+    /// impl KsDriver for NoDriver {
     ///     fn create_allocator(&self, _: NonNull<c_void>, _: &KSALLOCATOR_FRAMING) -> *mut c_void {
     ///         ptr::null_mut()
     ///     }
     /// }
     ///
-    /// let allocator = ComAllocator::with_drivers(PoolAllocator::new(), NoDrivers);
+    /// let allocator = ComAllocator::with_driver(PoolAllocator::new(), NoDriver);
     /// let client = allocator.cast::<IKsAllocatorEx>()?;
     /// assert!(unsafe { client.KsCreateAllocatorAndGetHandle(ptr::null_mut()) }.is_null());
     /// # Ok::<(), windows_core::Error>(())
@@ -40,9 +40,9 @@ pub trait Drivers: Send + Sync {
 }
 
 /// What there is by default.
-pub(super) struct NoDrivers;
+pub(super) struct NoDriver;
 
-impl Drivers for NoDrivers {
+impl KsDriver for NoDriver {
     fn create_allocator(&self, _: NonNull<c_void>, _: &KSALLOCATOR_FRAMING) -> *mut c_void {
         std::ptr::null_mut()
     }

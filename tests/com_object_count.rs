@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ks_allocator::com::{
-    ComAllocator, E_NOINTERFACE, IMediaSample2, IMemAllocatorCallbackTemp, S_OK, objects_alive,
+    ComAllocator, E_NOINTERFACE, IMediaSample2, IMemAllocatorCallbackTemp, S_OK, object_count,
 };
 use ks_allocator::{Framing, PoolAllocator};
 use windows_core::{GUID, HRESULT, Interface};
@@ -44,12 +44,12 @@ unsafe extern "system" fn count(_: *mut c_void) -> u32 {
 }
 
 unsafe extern "system" fn release(_: *mut c_void) -> u32 {
-    ALIVE_WHEN_RELEASED.store(objects_alive(), Ordering::Relaxed);
+    ALIVE_WHEN_RELEASED.store(object_count(), Ordering::Relaxed);
     1
 }
 
 unsafe extern "system" fn notify_release(_: *mut c_void) -> HRESULT {
-    ALIVE_WHEN_NOTIFIED.store(objects_alive(), Ordering::Relaxed);
+    ALIVE_WHEN_NOTIFIED.store(object_count(), Ordering::Relaxed);
     S_OK
 }
 
@@ -73,23 +73,23 @@ fn get_buffer(client: &IMemAllocatorCallbackTemp) -> IMediaSample2 {
 
 #[test]
 fn an_object_is_counted_until_nothing_of_it_can_be_called() {
-    assert_eq!(objects_alive(), 0);
+    assert_eq!(object_count(), 0);
     let (allocator, client) = committed();
     assert_eq!(
-        objects_alive(),
+        object_count(),
         2,
         "the allocator, and its pool with samples"
     );
     drop((allocator, client));
-    assert_eq!(objects_alive(), 0);
+    assert_eq!(object_count(), 0);
 
     // A sample that is out keeps its pool.
     let (allocator, client) = committed();
     let sample = get_buffer(&client);
     drop((allocator, client));
-    assert_eq!(objects_alive(), 1);
+    assert_eq!(object_count(), 1);
     drop(sample);
-    assert_eq!(objects_alive(), 0);
+    assert_eq!(object_count(), 0);
 
     // The last sample's release is not over while it tells the client.
     let (allocator, client) = committed();
@@ -101,5 +101,5 @@ fn an_object_is_counted_until_nothing_of_it_can_be_called() {
     drop(sample);
     assert_eq!(ALIVE_WHEN_NOTIFIED.load(Ordering::Relaxed), 1);
     assert_eq!(ALIVE_WHEN_RELEASED.load(Ordering::Relaxed), 1);
-    assert_eq!(objects_alive(), 0);
+    assert_eq!(object_count(), 0);
 }
