@@ -19,17 +19,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
+use crate::diagnostics::call_site::CallSite;
 use crate::error::{AcquireError, CommitError, FramingError, ModeError};
 use crate::frame::Frame;
+use crate::frame_pool::{FramePool, FramePoolBuilder};
 use crate::framing::Framing;
 #[cfg(feature = "windows")]
 use crate::memory;
 use crate::memory::BorrowedKernelObject;
 use crate::memory_options::CommitReport;
 use crate::mode::AllocatorMode;
-use crate::pool::holder_table::CallSite;
+use crate::pool::config::PoolConfig;
 use crate::pool::wait_queue::{PoolState, RejectedWaiters};
-use crate::pool::{FramePool, FramePoolBuilder};
 use crate::sync::Mutex;
 use crate::tracing_events;
 
@@ -428,7 +429,7 @@ pub struct PoolAllocator {
     /// The pool of the last commit. Written under `control`; read by `acquire` without a lock.
     pool: ArcSwapOption<FramePool>,
     /// What pools are made site, but for framing and mode.
-    plan: FramePoolBuilder,
+    config: PoolConfig,
 }
 
 #[derive(Debug)]
@@ -461,7 +462,7 @@ impl PoolAllocator {
         Self {
             control: Mutex::new(control),
             pool: ArcSwapOption::empty(),
-            plan: FramePool::builder(),
+            config: PoolConfig::new(Framing::new(0, 0), AllocatorMode::User),
         }
     }
 
@@ -482,10 +483,10 @@ impl PoolAllocator {
     /// ```
     pub fn from_builder(builder: &FramePoolBuilder) -> Result<Self, FramingError> {
         let mut allocator = Self::new();
-        allocator.plan = builder.clone();
-        allocator.control.lock().mode = builder.memory.mode;
-        if builder.framing != Framing::new(0, 0) {
-            allocator.set_framing(&builder.framing)?;
+        allocator.config = builder.config.clone();
+        allocator.control.lock().mode = builder.config.memory.mode;
+        if builder.config.framing != Framing::new(0, 0) {
+            allocator.set_framing(&builder.config.framing)?;
         }
         Ok(allocator)
     }
@@ -578,11 +579,11 @@ impl PoolAllocator {
     fn change_state(
         &self,
         change: impl FnOnce(&mut Control),
-        tell: impl FnOnce(&FramePool) -> Option<RejectedWaiters>,
+        apply: impl FnOnce(&FramePool) -> Option<RejectedWaiters>,
     ) {
         let mut control = self.control.lock();
         change(&mut control);
-        let refused = self.pool.load().as_deref().and_then(tell);
+        let refused = self.pool.load().as_deref().and_then(apply);
         drop(control);
         drop(refused);
     }
@@ -598,14 +599,14 @@ impl PoolAllocator {
 
     /// Makes a pool of the framing and the mode that were set.
     fn next_pool(&self, control: &Control) -> Result<FramePool, CommitError> {
-        let mut plan = self.plan.clone();
-        plan.framing = control.framing;
-        plan.memory.mode = control.mode;
-        let gate = PoolState {
+        let mut config = self.config.clone();
+        config.framing = control.framing;
+        config.memory.mode = control.mode;
+        let state = PoolState {
             flushing: control.flushing,
             ..PoolState::OPEN
         };
-        FramePool::new(&plan, gate)
+        FramePool::new(&config, state)
     }
 }
 
@@ -682,7 +683,7 @@ impl KsAllocator for PoolAllocator {
         control.committed = true;
         drop(control);
         match &*self.pool.load() {
-            Some(pool) if anew => pool.tell_of_commit(),
+            Some(pool) if anew => pool.trace_commit(),
             _ => tracing_events::committed_again(self.frames_out()),
         }
         Ok(())

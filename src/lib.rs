@@ -1,95 +1,103 @@
-//! A bounded, lock-free pool of media frames, with the vocabulary of kernel streaming.
+//! Bounded, lock-free pool of media frames, with the vocabulary of kernel streaming.
 //!
-//! A pipeline says once how many frames it wants, how large and how aligned; commits the memory once;
-//! and from then on acquires, fills, hands on and drops frames without allocating, page-faulting or
-//! taking a lock.
+//! A pipeline describes its frames once and commits the memory once. After that, its threads acquire,
+//! fill, pass on and drop frames without allocating, page-faulting or taking a lock. When the pool is
+//! empty, callers block, time out or `.await`, in FIFO order.
 //!
-//! | plane | type | what it does |
+//! | plane | types | use |
 //! |---|---|---|
-//! | data | [`FramePool`], [`Frame`], [`SharedFrame`] | what happens for every frame |
-//! | control | [`KsAllocator`], [`PoolAllocator`] | framing, mode, commit, decommit, flush: once a stream |
+//! | data | [`FramePool`], [`Frame`], [`SharedFrame`] | per frame |
+//! | control | [`KsAllocator`], [`PoolAllocator`] | per stream: framing, mode, commit, decommit, flush |
 //!
-//! Most users start with [`FramePool::builder`]:
+//! Most programs start with [`FramePool::builder`]:
 //!
 //! ```
 //! use ks_allocator::{AcquireError, FramePool};
 //!
 //! let pool = FramePool::builder().frames(2).frame_size(1920 * 1080 * 3 / 2).build()?;
 //!
-//! let mut frame = pool.acquire()?; // unique: to be written
+//! let mut frame = pool.acquire()?; // unique and writable
 //! frame.fill(128);
 //! frame.metadata_mut().presentation_time = Some(0);
 //!
-//! let to_screen = frame.share(); // shared: to be read, by any number of threads
+//! let to_screen = frame.share(); // read-only, for any number of threads
 //! let to_encoder = to_screen.clone();
 //! assert_eq!(to_encoder[0], 128);
 //!
 //! let other = pool.acquire()?;
 //! assert!(matches!(pool.try_acquire(), Err(AcquireError::Exhausted(_))));
-//! drop((to_screen, to_encoder)); // the last handle gives the frame back
+//! drop((to_screen, to_encoder)); // the last handle releases the frame
 //! assert!(pool.try_acquire().is_ok());
 //! # drop(other);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a pool can be requested, and told:
-//!
 //! | question | answer |
 //! |---|---|
-//! | Acquirer has my frames? | [`FramePool::holders`], and the error of whoever waited in vain: [`AcquireError`] |
-//! | Is it large enough? | [`FramePool::stats`] |
-//! | Where did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
+//! | Who holds my frames? | [`FramePool::holders`]; a timed-out acquire carries the same report: [`AcquireError`] |
+//! | Is the pool large enough? | [`FramePool::stats`] |
+//! | When did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
 //! | What memory do the frames live in? | [`AllocatorMode`], [`FrameMemory`], [`FramePool::commit_report`] |
-//! | Acquirer used a frame that was given back? | [`FramePoolBuilder::guard_pages`] |
-//! | How do I give frames to another process? | [`Frame::lend`] |
+//! | Which code used a frame after its release? | [`FramePoolBuilder::guard_pages`] |
+//! | How do I lend frames to another process? | [`Frame::lend`] |
 //!
-//! Those who come from DirectShow or kernel streaming find their own names by searching this
-//! documentation: `GetBuffer`, `cbPrefix`, `KsSetAllocatorMode` and the others lead to what stands for
-//! them here.
+//! The names of DirectShow and kernel streaming are search aliases in this documentation: searching
+//! for `GetBuffer`, `cbPrefix` or `KsSetAllocatorMode` leads to the item that takes its place here.
 //!
-//! # How it is built
+//! # Structure
 //!
-//! The modules are listed in the order of the floors they stand on; each uses only those above it in
-//! the list, that is, below it in the house. `unsafe` code is in few places: the memory, the core of
-//! a pool, its slots and their notes, the frames, and parts of the COM face. Each has its invariants written down and
-//! numbered, and the concurrent ones have models.
+//! Modules are listed bottom-up: each depends only on modules listed before it. `unsafe` code is
+//! confined to the modules that expect it below. Each of them states its invariants, numbered; the
+//! concurrent ones have loom models.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(unix, windows)))]
 compile_error!("ks-allocator maps memory by mmap or VirtualAlloc; this target has neither");
 
 #[cfg(all(feature = "windows", loom))]
-compile_error!("the models are of what lies below the COM face: leave the feature `windows` out");
+compile_error!("the loom models do not cover the COM face: leave the feature `windows` out");
 
-// Floor 0: the one door to atomics, locks and threads; and values.
+// Values, and the facade over atomics, locks and threads.
+#[cfg_attr(loom, expect(dead_code, reason = "models report no threads"))]
+mod os_thread;
 mod sync;
 
 mod contents;
-mod error;
-mod framing;
-mod holders;
 mod label;
-mod memory_options;
 mod metadata;
 mod mode;
-#[cfg_attr(loom, expect(dead_code, reason = "models name nobody"))]
-mod os_thread;
-mod recording;
 mod token;
+
+mod memory_options;
+
+mod holders;
+
+mod error;
+
+mod framing;
+mod recording;
 mod tracing_events;
-// Floor 1: the operating system.
+
+mod panics;
+// The operating system.
 #[expect(unsafe_code, reason = "maps memory and hands out pointers into it")]
 mod memory;
+// The data plane.
+mod diagnostics;
 
-#[cfg(any(feature = "windows", all(test, loom)))]
-mod ref_count;
-// Floor 2: the data plane.
 mod pool;
 
 #[expect(unsafe_code, reason = "turns slots into slices")]
 mod frame;
-// Floor 3: the control plane.
+
+mod frame_pool;
+// The control plane.
 mod allocator;
-// Floor 4: the allocator as a COM object.
+// The allocator as a COM object.
+#[cfg(any(feature = "windows", all(test, loom)))]
+mod ref_count;
+
 #[cfg(feature = "windows")]
 pub mod com;
 
@@ -97,11 +105,13 @@ pub use self::allocator::{
     AllocatorState, AllocatorStatus, KernelHandle, KsAllocator, PoolAllocator,
 };
 pub use self::contents::Contents;
+pub use self::diagnostics::stats::Stats;
 pub use self::error::{
     AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, NotResident,
     Starvation, TokenError,
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
+pub use self::frame_pool::{AcquireFuture, FramePool, FramePoolBuilder};
 pub use self::framing::Framing;
 pub use self::holders::{Holder, HolderState, Holders, SourceLocation};
 pub use self::label::Label;
@@ -114,11 +124,10 @@ pub use self::memory_options::{
 };
 pub use self::metadata::{FrameFlags, Metadata};
 pub use self::mode::AllocatorMode;
-pub use self::pool::{AcquireFuture, FramePool, FramePoolBuilder, Stats};
 pub use self::recording::{Event, EventKind, Recording};
 pub use self::token::FrameToken;
 
-/// The examples of the README are tests, too.
+/// Compiles and runs the examples of the README.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,35 +1,38 @@
-//! A file imports only from lower floors or its own folder, and concurrency comes through one door.
+//! Structure of the crate: layers, import circles, and the facade over concurrency.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files of the crate from the ground up; those of one floor may know each other.
-const FLOORS: [&[&str]; 5] = [
+/// Top-level modules, bottom-up. A module imports only from its own layer or a lower one, and never
+/// in a circle.
+const LAYERS: [&[&str]; 5] = [
     &[
         "sync",
+        "os_thread",
         "contents",
         "error",
-        "tracing_events",
         "framing",
         "holders",
         "label",
+        "memory_options",
         "metadata",
         "mode",
+        "panics",
         "recording",
-        "memory_options",
-        "os_thread",
         "token",
+        "tracing_events",
     ],
-    &["memory", "ref_count"],
-    &["pool", "frame"],
+    &["memory"],
+    &["diagnostics", "pool", "frame", "frame_pool"],
     &["allocator"],
-    &["com"],
+    &["ref_count", "com"],
 ];
 
-/// What only `sync.rs` may name: everything else takes it from there.
-const BEHIND_THE_DOOR: [&str; 5] = [
+/// Paths that only `sync` may name: all other modules import their types from it.
+const BEHIND_THE_FACADE: [&str; 5] = [
     "std::sync::",
     "core::sync::",
     "std::thread::park",
@@ -37,13 +40,23 @@ const BEHIND_THE_DOOR: [&str; 5] = [
     "crossbeam_queue::",
 ];
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
+/// A path inside the crate, from its root: `["pool", "slot"]`.
+type Module = Vec<String>;
+
+/// A source file: its module, its path for messages, and its code without comments and tests.
+struct Source {
+    module: Module,
+    path: PathBuf,
+    code: String,
+}
+
+fn paths(folder: &Path) -> Vec<PathBuf> {
     fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .flat_map(|path| {
             if path.is_dir() {
-                sources(&path)
+                paths(&path)
             } else {
                 vec![path]
             }
@@ -51,65 +64,290 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Every source file but `lib.rs`, with its module's name and its text up to its tests and models.
-fn files() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    for path in sources(&root) {
-        let inside = path.strip_prefix(&root).unwrap();
-        let module = inside
-            .iter()
-            .next()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .trim_end_matches(".rs");
-        let text = fs::read_to_string(&path).unwrap();
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        let code: String = code
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"))
-            .flat_map(|line| [line, "\n"])
-            .collect();
-        if module != "lib" {
-            files.push((module.to_owned(), inside.to_owned(), code));
-        }
-    }
-    assert!(files.len() > 10, "the sources were found");
-    files
+/// Removes comments, and everything from the first test module on.
+fn code_of(text: &str) -> String {
+    let code = text.split("#[cfg(test)]\n").next().unwrap();
+    code.lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .flat_map(|line| [line, "\n"])
+        .collect()
 }
 
-fn floor_of(module: &str) -> usize {
-    FLOORS
+/// Returns all source files but `lib.rs`.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let sources: Vec<_> = paths(&root)
+        .into_iter()
+        .filter_map(|full| {
+            let path = full.strip_prefix(&root).unwrap().to_owned();
+            let mut module: Module = path
+                .with_extension("")
+                .iter()
+                .map(|part| part.to_str().unwrap().to_owned())
+                .collect();
+            if module.last().unwrap() == "mod" {
+                module.pop();
+            }
+            let code = code_of(&fs::read_to_string(full).unwrap());
+            (module != ["lib"]).then_some(Source { module, path, code })
+        })
+        .collect();
+    assert!(sources.len() > 40, "found only {}", sources.len());
+    sources
+}
+
+/// Splits the text behind `crate::` or `super::` into the paths that it names: one, or those of a
+/// group in braces.
+fn named_paths(text: &str) -> Vec<Module> {
+    let end = text
+        .find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':')
+        .unwrap_or(text.len());
+    let head: Module = text[..end]
+        .split("::")
+        .filter(|part| !part.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let is_group = end == 0 || text[..end].ends_with("::");
+    if !is_group || !text[end..].starts_with('{') {
+        return vec![head];
+    }
+    let mut depth = 0;
+    let mut start = end + 1;
+    let mut paths = Vec::new();
+    for (at, c) in text[end..].char_indices() {
+        let at = end + at;
+        match c {
+            '{' => depth += 1,
+            '}' | ',' if depth == 1 => {
+                let inner = text[start..at].trim();
+                if !inner.is_empty() {
+                    paths.extend(
+                        named_paths(inner)
+                            .into_iter()
+                            .map(|path| head.iter().cloned().chain(path).collect::<Module>()),
+                    );
+                }
+                start = at + 1;
+                if c == '}' {
+                    return paths;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    paths
+}
+
+/// Returns the paths from the root of the crate that a file names.
+fn imports(source: &Source) -> Vec<Module> {
+    let is_folder = source.path.ends_with("mod.rs");
+    let mut imports = Vec::new();
+    for (at, _) in source.code.match_indices("crate::") {
+        imports.extend(named_paths(&source.code[at + "crate::".len()..]));
+    }
+    for (prefix, levels) in [("self::", 0), ("super::", 1)] {
+        for (at, _) in source.code.match_indices(prefix) {
+            // A `super::` that follows another one was counted with it.
+            if source.code[..at].ends_with("super::") {
+                continue;
+            }
+            let mut text = &source.code[at + prefix.len()..];
+            let mut up = levels;
+            while let Some(rest) = text.strip_prefix("super::") {
+                text = rest;
+                up += 1;
+            }
+            // `super` of a folder's `mod.rs` is the folder's parent, as of any module.
+            let keep = source.module.len().saturating_sub(up);
+            if up == 0 && !is_folder {
+                // `self::` of a file with no children: an item of its own.
+                continue;
+            }
+            imports.extend(named_paths(text).into_iter().map(|path| {
+                let base = source.module[..keep].iter().cloned();
+                base.chain(path).collect::<Module>()
+            }));
+        }
+    }
+    imports
+}
+
+/// Returns the file that defines what `path` names: the file of its longest prefix that is a module.
+/// The re-exports of a folder are followed to the file that they name.
+fn defining_file(path: &Module, modules: &BTreeMap<Module, Source>) -> Option<Module> {
+    (1..=path.len())
+        .rev()
+        .map(|length| path[..length].to_vec())
+        .find(|prefix| modules.contains_key(prefix))
+        .map(|file| {
+            let item = path.get(file.len());
+            let source = &modules[&file];
+            let re_exported = item.and_then(|item| re_export(source, item));
+            match re_exported.filter(|target| modules.contains_key(target)) {
+                Some(target) => target,
+                None => file,
+            }
+        })
+}
+
+/// Returns the child file that a folder's `mod.rs` re-exports `item` from.
+fn re_export(source: &Source, item: &str) -> Option<Module> {
+    source
+        .code
+        .match_indices("use self::")
+        .flat_map(|(at, text)| named_paths(&source.code[at + text.len()..]))
+        .find(|path| path.len() > 1 && path.last().unwrap() == item)
+        .map(|path| {
+            let child = path[..path.len() - 1].iter().cloned();
+            source.module.iter().cloned().chain(child).collect()
+        })
+}
+
+/// The imports of each file, by the files that define what is imported.
+///
+/// A folder's `mod.rs` does not import what it only re-exports.
+fn graph() -> BTreeMap<Module, BTreeSet<Module>> {
+    let modules: BTreeMap<Module, Source> = sources()
+        .into_iter()
+        .map(|source| (source.module.clone(), source))
+        .collect();
+    modules
         .iter()
-        .position(|floor| floor.contains(&module))
-        .unwrap_or_else(|| panic!("{module} is on no floor: add it"))
+        .map(|(module, source)| {
+            let imported = imports(source)
+                .iter()
+                .filter_map(|path| defining_file(path, &modules))
+                .filter(|target| target != module)
+                .collect();
+            (module.clone(), imported)
+        })
+        .collect()
+}
+
+/// Returns a circle in the graph, if there is one.
+fn circle(graph: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<Module>> {
+    fn visit(
+        at: &Module,
+        graph: &BTreeMap<Module, BTreeSet<Module>>,
+        path: &mut Vec<Module>,
+        done: &mut BTreeSet<Module>,
+    ) -> Option<Vec<Module>> {
+        if let Some(start) = path.iter().position(|known| known == at) {
+            return Some(path[start..].to_vec());
+        }
+        if !done.insert(at.clone()) {
+            return None;
+        }
+        path.push(at.clone());
+        let found = graph
+            .get(at)
+            .into_iter()
+            .flatten()
+            .find_map(|next| visit(next, graph, path, done));
+        path.pop();
+        found
+    }
+    let mut done = BTreeSet::new();
+    graph
+        .keys()
+        .find_map(|start| visit(start, graph, &mut Vec::new(), &mut done))
+}
+
+fn text(circle: &[Module]) -> String {
+    let names: Vec<_> = circle.iter().map(|module| module.join("::")).collect();
+    names.join(" -> ")
+}
+
+fn layer_of(module: &str) -> usize {
+    LAYERS
+        .iter()
+        .position(|layer| layer.contains(&module))
+        .unwrap_or_else(|| panic!("{module} is in no layer: add it"))
 }
 
 #[test]
-fn a_file_imports_only_from_lower_floors_or_its_own() {
-    for (module, path, code) in files() {
-        let floor = floor_of(&module);
-        for imported in code.split("crate::").skip(1) {
-            let imported: String = imported
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect();
+fn a_module_imports_only_from_its_layer_or_a_lower_one() {
+    for (module, imported) in graph() {
+        let layer = layer_of(&module[0]);
+        for target in imported {
             assert!(
-                floor_of(&imported) <= floor,
-                "{} (floor {floor}) imports from {imported}",
-                path.display()
+                layer_of(&target[0]) <= layer,
+                "{} (layer {layer}) imports {}",
+                module.join("::"),
+                target.join("::")
             );
         }
     }
 }
 
 #[test]
-fn atomics_locks_and_parking_come_through_one_door() {
-    for (module, path, code) in files() {
-        for name in BEHIND_THE_DOOR {
+fn files_do_not_import_each_other_in_a_circle() {
+    if let Some(circle) = circle(&graph()) {
+        panic!("{}", text(&circle));
+    }
+}
+
+#[test]
+fn folders_do_not_import_each_other_in_a_circle() {
+    for depth in 1..=3 {
+        let folder = |module: &Module| module[..module.len().min(depth)].to_vec();
+        let mut folders: BTreeMap<Module, BTreeSet<Module>> = BTreeMap::new();
+        for (module, imported) in graph() {
+            let from = folder(&module);
+            let targets = imported.iter().map(folder).filter(|target| *target != from);
+            folders.entry(from.clone()).or_default().extend(targets);
+        }
+        if let Some(circle) = circle(&folders) {
+            panic!("{}", text(&circle));
+        }
+    }
+}
+
+#[test]
+fn a_circle_is_found() {
+    let module = |name: &str| vec![name.to_owned()];
+    let mut graph: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    graph.insert(module("a"), BTreeSet::from([module("b")]));
+    graph.insert(module("b"), BTreeSet::from([module("c"), module("d")]));
+    assert_eq!(circle(&graph), None);
+    graph.insert(module("d"), BTreeSet::from([module("b")]));
+    assert_eq!(text(&circle(&graph).unwrap()), "b -> d");
+}
+
+#[test]
+fn imports_are_read_from_all_kinds_of_paths() {
+    let read = |path: &str, module: &[&str], code: &str| {
+        let source = Source {
+            module: module.iter().map(|&part| part.to_owned()).collect(),
+            path: path.into(),
+            code: code.to_owned(),
+        };
+        let names = imports(&source)
+            .iter()
+            .map(|path| path.join("::"))
+            .collect::<Vec<_>>();
+        names.join(" ")
+    };
+    let file = |code: &str| read("pool/core.rs", &["pool", "core"], code);
+    assert_eq!(file("use crate::sync::Arc;"), "sync::Arc");
+    assert_eq!(file("use super::slot;"), "pool::slot");
+    assert_eq!(file("x: super::super::frame::Frame"), "frame::Frame");
+    assert_eq!(
+        file("use super::{slot, free_list::{self, Bits}};"),
+        "pool::slot pool::free_list::self pool::free_list::Bits"
+    );
+    let folder = |code: &str| read("pool/mod.rs", &["pool"], code);
+    assert_eq!(folder("use self::core::Core;"), "pool::core::Core");
+    assert_eq!(folder("use super::frame::Frame;"), "frame::Frame");
+}
+
+#[test]
+fn atomics_locks_and_parking_are_named_only_by_the_facade() {
+    for Source { module, path, code } in sources() {
+        for name in BEHIND_THE_FACADE {
             assert!(
-                module == "sync" || !code.contains(name),
+                module[0] == "sync" || !code.contains(name),
                 "{} names {name}",
                 path.display()
             );
@@ -119,9 +357,9 @@ fn atomics_locks_and_parking_come_through_one_door() {
 
 #[test]
 fn the_types_of_com_stay_in_its_module() {
-    for (module, path, code) in files() {
+    for Source { module, path, code } in sources() {
         assert!(
-            module == "com" || !code.contains("windows_core"),
+            module[0] == "com" || !code.contains("windows_core"),
             "{} names windows_core",
             path.display()
         );
@@ -129,14 +367,28 @@ fn the_types_of_com_stay_in_its_module() {
 }
 
 #[test]
-fn the_root_lists_the_modules_in_the_order_of_the_floors() {
+fn the_root_lists_the_modules_bottom_up() {
     let root = include_str!("../src/lib.rs");
-    let floors: Vec<_> = root
+    let modules: Vec<_> = root
         .lines()
         .map(|line| line.trim_start_matches("pub "))
         .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
-        .map(floor_of)
         .collect();
-    assert_eq!(floors.len(), FLOORS.concat().len());
-    assert!(floors.is_sorted(), "{floors:?}");
+    let mut listed: BTreeSet<&str> = BTreeSet::new();
+    let graph = graph();
+    for module in modules {
+        listed.insert(module);
+        for (from, imported) in &graph {
+            if from[0] == module {
+                for target in imported {
+                    assert!(
+                        listed.contains(target[0].as_str()),
+                        "{module} is listed before {}, which it imports",
+                        target[0]
+                    );
+                }
+            }
+        }
+    }
+    assert_eq!(listed.len(), LAYERS.concat().len());
 }

@@ -20,10 +20,10 @@ use std::ptr::{self, NonNull};
 use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
 use crate::allocator::{AllocatorState, KsAllocator, PoolAllocator};
+use crate::diagnostics::call_site::CallSite;
 use crate::frame::Frame;
 use crate::label::Label;
 use crate::mode::AllocatorMode;
-use crate::pool::holder_table::CallSite;
 use crate::sync::{Arc, AtomicPtr, AtomicU32, Mutex, Ordering, fence};
 
 use super::boundary::{In, Out, asked_for, entry, table};

@@ -21,7 +21,7 @@ use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
 use crate::frame::Frame;
 use crate::metadata::FrameFlags;
-use crate::pool::slot::Slot;
+use crate::pool::core::Slot;
 use crate::ref_count::RefCount;
 use crate::sync::{Arc, AtomicCell};
 

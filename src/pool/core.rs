@@ -1,134 +1,135 @@
-//! The heart of a pool, shared by its handles and its frames, and how long it lives.
+//! Core of a pool: the part that its handles and frames share, and its lifetime.
 //!
 //! # Lifetime
 //!
 //! Frames cost no reference count while the pool is open. They are counted when it closes:
 //!
 //! - **C1** `refs` is 1 for all handles together, plus 1 for each frame that was out when the pool
-//!   closed and has not come back since. Whoever takes it to 0 frees the pool.
-//! - **C2** A frame that comes back to an open word leaves without a trace (F5); one that comes back
-//!   to a closed word gives up its part of `refs` after that. Both find out which in the same
-//!   exchange that frees the frame, so each frame that `close` has counted is counted down once:
-//!   by its release, or by `open`, which counts those that are still out. A frame that its thread keeps
-//!   in a [cache](super::thread_cache) is back when `close` finds it there, and out if not: then its thread
-//!   releases it once more (T4, T5).
-//! - **C3** `close` counts frames only as it goes from word to word, so it first adds one for every
-//!   frame and then takes off those that were in. In between `refs` is too large, never too small.
-//! - **C4** The last handle closes the pool before it gives up its 1, so from then on every frame
-//!   that is out is counted, and the last of all frees the pool.
-//! - **C5** A pool that is retired is never opened again. So once its frames are all back, none goes
-//!   out any more (F4), and nobody looks at the memory, whoever still has a handle.
-//! - **C6** A trap's entry leads to the core, for any thread in which a stray access happens. It goes with
-//!   the segment, and in a trap the segment goes before the core does.
+//!   closed and has not been released since. The thread that takes it to 0 frees the pool.
+//! - **C2** A frame that is released into an open word leaves `refs` alone (F5). A frame that is
+//!   released into a closed word gives up its part of `refs` afterwards. The exchange that frees the
+//!   frame tells which, so each frame that `close` counted is counted down once: by its release, or
+//!   by `open`, which counts the frames that are still out. A frame in a
+//!   [thread cache](super::thread_cache) is free if `close` finds it there. If `close` does not find
+//!   it, the frame counts as out, and its thread releases it once more (T4, T5).
+//! - **C3** `close` counts frames while it goes from word to word. So it first adds one for every
+//!   frame of the pool, and afterwards takes off those that were free. In between `refs` is too
+//!   large, never too small.
+//! - **C4** The last handle closes the pool before it gives up its 1. So from then on every frame
+//!   that is out is counted, and the last one to come back frees the pool.
+//! - **C5** A retired pool is never opened again. Once all its frames are back, none goes out any
+//!   more (F4), and no thread reads the memory, even if handles remain.
+//! - **C6** A registration of guard pages lets the fault handler reach the core from any thread. It
+//!   is removed with the segment, and in a pool with guard pages the segment is dropped before the
+//!   core is.
 //!
-//! | handles | pool | `refs` | who frees |
+//! | handles | pool | `refs` | freed by |
 //! |---|---|---|---|
-//! | some | open | 1 | nobody |
-//! | some | closed | 1 + frames out | nobody |
-//! | none | closed | frames out | the last to come back; the last handle if none is out |
+//! | some | open | 1 | |
+//! | some | closed | 1 + frames out | |
+//! | none | closed | frames out | the last frame to come back; the last handle if none is out |
 
 #[cfg(feature = "windows")]
 use std::any::Any;
 use std::fmt;
-use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::ptr::NonNull;
+use std::time::Instant;
 
 use crate::contents::Contents;
-use crate::error::{AcquireError, CommitError, Starvation};
-use crate::framing::{FrameLayout, Framing};
+use crate::diagnostics::holder_record::HolderRecord;
+use crate::diagnostics::{Diagnostics, Observed};
+use crate::framing::FrameLayout;
+use crate::holders::HolderState;
 use crate::memory::{
     DescribeSlot, GuardPages, MemoryPlan, OwnedKernelObject, Segment, SegmentInfo,
-    try_with_capacity,
 };
 use crate::memory_options::CommitReport;
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, thread_index};
+use crate::sync::{AtomicUsize, Mutex, Ordering, fence};
 
-use super::builder::FramePoolBuilder;
-use super::free_list::{Bits, FrameIds, FreeList, PutBack, TakeError, put_back};
-use super::holder_table::HolderTable;
-use super::hooks::Hooks;
+use super::free_list::FreeList;
 use super::loans::Loans;
-use super::recorder::Recorder;
-use super::slot::Slot;
-use super::thread_cache::{Name, Pushed};
+use super::slot;
+use super::thread_cache::Name as FrameId;
 use super::wait_queue::{PoolState, RejectedWaiters, StateChange, WaitQueue};
 
-/// More handles than can exist without leaking memory on purpose.
+/// More handles than can exist unless handles are leaked on purpose.
 const MAX_HANDLES: usize = usize::MAX / 2;
 
-/// What the handles and the frames of a pool share.
+/// A slot of a pool.
+pub(crate) type Slot = slot::Slot<Core>;
+
+/// The part of a pool that its handles and frames share.
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) free: FreeList,
     pub(crate) wait_queue: WaitQueue,
-    /// A `Vec` and not a `Box`, as the shards of the free list: frames point to the slots.
-    slots: Vec<Slot>,
+    /// A `Vec`, not a `Box`: frames point into it, and moving a `Box` asserts unique access.
+    pub(super) slots: Vec<Slot>,
     pub(crate) layout: FrameLayout,
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
-    /// Whether there is something to do with every frame that comes or goes.
-    pub(crate) has_hooks: bool,
     /// `None` once the pool is retired.
-    segment: Mutex<Option<Segment>>,
-    /// The kernel object that owns the segment in Kernel mode. It stays open for as long as there is a
-    /// handle of the pool to be asked for it.
+    pub(super) segment: Mutex<Option<Segment>>,
+    /// The kernel object that owns the segment in Kernel mode. It stays open while the pool has a
+    /// handle, through which it can be asked for.
     pub(crate) object: Option<OwnedKernelObject>,
-    /// What makes frames inaccessible while they are free, if that is wanted.
+    /// Protects the memory of free frames, if the pool has guard pages.
     pub(crate) guard_pages: Option<GuardPages>,
-    /// Where the segment starts, for as long as there is one.
+    /// Address of the segment, as long as there is one.
     pub(crate) address: usize,
     /// In Kernel mode, for all slots.
     pub(crate) loans: Loans,
-    pub(crate) holder_table: HolderTable,
-    pub(crate) hooks: Hooks,
-    pub(crate) recorder: Option<Recorder>,
-    refs: AtomicUsize,
-    handles: AtomicUsize,
-    /// What the COM face keeps for the frames. Frames that are out keep it alive, as all of the core.
+    pub(crate) diagnostics: Diagnostics,
+    /// Whether every acquire and release has work beyond the holder record.
+    pub(super) works_per_frame: bool,
+    pub(super) refs: AtomicUsize,
+    pub(super) handles: AtomicUsize,
+    /// Objects that the COM face keeps per frame. Frames that are out keep them alive, as they do the
+    /// rest of the core.
     #[cfg(feature = "windows")]
     pub(crate) extension: OnceLock<Box<dyn Any + Send + Sync>>,
 }
 
 impl Core {
-    /// The slot of frame `number`.
+    /// Returns the slot of frame `number`.
     #[inline]
     pub(crate) fn slot(&self, number: usize) -> NonNull<Slot> {
         NonNull::from(&self.slots[number])
     }
 
-    /// All slots, by the numbers of their frames.
-    pub(crate) fn slots(&self) -> &[Slot] {
-        &self.slots
+    /// Returns the bytes from the start of the segment to the payload of frame `number`.
+    pub(crate) fn offset_of(&self, number: usize) -> usize {
+        self.slots[number].payload.addr().get() - self.address
     }
 
-    /// The slot that goes by its address in the caches.
+    /// Returns the slot whose frame goes by `id` in thread caches.
     #[inline(always)]
-    fn slot_of(&self, name: Name) -> NonNull<Slot> {
+    pub(super) fn slot_of(&self, id: FrameId) -> NonNull<Slot> {
         debug_assert!(
             self.slots
                 .as_ptr_range()
-                .contains(&self.slots.as_ptr().with_addr(name.get())),
-            "{name} is no slot of this pool"
+                .contains(&self.slots.as_ptr().with_addr(id.get())),
+            "{id} is the address of a slot of this pool"
         );
         NonNull::from(self.slots.as_slice())
             .cast::<Slot>()
-            .with_addr(name)
+            .with_addr(id)
     }
 
-    /// The core as it was allocated, to be freed through.
+    /// Returns the pointer by which the core was allocated and can be freed.
     #[inline]
     pub(crate) fn pointer(&self) -> NonNull<Self> {
-        // There is at least one frame, by the layout.
+        // By the layout there is at least one frame.
         self.slots[0].core
     }
 
     pub(crate) fn segment_info(&self) -> SegmentInfo {
         let first_frame = self.slots[0].payload;
         let first = first_frame.addr().get() - self.address;
-        // Wrapping, for a retired pool has no memory to point into.
+        // Wrapping, because a retired pool has no memory to point into.
         let base = first_frame.as_ptr().wrapping_sub(first);
         SegmentInfo {
             base: NonNull::new(base).unwrap_or(first_frame),
@@ -138,7 +139,7 @@ impl Core {
         }
     }
 
-    /// What the memory is now. The lock is held meanwhile, so that it does not go.
+    /// Returns the state of the memory now. The lock keeps the segment alive meanwhile.
     pub(crate) fn commit_report(&self) -> CommitReport {
         let segment = self.segment.lock();
         match &*segment {
@@ -147,264 +148,153 @@ impl Core {
         }
     }
 
-    /// Opens or closes the pool, and keeps count of the frames that are out. Whoever is refused by
-    /// it is told when the result is dropped.
+    /// Opens or closes the pool, and keeps `refs` in step (C1 to C3).
+    ///
+    /// The waiters that a closing rejects are woken when the result is dropped.
     pub(crate) fn change_state(
         &self,
         change: impl FnOnce(&mut PoolState),
     ) -> Option<RejectedWaiters> {
         let frames = self.free.frames();
-        // Relaxed: the 1 of the handles, of which the caller is one or was the last, is not given up
-        // yet, so `refs` stays above 0 whatever comes (C3).
+        // Relaxed: the caller has a handle, or was the last one and has not given up its part yet. So
+        // `refs` stays above 0 whatever is subtracted meanwhile (C3).
         self.refs.fetch_add(frames, Ordering::Relaxed);
-        let (change, refused) = self.wait_queue.change_state(&self.free, change);
+        let (change, rejected) = self.wait_queue.change_state(&self.free, change);
         let surplus = match change {
             StateChange::Closed { out } => frames - out,
             StateChange::Opened { out } => frames + out,
             StateChange::None => frames,
         };
-        // Release: pairs with the fence of whoever frees the pool, as in `release_refs`.
+        // Release: pairs with the fence in `release_refs` of the thread that frees the pool.
         self.refs.fetch_sub(surplus, Ordering::Release);
-        refused
+        rejected
     }
 
-    /// Frames that are out now.
+    /// Returns the number of frames that are out now.
     pub(crate) fn frames_out(&self) -> usize {
         self.free.frames() - self.free.free_frames()
     }
 
     /// Closes the pool for good, and frees its memory if all frames are back (C5).
     pub(crate) fn retire(&self) {
-        drop(self.change_state(|gate| gate.retired = true));
+        drop(self.change_state(|state| state.retired = true));
         if self.frames_out() == 0 {
             drop(self.segment.lock().take());
         }
     }
 
-    /// Takes free frames, at most `most` of them, if there are any where the thread looks first.
-    #[inline(always)]
-    pub(crate) fn take_at_home(&self, most: usize) -> Option<Bits> {
-        self.free.take_at_home(thread_index(), most, |taken| taken)
-    }
-
-    /// Takes a free frame, if there is one where the thread looks first.
-    #[inline(always)]
-    pub(crate) fn take_one_at_home(&self) -> Option<NonNull<Slot>> {
-        let thread = thread_index();
-        let kept = self.free.caches().and_then(|caches| caches.pop(thread));
-        match kept {
-            Some(name) => Some(self.slot_of(name)),
-            None => self
-                .free
-                .take_at_home(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
-        }
-    }
-
-    /// Takes free frames, at most `most` of them, from anywhere.
-    #[cold]
-    pub(crate) fn take(&self, most: usize) -> Result<Bits, AcquireError> {
-        loop {
-            match self.free.take(thread_index(), most) {
-                Ok(taken) => return Ok(taken),
-                Err(TakeError::AllOut) => {
-                    return Err(AcquireError::Exhausted(Starvation::default()));
-                }
-                Err(TakeError::Closed) => match self.wait_queue.refusal() {
-                    Some(refusal) => return Err(refusal.into()),
-                    // Opened in the meantime.
-                    None => continue,
-                },
-            }
-        }
-    }
-
-    /// Puts the frame of `slot` back, or keeps it for this thread, or hands it to the first who waits.
+    /// Gives up `count` parts of `refs`, and frees the pool with the last one.
     ///
     /// # Safety
     ///
-    /// The frame is out, the caller is its only holder, and gives it up with this call.
-    #[inline(always)]
-    pub(crate) unsafe fn release(slot: NonNull<Slot>) {
-        // SAFETY: the frame is out and keeps the slot alive.
-        let core = unsafe { slot.as_ref() }.core;
-        // SAFETY: the frame is out and keeps the core alive.
-        if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
-            match caches.push(thread_index(), slot.addr()) {
-                // By T5 slot and core may be gone.
-                Pushed::Kept => return,
-                Pushed::No => {}
-                // SAFETY: the frame is still out and keeps the core alive.
-                Pushed::Restless => unsafe { core.as_ref() }.open_caches(),
-            }
-        }
-        // SAFETY: the frame is out and the caller's, by the contract.
-        unsafe { Self::release_to_home(slot) };
-    }
-
-    /// Puts the frame of `slot` back into its word, or hands it to the first who waits.
-    ///
-    /// # Safety
-    ///
-    /// As [`release`](Self::release).
-    #[inline(always)]
-    unsafe fn release_to_home(slot: NonNull<Slot>) {
-        // SAFETY: the frame is out and keeps the slot alive.
-        let slot = unsafe { slot.as_ref() };
-        // SAFETY: the word is one of the core's, which the frame keeps alive and which nobody claims for
-        // themselves (see `FreeList::shards`).
-        let word = unsafe { slot.word.as_ref() };
-        // SAFETY: the frame is out and the caller's, by the contract.
-        unsafe { Self::release_to(slot.core, word, slot.addend) };
-    }
-
-    /// Lets threads keep frames again, if there are enough of them.
-    #[cold]
-    fn open_caches(&self) {
-        if let Some(caches) = self.free.caches().filter(|_| self.free.has_plenty()) {
-            caches.reopen();
-        }
-    }
-
-    /// Puts back several frames of one word, or hands them to those who wait.
-    ///
-    /// # Safety
-    ///
-    /// As [`release`](Self::release), for each of the frames.
-    #[inline]
-    pub(crate) unsafe fn release_many(core: NonNull<Self>, Bits { word, bits }: Bits) {
-        // SAFETY: the frames are out and keep the core alive.
-        let free = unsafe { &core.as_ref().free };
-        // SAFETY: the frames are out and the caller's, by the contract.
-        unsafe { Self::release_to(core, free.word(word), free.addend(bits)) };
-    }
-
-    /// Puts back the frames of `addend`. Once that is done, neither core nor word may exist any more
-    /// (F5), so the references to them are used for nothing else.
-    ///
-    /// # Safety
-    ///
-    /// As [`release`](Self::release), for each of the frames; `word` is the core's.
-    #[inline(always)]
-    unsafe fn release_to(core: NonNull<Self>, word: &AtomicU64, addend: u64) {
-        // SAFETY: the frames are out and keep the core alive.
-        unsafe { core.as_ref() }.free.announce(word);
-        match put_back(word, addend) {
-            PutBack::Done => {}
-            // SAFETY: frames that are wanted are still the caller's and keep the core alive; for
-            // frames that came back to a closed pool, `refs` does (C1).
-            how => unsafe { Self::release_slow(core, word, addend, how) },
-        }
-    }
-
-    /// The rest of `release_to`: hands frames that are wanted to whoever is first in the line, one
-    /// by one, and puts the others back once the line is empty.
-    ///
-    /// # Safety
-    ///
-    /// As [`release`](Self::release), except that a closed pool may have the frames already.
-    #[cold]
-    unsafe fn release_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, mut how: PutBack) {
-        // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not
-        // used after the last of them is given away.
-        let this = unsafe { core.as_ref() };
-        let mut frames = this.free.bits_of(word, addend);
-        while how == PutBack::Wanted {
-            while let Some(called) = this.wait_queue.call_first(&this.free) {
-                if called.assign(this.free.frame_at(frames)) {
-                    frames.bits &= frames.bits - 1;
-                    if frames.bits == 0 {
-                        return;
-                    }
-                }
-            }
-            how = put_back(word, this.free.addend(frames.bits));
-        }
-        if how == PutBack::DoneClosed {
-            // Acquire: pairs with the Release of `FreeList::close`, which the exchange saw; the parts
-            // that we give up were added before it (C3).
-            fence(Ordering::Acquire);
-            // SAFETY: these parts of `refs` are the frames' (C1, C2).
-            unsafe { Self::release_refs(core, frames.bits.count_ones() as usize) };
-        }
-    }
-
-    /// Gives up `count` parts of `refs`, and frees the pool with the last.
-    ///
-    /// # Safety
-    ///
-    /// The parts are the caller's (C1), who does not use the core afterwards.
-    unsafe fn release_refs(core: NonNull<Self>, count: usize) {
+    /// The parts are the caller's (C1), and the caller does not use the core afterwards.
+    pub(super) unsafe fn release_refs(core: NonNull<Self>, count: usize) {
         // SAFETY: the caller's parts keep the core alive up to the subtraction.
         let refs = unsafe { &core.as_ref().refs };
-        // Release: what we did with the pool happens before its end; pairs with the fence below.
+        // Release: the caller's use of the pool happens before its end; pairs with the fence below.
         if refs.fetch_sub(count, Ordering::Release) != count {
             return;
         }
-        // Acquire: pairs with the Release of everybody who let go before.
+        // Acquire: pairs with the Release of every thread that gave up a part before.
         fence(Ordering::Acquire);
-        // SAFETY: by C1 nobody has the core any more but, in a trap, who comes by its entry (C6).
-        unsafe { core.as_ref() }.leave_trap();
-        // SAFETY: by C1 and C6 nobody has the core any more, and it came from a `Box` in `new`.
+        // SAFETY: by C1 no handle and no frame is left. A fault handler may still read the core
+        // through `&Core` (C6), as this call does.
+        unsafe { core.as_ref() }.unregister_guard_pages();
+        // SAFETY: by C1 and C6 nothing refers to the core any more, and `construction` made it from
+        // a `Box`.
         drop(unsafe { Box::from_raw(core.as_ptr()) });
     }
 }
 
-/// Traps: see C6.
+/// Reports.
+impl Observed for Core {
+    fn frames(&self) -> usize {
+        self.free.frames()
+    }
+
+    fn free_frames(&self) -> usize {
+        self.free.free_frames()
+    }
+
+    fn record(&self, slot: usize) -> &HolderRecord {
+        &self.slots[slot].holder
+    }
+
+    fn slots_out(&self) -> impl Iterator<Item = usize> {
+        self.free.out()
+    }
+
+    fn is_cached(&self, slot: usize) -> bool {
+        self.free.is_kept(slot)
+    }
+
+    fn held_state(&self, slot: usize) -> HolderState {
+        if self.loans.is_lent(slot) {
+            return HolderState::Lent;
+        }
+        match self.slots[slot].handles.count() {
+            0 | 1 => HolderState::Unique,
+            handles => HolderState::Shared { handles },
+        }
+    }
+
+    fn waiting(&self) -> (usize, Option<Instant>) {
+        self.wait_queue.in_line()
+    }
+}
+
+/// Guard pages (C6).
 impl Core {
-    /// Has a stray access described by this core from now on. To be called once it is filled.
-    fn enter_trap(&self) {
+    /// Registers the core with the fault handler. To be called once the core is filled.
+    pub(super) fn register_guard_pages(&self) {
         if self.guard_pages.is_none() {
             return;
         }
         let pool: NonNull<dyn DescribeSlot> = self.pointer();
         if let Some(segment) = &mut *self.segment.lock() {
-            // SAFETY: the core outlives its segment, by C6.
+            // SAFETY: by C6 the core outlives its segment, and with it the registration.
             unsafe { segment.describe_by(pool) };
         }
     }
 
-    fn leave_trap(&self) {
+    fn unregister_guard_pages(&self) {
         if self.guard_pages.is_some() {
             drop(self.segment.lock().take());
         }
     }
 }
 
-/// What a stray access is told of the slot that it went to.
-///
-/// Handoff in a signal handler, while other threads go on: whatever is read here is an atomic, or never
-/// changes; nothing is locked and nothing allocated. This is the place to say more of a slot, such as
-/// who holds it or held it last.
+/// Called in a signal handler while other threads run: it reads only atomics and fields that never
+/// change, takes no lock and allocates nothing.
 impl DescribeSlot for Core {
     fn describe(&self, number: usize, out: &mut dyn fmt::Write) -> fmt::Result {
         let Some(slot) = self.slots.get(number) else {
             return Ok(());
         };
-        // SAFETY: the word is one of the core's own.
+        // SAFETY: the word is one of this core's own.
         let word = unsafe { slot.word.as_ref() };
-        let state = match self.free.is_free(word, slot.addend) || self.free.is_kept(number) {
-            true => "is free",
-            false => "is out",
-        };
-        write!(out, "slot {number} {state}")?;
+        let is_free = self.free.is_free(word, slot.addend) || self.free.is_kept(number);
+        let state = if is_free { "free" } else { "out" };
+        write!(out, "slot {number} is {state}")?;
         let snapshot = slot.holder.snapshot();
         let Some(location) = snapshot.location else {
-            return write!(out, ", and was never acquired");
+            return write!(out, " and was never acquired");
         };
-        let (file, line, thread) = (location.file(), location.line(), snapshot.thread);
-        let holder = if snapshot.held {
+        let (file, line) = (location.file(), location.line());
+        let thread = snapshot.acquirer.thread();
+        let holder = if snapshot.is_held() {
             "holder"
         } else {
             "last holder"
         };
-        match snapshot.label {
+        match snapshot.label() {
             Some(label) => write!(
                 out,
                 "; its {holder} is `{label}` ({file}:{line}), thread {thread}"
             ),
             None => write!(
                 out,
-                "; its {holder} got it at {file}:{line}, thread {thread}"
+                "; its {holder} acquired it at {file}:{line}, thread {thread}"
             ),
         }
     }
@@ -420,86 +310,23 @@ impl Drop for Core {
     }
 }
 
-/// A counted handle of a pool's core. The last one closes the pool (C4).
+/// A counted handle of a core. The last one closes the pool (C4).
 pub(crate) struct Handle(NonNull<Core>);
 
-// SAFETY: a handle gives `&Core`, which is `Sync`, and whichever thread drops the last handle may
-// free the core, which is `Send`.
+// SAFETY: a handle gives `&Core`, which is `Sync`, and the thread that drops the last handle may free
+// the core, which is `Send`.
 unsafe impl Send for Handle where Core: Send + Sync {}
-// SAFETY: as above; cloning through `&Handle` counts atomically.
+// SAFETY: `&Handle` gives `&Core`, which is `Sync`, and clones, which are counted atomically.
 unsafe impl Sync for Handle where Core: Send + Sync {}
 
 impl Handle {
-    /// Allocates everything that a pool needs, and gives the first handle.
-    pub(crate) fn new(plan: &FramePoolBuilder, gate: PoolState) -> Result<Self, CommitError> {
-        let &FramePoolBuilder {
-            ref framing,
-            ref memory,
-            contents,
-            ref hooks,
-            shards,
-            caches,
-        } = plan;
-        let layout = memory.layout(framing)?;
-        let (segment, object) = Segment::map(&layout, memory)?;
-        let Framing {
-            frames, frame_size, ..
-        } = *framing;
-
-        let (address, guard_pages) = (segment.address(), segment.guard_pages());
-        let has_hooks = contents != Contents::Keep || guard_pages.is_some() || hooks.per_frame();
-        let holder_table = HolderTable::new(frames)?;
-        let recorder = Recorder::new(hooks.events)?;
-        let loans = Loans::new(if object.is_some() { frames } else { 0 })?;
-        let mut free = FreeList::new(frames, shards, gate == PoolState::OPEN)?;
-        let mut slots = try_with_capacity::<Slot>(frames)?;
-        if caches {
-            // Where the slots will be: the room is as large as it must be.
-            let first = NonNull::from(slots.as_mut_slice()).cast::<Slot>().addr();
-            let step = size_of::<Slot>();
-            free = free.with_caches(FrameIds { first, step })?;
-        }
-
-        // The slots point back at the core, so its address is needed before it is filled.
-        let room = NonNull::from(Box::leak(Box::<Core>::new_uninit()));
-        let core = room.cast::<Core>();
-        slots.extend(free.places().enumerate().map(|(number, place)| {
-            Slot::new(
-                core,
-                &free,
-                (number, place),
-                segment.frame(number),
-                frame_size,
-                has_hooks,
-            )
-        }));
-        let filled = Core {
-            free,
-            wait_queue: WaitQueue::new(gate),
-            slots,
-            layout,
-            memory: memory.clone(),
-            contents,
-            has_hooks,
-            segment: Mutex::new(Some(segment)),
-            guard_pages,
-            address,
-            loans,
-            holder_table,
-            hooks: hooks.clone(),
-            recorder,
-            object,
-            refs: AtomicUsize::new(1),
-            handles: AtomicUsize::new(1),
-            #[cfg(feature = "windows")]
-            extension: OnceLock::new(),
-        };
-        // SAFETY: `room` was leaked above and nobody else knows of it but the slots, which nobody
-        // can reach yet.
-        unsafe { room.write(MaybeUninit::new(filled)) };
-        let handle = Self(core);
-        handle.enter_trap();
-        Ok(handle)
+    /// Makes the first handle.
+    ///
+    /// # Safety
+    ///
+    /// The core is filled, was allocated by `Box`, has `refs` and `handles` at 1, and no other handle.
+    pub(super) unsafe fn first(core: NonNull<Core>) -> Self {
+        Self(core)
     }
 }
 
@@ -515,7 +342,7 @@ impl Deref for Handle {
 
 impl Clone for Handle {
     fn clone(&self) -> Self {
-        // Relaxed: the new handle comes from one that keeps the core alive.
+        // Relaxed: the new handle is made from one that keeps the core alive.
         let before = self.handles.fetch_add(1, Ordering::Relaxed);
         if before > MAX_HANDLES {
             std::process::abort();
@@ -526,14 +353,16 @@ impl Clone for Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Release: pairs with the fence below; the last handle closes after all others are done.
+        // Release: pairs with the fence below. The last handle closes the pool after the use of it
+        // through all others.
         if self.handles.fetch_sub(1, Ordering::Release) != 1 {
             return;
         }
+        // Acquire: pairs with the Release of the handles that were dropped before.
         fence(Ordering::Acquire);
-        drop(self.change_state(|gate| gate.committed = false));
-        self.tell_of_leak();
-        // SAFETY: the 1 of all handles together, and this was the last of them.
+        drop(self.change_state(|state| state.committed = false));
+        self.diagnostics.on_last_handle_dropped(&**self);
+        // SAFETY: this was the last handle, so the 1 of all handles together is the caller's.
         unsafe { Core::release_refs(self.0, 1) };
     }
 }
@@ -543,7 +372,6 @@ impl fmt::Debug for Handle {
         Core::fmt(self, f)
     }
 }
-
 #[cfg(test)]
 #[cfg(loom)]
 mod loom_models {
@@ -553,16 +381,18 @@ mod loom_models {
 
     use crate::error::AcquireError;
     use crate::frame::SharedFrame;
+    use crate::frame_pool::FramePool;
     use crate::framing::Framing;
     use crate::mode::AllocatorMode;
+    use crate::pool::config::PoolConfig;
     use crate::pool::wait_queue::PoolState;
-    use crate::pool::{FramePool, FramePoolBuilder};
     use crate::sync::set_thread_index;
 
     fn pool(frames: usize) -> FramePool {
         let framing = Framing::new(frames, 1).actual().unwrap();
-        let plan = FramePoolBuilder::new(framing, AllocatorMode::User).shards(1);
-        FramePool::new(&plan, PoolState::OPEN).unwrap()
+        let mut config = PoolConfig::new(framing, AllocatorMode::User);
+        config.shards = Some(1);
+        FramePool::new(&config, PoolState::OPEN).unwrap()
     }
 
     fn read_elsewhere(shared: &SharedFrame) -> thread::JoinHandle<()> {
@@ -606,10 +436,10 @@ mod loom_models {
 
     fn pool_with_caches(frames: usize) -> FramePool {
         let framing = Framing::new(frames, 1).actual().unwrap();
-        let plan = FramePoolBuilder::new(framing, AllocatorMode::User)
-            .shards(1)
-            .caches(true);
-        FramePool::new(&plan, PoolState::OPEN).unwrap()
+        let mut config = PoolConfig::new(framing, AllocatorMode::User);
+        config.shards = Some(1);
+        config.caches = true;
+        FramePool::new(&config, PoolState::OPEN).unwrap()
     }
 
     /// T5 and C1: a frame that its thread keeps while the last handle goes.
@@ -649,7 +479,7 @@ mod loom_models {
             drop(pool.commit(true));
             holder.join().unwrap();
             assert_eq!(pool.frames_out(), 0);
-            assert_eq!(pool.core.refs.load(super::Ordering::Relaxed), 1);
+            assert_eq!(pool.core().refs.load(super::Ordering::Relaxed), 1);
             drop(pool.try_acquire().unwrap());
         });
     }
@@ -668,7 +498,7 @@ mod loom_models {
             drop(pool.commit(true));
             holder.join().unwrap();
             assert_eq!(pool.frames_out(), 0);
-            assert_eq!(pool.core.refs.load(super::Ordering::Relaxed), 1);
+            assert_eq!(pool.core().refs.load(super::Ordering::Relaxed), 1);
         });
     }
 

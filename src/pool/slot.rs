@@ -1,45 +1,47 @@
-//! The place of a frame in the pool: what is known of it beside its bytes.
+//! Slot of a frame: all that the pool knows of the frame beside its bytes.
 //!
-//! A slot has cache lines of its own, away from the payload. What it holds falls into four parts:
+//! A slot has three cache lines of its own, away from the payload:
 //!
-//! - set once, when the pool is made, and only read since: whose slot, where its bit, where its
-//!   bytes;
-//! - [`State`], which belongs to the one handle of a frame that is out and unique, and may be read
-//!   by all handles of one that is shared;
+//! - fields that are set when the pool is built and only read afterwards;
+//! - [`State`], which belongs to the unique holder of the frame, and may be read by all holders of
+//!   a shared frame;
 //! - the number of handles;
-//! - who has the frame: see [`holder_table`](super::holder_table).
+//! - the [holder record](crate::diagnostics::holder_record).
 //!
 //! # Invariants
 //!
 //! - **S1** `handles` is 1 while the frame is free or unique, and the number of handles while it is
-//!   shared. So a unique frame and a shared one with a single handle are the same thing.
-//! - **S2** Bytes and [`State`] are written only by a handle that is the only one: it is unique, or
-//!   it has read 1 from `handles` with *Acquire*, which pairs with the *Release* with which every
-//!   other handle left.
+//!   shared. So a unique frame and a shared frame with a single handle are the same thing.
+//! - **S2** Bytes and [`State`] are written only through the only handle: the frame is unique, or
+//!   its holder has read 1 from `handles` with *Acquire*, which pairs with the *Release* by which
+//!   every other handle was removed.
 
 use std::ptr::NonNull;
 
+use crate::diagnostics::holder_record::HolderRecord;
 use crate::metadata::Metadata;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence};
 
-use super::core::Core;
 use super::free_list::{Bits, FreeList};
-use super::holder_table::HolderRecord;
 
-/// More handles than can exist without leaking memory on purpose.
+/// More handles than can exist unless handles are leaked on purpose.
 const MAX_HANDLES: usize = usize::MAX / 2;
 
-/// One slot of a pool. The first cache line is what every acquire and release looks at; the second holds
-/// the metadata; the third is what they write down.
+/// One slot of a pool whose shared part is a `C`.
+///
+/// The first cache line is read by every acquire and release. The second holds the metadata. The
+/// third, with the holder record, is written by them and not read.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub(crate) struct Slot {
-    pub(crate) core: NonNull<Core>,
-    /// Where the frame's bit is, and what to add there: the way back without a detour over the core.
+pub(crate) struct Slot<C> {
+    pub(crate) core: NonNull<C>,
+    /// The word of the free list with the frame's bit, and the value that a release adds to it.
+    /// Kept here so that a release does not have to read the core.
     pub(crate) word: NonNull<AtomicU64>,
     pub(crate) addend: u64,
     /// The first byte after the prefix.
     pub(crate) payload: NonNull<u8>,
+    /// In bytes.
     pub(crate) capacity: usize,
     pub(crate) handles: Handles,
     pub(crate) state: UnsafeCell<State>,
@@ -47,42 +49,45 @@ pub(crate) struct Slot {
     pub(crate) holder: HolderRecord,
 }
 
-/// What changes from owner to owner.
+/// The part of a slot that changes from holder to holder.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct State {
-    /// Bytes in use, from the start. Survives the release, as `lActual` does; whoever acquires the
-    /// frame through Rust starts at the capacity.
+    /// Bytes in use, from the start of the payload. It survives the release, as `lActual` does. An
+    /// acquire through Rust sets it to the capacity.
     pub(crate) length: usize,
-    /// Whether there is something to be tidied when the frame comes or goes: metadata that may be other
-    /// than the default or, by the pool's policy, the bytes.
+    /// Whether there is work beyond the holder record when the frame is acquired or released: the
+    /// metadata may differ from the default, or the pool asks for work per frame.
     pub(crate) needs_reset: bool,
     pub(crate) metadata: Metadata,
 }
 
 #[cfg(all(not(loom), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<Slot>() == 192, "three cache lines");
+const _: () = assert!(size_of::<Slot<()>>() == 192, "three cache lines");
 
-// SAFETY: `core`, `word` and `payload` are followed only while the frame is out, which keeps all three
-// alive. The rest is plain data; `state` is written by one thread at a time and read by none then, by
-// S2 and by the free list's F1 and F2, and `State` itself may be sent and shared (checked below).
-unsafe impl Send for Slot {}
-// SAFETY: as above; through `&Slot` only `handles` and `holder`, which are atomic, change without a handle's
-// leave.
-unsafe impl Sync for Slot {}
+// SAFETY: `core`, `word` and `payload` are followed only while the frame is out, which keeps all
+// three alive. `state` is written by one thread at a time while no other thread reads it, by S2 and
+// by the free list's F1 and F2; `State` itself is `Send` and `Sync` (checked below). The other
+// fields are plain data or atomics.
+unsafe impl<C: Send + Sync> Send for Slot<C> {}
+// SAFETY: `&Slot` gives access to `handles` and `holder`, which are atomics, and to fields that never
+// change. `state` is reached through an `UnsafeCell`, whose users answer for S2. The pointers are
+// followed under the condition above.
+unsafe impl<C: Send + Sync> Sync for Slot<C> {}
 
 const _: () = {
-    const fn may_be_sent_and_shared<T: Send + Sync>() {}
-    may_be_sent_and_shared::<State>();
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<State>();
 };
 
-impl Slot {
-    /// A slot whose frame is free and was never used. Its core is at `core`, or will be, with `free`
-    /// in it.
+impl<C> Slot<C> {
+    /// Makes the slot of a frame that is free and was never used.
+    ///
+    /// `core` is the address at which the pool's core, with `free` in it, is or will be.
     pub(crate) fn new(
-        core: NonNull<Core>,
+        core: NonNull<C>,
         free: &FreeList,
-        (number, place): (usize, Bits),
+        (number, position): (usize, Bits),
         payload: NonNull<u8>,
         capacity: usize,
         needs_reset: bool,
@@ -94,8 +99,8 @@ impl Slot {
         };
         Self {
             core,
-            word: NonNull::from(free.word(place.word)),
-            addend: free.addend(place.bits),
+            word: NonNull::from(free.word(position.word)),
+            addend: free.addend(position.bits),
             payload,
             capacity,
             number,
@@ -108,8 +113,9 @@ impl Slot {
 
 /// The number of handles of a frame.
 ///
-/// A type of its own, and nothing but an atomic, because [`remove`](Self::remove) runs on after the
-/// frame may be somebody else's and the pool gone: nothing else of the slot may be borrowed then.
+/// It is a type of its own, and nothing but an atomic, because [`remove`](Self::remove) is still
+/// running when another thread may already release the frame and free the pool: no other part of the
+/// slot may be borrowed then.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Handles(AtomicUsize);
@@ -117,43 +123,45 @@ pub(crate) struct Handles(AtomicUsize);
 impl Handles {
     /// Counts one more handle of a shared frame.
     ///
-    /// Aborts the process rather than let the count wrap, as `Arc` does.
+    /// Aborts the process before the count can wrap, as `Arc` does.
     #[inline]
     pub(crate) fn add(&self) {
-        // Relaxed: the new handle comes from one that keeps the frame out.
+        // Relaxed: the new handle is made from one that keeps the frame out.
         let before = self.0.fetch_add(1, Ordering::Relaxed);
         if before > MAX_HANDLES {
             std::process::abort();
         }
     }
 
-    /// How many there are; for whoever wants to know and has none.
+    /// Returns the number of handles, for a report.
     pub(crate) fn count(&self) -> usize {
-        // Relaxed: a number to be shown.
+        // Relaxed: a number to show.
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether the caller's handle is the only one (S2).
+    /// Returns whether the caller's handle is the only one (S2).
     #[inline]
     pub(crate) fn is_one(&self) -> bool {
-        // Acquire: pairs with the Release in `remove`; what the other handles read was read before
-        // we write.
+        // Acquire: pairs with the Release in `remove`. The reads through the other handles happened
+        // before the writes that follow here.
         self.0.load(Ordering::Acquire) == 1
     }
 
-    /// Counts one handle less. Returns whether it was the last: then the frame is the caller's to
-    /// release, and S1 holds again.
+    /// Counts one handle less. Returns whether it was the last.
+    ///
+    /// In that case the caller is the frame's unique holder and releases it; S1 holds again.
     #[inline]
     pub(crate) fn remove(&self) -> bool {
         if self.is_one() {
             return true;
         }
-        // Release: pairs with the Acquire here and in `is_one`.
+        // Release: pairs with the fence here and the Acquire in `is_one`.
         if self.0.fetch_sub(1, Ordering::Release) != 1 {
             return false;
         }
+        // Acquire: pairs with the Release of the handles that were removed before.
         fence(Ordering::Acquire);
-        // Relaxed: the release of the frame hands this on with everything else.
+        // Relaxed: the release of the frame publishes this with everything else.
         self.0.store(1, Ordering::Relaxed);
         true
     }

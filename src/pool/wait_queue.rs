@@ -35,11 +35,12 @@
 
 use std::collections::VecDeque;
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use crate::diagnostics::WaitStart;
 use crate::error::{AcquireError, Starvation};
+use crate::panics::catch_panics;
 use crate::sync::{
     Arc, ArrayQueue, AtomicUsize, Ordering, StdMutex, Thread, current_thread, park_until,
 };
@@ -131,13 +132,6 @@ struct Line {
     gate: PoolState,
 }
 
-/// When a wait began, and its number among all of the pool's.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WaitStart {
-    pub(crate) at: Instant,
-    pub(crate) number: u64,
-}
-
 /// A place in the line.
 #[derive(Debug)]
 struct QueueEntry {
@@ -207,23 +201,6 @@ impl Wake {
         }
     }
 }
-
-/// Runs what may run code of others: a waker, a hook, whoever listens to `tracing`. A panic goes no further than the
-/// panic hook.
-pub(super) fn catch_panics(others: impl FnOnce()) {
-    let mut outcome = catch_unwind(AssertUnwindSafe(others));
-    for _ in 0..DROPS {
-        match outcome {
-            Ok(()) => return,
-            Err(panic) => outcome = catch_unwind(AssertUnwindSafe(|| drop(panic))),
-        }
-    }
-    #[expect(clippy::mem_forget, reason = "there must be an end to it")]
-    mem::forget(outcome);
-}
-
-/// How often what others panic with, which may panic when it is dropped, is dropped.
-const DROPS: usize = 3;
 
 /// What came of the request to wait.
 #[derive(Debug, PartialEq, Eq)]

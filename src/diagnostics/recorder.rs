@@ -35,7 +35,7 @@ use crate::memory::try_with_capacity;
 use crate::recording::{Event, EventKind, Recording};
 use crate::sync::{AtomicU64, Ordering};
 
-use super::holder_table::Acquirer;
+use super::call_site::Acquirer;
 
 /// The most events that are kept, so that a number's lower bits tell at least 16 rounds apart.
 const MOST_EVENTS: usize = 1 << 20;
@@ -190,7 +190,7 @@ fn kind_of(number: u64) -> Option<EventKind> {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use crate::pool::holder_table::CallSite;
+    use super::super::call_site::CallSite;
 
     use super::*;
 

@@ -1,19 +1,19 @@
 //! Describing a pool before it is made.
 
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use crate::contents::Contents;
+use crate::diagnostics::config::Hook;
 use crate::error::BuildError;
 use crate::framing::Framing;
 use crate::holders::Holders;
-use crate::memory::{FrameMemory, MemoryPlan, OwnMemory};
-use crate::memory_options::{HugePages, MemoryOptions};
+use crate::memory::{FrameMemory, OwnMemory};
+use crate::memory_options::HugePages;
 use crate::mode::AllocatorMode;
+use crate::pool::config::PoolConfig;
+use crate::pool::wait_queue::PoolState;
 
-use super::FramePool;
-use super::hooks::{Hook, Hooks};
-use super::wait_queue::PoolState;
+use super::pool::FramePool;
 
 /// Describes a [`FramePool`] and builds it.
 ///
@@ -33,34 +33,28 @@ use super::wait_queue::PoolState;
 #[derive(Clone, Debug)]
 #[must_use = "a builder builds nothing by itself"]
 pub struct FramePoolBuilder {
-    pub(crate) framing: Framing,
-    pub(crate) memory: MemoryPlan,
-    pub(crate) contents: Contents,
-    pub(crate) hooks: Hooks,
-    pub(crate) shards: usize,
-    pub(crate) caches: bool,
+    pub(crate) config: PoolConfig,
+}
+
+impl FramePool {
+    /// Starts the description of a pool that is not driven by a
+    /// [`PoolAllocator`](crate::PoolAllocator).
+    ///
+    /// ```
+    /// use ks_allocator::FramePool;
+    ///
+    /// let pool = FramePool::builder().frames(3).frame_size(4096).build()?;
+    /// assert_eq!(pool.framing().frames, 3);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    pub fn builder() -> FramePoolBuilder {
+        FramePoolBuilder {
+            config: PoolConfig::new(Framing::new(0, 0), AllocatorMode::User),
+        }
+    }
 }
 
 impl FramePoolBuilder {
-    pub(crate) fn new(framing: Framing, mode: AllocatorMode) -> Self {
-        let shards = available_parallelism().map_or(1, usize::from);
-        Self {
-            framing,
-            memory: MemoryPlan {
-                mode,
-                residency: MemoryOptions::PREFAULTED,
-                peers_may_write: false,
-                own: None,
-                guard_pages: false,
-            },
-            contents: Contents::Keep,
-            hooks: Hooks::default(),
-            shards,
-            // Models that want them ask for them.
-            caches: !cfg!(loom),
-        }
-    }
-
     /// How many frames; must be set.
     ///
     /// ```
@@ -69,7 +63,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     pub fn frames(mut self, frames: usize) -> Self {
-        self.framing.frames = frames;
+        self.config.framing.frames = frames;
         self
     }
 
@@ -82,7 +76,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     pub fn frame_size(mut self, frame_size: usize) -> Self {
-        self.framing.frame_size = frame_size;
+        self.config.framing.frame_size = frame_size;
         self
     }
 
@@ -95,7 +89,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn alignment(mut self, alignment: usize) -> Self {
-        self.framing.alignment = alignment;
+        self.config.framing.alignment = alignment;
         self
     }
 
@@ -108,7 +102,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefix(mut self, prefix: usize) -> Self {
-        self.framing.prefix = prefix;
+        self.config.framing.prefix = prefix;
         self
     }
 
@@ -123,7 +117,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn mode(mut self, mode: AllocatorMode) -> Self {
-        self.memory.mode = mode;
+        self.config.memory.mode = mode;
         self
     }
 
@@ -141,7 +135,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn shards(mut self, shards: usize) -> Self {
-        self.shards = shards;
+        self.config.shards = Some(shards);
         self
     }
 
@@ -170,7 +164,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn caches(mut self, caches: bool) -> Self {
-        self.caches = caches;
+        self.config.caches = caches;
         self
     }
 
@@ -187,7 +181,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
-        self.memory.residency.prefault = prefault;
+        self.config.memory.residency.prefault = prefault;
         self
     }
 
@@ -201,7 +195,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     pub fn huge_pages(mut self, huge_pages: HugePages) -> Self {
-        self.memory.residency.huge_pages = huge_pages;
+        self.config.memory.residency.huge_pages = huge_pages;
         self
     }
 
@@ -222,7 +216,7 @@ impl FramePoolBuilder {
     /// ```
     #[doc(alias("mlock", "VirtualLock"))]
     pub fn lock_in_memory(mut self, locked: bool) -> Self {
-        self.memory.residency.locked = locked;
+        self.config.memory.residency.locked = locked;
         self
     }
 
@@ -240,7 +234,7 @@ impl FramePoolBuilder {
     /// ```
     #[doc(alias("mbind", "VirtualAllocExNuma"))]
     pub fn numa_node(mut self, node: u32) -> Self {
-        self.memory.residency.numa_node = Some(node);
+        self.config.memory.residency.numa_node = Some(node);
         self
     }
 
@@ -260,7 +254,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     pub fn require_memory_options(mut self, required: bool) -> Self {
-        self.memory.residency.required = required;
+        self.config.memory.residency.required = required;
         self
     }
 
@@ -272,7 +266,7 @@ impl FramePoolBuilder {
     /// A [`FrameMemory`] that is to serve several pools can be shared by them, for an `Arc` of one is one,
     /// too.
     pub fn memory(mut self, memory: impl FrameMemory + 'static) -> Self {
-        self.memory.own = Some(OwnMemory::new(memory));
+        self.config.memory.own = Some(OwnMemory::new(memory));
         self
     }
 
@@ -286,7 +280,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn contents(mut self, contents: Contents) -> Self {
-        self.contents = contents;
+        self.config.contents = contents;
         self
     }
 
@@ -335,7 +329,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn guard_pages(mut self, guard_pages: bool) -> Self {
-        self.memory.guard_pages = guard_pages;
+        self.config.memory.guard_pages = guard_pages;
         self
     }
 
@@ -361,7 +355,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub unsafe fn peers_may_write(mut self, peers_may_write: bool) -> Self {
-        self.memory.peers_may_write = peers_may_write;
+        self.config.memory.peers_may_write = peers_may_write;
         self
     }
 
@@ -378,7 +372,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn record_acquire_times(mut self, record_acquire_times: bool) -> Self {
-        self.hooks.stamps = record_acquire_times;
+        self.config.diagnostics.record_acquire_times = record_acquire_times;
         self
     }
 
@@ -411,7 +405,7 @@ impl FramePoolBuilder {
         threshold: Duration,
         hook: impl Fn(&Holders) + Send + Sync + 'static,
     ) -> Self {
-        self.hooks.starved = Some((threshold, Hook::new(hook)));
+        self.config.diagnostics.on_starved = Some((threshold, Hook::new(hook)));
         self
     }
 
@@ -435,7 +429,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_leak(mut self, hook: impl Fn(&Holders) + Send + Sync + 'static) -> Self {
-        self.hooks.leaked = Some(Hook::new(hook));
+        self.config.diagnostics.on_leak = Some(Hook::new(hook));
         self
     }
 
@@ -451,7 +445,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn record(mut self, events: usize) -> Self {
-        self.hooks.events = events;
+        self.config.diagnostics.recorded_events = events;
         self
     }
 
@@ -468,12 +462,10 @@ impl FramePoolBuilder {
     /// assert!(FramePool::builder().frames(8).frame_size(64).alignment(0).build().is_err());
     /// ```
     pub fn build(&self) -> Result<FramePool, BuildError> {
-        let plan = Self {
-            framing: self.framing.actual()?,
-            ..self.clone()
-        };
-        let pool = FramePool::new(&plan, PoolState::OPEN)?;
-        pool.tell_of_commit();
+        let mut config = self.config.clone();
+        config.framing = config.framing.actual()?;
+        let pool = FramePool::new(&config, PoolState::OPEN)?;
+        pool.trace_commit();
         Ok(pool)
     }
 }

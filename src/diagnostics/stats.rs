@@ -108,7 +108,7 @@ impl fmt::Display for Stats {
 /// What is counted off the fast path, by callers that found no frame free.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    fails: PlainAtomicU64,
+    failed_acquires: PlainAtomicU64,
     waits: PlainAtomicU64,
     /// In nanoseconds.
     total_wait: PlainAtomicU64,
@@ -120,8 +120,8 @@ pub(crate) struct Counts {
 // All are *Relaxed*: numbers to be shown, which hand nothing over.
 impl Counts {
     /// A call found no frame free, and that was all.
-    pub(crate) fn fail(&self) {
-        self.fails.fetch_add(1, PlainOrdering::Relaxed);
+    pub(crate) fn count_failed_acquire(&self) {
+        self.failed_acquires.fetch_add(1, PlainOrdering::Relaxed);
     }
 
     /// A caller who found none begins to wait. Returns how many did so before.
@@ -139,7 +139,7 @@ impl Counts {
         }
     }
 
-    pub(crate) fn copied(&self) {
+    pub(crate) fn count_copy(&self) {
         self.copies.fetch_add(1, PlainOrdering::Relaxed);
     }
 
@@ -151,7 +151,7 @@ impl Counts {
             free: 0,
             waiting: 0,
             acquires: 0,
-            failed_acquires: read(&self.fails),
+            failed_acquires: read(&self.failed_acquires),
             waits: read(&self.waits),
             total_wait: Duration::from_nanos(read(&self.total_wait)),
             longest_wait: Duration::from_nanos(read(&self.longest_wait)),

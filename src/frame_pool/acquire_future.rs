@@ -1,22 +1,22 @@
-//! Waiting for a frame without blocking a thread.
+//! Future that waits for a frame without blocking a thread.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::diagnostics::call_site::CallSite;
 use crate::error::AcquireError;
 use crate::frame::Frame;
+use crate::pool::core::Core;
+use crate::pool::wait_queue::PendingWait;
 
-use super::core::Core;
-use super::holder_table::CallSite;
-use super::wait_queue::PendingWait;
-
-/// What [`FramePool::acquire_async`](super::FramePool::acquire_async) returns.
+/// Future of an acquire, returned by [`FramePool::acquire_async`](crate::FramePool::acquire_async).
 ///
-/// Dropping it before it is ready leaves the line; a frame that it was called for at the same moment
-/// goes to the next in the line, or back to the pool. One that is neither polled nor dropped holds up
-/// the frame that it was called for, and one that is leaked (`mem::forget`) leaks it.
+/// From its first poll on it has a place in the wait queue. Dropping it before it is ready gives up
+/// the place; a frame that was assigned to it at the same moment goes to the next waiter, or back to
+/// the pool. A frame that was assigned to a future stays out until the future is polled or dropped.
+/// A future that is leaked (`mem::forget`) leaks the frame.
 ///
 /// ```
 /// use std::pin::pin;
@@ -29,7 +29,7 @@ use super::wait_queue::PendingWait;
 /// {
 ///     let mut future = pin!(pool.acquire_async());
 ///     assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-///     drop(frame); // the frame is the future's now
+///     drop(frame); // assigned to the future
 ///     assert_eq!(pool.free_frames(), 0);
 /// }
 /// assert_eq!(pool.free_frames(), 1);
@@ -39,7 +39,7 @@ use super::wait_queue::PendingWait;
 pub struct AcquireFuture<'pool> {
     core: &'pool Core,
     site: CallSite,
-    stay: PendingWait,
+    pending: PendingWait,
 }
 
 impl<'pool> AcquireFuture<'pool> {
@@ -47,7 +47,7 @@ impl<'pool> AcquireFuture<'pool> {
         Self {
             core,
             site,
-            stay: PendingWait::default(),
+            pending: PendingWait::default(),
         }
     }
 }
@@ -56,21 +56,27 @@ impl Future for AcquireFuture<'_> {
     type Output = Result<Frame, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { core, site, stay } = &mut *self;
-        Frame::poll_acquire(core, *site, stay, context)
+        let Self {
+            core,
+            site,
+            pending,
+        } = &mut *self;
+        core.poll_acquire(*site, pending, context)
+            .map_ok(Frame::from)
+            .map_err(AcquireError::from)
     }
 }
 
 impl Drop for AcquireFuture<'_> {
     fn drop(&mut self) {
-        Frame::abandon_acquire(self.core, self.site, &mut self.stay);
+        self.core.cancel_acquire(self.site, &mut self.pending);
     }
 }
 
 impl fmt::Debug for AcquireFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireFuture")
-            .field("waiting", &self.stay.began().is_some())
+            .field("waiting", &self.pending.began().is_some())
             .finish()
     }
 }

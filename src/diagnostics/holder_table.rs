@@ -1,0 +1,216 @@
+//! Holder table: the age of the frames that are out, as far as it was observed.
+//!
+//! Reading the clock costs more than acquiring a frame, so an acquire does not read it. Instead the
+//! table records when each frame was first seen out. A report, and now and then a caller that begins
+//! to wait, visits all frames that are out and records the time for those that it sees for the first
+//! time in their present generation. So the age in a report is a lower bound. It is a good one for a
+//! frame that makes a caller wait: the frame was out when the wait began.
+//!
+//! Callers that wait again and again do not visit the frames each time: see
+//! [`HolderTable::scan_is_due`]. A frame that was acquired since the last visit may be reported with
+//! an age of 0.
+
+use std::time::{Duration, Instant};
+
+use crate::error::CommitError;
+use crate::memory::try_with_capacity;
+use crate::sync::{PlainAtomicU64, PlainMutex, PlainOrdering};
+
+use super::holder_record::{HolderRecord, Snapshot};
+
+/// Shortest time between two visits by callers that begin to wait. It grows with the number of
+/// frames, so that visits take a small part of the time in a pool of any size.
+const MIN_SCAN_INTERVAL: Duration = Duration::from_millis(1);
+const MIN_SCAN_INTERVAL_PER_FRAME: Duration = Duration::from_micros(1);
+
+/// Shortest time between two `tracing` events about starvation.
+const MIN_EVENT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The table of one pool, and its clock.
+#[derive(Debug)]
+pub(crate) struct HolderTable {
+    /// Time 0 of the clock.
+    began: Instant,
+    /// One entry per slot. The thread that holds the lock is visiting the frames.
+    first_seen: PlainMutex<Vec<FirstSeen>>,
+    next_scan: PlainAtomicU64,
+    scan_interval: u64,
+    next_event: PlainAtomicU64,
+}
+
+/// The time at which a frame was first seen out in one generation.
+#[derive(Clone, Copy, Debug, Default)]
+struct FirstSeen {
+    generation: u64,
+    /// In nanoseconds of the pool's clock; 0 for never.
+    at: u64,
+}
+
+/// How long a frame has been held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Age {
+    pub(crate) held_for: Duration,
+    /// Whether that is the whole time since the acquire, and not a lower bound.
+    pub(crate) exact: bool,
+}
+
+impl HolderTable {
+    pub(crate) fn new(frames: usize) -> Result<Self, CommitError> {
+        let mut first_seen = try_with_capacity(frames)?;
+        first_seen.resize(frames, FirstSeen::default());
+        let interval = u32::try_from(frames)
+            .ok()
+            .and_then(|frames| MIN_SCAN_INTERVAL_PER_FRAME.checked_mul(frames))
+            .map_or(MIN_SCAN_INTERVAL, |all| all.max(MIN_SCAN_INTERVAL));
+        Ok(Self {
+            began: Instant::now(),
+            first_seen: PlainMutex::new(first_seen),
+            next_scan: PlainAtomicU64::new(0),
+            scan_interval: nanoseconds(interval),
+            next_event: PlainAtomicU64::new(0),
+        })
+    }
+
+    /// Returns the time of the pool's clock: nanoseconds since the table was made, and never 0.
+    pub(crate) fn now(&self) -> u64 {
+        nanoseconds(self.began.elapsed()).max(1)
+    }
+
+    /// Returns whether a caller that begins to wait now is to visit the frames that are out.
+    ///
+    /// It then does so on behalf of all callers that begin to wait within the scan interval.
+    pub(crate) fn scan_is_due(&self, now: u64) -> bool {
+        is_due(&self.next_scan, now, self.scan_interval)
+    }
+
+    /// Returns whether a `tracing` event about starvation is due.
+    pub(crate) fn event_is_due(&self, now: u64) -> bool {
+        is_due(&self.next_event, now, nanoseconds(MIN_EVENT_INTERVAL))
+    }
+
+    /// Records the time for the frames in `out`, unless another thread is doing so.
+    #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
+    pub(crate) fn observe<'a>(&self, out: impl Iterator<Item = (usize, &'a HolderRecord)>) {
+        if let Some(mut first_seen) = self.first_seen.try_lock() {
+            for (slot, record) in out {
+                first_seen[slot].update(&record.snapshot(), || self.now());
+            }
+        }
+    }
+
+    /// Records the time for the frames in `out`, and calls `report` with each frame's age.
+    #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
+    pub(crate) fn ages<'a, T>(
+        &self,
+        out: impl Iterator<Item = (usize, &'a HolderRecord)>,
+        mut report: impl FnMut(usize, Snapshot, Age) -> T,
+    ) -> Vec<T> {
+        let mut first_seen = self.first_seen.lock();
+        // Read before any record: a frame that is seen held now was held at this time at least.
+        let now = self.now();
+        out.map(|(slot, record)| {
+            let snapshot = record.snapshot();
+            let exact = snapshot.is_held() && snapshot.acquired_at != 0;
+            let since = if exact {
+                snapshot.acquired_at
+            } else {
+                first_seen[slot].update(&snapshot, || self.now())
+            };
+            let held_for = Duration::from_nanos(now.saturating_sub(since));
+            report(slot, snapshot, Age { held_for, exact })
+        })
+        .collect()
+    }
+}
+
+/// Returns whether `next` has passed, and if so moves it to `interval` after `now`.
+///
+/// Two threads that ask at the same moment may both be told that it has.
+fn is_due(next: &PlainAtomicU64, now: u64, interval: u64) -> bool {
+    let due = now >= next.load(PlainOrdering::Relaxed);
+    if due {
+        next.store(now.saturating_add(interval), PlainOrdering::Relaxed);
+    }
+    due
+}
+
+impl FirstSeen {
+    /// Starts a new entry, unless there is one of the snapshot's generation. Returns its time.
+    ///
+    /// The clock is read after the snapshot was taken. A frame that is not held has no generation.
+    fn update(&mut self, snapshot: &Snapshot, clock: impl Fn() -> u64) -> u64 {
+        let generation = snapshot.generation();
+        if snapshot.is_held() && self.generation == generation && self.at != 0 {
+            return self.at;
+        }
+        let now = clock();
+        *self = Self {
+            generation,
+            at: if snapshot.is_held() { now } else { 0 },
+        };
+        now
+    }
+}
+
+/// Returns a duration in nanoseconds, at most `u64::MAX` of them (584 years).
+pub(crate) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::thread;
+
+    use super::super::call_site::CallSite;
+    use super::*;
+
+    fn acquire(record: &HolderRecord) {
+        record.record_acquire(CallSite::caller(None));
+    }
+
+    #[test]
+    fn an_age_grows_while_the_generation_stays_the_same() {
+        let table = HolderTable::new(1).unwrap();
+        let record = HolderRecord::new();
+        acquire(&record);
+        let age = || table.ages([(0, &record)].into_iter(), |_, _, age| age)[0];
+        let just_seen = Age {
+            held_for: Duration::ZERO,
+            exact: false,
+        };
+        let pause = || thread::sleep(Duration::from_millis(2));
+        assert_eq!(age(), just_seen);
+        table.observe([(0, &record)].into_iter());
+        pause();
+        assert!(age().held_for >= Duration::from_millis(2));
+        record.record_release();
+        acquire(&record);
+        assert_eq!(age(), just_seen);
+    }
+
+    #[test]
+    fn a_recorded_acquire_time_makes_the_age_exact() {
+        let table = HolderTable::new(1).unwrap();
+        let record = HolderRecord::new();
+        acquire(&record);
+        record.set_acquired_at(table.now());
+        thread::sleep(Duration::from_millis(2));
+        let age = || table.ages([(0, &record)].into_iter(), |_, _, age| age)[0];
+        assert!(age().exact && age().held_for >= Duration::from_millis(2));
+        record.set_acquired_at(0);
+        record.record_release();
+        acquire(&record);
+        assert!(!age().exact);
+    }
+
+    #[test]
+    fn scans_by_waiters_are_as_far_apart_as_the_pool_is_large() {
+        let table = HolderTable::new(5000).unwrap();
+        assert!(table.scan_is_due(1));
+        assert!(!table.scan_is_due(2));
+        assert!(!table.scan_is_due(5_000_000));
+        assert!(table.scan_is_due(5_000_001));
+        assert!(!table.scan_is_due(5_000_002));
+    }
+}

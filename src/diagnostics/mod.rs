@@ -1,0 +1,309 @@
+//! Observation of a pool: holder records, statistics, the flight recorder and the user's hooks.
+//!
+//! The pool owns one [`Diagnostics`] and calls it where something happens. Nothing in here decides
+//! what the pool does, and nothing refers back to the pool: a report reads it through [`Observed`].
+//!
+//! Modules, bottom-up: [`call_site`], [`holder_record`], [`holder_table`], [`stats`], [`recorder`],
+//! [`config`].
+
+pub(crate) mod call_site;
+pub(crate) mod config;
+#[expect(unsafe_code, reason = "keeps source locations as bare pointers")]
+pub(crate) mod holder_record;
+mod holder_table;
+mod recorder;
+pub(crate) mod stats;
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use crate::error::CommitError;
+use crate::holders::{Holder, HolderState, Holders};
+use crate::os_thread;
+use crate::panics::catch_panics;
+use crate::recording::{EventKind, Recording};
+use crate::tracing_events;
+
+use self::call_site::{Acquirer, CallSite};
+use self::config::DiagnosticsConfig;
+use self::holder_record::{HolderRecord, Snapshot};
+use self::holder_table::{Age, HolderTable};
+use self::recorder::{Recorder, Subject};
+use self::stats::{Counts, Stats};
+
+/// Duration of a wait that `tracing` is told about, if the user has set none.
+const SLOW_WAIT: Duration = Duration::from_secs(1);
+
+/// A pool as reports see it.
+pub(crate) trait Observed {
+    /// Returns the number of frames of the pool.
+    fn frames(&self) -> usize;
+
+    /// Returns the number of frames that are free.
+    fn free_frames(&self) -> usize;
+
+    /// Returns the holder record of a slot.
+    fn record(&self, slot: usize) -> &HolderRecord;
+
+    /// Returns the slots whose frames are in no word of the free list.
+    fn slots_out(&self) -> impl Iterator<Item = usize>;
+
+    /// Returns whether the frame of the slot is free in a thread cache.
+    fn is_cached(&self, slot: usize) -> bool;
+
+    /// Returns the state of a frame that is held.
+    fn held_state(&self, slot: usize) -> HolderState;
+
+    /// Returns the number of waiters, and since when the first of them waits.
+    fn waiting(&self) -> (usize, Option<Instant>);
+}
+
+/// The start of a wait, and its number among all waits of the pool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitStart {
+    pub(crate) at: Instant,
+    pub(crate) number: u64,
+}
+
+/// The end of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitEnd {
+    /// The waiter has a frame.
+    Served,
+    TimedOut,
+    /// The waiting future was dropped.
+    Cancelled,
+    /// The pool was flushed or decommitted.
+    Refused,
+}
+
+/// All that is recorded about one pool.
+#[derive(Debug)]
+pub(crate) struct Diagnostics {
+    config: DiagnosticsConfig,
+    holders: HolderTable,
+    counts: Counts,
+    recorder: Option<Recorder>,
+}
+
+/// The calls that the pool makes.
+impl Diagnostics {
+    pub(crate) fn new(config: &DiagnosticsConfig, frames: usize) -> Result<Self, CommitError> {
+        Ok(Self {
+            config: config.clone(),
+            holders: HolderTable::new(frames)?,
+            counts: Counts::default(),
+            recorder: Recorder::new(config.recorded_events)?,
+        })
+    }
+
+    /// Observes an acquire, in a pool that observes [each frame](DiagnosticsConfig::per_frame).
+    pub(crate) fn on_acquire(&self, record: &HolderRecord, slot: usize, site: CallSite) {
+        if self.config.record_acquire_times {
+            record.set_acquired_at(self.holders.now());
+        }
+        self.write(EventKind::Acquired, Subject::Slot(slot), site.acquirer());
+    }
+
+    /// Observes a release, in a pool that observes each frame.
+    pub(crate) fn on_release(&self, record: &HolderRecord, slot: usize) {
+        record.set_acquired_at(0);
+        self.frame_event(EventKind::Released, record, slot);
+    }
+
+    /// Observes that a frame has the holder at `site` from now on.
+    pub(crate) fn on_transfer(
+        &self,
+        kind: EventKind,
+        record: &HolderRecord,
+        slot: usize,
+        site: CallSite,
+    ) {
+        record.record_transfer(site);
+        self.write(kind, Subject::Slot(slot), site.acquirer());
+    }
+
+    /// Records an event of a frame that the calling thread holds.
+    pub(crate) fn frame_event(&self, kind: EventKind, record: &HolderRecord, slot: usize) {
+        let holder = record.acquirer().in_this_thread();
+        self.write(kind, Subject::Slot(slot), holder);
+    }
+
+    /// Records an event of the pool.
+    pub(crate) fn pool_event(&self, kind: EventKind) {
+        self.write(kind, Subject::Pool, CallSite::caller(None).acquirer());
+    }
+
+    /// Counts an acquire that found no frame free and did not wait.
+    pub(crate) fn count_failed_acquire(&self) {
+        self.counts.count_failed_acquire();
+    }
+
+    /// Counts a copy of a shared frame.
+    pub(crate) fn count_copy(&self) {
+        self.counts.count_copy();
+    }
+
+    /// Observes that a caller found no frame free and begins to wait.
+    pub(crate) fn begin_wait(&self, site: CallSite) -> WaitStart {
+        let at = Instant::now();
+        let number = self.counts.begin_wait();
+        self.write(EventKind::WaitBegan, Subject::Wait(number), site.acquirer());
+        WaitStart { at, number }
+    }
+
+    /// Observes the end of a wait.
+    pub(crate) fn end_wait(&self, start: WaitStart, site: CallSite, end: WaitEnd) {
+        self.counts
+            .end_wait(start.at.elapsed(), end == WaitEnd::TimedOut);
+        let kind = match end {
+            WaitEnd::Served => EventKind::WaitServed,
+            WaitEnd::TimedOut | WaitEnd::Cancelled => EventKind::WaitGivenUp,
+            WaitEnd::Refused => EventKind::WaitRefused,
+        };
+        self.write(kind, Subject::Wait(start.number), site.acquirer());
+    }
+
+    /// Observes that a waiter has entered the queue: now and then, it visits the frames that are out.
+    ///
+    /// Does not panic.
+    pub(crate) fn on_enqueued(&self, pool: &impl Observed) {
+        let now = self.holders.now();
+        if self.holders.scan_is_due(now) {
+            self.holders.observe(records_out(pool));
+            catch_panics(|| {
+                if tracing_events::starvation_is_heard() && self.holders.event_is_due(now) {
+                    tracing_events::starved(&self.holders(pool));
+                }
+            });
+        }
+    }
+
+    /// Returns when a wait that began at `start` is to be reported, if ever.
+    pub(crate) fn starved_at(&self, start: WaitStart) -> Option<Instant> {
+        let after = match &self.config.on_starved {
+            Some((after, _)) => Some(*after),
+            None => cfg!(feature = "tracing").then_some(SLOW_WAIT),
+        };
+        after.and_then(|after| start.at.checked_add(after))
+    }
+
+    /// Reports a wait that lasts for long. Does not panic.
+    pub(crate) fn on_starved(&self, start: WaitStart, pool: &impl Observed) {
+        let hook = self.config.on_starved.as_ref().map(|(_, hook)| hook);
+        if hook.is_none() && !tracing_events::trouble_is_heard() {
+            return;
+        }
+        catch_panics(|| {
+            let holders = self.holders(pool);
+            if let Some(hook) = hook {
+                hook.call(&holders);
+            }
+            tracing_events::slow_wait(start.at.elapsed(), &holders);
+        });
+    }
+
+    /// Reports the frames that are out when the last handle of the pool is dropped. Does not panic.
+    pub(crate) fn on_last_handle_dropped(&self, pool: &impl Observed) {
+        let hook = self.config.on_leak.as_ref();
+        catch_panics(|| {
+            if hook.is_none() && !tracing_events::trouble_is_heard() {
+                return;
+            }
+            let holders = self.holders(pool);
+            if holders.entries.is_empty() {
+                return;
+            }
+            if let Some(hook) = hook {
+                hook.call(&holders);
+            }
+            tracing_events::leaked(&holders);
+        });
+    }
+
+    fn write(&self, kind: EventKind, subject: Subject, acquirer: Acquirer) {
+        if let Some(recorder) = &self.recorder {
+            recorder.write(kind, subject, acquirer, self.holders.now());
+        }
+    }
+}
+
+/// The reports.
+impl Diagnostics {
+    /// Returns the holders of the frames that are out, as far as can be seen without stopping them.
+    pub(crate) fn holders(&self, pool: &impl Observed) -> Holders {
+        let mut entries = self.holders.ages(records_out(pool), |slot, snapshot, age| {
+            entry(pool, slot, &snapshot, age)
+        });
+        // A frame in a thread cache is in no word of the free list, and free all the same.
+        entries
+            .retain(|entry| entry.state != HolderState::Unclaimed || !pool.is_cached(entry.slot));
+        entries.sort_by_key(|entry| Reverse(entry.held));
+        name_threads(&mut entries);
+        let (waiting, first_since) = pool.waiting();
+        let frames = pool.frames();
+        Holders {
+            frames,
+            free: frames - entries.len(),
+            entries,
+            waiting,
+            longest_waiting: first_since.map(|since| since.elapsed()),
+        }
+    }
+
+    /// Returns what the recorder has kept, if there is one.
+    pub(crate) fn recording(&self, frames: usize) -> Option<Recording> {
+        let recorder = self.recorder.as_ref()?;
+        Some(recorder.read(frames, || self.holders.now()))
+    }
+
+    pub(crate) fn stats(&self, pool: &impl Observed) -> Stats {
+        let mut stats = self.counts.read();
+        stats.frames = pool.frames();
+        stats.free = pool.free_frames();
+        stats.waiting = pool.waiting().0;
+        for record in (0..stats.frames).map(|slot| pool.record(slot)) {
+            let acquires = record.acquires();
+            stats.acquires += acquires;
+            stats.high_water += usize::from(acquires > 0);
+            stats.shared += record.shares();
+        }
+        stats
+    }
+}
+
+fn records_out(pool: &impl Observed) -> impl Iterator<Item = (usize, &HolderRecord)> {
+    pool.slots_out().map(|slot| (slot, pool.record(slot)))
+}
+
+/// Makes the entry of one frame. Of a frame that is not held the record names the last holder, who
+/// has nothing to do with it any more.
+fn entry(pool: &impl Observed, slot: usize, snapshot: &Snapshot, age: Age) -> Holder {
+    let held = snapshot.is_held();
+    Holder {
+        slot,
+        state: if held {
+            pool.held_state(slot)
+        } else {
+            HolderState::Unclaimed
+        },
+        label: snapshot.label().filter(|_| held),
+        location: snapshot.location.filter(|_| held).map(Into::into),
+        thread: snapshot.acquirer.thread(),
+        thread_name: None,
+        held: age.held_for,
+        exact: age.exact,
+    }
+}
+
+/// Looks up the name of each thread once.
+fn name_threads(entries: &mut [Holder]) {
+    let mut names = HashMap::new();
+    for entry in entries.iter_mut().filter(|entry| entry.location.is_some()) {
+        let name = names
+            .entry(entry.thread)
+            .or_insert_with(|| os_thread::name(entry.thread));
+        entry.thread_name.clone_from(name);
+    }
+}

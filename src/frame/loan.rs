@@ -1,0 +1,82 @@
+//! Lending of frames to other processes.
+
+use std::mem::ManuallyDrop;
+
+use crate::diagnostics::call_site::CallSite;
+use crate::error::TokenError;
+use crate::pool::core::Core;
+use crate::recording::EventKind;
+use crate::token::FrameToken;
+
+use super::unique::Frame;
+
+impl Frame {
+    /// Lends the frame to another process: the frame stays out, and the token owns it from now on.
+    ///
+    /// The other process finds it through [`RemoteFrames`](crate::RemoteFrames). The frame comes back
+    /// by [`FramePool::redeem`](crate::FramePool::redeem) or
+    /// [`FramePool::revoke`](crate::FramePool::revoke). If the token and every handle of the pool are
+    /// lost, the frame stays out forever and keeps the memory.
+    ///
+    /// # Errors
+    ///
+    /// Returns the frame itself in User mode.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, FramePool};
+    /// let user = FramePool::builder().frames(4).frame_size(64);
+    /// let frame = user.build()?.acquire()?.lend().expect_err("no other process can see it");
+    /// assert_eq!(frame.len(), 64);
+    /// # if cfg!(any(target_os = "linux", windows)) {
+    /// let kernel = user.mode(AllocatorMode::Kernel).build()?;
+    /// let token = kernel.acquire()?.lend().expect("in Kernel mode");
+    /// assert_eq!(token.length(), 64);
+    /// drop(kernel.redeem(token)?); // otherwise it stays out forever
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn lend(self) -> Result<FrameToken, Self> {
+        if !self.core().loans.is_possible() {
+            return Err(self);
+        }
+        self.record(EventKind::Lent);
+        let (slot, offset, length) = (self.slot(), self.offset(), self.len());
+        // By L1 the token owns the frame from here on.
+        let lent = ManuallyDrop::new(self);
+        Ok(FrameToken {
+            slot: slot as u64,
+            generation: lent.core().loans.lend(slot),
+            offset: offset as u64,
+            length: length as u64,
+        })
+    }
+
+    /// Returns the frame that was lent by `token`.
+    pub(crate) fn redeem(
+        core: &Core,
+        site: CallSite,
+        token: FrameToken,
+    ) -> Result<Self, TokenError> {
+        let FrameToken {
+            slot,
+            generation,
+            offset,
+            ..
+        } = token;
+        let outside = TokenError::Outside { slot, offset };
+        let frames = core.free.frames();
+        let Some(number) = usize::try_from(slot).ok().filter(|&slot| slot < frames) else {
+            return Err(outside);
+        };
+        if core.offset_of(number) as u64 != offset {
+            return Err(outside);
+        }
+        if !core.loans.reclaim(number, generation) {
+            return Err(TokenError::NotLent { slot });
+        }
+        // SAFETY: by L1 the frame is the caller's, as it was the lender's.
+        let frame = unsafe { Self::from_slot(core.slot(number)) };
+        frame.record_transfer(site, EventKind::Redeemed);
+        Ok(frame)
+    }
+}

@@ -1,0 +1,518 @@
+//! Acquire and release, whole: the fast paths first, their slow twins after.
+//!
+//! | | fast | slow |
+//! |---|---|---|
+//! | acquire | [`try_acquire`](Core::try_acquire): cached frame, or one compare-exchange in the home word | [`take_anywhere`](Core::take_anywhere): all words and caches; [`wait`](Core::wait), [`poll_wait`](Core::poll_wait): the queue |
+//! | release | [`release`](Core::release): into the thread's cache, or one compare-exchange in the frame's word | [`put_back_slow`](Core::put_back_slow): waiters, closed pool |
+//! | in between | [`begin_use`](Core::begin_use), [`end_use`](Core::end_use): holder record and length | work per frame that the pool was built with |
+//!
+//! All of it deals in slots. [`crate::frame`] makes a handle of what was [`Acquired`], and gives the
+//! slot to [`release`](Core::release) when the handle is dropped.
+//!
+//! A slot that is acquired is the caller's alone: it comes out of the free list (F1), out of a thread
+//! cache (T1), or from the wait queue (W3).
+
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use crate::contents::Contents;
+use crate::diagnostics::call_site::CallSite;
+use crate::diagnostics::{WaitEnd, WaitStart};
+use crate::error::{AcquireError, Starvation};
+use crate::metadata::Metadata;
+use crate::sync::{AtomicU64, Ordering, fence, thread_index};
+
+use super::core::{Core, Slot};
+use super::free_list::{Bits, MAX_BATCH, PutBack, TakeError, put_back};
+use super::thread_cache::Pushed;
+use super::wait_queue::{Outcome, PendingWait, Refusal, WaitParams};
+
+/// A frame that the caller is the unique holder of, and whose use has begun.
+///
+/// Only this file makes one, so that a handle can be made from it without an argument.
+#[derive(Debug)]
+#[must_use = "a frame that is not made a handle stays out"]
+pub(crate) struct Acquired(NonNull<Slot>);
+
+impl Acquired {
+    #[inline(always)]
+    pub(crate) fn into_slot(self) -> NonNull<Slot> {
+        self.0
+    }
+}
+
+/// Frames of one word that the caller is the unique holder of, and whose use has not begun.
+#[derive(Debug)]
+#[must_use = "frames that are not made a batch stay out"]
+pub(crate) struct AcquiredMany(Bits);
+
+impl AcquiredMany {
+    #[inline(always)]
+    pub(crate) fn into_bits(self) -> Bits {
+        self.0
+    }
+}
+
+/// The reason why an acquire has no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    /// All frames were out at one moment of the call.
+    Exhausted,
+    Refused(Refusal),
+}
+
+impl From<Unavailable> for AcquireError {
+    fn from(unavailable: Unavailable) -> Self {
+        match unavailable {
+            Unavailable::Exhausted => Self::Exhausted(Starvation::default()),
+            Unavailable::Refused(refusal) => refusal.into(),
+        }
+    }
+}
+
+/// Acquire.
+impl Core {
+    /// Takes a free frame.
+    #[inline(always)]
+    pub(crate) fn try_acquire(&self, site: CallSite) -> Result<Acquired, Unavailable> {
+        let slot = match self.take_local() {
+            Some(slot) => slot,
+            None => self.take_anywhere()?,
+        };
+        // SAFETY: taking the frame made the caller its unique holder.
+        Ok(unsafe { Self::begin_use(slot, site) })
+    }
+
+    /// Takes a free frame, or waits for one until `deadline`, or without limit.
+    #[inline]
+    pub(crate) fn acquire(
+        &self,
+        site: CallSite,
+        deadline: impl FnOnce() -> Option<Instant>,
+    ) -> Result<Acquired, Unavailable> {
+        match self.try_acquire(site) {
+            Err(Unavailable::Exhausted) => {
+                let slot = self.wait(site, deadline())?;
+                // SAFETY: the wait made the caller the frame's unique holder.
+                Ok(unsafe { Self::begin_use(slot, site) })
+            }
+            other => other,
+        }
+    }
+
+    /// Takes a free frame out of this thread's cache, or out of the word where it looks first.
+    #[inline(always)]
+    fn take_local(&self) -> Option<NonNull<Slot>> {
+        let thread = thread_index();
+        let cached = self.free.caches().and_then(|caches| caches.pop(thread));
+        match cached {
+            Some(id) => Some(self.slot_of(id)),
+            None => self
+                .free
+                .take_at_home(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
+        }
+    }
+
+    /// Starts the use of a frame: records its holder and sets the length to the capacity.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the frame's unique holder.
+    #[inline(always)]
+    pub(crate) unsafe fn begin_use(pointer: NonNull<Slot>, site: CallSite) -> Acquired {
+        // SAFETY: the frame is out and keeps the slot alive.
+        let slot = unsafe { pointer.as_ref() };
+        slot.holder.record_acquire(site);
+        let needs_reset = slot.state.with_mut(|state| {
+            // SAFETY: by S2 the unique holder has the state to itself.
+            let state = unsafe { &mut *state };
+            // Mostly equal. Then the cache line stays clean, and need not travel back and forth
+            // between a thread that acquires and another that releases.
+            if state.length != slot.capacity {
+                state.length = slot.capacity;
+            }
+            state.needs_reset
+        });
+        if needs_reset {
+            // SAFETY: the caller is the frame's unique holder.
+            unsafe { Self::begin_use_slow(slot, site) };
+        }
+        Acquired(pointer)
+    }
+
+    /// Takes a free frame from any word and any thread's cache.
+    #[cold]
+    fn take_anywhere(&self) -> Result<NonNull<Slot>, Unavailable> {
+        let taken = self.take_up_to(1)?;
+        Ok(self.slot(self.free.frame_at(taken)))
+    }
+
+    /// Takes up to `max` free frames of one word. Their use has not begun.
+    #[inline(always)]
+    pub(crate) fn try_acquire_many(&self, max: usize) -> Result<AcquiredMany, Unavailable> {
+        let max = max.min(MAX_BATCH);
+        if max == 0 {
+            return Ok(AcquiredMany(Bits { word: 0, bits: 0 }));
+        }
+        match self.free.take_at_home(thread_index(), max, |taken| taken) {
+            Some(taken) => Ok(AcquiredMany(taken)),
+            None => self.take_up_to(max).map(AcquiredMany),
+        }
+    }
+
+    /// Takes up to `max` free frames of one word, or waits for one frame. Their use has not begun.
+    #[inline]
+    pub(crate) fn acquire_many(
+        &self,
+        site: CallSite,
+        max: usize,
+    ) -> Result<AcquiredMany, Unavailable> {
+        match self.try_acquire_many(max) {
+            Err(Unavailable::Exhausted) => {
+                let slot = self.wait(site, None)?;
+                // SAFETY: the frame is out and keeps the slot alive.
+                let slot = unsafe { slot.as_ref() };
+                // SAFETY: the word is one of this core's own.
+                let word = unsafe { slot.word.as_ref() };
+                Ok(AcquiredMany(self.free.bits_of(word, slot.addend)))
+            }
+            other => other,
+        }
+    }
+
+    #[cold]
+    fn take_up_to(&self, max: usize) -> Result<Bits, Unavailable> {
+        loop {
+            match self.free.take(thread_index(), max) {
+                Ok(taken) => return Ok(taken),
+                Err(TakeError::AllOut) => return Err(Unavailable::Exhausted),
+                Err(TakeError::Closed) => match self.wait_queue.refusal() {
+                    Some(refusal) => return Err(Unavailable::Refused(refusal)),
+                    // The pool was opened in the meantime.
+                    None => continue,
+                },
+            }
+        }
+    }
+
+    /// The work of [`begin_use`](Self::begin_use) that most pools do not ask for.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the frame's unique holder.
+    #[cold]
+    unsafe fn begin_use_slow(slot: &Slot, site: CallSite) {
+        // SAFETY: the frame is out and keeps the core alive.
+        let core = unsafe { slot.core.as_ref() };
+        if let Some(guard_pages) = &core.guard_pages {
+            // SAFETY: the frame is out and keeps the segment alive (C5).
+            unsafe { guard_pages.open(slot.number) };
+        }
+        if core.contents == Contents::ZeroOnAcquire {
+            // SAFETY: the caller is the frame's unique holder, and its pages were made accessible.
+            unsafe { core.zero(slot) };
+        }
+        core.diagnostics.on_acquire(&slot.holder, slot.number, site);
+    }
+
+    /// Waits in the queue until a frame is assigned to the caller, `deadline` passes, or the pool
+    /// closes. The caller [begins its use](Self::begin_use) of the frame.
+    #[cold]
+    pub(crate) fn wait(
+        &self,
+        site: CallSite,
+        deadline: Option<Instant>,
+    ) -> Result<NonNull<Slot>, Unavailable> {
+        let start = self.diagnostics.begin_wait(site);
+        let on_starved: &dyn Fn() = &|| self.diagnostics.on_starved(start, self);
+        let params = WaitParams {
+            began: start,
+            deadline,
+            enlisted: &|| self.diagnostics.on_enqueued(self),
+            alarm: self
+                .diagnostics
+                .starved_at(start)
+                .map(|at| (at, on_starved)),
+        };
+        let outcome = self.wait_queue.wait(&self.free, params);
+        self.end_wait(start, site, outcome)
+    }
+
+    /// Polls the acquire of a task, whose place in the queue is `pending`.
+    pub(crate) fn poll_acquire(
+        &self,
+        site: CallSite,
+        pending: &mut PendingWait,
+        context: &Context<'_>,
+    ) -> Poll<Result<Acquired, Unavailable>> {
+        let site = site.in_this_thread();
+        if pending.began().is_none() {
+            match self.try_acquire(site) {
+                Err(Unavailable::Exhausted) => {}
+                other => return Poll::Ready(other),
+            }
+        }
+        self.poll_wait(site, pending, context)
+            // SAFETY: the wait made the caller the frame's unique holder.
+            .map_ok(|slot| unsafe { Self::begin_use(slot, site) })
+    }
+
+    fn poll_wait(
+        &self,
+        site: CallSite,
+        pending: &mut PendingWait,
+        context: &Context<'_>,
+    ) -> Poll<Result<NonNull<Slot>, Unavailable>> {
+        let enqueued = pending.began();
+        let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site));
+        match pending.poll(&self.wait_queue, &self.free, context, start) {
+            Poll::Pending => {
+                if enqueued.is_none() {
+                    self.diagnostics.on_enqueued(self);
+                }
+                let starved_at = self.diagnostics.starved_at(start);
+                let is_late = starved_at.is_some_and(|at| Instant::now() >= at);
+                if is_late && pending.is_first_alarm() {
+                    self.diagnostics.on_starved(start, self);
+                }
+                Poll::Pending
+            }
+            Poll::Ready(outcome) => Poll::Ready(self.end_wait(start, site, outcome)),
+        }
+    }
+
+    /// Takes a task out of the queue. A frame that was assigned to it at the same moment goes to the
+    /// next waiter, or back to the free list.
+    pub(crate) fn cancel_acquire(&self, site: CallSite, pending: &mut PendingWait) {
+        let Some(start) = pending.began() else {
+            return;
+        };
+        let assigned = pending.leave(&self.wait_queue, &self.free);
+        self.diagnostics
+            .end_wait(start, site.in_this_thread(), WaitEnd::Cancelled);
+        if let Some(number) = assigned {
+            // SAFETY: the frame was assigned to the caller, which did not begin to use it.
+            unsafe { Self::put_back(self.slot(number)) };
+        }
+    }
+
+    fn end_wait(
+        &self,
+        start: WaitStart,
+        site: CallSite,
+        outcome: Outcome,
+    ) -> Result<NonNull<Slot>, Unavailable> {
+        let end = match outcome {
+            Ok(_) => WaitEnd::Served,
+            Err(Refusal::TimedOut) => WaitEnd::TimedOut,
+            Err(Refusal::Flushing | Refusal::NotCommitted) => WaitEnd::Refused,
+        };
+        self.diagnostics.end_wait(start, site, end);
+        outcome
+            .map(|number| self.slot(number))
+            .map_err(Unavailable::Refused)
+    }
+}
+
+/// Errors.
+impl Core {
+    /// Returns the error of a caller that did not wait, and counts it.
+    #[cold]
+    pub(crate) fn failed(&self, unavailable: Unavailable) -> AcquireError {
+        if unavailable == Unavailable::Exhausted {
+            self.diagnostics.count_failed_acquire();
+        }
+        unavailable.into()
+    }
+
+    /// Adds the holders of the frames to an error that is about them.
+    #[cold]
+    pub(crate) fn explained(&self, error: AcquireError) -> AcquireError {
+        let holders = || self.diagnostics.holders(self).into();
+        match error {
+            AcquireError::Exhausted(_) => AcquireError::Exhausted(holders()),
+            AcquireError::TimedOut(_) => AcquireError::TimedOut(holders()),
+            AcquireError::Flushing | AcquireError::NotCommitted => error,
+        }
+    }
+}
+
+/// Release.
+impl Core {
+    /// Gives the frame of `slot` back to the pool.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the frame's unique holder, and gives it up with this call.
+    #[inline(always)]
+    pub(crate) unsafe fn release(slot: NonNull<Slot>) {
+        // SAFETY: the caller is the frame's unique holder.
+        unsafe { Self::end_use(slot) };
+        // SAFETY: the caller is the frame's unique holder, and gives it up.
+        unsafe { Self::put_back(slot) };
+    }
+
+    /// Ends the use of a frame: records the release and clears the metadata.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the frame's unique holder.
+    #[inline(always)]
+    pub(crate) unsafe fn end_use(slot: NonNull<Slot>) {
+        // SAFETY: the frame is out and keeps the slot alive.
+        let slot = unsafe { slot.as_ref() };
+        slot.holder.record_release();
+        let needs_reset = slot.state.with(|state| {
+            // SAFETY: by S2 the unique holder has the state to itself.
+            unsafe { (*state).needs_reset }
+        });
+        if needs_reset {
+            // SAFETY: the caller is the frame's unique holder.
+            unsafe { Self::end_use_slow(slot) };
+        }
+    }
+
+    /// Puts a frame into this thread's cache, or back into its word, or passes it to the first
+    /// waiter.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the frame's unique holder, its use has [ended](Self::end_use) or never began,
+    /// and the caller gives it up with this call.
+    #[inline(always)]
+    pub(crate) unsafe fn put_back(slot: NonNull<Slot>) {
+        // SAFETY: the frame is out and keeps the slot alive.
+        let core = unsafe { slot.as_ref() }.core;
+        // SAFETY: the frame is out and keeps the core alive.
+        if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
+            match caches.push(thread_index(), slot.addr()) {
+                // By T5 slot and core may be gone.
+                Pushed::Kept => return,
+                Pushed::No => {}
+                // SAFETY: the frame is still out and keeps the core alive.
+                Pushed::Restless => unsafe { core.as_ref() }.restore_caches(),
+            }
+        }
+        // SAFETY: the frame is still out and keeps the slot alive.
+        let slot = unsafe { slot.as_ref() };
+        // SAFETY: the word is one of the core's, which the frame keeps alive. No reference claims it
+        // exclusively (see `FreeList::shards`).
+        let word = unsafe { slot.word.as_ref() };
+        // SAFETY: the caller is the frame's unique holder, and gives it up.
+        unsafe { Self::put_back_to(slot.core, word, slot.addend) };
+    }
+
+    /// Puts back several frames of one word, or passes them to waiters.
+    ///
+    /// # Safety
+    ///
+    /// As for [`put_back`](Self::put_back), for each of the frames.
+    #[inline]
+    pub(crate) unsafe fn put_back_many(core: NonNull<Self>, Bits { word, bits }: Bits) {
+        // SAFETY: the frames are out and keep the core alive.
+        let free = unsafe { &core.as_ref().free };
+        // SAFETY: the caller is the frames' unique holder, and gives them up.
+        unsafe { Self::put_back_to(core, free.word(word), free.addend(bits)) };
+    }
+
+    /// Puts back the frames of `addend`.
+    ///
+    /// After the exchange neither core nor word may exist any more (F5), so the references to them are
+    /// used for nothing else.
+    ///
+    /// # Safety
+    ///
+    /// As for [`put_back`](Self::put_back), for each of the frames; `word` is the core's.
+    #[inline(always)]
+    unsafe fn put_back_to(core: NonNull<Self>, word: &AtomicU64, addend: u64) {
+        // SAFETY: the frames are out and keep the core alive.
+        unsafe { core.as_ref() }.free.announce(word);
+        match put_back(word, addend) {
+            PutBack::Done => {}
+            // SAFETY: frames that waiters want are still the caller's and keep the core alive. For
+            // frames that came back to a closed pool their parts of `refs` do (C1).
+            how => unsafe { Self::put_back_slow(core, word, addend, how) },
+        }
+    }
+
+    /// The rest of `put_back_to`: passes frames to waiters one by one, and puts back the frames that
+    /// are left when the queue is empty.
+    ///
+    /// # Safety
+    ///
+    /// As for [`put_back`](Self::put_back), except that a closed pool may have the frames already.
+    #[cold]
+    unsafe fn put_back_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, mut how: PutBack) {
+        // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not used
+        // after the last of them is given away.
+        let this = unsafe { core.as_ref() };
+        let mut frames = this.free.bits_of(word, addend);
+        while how == PutBack::Wanted {
+            while let Some(waiter) = this.wait_queue.call_first(&this.free) {
+                if waiter.assign(this.free.frame_at(frames)) {
+                    frames.bits &= frames.bits - 1;
+                    if frames.bits == 0 {
+                        return;
+                    }
+                }
+            }
+            how = put_back(word, this.free.addend(frames.bits));
+        }
+        if how == PutBack::DoneClosed {
+            // Acquire: pairs with the Release of `FreeList::close`, which the exchange saw. The parts
+            // of `refs` that are given up here were added before it (C3).
+            fence(Ordering::Acquire);
+            // SAFETY: these parts of `refs` are the frames' (C1, C2).
+            unsafe { Self::release_refs(core, frames.bits.count_ones() as usize) };
+        }
+    }
+
+    /// The work of [`end_use`](Self::end_use) that most frames do not need.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the frame's unique holder.
+    #[cold]
+    unsafe fn end_use_slow(slot: &Slot) {
+        // SAFETY: the frame is out and keeps the core alive.
+        let core = unsafe { slot.core.as_ref() };
+        slot.state.with_mut(|state| {
+            // SAFETY: by S2 the unique holder has the state to itself.
+            let state = unsafe { &mut *state };
+            state.metadata = Metadata::default();
+            state.needs_reset = core.works_per_frame;
+        });
+        if core.contents == Contents::ZeroOnRelease {
+            // SAFETY: the caller is the frame's unique holder.
+            unsafe { core.zero(slot) };
+        }
+        if let Some(guard_pages) = &core.guard_pages {
+            // SAFETY: the frame is out and keeps the segment alive (C5), and its bytes are not used
+            // before the next `begin_use`.
+            unsafe { guard_pages.shut(slot.number) };
+        }
+        core.diagnostics.on_release(&slot.holder, slot.number);
+    }
+
+    /// Lets threads cache frames again, if enough frames are free.
+    #[cold]
+    fn restore_caches(&self) {
+        if let Some(caches) = self.free.caches().filter(|_| self.free.has_plenty()) {
+            caches.reopen();
+        }
+    }
+
+    /// Writes zeroes over prefix and payload.
+    ///
+    /// # Safety
+    ///
+    /// The slot is this core's, and the caller the frame's unique holder.
+    unsafe fn zero(&self, slot: &Slot) {
+        let prefix = self.layout.framing.prefix;
+        // SAFETY: the prefix lies directly before the payload in one mapping (M3).
+        let start = unsafe { slot.payload.sub(prefix) };
+        // SAFETY: prefix and payload are the frame's own bytes (M3), which the caller alone may use.
+        unsafe { start.write_bytes(0, prefix + slot.capacity) };
+    }
+}

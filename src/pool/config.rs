@@ -1,0 +1,41 @@
+//! Configuration of a pool: what the builder sets and the pool is made from.
+
+use crate::contents::Contents;
+use crate::diagnostics::config::DiagnosticsConfig;
+use crate::framing::Framing;
+use crate::memory::MemoryPlan;
+use crate::memory_options::MemoryOptions;
+use crate::mode::AllocatorMode;
+
+/// The configuration of a pool.
+#[derive(Clone, Debug)]
+pub(crate) struct PoolConfig {
+    pub(crate) framing: Framing,
+    pub(crate) memory: MemoryPlan,
+    pub(crate) contents: Contents,
+    pub(crate) diagnostics: DiagnosticsConfig,
+    /// Number of words in the free list; `None` for one per processor.
+    pub(crate) shards: Option<usize>,
+    /// Whether threads may cache frames.
+    pub(crate) caches: bool,
+}
+
+impl PoolConfig {
+    pub(crate) fn new(framing: Framing, mode: AllocatorMode) -> Self {
+        Self {
+            framing,
+            memory: MemoryPlan {
+                mode,
+                residency: MemoryOptions::PREFAULTED,
+                peers_may_write: false,
+                own: None,
+                guard_pages: false,
+            },
+            contents: Contents::Keep,
+            diagnostics: DiagnosticsConfig::default(),
+            shards: None,
+            // A model that needs caches asks for them.
+            caches: !cfg!(loom),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Construction of a pool's core.
+//!
+//! The slots point back at the core, so its address has to be known before it is filled: the core is
+//! allocated first, then the slots are made, then all of it is written in one step.
+
+use std::mem::MaybeUninit;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+use std::thread::available_parallelism;
+
+use crate::contents::Contents;
+use crate::diagnostics::Diagnostics;
+use crate::error::CommitError;
+use crate::memory::{Segment, try_with_capacity};
+#[cfg(feature = "windows")]
+use crate::sync::OnceLock;
+use crate::sync::{AtomicUsize, Mutex};
+
+use super::config::PoolConfig;
+use super::core::{Core, Handle, Slot};
+use super::free_list::{FrameIds, FreeList};
+use super::loans::Loans;
+use super::wait_queue::{PoolState, WaitQueue};
+
+/// Allocates a pool, and returns its first handle.
+pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, CommitError> {
+    let frames = config.framing.frames;
+    let layout = config.memory.layout(&config.framing)?;
+    let (segment, object) = Segment::map(&layout, &config.memory)?;
+    let diagnostics = Diagnostics::new(&config.diagnostics, frames)?;
+    let loans = Loans::new(if object.is_some() { frames } else { 0 })?;
+    let mut slots = try_with_capacity::<Slot>(frames)?;
+    let free = free_list(config, state, &mut slots)?;
+
+    let allocation = NonNull::from(Box::leak(Box::<Core>::new_uninit()));
+    let core = allocation.cast::<Core>();
+    let works_per_frame = config.contents != Contents::Keep
+        || segment.guard_pages().is_some()
+        || config.diagnostics.per_frame();
+    slots.extend(free.places().enumerate().map(|(number, position)| {
+        Slot::new(
+            core,
+            &free,
+            (number, position),
+            segment.frame(number),
+            config.framing.frame_size,
+            works_per_frame,
+        )
+    }));
+    let filled = Core {
+        free,
+        wait_queue: WaitQueue::new(state),
+        slots,
+        layout,
+        memory: config.memory.clone(),
+        contents: config.contents,
+        guard_pages: segment.guard_pages(),
+        address: segment.address(),
+        segment: Mutex::new(Some(segment)),
+        object,
+        loans,
+        diagnostics,
+        works_per_frame,
+        refs: AtomicUsize::new(1),
+        handles: AtomicUsize::new(1),
+        #[cfg(feature = "windows")]
+        extension: OnceLock::new(),
+    };
+    // SAFETY: the allocation was leaked above. Only the slots know of it, and they are reached
+    // through the core alone.
+    unsafe { allocation.write(MaybeUninit::new(filled)) };
+    // SAFETY: the core was filled in the line above, with both counts at 1.
+    let handle = unsafe { Handle::first(core) };
+    handle.register_guard_pages();
+    Ok(handle)
+}
+
+/// Makes the free list. In thread caches a frame goes by the address that its slot will have.
+fn free_list(
+    config: &PoolConfig,
+    state: PoolState,
+    slots: &mut Vec<Slot>,
+) -> Result<FreeList, CommitError> {
+    let frames = config.framing.frames;
+    let shards = config
+        .shards
+        .unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get));
+    let free = FreeList::new(frames, shards, state == PoolState::OPEN)?;
+    if !config.caches {
+        return Ok(free);
+    }
+    // The vector has its final capacity, so the slots will begin here.
+    let first = NonNull::from(slots.as_mut_slice()).cast::<Slot>().addr();
+    let step = size_of::<Slot>();
+    free.with_caches(FrameIds { first, step })
+}
