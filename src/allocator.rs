@@ -1,4 +1,4 @@
-//! The control plane: framing, mode, commit, decommit, flush and status.
+//! Control plane: framing, mode, commit, decommit, flush and status.
 //!
 //! # States
 //!
@@ -10,8 +10,9 @@
 //!      └───────────────────────────┴────────────────────── the last frame comes back ─┘
 //! ```
 //!
-//! `Decommitting` is not stored: it is *not committed, and frames are out*. A closed pool hands
-//! nothing out, so its frames can only become fewer, and the last that comes back is the transition.
+//! `Decommitting` is not stored: it means *not committed, and frames are out*. No frame can be
+//! acquired from a closed pool, so the number of frames out only falls, and the release of the last
+//! one is the transition.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -34,11 +35,10 @@ use crate::pool::wait_queue::{PoolState, RejectedWaiters};
 use crate::sync::Mutex;
 use crate::tracing_events;
 
-/// The kernel object that an allocator's frames live in, held open: what
-/// [`KsAllocator::allocator_handle`] gives.
+/// Kernel object that an allocator's frames live in, returned by [`KsAllocator::allocator_handle`].
 ///
-/// It stays open for as long as this lives, also if the allocator goes on to another. (A borrowed
-/// handle could not promise that: the allocator may be committed anew by another thread.)
+/// The object stays open as long as this value lives, also after the allocator has moved on to
+/// another object in a later commit by any thread.
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {
@@ -56,7 +56,7 @@ use crate::tracing_events;
 /// ```
 #[derive(Clone, Debug)]
 pub struct KernelHandle {
-    /// One with a handle, which it keeps open.
+    /// A pool in Kernel mode. It keeps the object open.
     pool: FramePool,
 }
 
@@ -67,10 +67,10 @@ impl KernelHandle {
     }
 
     fn object(&self) -> BorrowedKernelObject<'_> {
-        self.pool.handle().expect("`of` has seen to it")
+        self.pool.handle().expect("`of` checked that there is one")
     }
 
-    /// As the word that `HANDLE` is in COM.
+    /// Returns the handle as COM passes it: a word of pointer size.
     #[cfg(feature = "windows")]
     pub(crate) fn as_word(&self) -> *mut std::ffi::c_void {
         memory::as_word(self.object())
@@ -115,7 +115,7 @@ mod as_handle {
     }
 }
 
-/// Where an allocator stands between commit and decommit.
+/// State of an allocator.
 ///
 /// ```
 /// use ks_allocator::{AllocatorState, Framing, KsAllocator, PoolAllocator};
@@ -133,15 +133,15 @@ mod as_handle {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AllocatorState {
-    /// Hands nothing out, and nothing is out. Framing and mode can be set.
+    /// No frame can be acquired, and none is out. Framing and mode can be set.
     Uncommitted,
-    /// Hands frames out.
+    /// Frames can be acquired.
     Committed,
-    /// Hands nothing out, but frames of the last commit are still out.
+    /// No frame can be acquired, and frames of the last commit are still out.
     Decommitting,
 }
 
-/// What an allocator says of itself.
+/// Status of an allocator at one moment.
 ///
 /// Source: `KSSTREAMALLOCATOR_STATUS`, `IKsAllocator::KsGetAllocatorStatus`.
 ///
@@ -159,29 +159,30 @@ pub enum AllocatorState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AllocatorStatus {
-    /// As [`KsAllocator::framing`].
+    /// The framing, as [`KsAllocator::framing`] returns it.
     pub framing: Framing,
-    /// Frames that are handed out now: never more than the framing has.
+    /// Number of frames that are out. Never more than the framing has.
     #[doc(alias = "AllocatedFrames")]
     pub allocated_frames: usize,
-    /// Where the allocator stands between commit and decommit.
+    /// The state.
     pub state: AllocatorState,
 }
 
-/// The control plane of an allocator of media frames, in the vocabulary of kernel streaming.
+/// Control plane of an allocator of media frames, in the vocabulary of kernel streaming.
 ///
-/// All methods take `&self` and may be called from any thread at any time; the trait is object-safe.
-/// A call that fails changes nothing.
+/// All methods take `&self` and may be called from any thread at any time. The trait is
+/// object-safe. A call that fails changes nothing, with the exception that [`commit`](Self::commit)
+/// documents.
 ///
 /// | call | Uncommitted | Committed | Decommitting |
 /// |---|---|---|---|
-/// | `set_framing`, alignment bad | `Alignment` | `Alignment` | `Alignment` |
+/// | `set_framing`, alignment out of range | `Alignment` | `Alignment` | `Alignment` |
 /// | `set_framing` | done | `AlreadyCommitted` | `FramesOutstanding` |
 /// | `set_allocator_mode`, same mode | done | done | done |
 /// | `set_allocator_mode`, other mode | done | `AlreadyCommitted` | `AlreadyCommitted` |
 /// | `commit` | Committed, or a [`CommitError`] | done | Committed, nothing allocated |
-/// | `decommit` | done | Uncommitted or Decommitting, waiters refused | done |
-/// | `acquire` and its kin | `NotCommitted` | a frame, a wait, or their errors | `NotCommitted` |
+/// | `decommit` | done | Uncommitted or Decommitting; pending acquires fail | done |
+/// | `acquire`, `try_acquire`, `acquire_timeout` | `NotCommitted` | a frame or an error | `NotCommitted` |
 ///
 /// ```
 /// use std::sync::Arc;
@@ -199,8 +200,8 @@ pub struct AllocatorStatus {
 /// ```
 #[doc(alias("IKsAllocator", "IKsAllocatorEx", "IMemAllocator"))]
 pub trait KsAllocator: Send + Sync {
-    /// The kernel object that the frames live in; `None` in User mode, and before the first commit in
-    /// Kernel mode.
+    /// Returns the kernel object that the frames live in. `None` in User mode, and in Kernel mode
+    /// before the first commit.
     ///
     /// ```
     /// # use ks_allocator::{KsAllocator, PoolAllocator};
@@ -209,7 +210,7 @@ pub trait KsAllocator: Send + Sync {
     #[doc(alias = "KsGetAllocatorHandle")]
     fn allocator_handle(&self) -> Option<KernelHandle>;
 
-    /// The mode in which the allocator allocates memory.
+    /// Returns the mode in which the allocator allocates memory.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, KsAllocator, PoolAllocator};
@@ -218,7 +219,7 @@ pub trait KsAllocator: Send + Sync {
     #[doc(alias = "KsGetAllocatorMode")]
     fn allocator_mode(&self) -> AllocatorMode;
 
-    /// Framing, frames handed out and state, of one moment.
+    /// Returns framing, number of frames out, and state, of one moment.
     ///
     /// ```
     /// # use ks_allocator::{KsAllocator, PoolAllocator};
@@ -231,7 +232,8 @@ pub trait KsAllocator: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ModeError::AlreadyCommitted`] unless it is the same mode, or the state is Uncommitted.
+    /// [`ModeError::AlreadyCommitted`], if the mode is another one and the state is not
+    /// Uncommitted.
     ///
     /// Source: `IKsAllocator::KsSetAllocatorMode`, documented as returning `S_OK` or an error.
     ///
@@ -245,7 +247,7 @@ pub trait KsAllocator: Send + Sync {
     #[doc(alias = "KsSetAllocatorMode")]
     fn set_allocator_mode(&self, mode: AllocatorMode) -> Result<(), ModeError>;
 
-    /// The framing, as it was rounded; all zeroes if it was never set.
+    /// Returns the framing, with the frame size rounded up. All zeroes if it was never set.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -254,12 +256,13 @@ pub trait KsAllocator: Send + Sync {
     #[doc(alias = "GetProperties")]
     fn framing(&self) -> Framing;
 
-    /// Asks for a framing and returns the one that is given: see [`Framing::actual`].
+    /// Sets the framing for the next commit. Returns it as it was rounded: see [`Framing::actual`].
     ///
     /// # Errors
     ///
     /// In this order: [`FramingError::Alignment`], [`FramingError::AlreadyCommitted`],
-    /// [`FramingError::FramesOutstanding`]. Counts and sizes are judged by [`commit`](Self::commit).
+    /// [`FramingError::FramesOutstanding`]. Counts and sizes are checked by
+    /// [`commit`](Self::commit).
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -272,35 +275,35 @@ pub trait KsAllocator: Send + Sync {
     #[doc(alias = "SetProperties")]
     fn set_framing(&self, request: &Framing) -> Result<Framing, FramingError>;
 
-    /// Allocates the memory, if need be, and hands frames out from now on.
+    /// Commits: allocates the memory if needed, and lets frames be acquired.
     ///
-    /// Committing what is committed does nothing. A commit after a decommit keeps the memory and
-    /// what is in it, and counts frames that are still out as before; unless framing or mode were
-    /// set in between, if only to what they were: then the old memory goes and zeroed memory comes.
+    /// A commit in the state Committed has no effect. A commit after a decommit keeps the memory
+    /// with its contents; frames that are still out count as before. If framing or mode were set in
+    /// between, even to the same values, the old memory is freed and zeroed memory is allocated.
     ///
     /// # Errors
     ///
-    /// See [`CommitError`]; all or nothing. But of what the last commit left, if it cannot be used again,
-    /// the memory goes before there is any for this one, and does not come back if this one fails.
+    /// See [`CommitError`]. After an error nothing is committed. The memory of the last commit, if
+    /// it could not be reused, is freed before new memory is allocated, so after an error it is
+    /// gone.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
     /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
     /// allocator.commit()?;
-    /// allocator.acquire()?.copy_from_slice(b"kept");
+    /// allocator.acquire()?.copy_from_slice(b"same");
     /// allocator.decommit();
     /// allocator.commit()?;
-    /// assert_eq!(&*allocator.acquire()?, b"kept");
+    /// assert_eq!(&*allocator.acquire()?, b"same");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias = "Commit")]
     fn commit(&self) -> Result<(), CommitError>;
 
-    /// Hands no frames out from now on, and refuses everybody who waits with
-    /// [`NotCommitted`](AcquireError::NotCommitted), even if a commit follows at once.
+    /// Decommits: every pending acquire fails with [`NotCommitted`](AcquireError::NotCommitted),
+    /// even if a commit follows at once, and so does every later one until the next commit.
     ///
-    /// Never fails, and never waits for frames: those that are out stay valid until they are
-    /// dropped.
+    /// Returns at once and never fails. Frames that are out stay valid until they are dropped.
     ///
     /// ```
     /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
@@ -313,9 +316,11 @@ pub trait KsAllocator: Send + Sync {
     #[doc(alias = "Decommit")]
     fn decommit(&self);
 
-    /// Refuses everybody who waits now or asks later with [`Flushing`](AcquireError::Flushing),
-    /// until [`end_flush`](Self::end_flush), across commits and decommits. Memory and frames that are
-    /// out stay as they are.
+    /// Begins a flush: every pending acquire, and every later one until
+    /// [`end_flush`](Self::end_flush), fails with [`Flushing`](AcquireError::Flushing).
+    ///
+    /// The flush lasts across commits and decommits. Memory and frames that are out stay as they
+    /// are.
     ///
     /// ```
     /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
@@ -328,7 +333,7 @@ pub trait KsAllocator: Send + Sync {
     #[doc(alias = "BeginFlush")]
     fn begin_flush(&self);
 
-    /// Ends what [`begin_flush`](Self::begin_flush) began.
+    /// Ends the flush that [`begin_flush`](Self::begin_flush) began.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -342,7 +347,7 @@ pub trait KsAllocator: Send + Sync {
     #[doc(alias = "EndFlush")]
     fn end_flush(&self);
 
-    /// The framing's number of frames, less those that are out.
+    /// Returns the number of frames of the framing that are not out.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -353,12 +358,12 @@ pub trait KsAllocator: Send + Sync {
     #[doc(alias = "GetFreeCount")]
     fn free_frames(&self) -> usize;
 
-    /// Takes a free frame, or waits for one for as long as it takes: see [`FramePool::acquire`].
+    /// Acquires a frame. Blocks until one is free: see [`FramePool::acquire`].
     ///
     /// # Errors
     ///
-    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also if
-    /// that begins during the wait.
+    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also
+    /// if a flush or a decommit begins during the wait.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -371,11 +376,11 @@ pub trait KsAllocator: Send + Sync {
     #[track_caller]
     fn acquire(&self) -> Result<Frame, AcquireError>;
 
-    /// Takes a free frame, or fails at once: see [`FramePool::try_acquire`].
+    /// Acquires a free frame, or fails at once: see [`FramePool::try_acquire`].
     ///
     /// # Errors
     ///
-    /// [`Exhausted`](AcquireError::Exhausted), and those of [`acquire`](Self::acquire).
+    /// [`Exhausted`](AcquireError::Exhausted), and the errors of [`acquire`](Self::acquire).
     ///
     /// ```
     /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
@@ -389,12 +394,12 @@ pub trait KsAllocator: Send + Sync {
     #[track_caller]
     fn try_acquire(&self) -> Result<Frame, AcquireError>;
 
-    /// Takes a free frame, or waits for one for at most `timeout`: see
+    /// Acquires a frame. Blocks for at most `timeout` until one is free: see
     /// [`FramePool::acquire_timeout`].
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](AcquireError::TimedOut), and those of [`acquire`](Self::acquire).
+    /// [`TimedOut`](AcquireError::TimedOut), and the errors of [`acquire`](Self::acquire).
     ///
     /// ```
     /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
@@ -410,9 +415,10 @@ pub trait KsAllocator: Send + Sync {
     fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError>;
 }
 
-/// A [`KsAllocator`] whose frames come from a [`FramePool`].
+/// [`KsAllocator`] whose frames come from a [`FramePool`].
 ///
-/// Dropping it decommits: frames that are out stay valid, and the memory goes with the last of them.
+/// Dropping it decommits. Frames that are out stay valid, and the memory is freed with the last of
+/// them.
 ///
 /// ```
 /// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -428,7 +434,7 @@ pub struct PoolAllocator {
     control: Mutex<Control>,
     /// The pool of the last commit. Written under `control`; read by `acquire` without a lock.
     pool: ArcSwapOption<FramePool>,
-    /// What pools are made site, but for framing and mode.
+    /// The configuration of its pools, except framing and mode, which are in `control`.
     config: PoolConfig,
 }
 
@@ -439,12 +445,12 @@ struct Control {
     /// Framing or mode were set since the last commit, so the next one cannot reuse its pool.
     changed: bool,
     committed: bool,
-    /// For the first pool; later ones take over from the one before.
+    /// The flush state for the first pool. A later pool takes over the state of the one before.
     flushing: bool,
 }
 
 impl PoolAllocator {
-    /// An uncommitted allocator in User mode whose framing is yet to be set.
+    /// Returns an uncommitted allocator in User mode, whose framing is yet to be set.
     ///
     /// ```
     /// # use ks_allocator::{KsAllocator, PoolAllocator};
@@ -466,18 +472,20 @@ impl PoolAllocator {
         }
     }
 
-    /// An uncommitted allocator that commits pools such as this builder makes: in this mode, with this
-    /// framing if it has one, until others are set; and with all its other options for ever.
+    /// Returns an uncommitted allocator whose pools have the options of `builder`.
+    ///
+    /// Mode and framing of the builder apply until others are set. Its other options apply to all
+    /// commits.
     ///
     /// # Errors
     ///
-    /// [`FramingError::Alignment`] unless the alignment is in 1..=65536.
+    /// [`FramingError::Alignment`], unless the alignment is in 1..=65536.
     ///
     /// ```
     /// # use ks_allocator::{FramePool, KsAllocator, PoolAllocator};
     /// let large = FramePool::builder().frames(100).frame_size(1 << 20).prefault(false);
     /// let allocator = PoolAllocator::from_builder(&large)?;
-    /// allocator.commit()?; // at once, for no page is touched
+    /// allocator.commit()?; // fast, because no page is touched
     /// assert_eq!(allocator.framing().frames, 100);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -491,11 +499,11 @@ impl PoolAllocator {
         Ok(allocator)
     }
 
-    /// An uncommitted allocator in User mode with this framing, rounded.
+    /// Returns an uncommitted allocator in User mode with this framing, rounded.
     ///
     /// # Errors
     ///
-    /// [`FramingError::Alignment`] unless the alignment is in 1..=65536.
+    /// [`FramingError::Alignment`], unless the alignment is in 1..=65536.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -508,8 +516,8 @@ impl PoolAllocator {
         Ok(allocator)
     }
 
-    /// A handle of the pool of the last commit, for a hot loop to keep; `None` before the first, and after
-    /// one that failed.
+    /// Returns a handle of the pool of the last commit, for use in hot loops. `None` before the
+    /// first commit, and after one that failed.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -524,8 +532,8 @@ impl PoolAllocator {
         self.pool.load().as_deref().cloned()
     }
 
-    /// What was asked of the memory of the last commit, and what it is: see
-    /// [`FramePool::commit_report`]. `None` before the first commit, and after one that failed.
+    /// Returns the report on the memory of the last commit: see [`FramePool::commit_report`].
+    /// `None` before the first commit, and after one that failed.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -540,7 +548,7 @@ impl PoolAllocator {
         self.pool().map(|pool| pool.commit_report())
     }
 
-    /// Calls `acquire` with the current pool, without a lock.
+    /// Calls `acquire` with the current pool, without taking a lock.
     #[inline]
     pub(crate) fn with_pool<T, E: From<AcquireError>>(
         &self,
@@ -552,7 +560,8 @@ impl PoolAllocator {
         }
     }
 
-    /// Frames that are out. To be asked under the lock of `control`, so that no other pool comes.
+    /// Returns the number of frames out. To be called under the lock of `control`, so that the pool
+    /// is not exchanged meanwhile.
     fn frames_out(&self) -> usize {
         self.pool
             .load()
@@ -574,8 +583,8 @@ impl PoolAllocator {
         }
     }
 
-    /// Makes a change and passes it on to the pool, if there is one. Whoever is refused by it is told
-    /// after the lock is free, for what their wakers do is not ours to know.
+    /// Makes a change and passes it on to the pool, if there is one. Whoever is refused by it is
+    /// told after the lock is free, for what their wakers do is not ours to know.
     fn change_state(
         &self,
         change: impl FnOnce(&mut Control),
@@ -583,13 +592,13 @@ impl PoolAllocator {
     ) {
         let mut control = self.control.lock();
         change(&mut control);
-        let refused = self.pool.load().as_deref().and_then(apply);
+        let rejected = self.pool.load().as_deref().and_then(apply);
         drop(control);
-        drop(refused);
+        drop(rejected);
     }
 
-    /// Lets go of the current pool, of which no frame is out: its memory goes now, before there is any
-    /// for the next one; in Kernel mode unless somebody else has a handle on the pool.
+    /// Retires the current pool, of which no frame is out. Its memory is freed now, before the next
+    /// pool allocates; in Kernel mode only if no other handle of the pool is left.
     fn retire_pool(&self, control: &mut Control) {
         if let Some(old) = self.pool.swap(None) {
             control.flushing = old.is_flushing();
@@ -597,7 +606,7 @@ impl PoolAllocator {
         }
     }
 
-    /// Makes a pool of the framing and the mode that were set.
+    /// Builds a pool with the framing and mode that were set.
     fn next_pool(&self, control: &Control) -> Result<FramePool, CommitError> {
         let mut config = self.config.clone();
         config.framing = control.framing;
@@ -671,8 +680,8 @@ impl KsAllocator for PoolAllocator {
         if control.committed {
             return Ok(());
         }
-        let anew = control.changed;
-        if anew {
+        let is_new = control.changed;
+        if is_new {
             self.retire_pool(&mut control);
             let next = self.next_pool(&control)?;
             self.pool.store(Some(next.into()));
@@ -683,7 +692,7 @@ impl KsAllocator for PoolAllocator {
         control.committed = true;
         drop(control);
         match &*self.pool.load() {
-            Some(pool) if anew => pool.trace_commit(),
+            Some(pool) if is_new => pool.trace_commit(),
             _ => tracing_events::committed_again(self.frames_out()),
         }
         Ok(())

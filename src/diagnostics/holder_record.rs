@@ -158,7 +158,8 @@ impl HolderRecord {
             }
             snapshot = self.read_once();
         }
-        // The frame is acquired and released faster than it can be read, so it is not held for long.
+        // The frame is acquired and released faster than it can be read, so it is not held for
+        // long.
         Snapshot {
             state: snapshot.state & !HELD,
             ..snapshot

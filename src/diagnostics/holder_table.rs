@@ -1,14 +1,14 @@
 //! Holder table: the age of the frames that are out, as far as it was observed.
 //!
 //! Reading the clock costs more than acquiring a frame, so an acquire does not read it. Instead the
-//! table records when each frame was first seen out. A report, and now and then a caller that begins
-//! to wait, visits all frames that are out and records the time for those that it sees for the first
-//! time in their present generation. So the age in a report is a lower bound. It is a good one for a
-//! frame that makes a caller wait: the frame was out when the wait began.
+//! table records when each frame was first seen out. A report, and now and then a caller that
+//! begins to wait, visits all frames that are out and records the time for those that it sees for
+//! the first time in their present generation. So the age in a report is a lower bound. It is a
+//! good one for a frame that makes a caller wait: the frame was out when the wait began.
 //!
 //! Callers that wait again and again do not visit the frames each time: see
-//! [`HolderTable::scan_is_due`]. A frame that was acquired since the last visit may be reported with
-//! an age of 0.
+//! [`HolderTable::scan_is_due`]. A frame that was acquired since the last visit may be reported
+//! with an age of 0.
 
 use std::time::{Duration, Instant};
 

@@ -165,7 +165,8 @@ impl Diagnostics {
         self.write(kind, Subject::Wait(start.number), site.acquirer());
     }
 
-    /// Observes that a waiter has entered the queue: now and then, it visits the frames that are out.
+    /// Observes that a waiter has entered the queue: now and then, it visits the frames that are
+    /// out.
     ///
     /// Does not panic.
     pub(crate) fn on_enqueued(&self, pool: &impl Observed) {

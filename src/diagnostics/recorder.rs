@@ -1,9 +1,9 @@
-//! The flight recorder: the last events of a pool, in a ring that is written without a lock or an allocation and
-//! can be read at any time.
+//! The flight recorder: the last events of a pool, in a ring that is written without a lock or an
+//! allocation and can be read at any time.
 //!
-//! Each event has a number, which one `fetch_add` gives out, from 1 on, and a place in the ring by it. It is
-//! written as three words, each of which bears the lower bits of the number, and nothing else marks it as
-//! written:
+//! Each event has a number, which one `fetch_add` gives out, from 1 on, and a place in the ring by
+//! it. It is written as three words, each of which bears the lower bits of the number, and nothing
+//! else marks it as written:
 //!
 //! ```text
 //!         63 ........ 40   39 ................. 0
@@ -21,12 +21,12 @@
 //!
 //! # Invariant
 //!
-//! - **R1** What is read as one event was written as one event. A word that another event wrote there bears that
-//!   one's number, which differs in its lower 24 bits. (Wrong only if a thread is held up between two
-//!   of its stores for a multiple of 2^24 events of the pool.)
+//! - **R1** What is read as one event was written as one event. A word that another event wrote
+//!   there bears that one's number, which differs in its lower 24 bits. (Wrong only if a thread is
+//!   held up between two of its stores for a multiple of 2^24 events of the pool.)
 //!
-//! So no order between the stores matters, and all of them are *Relaxed*: a writer never waits, not even for
-//! one that was held up in the same place a round before.
+//! So no order between the stores matters, and all of them are *Relaxed*: a writer never waits, not
+//! even for one that was held up in the same place a round before.
 
 use std::time::Duration;
 
@@ -44,8 +44,8 @@ const NUMBER_SHIFT: u32 = 40;
 const NUMBER_MASK: u64 = (1 << 24) - 1;
 const KIND_SHIFT: u32 = 32;
 const THREAD_BITS: u32 = 24;
-/// Times are in units of 64 ns. They wrap after 19 hours, and are told from each other by their order and by
-/// when the recording is read.
+/// Times are in units of 64 ns. They wrap after 19 hours, and are told from each other by their
+/// order and by when the recording is read.
 const TIME_SHIFT: u32 = 6;
 const TIME_MASK: u64 = (1 << NUMBER_SHIFT) - 1;
 
@@ -166,9 +166,9 @@ impl Recorder {
     }
 }
 
-/// The time, in units of 64 ns, of which an event has the lower bits, and which is at most 19 hours before `later`.
-/// (Events that are written down at once may be so in another order than they took the time in: then it is after it,
-/// by less than a second.)
+/// The time, in units of 64 ns, of which an event has the lower bits, and which is at most 19 hours
+/// before `later`. (Events that are written down at once may be so in another order than they took
+/// the time in: then it is after it, by less than a second.)
 fn unwrapped(lower: Duration, later: u64) -> u64 {
     let lower = u64::try_from(lower.as_nanos()).unwrap_or(0) >> TIME_SHIFT;
     let second = 1_000_000_000 >> TIME_SHIFT;
@@ -283,7 +283,8 @@ mod tests {
                 look();
             }
         });
-        // Now that nobody writes, all that fit are there, but for those whose place an older one took last.
+        // Now that nobody writes, all that fit are there, but for those whose place an older one
+        // took last.
         assert!(look() > 0);
     }
 }
@@ -299,8 +300,8 @@ mod loom_models {
 
     /// R1: two writers in the same place, a round apart, and a reader.
     ///
-    /// Kills: a word without its event's number; `event` not looking at the number of one of the words; numbers
-    /// from 0 on, which a place that was never written seems to hold.
+    /// Kills: a word without its event's number; `event` not looking at the number of one of the
+    /// words; numbers from 0 on, which a place that was never written seems to hold.
     #[test]
     fn an_event_is_read_as_it_was_written_or_not_at_all() {
         loom::model(|| {

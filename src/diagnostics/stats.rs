@@ -11,9 +11,9 @@ use super::holder_table::nanoseconds;
 /// Counts of what a pool has been through since it was made: see
 /// [`FramePool::stats`](crate::FramePool::stats).
 ///
-/// They are always counted, where nobody shares a counter while frames are free: in the slots, and by those
-/// who have to wait anyway. Numbers that are read while the pool is in use are each right for some moment of
-/// the call.
+/// They are always counted, where nobody shares a counter while frames are free: in the slots, and
+/// by those who have to wait anyway. Numbers that are read while the pool is in use are each right
+/// for some moment of the call.
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,11 +52,12 @@ pub struct Stats {
     pub longest_wait: Duration,
     /// Those of them that waited in vain, until their time was up.
     pub timeouts: u64,
-    /// Slots that were ever picked up: no more frames than that were ever in use at once. A pool takes the lowest
-    /// slot that is free, so one that was never used was never needed. (Where there are several
-    /// [shards](crate::FramePoolBuilder::shards), each counts for itself, and a frame that a thread
-    /// [keeps](crate::FramePoolBuilder::caches) is passed over while there are others. So the sum may be more than
-    /// were ever out at one moment. Frames of a batch that were never taken out of it were not in use.)
+    /// Slots that were ever picked up: no more frames than that were ever in use at once. A pool
+    /// takes the lowest slot that is free, so one that was never used was never needed. (Where
+    /// there are several [shards](crate::FramePoolBuilder::shards), each counts for itself, and a
+    /// frame that a thread [keeps](crate::FramePoolBuilder::caches) is passed over while there are
+    /// others. So the sum may be more than were ever out at one moment. Frames of a batch that were
+    /// never taken out of it were not in use.)
     pub high_water: usize,
     /// Frames that were [shared](crate::Frame::share).
     pub shared: u64,

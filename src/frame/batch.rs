@@ -13,8 +13,8 @@ use super::unique::Frame;
 
 /// Batch of frames that were acquired together and are released together.
 ///
-/// Iterating takes the frames out one by one, and [`push`](Self::push) puts a frame in. Dropping the
-/// batch releases the frames in it with a single read-modify-write.
+/// Iterating takes the frames out one by one, and [`push`](Self::push) puts a frame in. Dropping
+/// the batch releases the frames in it with a single read-modify-write.
 ///
 /// ```
 /// use ks_allocator::FramePool;
@@ -73,8 +73,8 @@ impl FrameBatch {
 
     /// Puts a frame in, so that it is released together with the others.
     ///
-    /// Its metadata is cleared, as when it is dropped. Reports no longer attribute it to a holder, and
-    /// recordings show it as released at this moment.
+    /// Its metadata is cleared, as when it is dropped. Reports no longer attribute it to a holder,
+    /// and recordings show it as released at this moment.
     ///
     /// A batch holds frames of one word of the free list, as
     /// [`acquire_many`](crate::FramePool::acquire_many) explains. An empty batch becomes a batch of

@@ -10,8 +10,8 @@ use crate::pool::free_list::Bits;
 
 /// Pointer to the slot of a frame that is out, in the possession of a handle.
 ///
-/// All accessors only read. By S2 no thread writes the frame meanwhile: a unique handle is borrowed,
-/// and a shared frame is not written.
+/// All accessors only read. By S2 no thread writes the frame meanwhile: a unique handle is
+/// borrowed, and a shared frame is not written.
 #[repr(transparent)]
 pub(super) struct HeldSlot(NonNull<Slot>);
 
@@ -72,8 +72,9 @@ impl HeldSlot {
     #[inline]
     pub(super) fn payload(&self) -> &[u8] {
         let start = self.slot().payload.as_ptr();
-        // SAFETY: the frame's bytes are mapped and initialized as long as the handle is borrowed (H2,
-        // H3, H4), the length is at most the capacity, and by S2 no thread writes them meanwhile.
+        // SAFETY: the frame's bytes are mapped and initialized as long as the handle is borrowed
+        // (H2, H3, H4), the length is at most the capacity, and by S2 no thread writes them
+        // meanwhile.
         unsafe { slice::from_raw_parts(start, self.len()) }
     }
 

@@ -13,10 +13,10 @@ use super::unique::Frame;
 impl Frame {
     /// Lends the frame to another process: the frame stays out, and the token owns it from now on.
     ///
-    /// The other process finds it through [`RemoteFrames`](crate::RemoteFrames). The frame comes back
-    /// by [`FramePool::redeem`](crate::FramePool::redeem) or
-    /// [`FramePool::revoke`](crate::FramePool::revoke). If the token and every handle of the pool are
-    /// lost, the frame stays out forever and keeps the memory.
+    /// The other process finds it through [`RemoteFrames`](crate::RemoteFrames). The frame comes
+    /// back by [`FramePool::redeem`](crate::FramePool::redeem) or
+    /// [`FramePool::revoke`](crate::FramePool::revoke). If the token and every handle of the pool
+    /// are lost, the frame stays out forever and keeps the memory.
     ///
     /// # Errors
     ///

@@ -132,8 +132,8 @@ impl SharedFrame {
         self.held.slot().number
     }
 
-    /// Sets the holder that reports name, as [`Frame::set_label`]. If several handles do so, reports
-    /// name the last one.
+    /// Sets the holder that reports name, as [`Frame::set_label`]. If several handles do so,
+    /// reports name the last one.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
@@ -189,8 +189,9 @@ impl SharedFrame {
     ///
     /// # Errors
     ///
-    /// Returns the error of [`try_acquire`](crate::FramePool::try_acquire) if a copy is needed and no
-    /// frame can be acquired. The error names the holders of the frames. The handle is as before.
+    /// Returns the error of [`try_acquire`](crate::FramePool::try_acquire) if a copy is needed and
+    /// no frame can be acquired. The error names the holders of the frames. The handle is as
+    /// before.
     ///
     /// ```
     /// use ks_allocator::AcquireError;
@@ -244,7 +245,8 @@ impl Drop for SharedFrame {
     #[inline]
     fn drop(&mut self) {
         if self.held.slot().handles.remove() {
-            // SAFETY: by S2 this was the last handle. It is a unique frame (S1), and releases itself.
+            // SAFETY: by S2 this was the last handle. It is a unique frame (S1), and releases
+            // itself.
             drop(unsafe { Frame::from_slot(self.held.pointer()) });
         }
     }

@@ -23,11 +23,13 @@ use super::held_slot::HeldSlot;
 /// Unique, writable handle of a frame. Dropping it releases the frame to its pool.
 ///
 /// A `Frame` dereferences to its bytes in use. An acquired frame has its full capacity in use, its
-/// metadata is cleared, and its bytes are what the last holder left there, or zeroes if it was never
-/// used. Frames are **not** cleared between holders unless [`Contents`](crate::Contents) says so.
+/// metadata is cleared, and its bytes are what the last holder left there, or zeroes if it was
+/// never used. Frames are **not** cleared between holders unless [`Contents`](crate::Contents) says
+/// so.
 ///
 /// A frame may outlive all handles of its pool and its allocator. The memory stays allocated until
-/// the last frame is dropped. A frame that is leaked (`mem::forget`) stays out and keeps the memory.
+/// the last frame is dropped. A frame that is leaked (`mem::forget`) stays out and keeps the
+/// memory.
 ///
 /// Source: `IMediaSample`.
 ///
@@ -54,8 +56,8 @@ pub struct Frame {
 // SAFETY: by H1 this is the only handle, so bytes and state move to the other thread with it. The
 // slot and the core are `Sync`, and a release from any thread is what the free list is for.
 unsafe impl Send for Frame {}
-// SAFETY: `&Frame` only reads bytes and state, which by H1 nothing writes meanwhile. The rest of the
-// slot that it reaches is atomic.
+// SAFETY: `&Frame` only reads bytes and state, which by H1 nothing writes meanwhile. The rest of
+// the slot that it reaches is atomic.
 unsafe impl Sync for Frame {}
 
 impl From<Acquired> for Frame {
@@ -236,8 +238,8 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// Returns the reader's error, except [`Interrupted`](io::ErrorKind::Interrupted), after which it
-    /// reads again. The length is then as before; bytes may have changed.
+    /// Returns the reader's error, except [`Interrupted`](io::ErrorKind::Interrupted), after which
+    /// it reads again. The length is then as before; bytes may have changed.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
@@ -424,8 +426,8 @@ impl AsMut<[u8]> for Frame {
 
 /// Appends to the bytes in use, up to the capacity.
 ///
-/// Call [`clear`](Frame::clear) first to start at the beginning. A full frame accepts 0 bytes, which
-/// `write_all` reports as `WriteZero`.
+/// Call [`clear`](Frame::clear) first to start at the beginning. A full frame accepts 0 bytes,
+/// which `write_all` reports as `WriteZero`.
 impl Write for Frame {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.len();

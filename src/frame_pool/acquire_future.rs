@@ -14,9 +14,9 @@ use crate::pool::wait_queue::PendingWait;
 /// Future of an acquire, returned by [`FramePool::acquire_async`](crate::FramePool::acquire_async).
 ///
 /// From its first poll on it has a place in the wait queue. Dropping it before it is ready gives up
-/// the place; a frame that was assigned to it at the same moment goes to the next waiter, or back to
-/// the pool. A frame that was assigned to a future stays out until the future is polled or dropped.
-/// A future that is leaked (`mem::forget`) leaks the frame.
+/// the place; a frame that was assigned to it at the same moment goes to the next waiter, or back
+/// to the pool. A frame that was assigned to a future stays out until the future is polled or
+/// dropped. A future that is leaked (`mem::forget`) leaks the frame.
 ///
 /// ```
 /// use std::pin::pin;

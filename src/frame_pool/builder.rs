@@ -1,4 +1,4 @@
-//! Describing a pool before it is made.
+//! Builder of a pool.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::pool::wait_queue::PoolState;
 
 use super::pool::FramePool;
 
-/// Describes a [`FramePool`] and builds it.
+/// Builder of a [`FramePool`].
 ///
 /// ```
 /// use ks_allocator::{AllocatorMode, FramePool};
@@ -37,8 +37,7 @@ pub struct FramePoolBuilder {
 }
 
 impl FramePool {
-    /// Starts the description of a pool that is not driven by a
-    /// [`PoolAllocator`](crate::PoolAllocator).
+    /// Returns a builder of a pool that needs no [`PoolAllocator`](crate::PoolAllocator).
     ///
     /// ```
     /// use ks_allocator::FramePool;
@@ -55,7 +54,7 @@ impl FramePool {
 }
 
 impl FramePoolBuilder {
-    /// How many frames; must be set.
+    /// Sets the number of frames. Must be set.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -67,7 +66,7 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Bytes a frame, without the prefix; must be set.
+    /// Sets the frame size in bytes, without the prefix. Must be set.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -80,7 +79,8 @@ impl FramePoolBuilder {
         self
     }
 
-    /// What the address of each prefix start is a multiple of, in bytes, 1 to 65536; 1 by default.
+    /// Sets the alignment in bytes, from 1 to 65,536: the address of each prefix, or of the payload
+    /// if there is no prefix, is a multiple of it. 1 by default.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -93,7 +93,7 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Bytes before each frame; 0 by default.
+    /// Sets the number of bytes before each payload. 0 by default.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -106,13 +106,14 @@ impl FramePoolBuilder {
         self
     }
 
-    /// What kind of memory the frames live in; [`User`](AllocatorMode::User) by default.
+    /// Sets the mode, which says what memory the frames live in. [`User`](AllocatorMode::User) by
+    /// default.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
     /// # if cfg!(any(target_os = "linux", windows)) {
-    /// let pool = FramePool::builder().frames(8).frame_size(64).mode(AllocatorMode::Kernel).build()?;
-    /// assert!(pool.handle().is_some());
+    /// let builder = FramePool::builder().frames(8).frame_size(64);
+    /// assert!(builder.mode(AllocatorMode::Kernel).build()?.handle().is_some());
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -121,12 +122,13 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Into how many words the free list is split, so that threads keep out of each other's way; as
-    /// many as there are cores by default. A word has at least 8 frames, or it is the only one, and
-    /// at most 62 if it is the only one or 32 if not, so the number may come out differently.
+    /// Sets the number of words that the free list is split into, to keep threads off each other's
+    /// cache lines. One per processor by default.
     ///
-    /// With a single shard, [`acquire_many`](FramePool::acquire_many) can take up to 62 frames at
-    /// once.
+    /// A single word holds at most 62 frames; one of several words holds 8 to 32. The number is
+    /// adjusted to fit.
+    ///
+    /// With one word, [`acquire_many`](FramePool::acquire_many) can take up to 62 frames at once.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -139,28 +141,35 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Whether a thread may keep a few of the frames that it releases, so as to acquire them again without
-    /// a read-modify-write, and hand them on to threads that acquire, seven at a time; `true` by default. Where a
-    /// thread acquires what it has released, it takes about two thirds of the time that it takes without.
+    /// Sets whether threads may cache released frames. `true` by default.
     ///
-    /// A frame that is kept is free: whoever finds no other gets it, whatever has become of the thread. Such
-    /// a search begins with a system call that runs a barrier on all processors at once, `membarrier`, some
-    /// microseconds; a pool that runs dry again and again keeps nothing for a while, and so is
-    /// spared most of them. To be turned off where even that is too much; in a process that forbids itself
-    /// `membarrier` after the pool was built, by a filter of system calls, for what its threads have kept
-    /// by then is no longer found by others; and for a signal handler that may interrupt another use of the
-    /// same pool, which is nothing for a pool that has caches.
+    /// A thread acquires a frame from its cache without a read-modify-write, in about two thirds of
+    /// the time. Where one thread acquires and another releases, frames move between their caches 7
+    /// at a time.
     ///
-    /// It takes 15 KiB a pool, which the next pool gets when this one ends. Without effect in pools of fewer
-    /// than 64 frames, for threads that first use a pool while 48 others that have done so are alive, and on
-    /// systems other than Linux and Android.
+    /// A cached frame is free: an acquire that finds no other frame takes it, even if the thread
+    /// that cached it is blocked or has ended. Such a search begins with the system call
+    /// `membarrier`, which interrupts all processors that run threads of the process and takes some
+    /// microseconds. A pool that runs dry again and again stops caching for a while, which avoids
+    /// most of these calls.
+    ///
+    /// Turn caches off if
+    ///
+    /// - `membarrier` is too slow, or interrupts real-time threads;
+    /// - a system-call filter that is installed after the pool was built forbids `membarrier`:
+    ///   frames that are in caches then are no longer found by other threads;
+    /// - a signal handler uses the pool.
+    ///
+    /// Caches take 15 KiB per pool, which a later pool reuses. They have no effect in pools of
+    /// fewer than 64 frames, for a thread that first uses a pool while 48 other such threads are
+    /// alive, and on systems other than Linux and Android.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
     /// let pool = FramePool::builder().frames(64).frame_size(64).build()?;
     /// let slot = pool.try_acquire()?.slot();
     /// assert_eq!(pool.free_frames(), 64);
-    /// assert_eq!(pool.try_acquire()?.slot(), slot); // the one that this thread had last
+    /// assert_eq!(pool.try_acquire()?.slot(), slot); // from this thread's cache
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn caches(mut self, caches: bool) -> Self {
@@ -168,16 +177,16 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Whether to touch all memory when it is allocated, so that no page fault is left for the frames;
-    /// `true` by default.
+    /// Sets whether the memory is touched when it is allocated, so that frames cause no page
+    /// faults. `true` by default.
     ///
-    /// Without it, allocating is fast whatever the size, and the first use of each frame pays for its
-    /// pages, about a microsecond for 4 KiB.
+    /// Without it, allocating is fast for any size, and the first use of each frame takes the page
+    /// faults, about 1 µs per 4 KiB.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
     /// let pool = FramePool::builder().frames(1000).frame_size(3 << 20).prefault(false).build()?;
-    /// assert_eq!(pool.free_frames(), 1000); // 3 GB of addresses, and hardly any memory
+    /// assert_eq!(pool.free_frames(), 1000); // 3 GB of addresses, and almost no memory
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
@@ -185,7 +194,7 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Whether the frames are to lie in huge pages; [`No`](HugePages::Off) by default.
+    /// Sets whether the frames live in huge pages. [`Off`](HugePages::Off) by default.
     ///
     /// ```
     /// # use ks_allocator::{FramePool, HugePages};
@@ -199,11 +208,11 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Whether the memory is to be locked, so that the system never takes it away again, and prefaulted
-    /// with it; `false` by default.
+    /// Sets whether the memory is locked, so that the system does not page it out. `false` by
+    /// default. Locked memory is prefaulted as well.
     ///
-    /// Most systems let ordinary users lock little: see `RLIMIT_MEMLOCK`, and on Windows
-    /// `SetProcessWorkingSetSize`. A child after a fork has no lock on its copy.
+    /// Most systems let ordinary users lock little memory: see `RLIMIT_MEMLOCK`, and on Windows
+    /// `SetProcessWorkingSetSize`. A child process after a fork has no lock on its copy.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -220,11 +229,12 @@ impl FramePoolBuilder {
         self
     }
 
-    /// The NUMA node that the memory is to be taken from; from any by default, commonly that of the
-    /// thread that touches it first.
+    /// Sets the NUMA node that the memory comes from. By default the system chooses, usually the
+    /// node of the thread that touches the memory first.
     ///
-    /// On Linux it then comes from nowhere else (`MPOL_BIND`), and a node that has too little ends the
-    /// process as any lack of memory does. On Windows it comes from elsewhere if need be.
+    /// On Linux the memory comes from that node alone (`MPOL_BIND`). If the node has too little
+    /// memory, the system ends the process, as with any lack of memory. On Windows it is a
+    /// preference.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -238,19 +248,24 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Whether no memory is better than other memory than was asked for; `false` by default.
+    /// Sets whether the build fails if a memory request cannot be met. `false` by default.
     ///
-    /// By default the pool is made of what there is, and what could not be had is in the
-    /// [report](FramePool::commit_report). If required, the commit fails with
-    /// [`CommitError::MemoryOptions`](crate::CommitError::MemoryOptions) and leaves nothing behind.
+    /// By default the pool is built anyway, and the [commit report](FramePool::commit_report) lists
+    /// the unmet requests. If required, the commit fails with
+    /// [`CommitError::UnmetRequest`](crate::CommitError::UnmetRequest) and leaves nothing behind.
     ///
     /// ```
     /// # use ks_allocator::{BuildError, CommitError, FramePool, MemoryRequest};
     /// let pool = FramePool::builder().frames(8).frame_size(64).numa_node(999_999);
     /// assert!(pool.build().is_ok());
     /// let error = pool.require_memory_options(true).build().unwrap_err();
-    /// let BuildError::Commit(CommitError::UnmetRequest { request, .. }) = error else { panic!("{error}") };
-    /// assert_eq!(request, MemoryRequest::NumaNode(999_999));
+    /// assert!(matches!(
+    ///     error,
+    ///     BuildError::Commit(CommitError::UnmetRequest {
+    ///         request: MemoryRequest::NumaNode(999_999),
+    ///         ..
+    ///     })
+    /// ));
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     pub fn require_memory_options(mut self, required: bool) -> Self {
@@ -258,23 +273,24 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Memory of the user's own for the frames, in User mode: see [`FrameMemory`], which has an example.
-    /// The bytes of a fresh frame are then whatever was in it, and whether it is prefaulted is the
-    /// user's affair, too. Huge pages, locking and a NUMA node, if asked for, are unmet: such memory is
-    /// left as it is.
+    /// Sets the memory that the frames live in, in User mode. See [`FrameMemory`], which has an
+    /// example.
     ///
-    /// A [`FrameMemory`] that is to serve several pools can be shared by them, for an `Arc` of one is one,
-    /// too.
+    /// The bytes of an unused frame are what the memory contained. The pool does not prefault such
+    /// memory, and reports requests for huge pages, locking or a NUMA node as unmet.
+    ///
+    /// An `Arc` of a [`FrameMemory`] is one as well, so several pools can share one.
     pub fn memory(mut self, memory: impl FrameMemory + 'static) -> Self {
         self.config.memory.own = Some(OwnMemory::new(memory));
         self
     }
 
-    /// What becomes of the bytes in a frame between two owners; they are kept by default.
+    /// Sets what happens to the bytes of a frame between two holders. They are kept by default.
     ///
     /// ```
     /// # use ks_allocator::{Contents, FramePool};
-    /// let pool = FramePool::builder().frames(1).frame_size(64).contents(Contents::ZeroOnRelease).build()?;
+    /// let builder = FramePool::builder().frames(1).frame_size(64);
+    /// let pool = builder.contents(Contents::ZeroOnRelease).build()?;
     /// pool.acquire()?.fill(7);
     /// assert_eq!(*pool.acquire()?, [0; 64]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -284,48 +300,50 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Whether a pointer that is used after its frame was given back, or past the frame's end, ends the
-    /// process there and then; `false` by default. For debugging: to find the client that keeps a pointer,
-    /// in C or through COM, where the borrow checker does not.
+    /// Sets whether frames lie between guard pages, for debugging. `false` by default.
     ///
-    /// Every frame lies between pages that nobody can access, and is itself inaccessible while it is free.
-    /// What a stray access does is what any wild pointer does: `SIGSEGV` (on some systems `SIGBUS`), or on
-    /// Windows the exception 0xC0000005, for a debugger, a core dump or a crash reporter to see. Before that
-    /// a line on the standard error says which byte of which slot it was and what the pool knows of it:
+    /// An access through a pointer after its frame was released, or past the frame's end, then
+    /// crashes where it happens. This finds C or COM clients that keep a pointer too long.
+    ///
+    /// Each frame lies between inaccessible pages, and is inaccessible itself while it is free. A
+    /// stray access raises `SIGSEGV` (on some systems `SIGBUS`), or on Windows the exception
+    /// 0xC0000005, which a debugger, a core dump or a crash reporter shows. Before that, one line
+    /// on standard error names the byte, the slot and the slot's holder:
     ///
     /// ```text
-    /// ks-allocator: stray access at 0x7f2c4a5d3011: byte 17 of slot 3 of a pool of 8 frames of 4096 bytes; slot 3 is free; its last holder is `encoder` (src/enc.rs:88), thread 4711
+    /// ks-allocator: stray access at 0x7f2c4a5d3011: byte 17 of slot 3 of a pool of 8 frames of 4096
+    /// bytes; slot 3 is free; its last holder is `encoder` (src/enc.rs:88), thread 4711
     /// ```
     ///
-    /// - One byte past the end is found if the alignment is a power of two; with any other the guard page
-    ///   begins up to a page later. A byte before the prefix is found if prefix and frame are whole
-    ///   pages.
-    /// - It costs two system calls a frame, for acquire and release, which take the longer the larger the
-    ///   frame is; and memory: a page between frames, and frames in whole pages. On Linux a frame takes two
-    ///   of the process's mappings while it is out, of which there are 65530 unless `vm.max_map_count` says
-    ///   otherwise: a commit sees to it that there are enough for all frames at once, or fails.
-    /// - If others use them up later, a frame that is acquired cannot be made accessible. Then the process
-    ///   is aborted with a message. A frame that cannot be made inaccessible on its way back stays as it is.
-    /// - A system call that is given a stray pointer fails with `EFAULT`, and what a device does by itself is
-    ///   not seen. Nor is what another process does in its own mapping of a kernel object; a frame that is
-    ///   lent stays accessible.
-    /// - It does not work with [memory of the user's own](Self::memory).
+    /// - An access one byte past the end is found if the alignment is a power of two. With any
+    ///   other alignment the guard page begins up to a page later. An access before the prefix is
+    ///   found if prefix and frame are whole pages.
+    /// - Acquire and release each make one system call per frame, which takes longer for larger
+    ///   frames. Frames take whole pages, with a guard page between them.
+    /// - On Linux a frame that is out takes two mappings of the process, of which there are 65,530
+    ///   by default (`vm.max_map_count`). A commit fails if there are not enough for all frames at
+    ///   once.
+    /// - If the mappings run out later, an acquired frame cannot be made accessible, and the
+    ///   process aborts with a message. A released frame that cannot be protected stays accessible.
+    /// - A system call that is given a stray pointer fails with `EFAULT`. Accesses by devices, and
+    ///   by other processes through their own mapping of a kernel object, are not found. A lent
+    ///   frame stays accessible.
+    /// - Guard pages do not work with [custom memory](Self::memory).
     ///
-    /// The message comes from a signal handler, or on Windows a vectored exception handler, that is
-    /// installed by the first such pool and stays. Whatever is none of a pool's it passes on to the handler
-    /// that was there before, as it does all else once the message is written. One that is installed later
-    /// should do the same, or there is no message. Of more than 64 such pools at a time the later ones have
-    /// none, either.
+    /// A signal handler, on Windows a vectored exception handler, writes the message. The first
+    /// such pool installs it, and it stays installed. The handler passes each fault on to the
+    /// handler that was installed before. A handler that is installed later should do the same, or
+    /// the message is lost. Only the first 64 such pools that exist at a time have messages.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
     /// let pool = FramePool::builder().frames(8).frame_size(4096).guard_pages(true).build()?;
     /// let mut frame = pool.acquire()?;
-    /// frame.fill(7); // as ever
-    /// let kept = frame.as_ptr();
+    /// frame.fill(7); // a frame that is held is accessible
+    /// let stray = frame.as_ptr();
     /// drop(frame);
-    /// // unsafe { *kept } would end the process.
-    /// # let _ = kept;
+    /// // unsafe { *stray } would crash the process.
+    /// # let _ = stray;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn guard_pages(mut self, guard_pages: bool) -> Self {
@@ -333,18 +351,18 @@ impl FramePoolBuilder {
         self
     }
 
-    /// In Kernel mode: whether another process that is given a handle may write to the frames; `false` by
-    /// default.
+    /// Sets whether another process with a handle may write to the frames, in Kernel mode. `false`
+    /// by default.
     ///
-    /// On Linux the memory is otherwise sealed against it, for good: whoever has the file descriptor can
-    /// map it to read, and nobody but this process to write. Some drivers want memory without that seal.
-    /// On Windows it is what a [clone](FramePool::try_clone_handle) of the handle allows.
+    /// On Linux the memory is otherwise sealed for good: a process with the file descriptor can map
+    /// it for reading, and only this process can write. Some drivers need memory without the seal.
+    /// On Windows this sets the access that a [cloned handle](FramePool::try_clone_handle) allows.
     ///
     /// # Safety
     ///
-    /// If `true`: whoever has a handle writes, through it or a mapping of it, to frames only that are
-    /// lent to it, and only until their token is given back or revoked. The system cannot see to that:
-    /// there is one object for all frames.
+    /// If `true`: every process and device that has a handle writes only to frames that are lent to
+    /// it, and only until their token is redeemed or revoked. The system cannot enforce this,
+    /// because there is one object for all frames.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
@@ -359,12 +377,15 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Whether the clock is read at each acquire, so that reports say exactly for how long each frame has been
-    /// out; `false` by default. To read the clock takes longer than to acquire a frame.
+    /// Sets whether each acquire reads the clock, so that reports have the exact age of each hold.
+    /// `false` by default.
+    ///
+    /// Reading the clock takes longer than acquiring a frame.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
-    /// let pool = FramePool::builder().frames(1).frame_size(64).record_acquire_times(true).build()?;
+    /// let builder = FramePool::builder().frames(1).frame_size(64);
+    /// let pool = builder.record_acquire_times(true).build()?;
     /// let frame = pool.acquire()?;
     /// std::thread::sleep(std::time::Duration::from_millis(1));
     /// let holder = &pool.holders().entries[0];
@@ -376,12 +397,15 @@ impl FramePoolBuilder {
         self
     }
 
-    /// What to do when a caller has waited for a frame for so long: `hook` is called once in each such wait, by
-    /// the thread that waits, with who has the frames. Then the thread waits on, and is served in its turn.
+    /// Sets a hook for waits that last for at least `threshold`.
     ///
-    /// A future that waits has no thread: for it, the hook is called when it is polled after that time.
-    /// If it panics, the panic goes no further than the panic hook. It may use the pool, but is not to wait for
-    /// a frame of it; and one that owns a handle of it keeps it for ever.
+    /// The waiting thread calls the hook once per such wait, with a report on the holders. It keeps
+    /// its place in the queue. For a future, the hook is called when it is polled after the
+    /// threshold.
+    ///
+    /// The hook may use the pool, but must not wait for a frame of it. A panic in the hook is
+    /// caught after the panic hook has run. A hook that owns a handle of the pool keeps the pool
+    /// alive forever.
     ///
     /// ```
     /// use std::sync::mpsc;
@@ -389,15 +413,17 @@ impl FramePoolBuilder {
     ///
     /// use ks_allocator::FramePool;
     ///
-    /// let (told, tell) = mpsc::channel();
+    /// let (sender, receiver) = mpsc::channel();
     /// let pool = FramePool::builder()
     ///     .frames(1)
     ///     .frame_size(64)
-    ///     .on_starved(Duration::from_millis(1), move |holders| told.send(holders.to_string()).unwrap())
+    ///     .on_starved(Duration::from_millis(1), move |holders| {
+    ///         sender.send(holders.to_string()).unwrap()
+    ///     })
     ///     .build()?;
     /// let held = pool.with_label("preview").acquire()?;
     /// assert!(pool.acquire_timeout(Duration::from_millis(5)).is_err());
-    /// assert!(tell.recv()?.starts_with("1 of 1 frames out: 1 held by `preview`"));
+    /// assert!(receiver.recv()?.starts_with("1 of 1 frames out: 1 held by `preview`"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_starved(
@@ -409,23 +435,25 @@ impl FramePoolBuilder {
         self
     }
 
-    /// What to do when the last handle of the pool is dropped while frames are out: `hook` is called by the
-    /// thread that drops it, with who has them. (Under the feature `tracing` there is a warning in any case.)
+    /// Sets a hook for a pool whose last handle is dropped while frames are out.
     ///
-    /// Frames may outlive their pool, so this is no error by itself; but if none was meant to, here is who
-    /// forgot one. If the hook panics, the panic goes no further than the panic hook.
+    /// The thread that drops the handle calls the hook with a report on the holders. Frames may
+    /// outlive their pool, so this is not an error by itself. With the feature `tracing`, a warning
+    /// is emitted as well. A panic in the hook is caught after the panic hook has run.
     ///
     /// ```
     /// use std::sync::mpsc;
     ///
     /// use ks_allocator::FramePool;
     ///
-    /// let (told, tell) = mpsc::channel();
+    /// let (sender, receiver) = mpsc::channel();
     /// let builder = FramePool::builder().frames(2).frame_size(64);
-    /// let pool = builder.on_leak(move |holders| told.send(holders.entries.len()).unwrap()).build()?;
+    /// let pool = builder
+    ///     .on_leak(move |holders| sender.send(holders.entries.len()).unwrap())
+    ///     .build()?;
     /// let forgotten = pool.acquire()?;
     /// drop(pool);
-    /// assert_eq!(tell.recv()?, 1);
+    /// assert_eq!(receiver.recv()?, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_leak(mut self, hook: impl Fn(&Holders) + Send + Sync + 'static) -> Self {
@@ -433,9 +461,11 @@ impl FramePoolBuilder {
         self
     }
 
-    /// How many events the pool's flight recorder keeps, the last ones, and 1,048,576 at the most; 0 by default,
-    /// which is no recorder. See [`FramePool::recording`]. It costs two looks at the clock for each frame, on some
-    /// machines 100 ns, and 24 bytes an event.
+    /// Sets the number of events that the pool's flight recorder keeps, at most 1,048,576. 0 by
+    /// default, which means no recorder.
+    ///
+    /// The recorder keeps the last events: see [`FramePool::recording`]. It takes 24 bytes per
+    /// event, and reads the clock twice per frame, which takes 100 ns on some machines.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -449,12 +479,13 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Allocates the memory and makes the pool.
+    /// Allocates the memory and builds the pool.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Framing`] for an alignment out of range, [`BuildError::Commit`] if frames or
-    /// frame size are 0, too large, or the memory cannot be had.
+    /// - [`BuildError::Framing`], if the alignment is out of range.
+    /// - [`BuildError::Commit`], if frames or frame size are 0 or too large, or the memory cannot
+    ///   be allocated.
     ///
     /// ```
     /// # use ks_allocator::FramePool;

@@ -25,27 +25,28 @@ use crate::tracing_events;
 
 use super::acquire_future::AcquireFuture;
 
-/// A committed pool of frames of one size: the handle that a hot loop keeps.
+/// Handle of a committed pool of frames of one size.
 ///
-/// Cloning gives another handle of the same pool. The pool closes when the last handle is dropped;
-/// its memory goes when the last frame is back as well.
+/// Cloning makes another handle of the same pool. Dropping the last handle closes the pool. Its
+/// memory is freed when the last frame has come back as well.
 ///
-/// A pool comes from [`builder`](Self::builder), or from a
-/// [`PoolAllocator`](crate::PoolAllocator) that has been committed. The latter's handles are refused with
-/// [`NotCommitted`](AcquireError::NotCommitted) while the allocator is decommitted, and work again
-/// after a commit that reuses the memory; after a commit with another framing or mode, the allocator
-/// has a new pool.
+/// A pool is made by [`builder`](Self::builder), or by the commit of a
+/// [`PoolAllocator`](crate::PoolAllocator). While that allocator is decommitted, acquires from its
+/// pool fail with [`NotCommitted`](AcquireError::NotCommitted). They succeed again after a commit
+/// that reuses the memory. A commit with another framing or mode makes a new pool.
 ///
-/// While frames are free, neither acquiring nor releasing takes a lock, allocates, or makes a system
-/// call (but to [trap stray pointers](FramePoolBuilder::guard_pages), for a thread that uses a
-/// pool for the first time, and where the only frames that are free are such as other threads
-/// [keep](FramePoolBuilder::caches)). Callers that have to wait are served first come, first served.
+/// While frames are free, acquire and release take no lock, allocate nothing and make no system
+/// call, with three exceptions: pools with [guard pages](FramePoolBuilder::guard_pages); a thread's
+/// first use of any pool; an acquire that finds free frames only in the
+/// [caches](FramePoolBuilder::caches) of other threads. Callers that have to wait are served in
+/// FIFO order.
 ///
 /// ```
 /// use ks_allocator::{AcquireError, FramePool};
 ///
 /// // Committed at once: memory for 4 frames of 1080p NV12.
-/// let pool = FramePool::builder().frames(4).frame_size(1920 * 1080 * 3 / 2).alignment(64).build()?;
+/// let builder = FramePool::builder().frames(4).frame_size(1920 * 1080 * 3 / 2);
+/// let pool = builder.alignment(64).build()?;
 ///
 /// let frame = pool.try_acquire()?;
 /// assert_eq!(pool.free_frames(), 3);
@@ -60,7 +61,7 @@ use super::acquire_future::AcquireFuture;
 #[derive(Clone)]
 pub struct FramePool {
     core: Handle,
-    /// On the frames that this handle gets.
+    /// Recorded with the frames that are acquired through this handle.
     label: Option<Label>,
 }
 
@@ -72,13 +73,14 @@ impl FramePool {
         Ok(Self { core, label: None })
     }
 
-    /// Takes a free frame, or fails at once.
+    /// Acquires a free frame, or fails at once.
     ///
     /// # Errors
     ///
-    /// [`Exhausted`](AcquireError::Exhausted) only if all frames were out at one moment of the call;
-    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted) if the
-    /// pool hands nothing out now.
+    /// - [`Exhausted`](AcquireError::Exhausted), only if all frames were out at one moment of the
+    ///   call.
+    /// - [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), if
+    ///   the pool is being flushed or is decommitted.
     ///
     /// ```
     /// use ks_allocator::{AcquireError, FramePool};
@@ -97,28 +99,28 @@ impl FramePool {
         self.try_acquire_at(self.call_site())
     }
 
-    /// Takes a free frame, or waits for one for as long as it takes.
+    /// Acquires a frame. Blocks until one is free.
     ///
     /// # Errors
     ///
-    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also if
-    /// the pool closes during the wait.
+    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also
+    /// if a flush or a decommit begins during the wait.
     ///
     /// ```
     /// use ks_allocator::{AcquireError, FramePool};
     ///
     /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
-    /// let frame = pool.acquire()?; // at once
+    /// let frame = pool.acquire()?; // returns at once
     ///
     /// std::thread::scope(|scope| {
-    ///     let waits = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
+    ///     let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
     ///     drop(frame); // ends the wait
-    ///     assert_eq!(waits.join().unwrap(), Ok(0));
+    ///     assert_eq!(waiter.join().unwrap(), Ok(0));
     ///
     ///     let frame = pool.acquire();
-    ///     let waits = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
-    ///     pool.begin_flush(); // ends it as well
-    ///     assert_eq!(waits.join().unwrap(), Err(AcquireError::Flushing));
+    ///     let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
+    ///     pool.begin_flush(); // ends the wait as well
+    ///     assert_eq!(waiter.join().unwrap(), Err(AcquireError::Flushing));
     /// });
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -145,18 +147,19 @@ impl FramePool {
         }
     }
 
-    /// The caller of the caller, under this handle's label.
+    /// Returns the call site of the public method that calls this, with this handle's label.
     #[inline(always)]
     #[track_caller]
     fn call_site(&self) -> CallSite {
         CallSite::caller(self.label)
     }
 
-    /// Takes a free frame, or waits for one for at most `timeout`.
+    /// Acquires a frame. Blocks for at most `timeout` until one is free.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](AcquireError::TimedOut), and those of [`acquire`](Self::acquire).
+    /// [`TimedOut`](AcquireError::TimedOut) with a report on the holders of the frames, and the
+    /// errors of [`acquire`](Self::acquire).
     ///
     /// ```
     /// use std::time::Duration;
@@ -191,14 +194,14 @@ impl FramePool {
         }
     }
 
-    /// Takes a free frame, or waits for one without blocking the thread. Works with any executor.
+    /// Returns a future that acquires a frame without blocking the thread. Works with any executor.
     ///
-    /// The future stands in the same line as blocked threads, from its first poll on. It can be
-    /// dropped at any time: no frame and no wake-up is lost with it.
+    /// From its first poll on, the future waits in the same queue as blocked threads. It can be
+    /// dropped at any time: no frame and no wake-up is lost.
     ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Self::acquire).
+    /// The errors of [`acquire`](Self::acquire).
     ///
     /// ```
     /// use std::pin::pin;
@@ -221,16 +224,16 @@ impl FramePool {
         AcquireFuture::new(&self.core, self.call_site())
     }
 
-    /// Takes up to `max` free frames with one read-modify-write, or waits until one is free.
+    /// Acquires up to `max` frames with one read-modify-write. Blocks until at least one is free.
     ///
     /// The batch holds at least one frame, unless `max` is 0, and at most [`FrameBatch::MAX`]. All
-    /// of them come from one word of the free list, so a pool with several words may give fewer than
-    /// are free: ask again for the rest, or build it with a single
+    /// its frames come from one word of the free list. So a pool with several words may return
+    /// fewer frames than are free: call again for the rest, or build the pool with one
     /// [shard](FramePoolBuilder::shards).
     ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Self::acquire).
+    /// The errors of [`acquire`](Self::acquire).
     ///
     /// ```
     /// use ks_allocator::FramePool;
@@ -249,11 +252,11 @@ impl FramePool {
         Ok(FrameBatch::new(&self.core, acquired, site))
     }
 
-    /// As [`acquire_many`](Self::acquire_many), but fails at once if no frame is free.
+    /// Acquires up to `max` frames as [`acquire_many`](Self::acquire_many) does, or fails at once.
     ///
     /// # Errors
     ///
-    /// Those of [`try_acquire`](Self::try_acquire).
+    /// The errors of [`try_acquire`](Self::try_acquire).
     ///
     /// ```
     /// use ks_allocator::{AcquireError, FramePool};
@@ -274,8 +277,10 @@ impl FramePool {
         }
     }
 
-    /// Another handle of the same pool, whose frames carry this label in reports: one for each stage of a
-    /// pipeline that acquires frames.
+    /// Returns another handle of the same pool. Reports show `label` for frames acquired through
+    /// it.
+    ///
+    /// Make one for each stage of a pipeline that acquires frames.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(2).frame_size(64).build()?;
@@ -292,14 +297,14 @@ impl FramePool {
         }
     }
 
-    /// Acquirer has the frames that are out: from which line, by which thread, under what label, and for how long;
-    /// and how many callers wait.
+    /// Returns the holders of the frames that are out, and the number of waiters.
     ///
-    /// Nobody is held up by it. So while frames come and go, the report shows each frame as it was at some
-    /// moment of the call. It allocates.
+    /// Each entry has the source line and the thread of the acquire, the label, and how long the
+    /// frame has been held. The call allocates. It does not stop other threads: while they acquire
+    /// and release, each entry shows its frame at some moment of the call.
     ///
-    /// Frames that are acquired through `dyn KsAllocator` all come from one line in this crate, for a virtual
-    /// call does not say where it is made.
+    /// A virtual call does not pass on its source line. Frames that are acquired through
+    /// `dyn KsAllocator` are all attributed to one line in this crate.
     ///
     /// ```
     /// use ks_allocator::{FramePool, HolderState};
@@ -314,7 +319,7 @@ impl FramePool {
     /// let holder = &report.entries[0];
     /// assert_eq!(holder.state, HolderState::Shared { handles: 2 });
     /// assert_eq!(holder.label.map(|label| label.name()), Some("encoder"));
-    /// assert_eq!(holder.place.map(|place| place.file), Some(file!()));
+    /// assert_eq!(holder.location.map(|location| location.file), Some(file!()));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -322,15 +327,16 @@ impl FramePool {
         self.core.diagnostics.holders(&*self.core)
     }
 
-    /// Adds to an error who has the frames now, if it is about that.
+    /// Adds a report on the present holders to an [`Exhausted`](AcquireError::Exhausted) or
+    /// [`TimedOut`](AcquireError::TimedOut) error.
     ///
-    /// [`try_acquire`](Self::try_acquire) does not look by itself, for it is to fail fast.
+    /// [`try_acquire`](Self::try_acquire) does not make the report itself, so that it fails fast.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
     /// let held = pool.with_label("screen").acquire()?;
     /// let error = pool.try_acquire().map_err(|error| pool.explain(error)).unwrap_err();
-    /// assert!(error.to_string().starts_with("no frame is free: 1 of 1 frames out: 1 held by `screen` ("));
+    /// assert!(error.to_string().contains("1 held by `screen` ("));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -338,11 +344,14 @@ impl FramePool {
         self.core.explained(error)
     }
 
-    /// What the pool's flight recorder has kept; `None` if it has [none](FramePoolBuilder::record). Nobody is held
-    /// up by it. It allocates.
+    /// Returns the last events of the pool, or `None` if it has no
+    /// [flight recorder](FramePoolBuilder::record).
+    ///
+    /// The call allocates, and does not stop other threads.
     ///
     /// ```
-    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).record(100).build()?;
+    /// # let builder = ks_allocator::FramePool::builder().frames(1).frame_size(64);
+    /// let pool = builder.record(100).build()?;
     /// let frame = pool.acquire()?;
     /// pool.acquire_timeout(std::time::Duration::from_millis(1)).unwrap_err();
     /// let recording = pool.recording().expect("it is on");
@@ -356,7 +365,7 @@ impl FramePool {
         self.core.diagnostics.recording(self.frames())
     }
 
-    /// What the pool has been through since it was made, in numbers.
+    /// Returns counts of what happened since the pool was made.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(4).frame_size(64).build()?;
@@ -371,7 +380,7 @@ impl FramePool {
         self.core.diagnostics.stats(&*self.core)
     }
 
-    /// Frames that are free now. Exact while nobody acquires or releases.
+    /// Returns the number of free frames. It is exact while no thread acquires or releases.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(8).frame_size(64).build()?;
@@ -385,7 +394,7 @@ impl FramePool {
         self.core.free.free_frames()
     }
 
-    /// Frames in all, free or out.
+    /// Returns the number of frames of the pool, free or out.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(8).frame_size(64).build()?;
@@ -398,8 +407,9 @@ impl FramePool {
         self.core.free.frames()
     }
 
-    /// Callers that wait for a frame now: blocked threads, and futures that were polled. Looks at the
-    /// line under its lock, as those who wait do.
+    /// Returns the number of waiters: blocked threads, and pending futures that were polled.
+    ///
+    /// Takes the lock of the wait queue.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
@@ -420,7 +430,8 @@ impl FramePool {
         self.core.wait_queue.in_line().0
     }
 
-    /// The pool's framing, as it was rounded. It never changes.
+    /// Returns the pool's framing, with the frame size rounded up to the alignment. It never
+    /// changes.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -433,7 +444,7 @@ impl FramePool {
         self.core.layout.framing
     }
 
-    /// What kind of memory the frames live in.
+    /// Returns the mode, which says what memory the frames live in.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
@@ -446,17 +457,18 @@ impl FramePool {
         self.core.memory.mode
     }
 
-    /// What was asked of the memory, what was not got, and what the memory is, measured now. This takes
-    /// a while: the system is asked about every page.
+    /// Returns a report on the memory: the requests, the unmet ones, and the present state.
     ///
-    /// Of a pool whose memory is gone, nothing is resident: see [`segment`](Self::segment).
+    /// The state is measured in the call, which asks the system about every page and may take
+    /// milliseconds. Of a pool whose memory was freed, nothing is resident: see
+    /// [`segment`](Self::segment).
     ///
     /// ```
     /// # use ks_allocator::FramePool;
     /// let pool = FramePool::builder().frames(8).frame_size(1 << 20).build()?;
     /// let report = pool.commit_report();
     /// assert!(report.requested.prefault);
-    /// println!("{report}"); // asked for: prefaulted ...
+    /// println!("{report}"); // requested: prefaulted ...
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     #[doc(alias("mincore", "smaps", "QueryWorkingSetEx"))]
@@ -465,8 +477,10 @@ impl FramePool {
         self.core.commit_report()
     }
 
-    /// Whether all of the segment is in memory now; to be asserted in tests. It stays so for certain only
-    /// if it is [locked](FramePoolBuilder::lock_in_memory).
+    /// Checks that the whole segment is resident in memory now.
+    ///
+    /// Meant to be asserted in tests. Only memory that is
+    /// [locked](FramePoolBuilder::lock_in_memory) is certain to stay resident.
     ///
     /// # Errors
     ///
@@ -492,11 +506,10 @@ impl FramePool {
         }
     }
 
-    /// Where in memory all frames of the pool lie: to be registered once with a device, a driver or the
-    /// kernel.
+    /// Returns the memory range that holds all frames, for example to register it with a device.
     ///
-    /// A frame starts, after its prefix, [`first`](SegmentInfo::first) plus its
-    /// [slot](Frame::slot) times [`stride`](SegmentInfo::stride) bytes into it, which is its
+    /// The payload of slot *n* starts at byte [`first`](SegmentInfo::first) + *n* ×
+    /// [`stride`](SegmentInfo::stride) of the segment. This is the frame's
     /// [`offset`](Frame::offset).
     ///
     /// ```
@@ -515,12 +528,12 @@ impl FramePool {
         self.core.segment_info()
     }
 
-    /// The kernel object that the frames live in, in Kernel mode; `None` in User mode.
+    /// Returns the kernel object that the frames live in, or `None` in User mode.
     ///
-    /// It is a memfd or a section of the whole segment. It stays open for as long as the pool has handles
-    /// or frames that are out, and the memory stays for as long as it is open anywhere. On Windows this
-    /// handle may write; to give another process one that may not, there is
-    /// [`try_clone_handle`](Self::try_clone_handle).
+    /// It is a memfd (Linux) or a section (Windows) of the whole segment. It stays open as long as
+    /// the pool has handles or frames that are out. The memory stays as long as the object is open
+    /// in any process. On Windows this handle allows writing; use
+    /// [`try_clone_handle`](Self::try_clone_handle) for a read-only one.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
@@ -537,19 +550,23 @@ impl FramePool {
         self.core.object.as_ref().map(memory::borrow)
     }
 
-    /// Takes back a frame that was [lent](Frame::lend), when its token comes back. The length is what
-    /// it was, for that in the token is for the borrower alone; the bytes are what the borrower left there,
-    /// if it might write.
+    /// Takes back a [lent](Frame::lend) frame by the token that the borrower returned.
+    ///
+    /// The length is the one that the frame was lent with; the length in the token is for the
+    /// borrower alone. The bytes are what the borrower left there, if it could write.
     ///
     /// # Errors
     ///
-    /// [`TokenError::NotLent`] for a token that is stale, comes a second time, or was never issued;
-    /// [`TokenError::Outside`] for one of another pool's geometry. Nothing changes then.
+    /// Nothing changes on an error.
+    ///
+    /// - [`TokenError::NotLent`], if the token is stale, was redeemed before, or was never issued.
+    /// - [`TokenError::Outside`], if the token does not fit the geometry of this pool.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool, TokenError};
     /// # if cfg!(any(target_os = "linux", windows)) {
-    /// let pool = FramePool::builder().frames(4).frame_size(64).mode(AllocatorMode::Kernel).build()?;
+    /// let builder = FramePool::builder().frames(4).frame_size(64);
+    /// let pool = builder.mode(AllocatorMode::Kernel).build()?;
     /// let token = pool.acquire()?.lend().expect("in Kernel mode");
     /// assert_eq!(pool.free_frames(), 3);
     /// let frame = pool.redeem(token)?;
@@ -563,21 +580,23 @@ impl FramePool {
         Frame::redeem(&self.core, self.call_site(), token)
     }
 
-    /// Takes a frame back from a borrower that will not give it back, for it died or is not waited for
-    /// any longer. If the token comes back after all, [`redeem`](Self::redeem) refuses it.
+    /// Takes back a lent frame from a borrower that died or is no longer waited for.
     ///
-    /// A borrower that is alive still sees the frame, and what is done with it from here on: what it was
-    /// promised when it [opened](crate::RemoteFrames::open) the memory no longer holds for that frame. If
-    /// it might write, it still can.
+    /// If the token comes back later, [`redeem`](Self::redeem) refuses it.
+    ///
+    /// A borrower that is still alive keeps its mapping: it sees what is written to the frame from
+    /// now on, and can write to it if it could before. So the promise that the borrower was given
+    /// when it [opened](crate::RemoteFrames::open) the memory no longer holds for this frame.
     ///
     /// # Errors
     ///
-    /// As [`redeem`](Self::redeem): also if the token came back in the meantime.
+    /// The errors of [`redeem`](Self::redeem), also if the token was redeemed in the meantime.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
     /// # if cfg!(any(target_os = "linux", windows)) {
-    /// let pool = FramePool::builder().frames(4).frame_size(64).mode(AllocatorMode::Kernel).build()?;
+    /// let builder = FramePool::builder().frames(4).frame_size(64);
+    /// let pool = builder.mode(AllocatorMode::Kernel).build()?;
     /// let token = pool.acquire()?.lend().expect("in Kernel mode");
     /// drop(pool.revoke(token)?);
     /// assert_eq!(pool.free_frames(), 4);
@@ -590,16 +609,16 @@ impl FramePool {
         Frame::redeem(&self.core, self.call_site(), token)
     }
 
-    /// A handle of its own on the kernel object that the frames live in, to be given to another
-    /// process or a driver.
+    /// Returns a new handle of the kernel object that the frames live in, for another process or a
+    /// driver.
     ///
-    /// Unless the pool was built with [`peers_may_write`](FramePoolBuilder::peers_may_write), the
-    /// memory can be mapped through it to be read, and not to be written.
+    /// Unless the pool was built with [`peers_may_write`](FramePoolBuilder::peers_may_write),
+    /// memory that is mapped through it is read-only.
     ///
     /// # Errors
     ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported) in User mode; what the system says when it has no
-    /// handles left.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) in User mode, or the system's error, for example
+    /// at the limit of open handles.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
@@ -619,12 +638,13 @@ impl FramePool {
         }
     }
 
-    /// Refuses everybody who waits now or asks later with [`Flushing`](AcquireError::Flushing),
-    /// until [`end_flush`](Self::end_flush). Frames that are out stay valid and come back as always;
-    /// the memory stays. Calling it twice is calling it once.
+    /// Begins a flush: every pending acquire, and every later one until
+    /// [`end_flush`](Self::end_flush), fails with [`Flushing`](AcquireError::Flushing).
     ///
-    /// This is also how to stop the threads of a pipeline that may be blocked in
-    /// [`acquire`](Self::acquire).
+    /// Frames that are out stay valid and are released as usual. The memory stays. A second call
+    /// has no effect.
+    ///
+    /// Use it to stop pipeline threads that may be blocked in [`acquire`](Self::acquire).
     ///
     /// ```
     /// use ks_allocator::{AcquireError, FramePool};
@@ -642,11 +662,11 @@ impl FramePool {
         tracing_events::flush(true);
     }
 
-    /// Ends what [`begin_flush`](Self::begin_flush) began.
+    /// Ends the flush that [`begin_flush`](Self::begin_flush) began.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(8).frame_size(64).build()?;
-    /// pool.end_flush(); // nothing to end
+    /// pool.end_flush(); // no effect without a flush
     /// assert!(pool.try_acquire().is_ok());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -656,29 +676,32 @@ impl FramePool {
         tracing_events::flush(false);
     }
 
-    /// Begins or ends a flush. Whoever is refused is told when the result is dropped.
+    /// Begins or ends a flush. The rejected waiters are woken when the result is dropped.
     pub(crate) fn flush(&self, flushing: bool) -> Option<RejectedWaiters> {
-        let refused = self.core.change_state(|gate| gate.flushing = flushing);
-        self.core.diagnostics.pool_event(match flushing {
-            true => EventKind::FlushBegan,
-            false => EventKind::FlushEnded,
+        let rejected = self.core.change_state(|state| state.flushing = flushing);
+        self.core.diagnostics.pool_event(if flushing {
+            EventKind::FlushBegan
+        } else {
+            EventKind::FlushEnded
         });
-        refused
+        rejected
     }
 
-    /// Hands frames out again, with their contents as they are, or stops. Whoever is refused is told
-    /// when the result is dropped.
+    /// Commits a decommitted pool again, with its memory as it is, or decommits it. The rejected
+    /// waiters are woken when the result is dropped.
     pub(crate) fn commit(&self, committed: bool) -> Option<RejectedWaiters> {
-        let refused = self.core.change_state(|gate| gate.committed = committed);
-        self.core.diagnostics.pool_event(match committed {
-            true => EventKind::Committed,
-            false => EventKind::Decommitted,
+        let rejected = self.core.change_state(|state| state.committed = committed);
+        self.core.diagnostics.pool_event(if committed {
+            EventKind::Committed
+        } else {
+            EventKind::Decommitted
         });
-        refused
+        rejected
     }
 
-    /// Tells `tracing` of the commit that made the pool. To be called with no lock held, for who listens may ask
-    /// anything.
+    /// Emits the `tracing` event of the commit that made the pool.
+    ///
+    /// To be called with no lock held, because a subscriber may call the pool.
     pub(crate) fn trace_commit(&self) {
         tracing_events::committed(&self.framing(), self.mode(), self.core.layout.total);
     }
@@ -692,19 +715,19 @@ impl FramePool {
         self.core.wait_queue.gate().flushing
     }
 
-    /// Frames that are out now.
+    /// Returns the number of frames that are out.
     pub(crate) fn frames_out(&self) -> usize {
         self.core.frames_out()
     }
 
-    /// Closes the pool for good, and frees its memory if all frames are back, whoever still has a
-    /// handle.
+    /// Closes the pool for good, and frees its memory if all frames are back, even if handles
+    /// remain.
     pub(crate) fn retire(&self) {
         self.core.retire();
     }
 }
 
-// What a panic of a user can interrupt is the user's code: the pool runs none with its state half
+// A panic can interrupt only code of the user's, and the pool runs none while its state is half
 // changed.
 impl UnwindSafe for FramePool {}
 impl RefUnwindSafe for FramePool {}

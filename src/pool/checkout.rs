@@ -6,11 +6,11 @@
 //! | release | [`release`](Core::release): into the thread's cache, or one compare-exchange in the frame's word | [`put_back_slow`](Core::put_back_slow): waiters, closed pool |
 //! | in between | [`begin_use`](Core::begin_use), [`end_use`](Core::end_use): holder record and length | work per frame that the pool was built with |
 //!
-//! All of it deals in slots. [`crate::frame`] makes a handle of what was [`Acquired`], and gives the
-//! slot to [`release`](Core::release) when the handle is dropped.
+//! All of it deals in slots. [`crate::frame`] makes a handle of what was [`Acquired`], and gives
+//! the slot to [`release`](Core::release) when the handle is dropped.
 //!
-//! A slot that is acquired is the caller's alone: it comes out of the free list (F1), out of a thread
-//! cache (T1), or from the wait queue (W3).
+//! A slot that is acquired is the caller's alone: it comes out of the free list (F1), out of a
+//! thread cache (T1), or from the wait queue (W3).
 
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
@@ -282,8 +282,8 @@ impl Core {
         }
     }
 
-    /// Takes a task out of the queue. A frame that was assigned to it at the same moment goes to the
-    /// next waiter, or back to the free list.
+    /// Takes a task out of the queue. A frame that was assigned to it at the same moment goes to
+    /// the next waiter, or back to the free list.
     pub(crate) fn cancel_acquire(&self, site: CallSite, pending: &mut PendingWait) {
         let Some(start) = pending.began() else {
             return;
@@ -396,8 +396,8 @@ impl Core {
         }
         // SAFETY: the frame is still out and keeps the slot alive.
         let slot = unsafe { slot.as_ref() };
-        // SAFETY: the word is one of the core's, which the frame keeps alive. No reference claims it
-        // exclusively (see `FreeList::shards`).
+        // SAFETY: the word is one of the core's, which the frame keeps alive. No reference claims
+        // it exclusively (see `FreeList::shards`).
         let word = unsafe { slot.word.as_ref() };
         // SAFETY: the caller is the frame's unique holder, and gives it up.
         unsafe { Self::put_back_to(slot.core, word, slot.addend) };
@@ -418,8 +418,8 @@ impl Core {
 
     /// Puts back the frames of `addend`.
     ///
-    /// After the exchange neither core nor word may exist any more (F5), so the references to them are
-    /// used for nothing else.
+    /// After the exchange neither core nor word may exist any more (F5), so the references to them
+    /// are used for nothing else.
     ///
     /// # Safety
     ///
@@ -436,16 +436,16 @@ impl Core {
         }
     }
 
-    /// The rest of `put_back_to`: passes frames to waiters one by one, and puts back the frames that
-    /// are left when the queue is empty.
+    /// The rest of `put_back_to`: passes frames to waiters one by one, and puts back the frames
+    /// that are left when the queue is empty.
     ///
     /// # Safety
     ///
     /// As for [`put_back`](Self::put_back), except that a closed pool may have the frames already.
     #[cold]
     unsafe fn put_back_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, mut how: PutBack) {
-        // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not used
-        // after the last of them is given away.
+        // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not
+        // used after the last of them is given away.
         let this = unsafe { core.as_ref() };
         let mut frames = this.free.bits_of(word, addend);
         while how == PutBack::Wanted {
@@ -460,8 +460,8 @@ impl Core {
             how = put_back(word, this.free.addend(frames.bits));
         }
         if how == PutBack::DoneClosed {
-            // Acquire: pairs with the Release of `FreeList::close`, which the exchange saw. The parts
-            // of `refs` that are given up here were added before it (C3).
+            // Acquire: pairs with the Release of `FreeList::close`, which the exchange saw. The
+            // parts of `refs` that are given up here were added before it (C3).
             fence(Ordering::Acquire);
             // SAFETY: these parts of `refs` are the frames' (C1, C2).
             unsafe { Self::release_refs(core, frames.bits.count_ones() as usize) };
@@ -512,7 +512,8 @@ impl Core {
         let prefix = self.layout.framing.prefix;
         // SAFETY: the prefix lies directly before the payload in one mapping (M3).
         let start = unsafe { slot.payload.sub(prefix) };
-        // SAFETY: prefix and payload are the frame's own bytes (M3), which the caller alone may use.
+        // SAFETY: prefix and payload are the frame's own bytes (M3), which the caller alone may
+        // use.
         unsafe { start.write_bytes(0, prefix + slot.capacity) };
     }
 }

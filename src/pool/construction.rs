@@ -1,7 +1,7 @@
 //! Construction of a pool's core.
 //!
-//! The slots point back at the core, so its address has to be known before it is filled: the core is
-//! allocated first, then the slots are made, then all of it is written in one step.
+//! The slots point back at the core, so its address has to be known before it is filled: the core
+//! is allocated first, then the slots are made, then all of it is written in one step.
 
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;

@@ -7,11 +7,11 @@
 //! - **C1** `refs` is 1 for all handles together, plus 1 for each frame that was out when the pool
 //!   closed and has not been released since. The thread that takes it to 0 frees the pool.
 //! - **C2** A frame that is released into an open word leaves `refs` alone (F5). A frame that is
-//!   released into a closed word gives up its part of `refs` afterwards. The exchange that frees the
-//!   frame tells which, so each frame that `close` counted is counted down once: by its release, or
-//!   by `open`, which counts the frames that are still out. A frame in a
-//!   [thread cache](super::thread_cache) is free if `close` finds it there. If `close` does not find
-//!   it, the frame counts as out, and its thread releases it once more (T4, T5).
+//!   released into a closed word gives up its part of `refs` afterwards. The exchange that frees
+//!   the frame tells which, so each frame that `close` counted is counted down once: by its
+//!   release, or by `open`, which counts the frames that are still out. A frame in a [thread
+//!   cache](super::thread_cache) is free if `close` finds it there. If `close` does not find it,
+//!   the frame counts as out, and its thread releases it once more (T4, T5).
 //! - **C3** `close` counts frames while it goes from word to word. So it first adds one for every
 //!   frame of the pool, and afterwards takes off those that were free. In between `refs` is too
 //!   large, never too small.
@@ -87,8 +87,8 @@ pub(crate) struct Core {
     pub(super) works_per_frame: bool,
     pub(super) refs: AtomicUsize,
     pub(super) handles: AtomicUsize,
-    /// Objects that the COM face keeps per frame. Frames that are out keep them alive, as they do the
-    /// rest of the core.
+    /// Objects that the COM face keeps per frame. Frames that are out keep them alive, as they do
+    /// the rest of the core.
     #[cfg(feature = "windows")]
     pub(crate) extension: OnceLock<Box<dyn Any + Send + Sync>>,
 }
@@ -156,8 +156,8 @@ impl Core {
         change: impl FnOnce(&mut PoolState),
     ) -> Option<RejectedWaiters> {
         let frames = self.free.frames();
-        // Relaxed: the caller has a handle, or was the last one and has not given up its part yet. So
-        // `refs` stays above 0 whatever is subtracted meanwhile (C3).
+        // Relaxed: the caller has a handle, or was the last one and has not given up its part yet.
+        // So `refs` stays above 0 whatever is subtracted meanwhile (C3).
         self.refs.fetch_add(frames, Ordering::Relaxed);
         let (change, rejected) = self.wait_queue.change_state(&self.free, change);
         let surplus = match change {
@@ -313,8 +313,8 @@ impl Drop for Core {
 /// A counted handle of a core. The last one closes the pool (C4).
 pub(crate) struct Handle(NonNull<Core>);
 
-// SAFETY: a handle gives `&Core`, which is `Sync`, and the thread that drops the last handle may free
-// the core, which is `Send`.
+// SAFETY: a handle gives `&Core`, which is `Sync`, and the thread that drops the last handle may
+// free the core, which is `Send`.
 unsafe impl Send for Handle where Core: Send + Sync {}
 // SAFETY: `&Handle` gives `&Core`, which is `Sync`, and clones, which are counted atomically.
 unsafe impl Sync for Handle where Core: Send + Sync {}
@@ -324,7 +324,8 @@ impl Handle {
     ///
     /// # Safety
     ///
-    /// The core is filled, was allocated by `Box`, has `refs` and `handles` at 1, and no other handle.
+    /// The core is filled, was allocated by `Box`, has `refs` and `handles` at 1, and no other
+    /// handle.
     pub(super) unsafe fn first(core: NonNull<Core>) -> Self {
         Self(core)
     }
@@ -405,8 +406,8 @@ mod loom_models {
 
     /// C1 to C4: the last handle and the last frame, in any order.
     ///
-    /// Kills: the last handle not closing the pool; `change_state` not taking off the surplus, or not
-    /// adding before it closes; no `release_refs` after `DoneClosed`.
+    /// Kills: the last handle not closing the pool; `change_state` not taking off the surplus, or
+    /// not adding before it closes; no `release_refs` after `DoneClosed`.
     #[test]
     fn the_last_of_handle_and_frame_frees_the_pool() {
         loom::model(|| {
@@ -444,8 +445,8 @@ mod loom_models {
 
     /// T5 and C1: a frame that its thread keeps while the last handle goes.
     ///
-    /// Kills: `shut_caches` doing nothing; `push_at` not looking behind; `release` touching the slot
-    /// after the frame is kept.
+    /// Kills: `shut_caches` doing nothing; `push_at` not looking behind; `release` touching the
+    /// slot after the frame is kept.
     #[test]
     fn a_frame_that_is_kept_at_the_end_frees_the_pool() {
         loom::model(|| {
@@ -552,8 +553,8 @@ mod loom_models {
         });
     }
 
-    /// W4: a releaser that has no handle hands its frame to a waiter, who drops frame and pool while
-    /// the releaser is still on its way out.
+    /// W4: a releaser that has no handle hands its frame to a waiter, who drops frame and pool
+    /// while the releaser is still on its way out.
     ///
     /// Kills: settling a waiter while the line is locked.
     #[test]

@@ -70,9 +70,9 @@ const _: () = assert!(size_of::<Slot<()>>() == 192, "three cache lines");
 // by the free list's F1 and F2; `State` itself is `Send` and `Sync` (checked below). The other
 // fields are plain data or atomics.
 unsafe impl<C: Send + Sync> Send for Slot<C> {}
-// SAFETY: `&Slot` gives access to `handles` and `holder`, which are atomics, and to fields that never
-// change. `state` is reached through an `UnsafeCell`, whose users answer for S2. The pointers are
-// followed under the condition above.
+// SAFETY: `&Slot` gives access to `handles` and `holder`, which are atomics, and to fields that
+// never change. `state` is reached through an `UnsafeCell`, whose users answer for S2. The pointers
+// are followed under the condition above.
 unsafe impl<C: Send + Sync> Sync for Slot<C> {}
 
 const _: () = {
@@ -114,8 +114,8 @@ impl<C> Slot<C> {
 /// The number of handles of a frame.
 ///
 /// It is a type of its own, and nothing but an atomic, because [`remove`](Self::remove) is still
-/// running when another thread may already release the frame and free the pool: no other part of the
-/// slot may be borrowed then.
+/// running when another thread may already release the frame and free the pool: no other part of
+/// the slot may be borrowed then.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Handles(AtomicUsize);
