@@ -182,7 +182,7 @@ pub struct AllocatorStatus {
 /// | `set_allocator_mode`, other mode | done | `AlreadyCommitted` | `AlreadyCommitted` |
 /// | `commit` | Committed, or a [`CommitError`] | done | Committed, nothing allocated |
 /// | `decommit` | done | Uncommitted or Decommitting; pending acquires fail | done |
-/// | `acquire`, `try_acquire`, `acquire_timeout` | `NotCommitted` | a frame or an error | `NotCommitted` |
+/// | the three forms of `acquire` | `NotCommitted` | a frame or an error | `NotCommitted` |
 ///
 /// ```
 /// use std::sync::Arc;
@@ -583,8 +583,9 @@ impl PoolAllocator {
         }
     }
 
-    /// Makes a change and passes it on to the pool, if there is one. Whoever is refused by it is
-    /// told after the lock is free, for what their wakers do is not ours to know.
+    /// Changes the control state, and the state of the pool if there is one.
+    ///
+    /// Rejected waiters are woken after the lock is released, because a waker may call the allocator.
     fn change_state(
         &self,
         change: impl FnOnce(&mut Control),

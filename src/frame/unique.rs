@@ -360,7 +360,8 @@ impl Frame {
     /// prefix. In Kernel mode this is also the frame's offset in the kernel object.
     ///
     /// ```
-    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).prefix(16).build()?;
+    /// # let builder = ks_allocator::FramePool::builder().frames(1).frame_size(64);
+    /// let pool = builder.prefix(16).build()?;
     /// assert_eq!(pool.acquire()?.offset(), 16);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

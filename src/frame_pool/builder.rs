@@ -311,8 +311,8 @@ impl FramePoolBuilder {
     /// on standard error names the byte, the slot and the slot's holder:
     ///
     /// ```text
-    /// ks-allocator: stray access at 0x7f2c4a5d3011: byte 17 of slot 3 of a pool of 8 frames of 4096
-    /// bytes; slot 3 is free; its last holder is `encoder` (src/enc.rs:88), thread 4711
+    /// ks-allocator: stray access at 0x7f2c4a5d3011: byte 17 of slot 3 of a pool of 8 frames of
+    /// 4096 bytes; slot 3 is free; its last holder is `encoder` (src/enc.rs:88), thread 4711
     /// ```
     ///
     /// - An access one byte past the end is found if the alignment is a power of two. With any

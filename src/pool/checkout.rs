@@ -2,9 +2,14 @@
 //!
 //! | | fast | slow |
 //! |---|---|---|
-//! | acquire | [`try_acquire`](Core::try_acquire): cached frame, or one compare-exchange in the home word | [`take_anywhere`](Core::take_anywhere): all words and caches; [`wait`](Core::wait), [`poll_wait`](Core::poll_wait): the queue |
-//! | release | [`release`](Core::release): into the thread's cache, or one compare-exchange in the frame's word | [`put_back_slow`](Core::put_back_slow): waiters, closed pool |
-//! | in between | [`begin_use`](Core::begin_use), [`end_use`](Core::end_use): holder record and length | work per frame that the pool was built with |
+//! | acquire | [`Core::try_acquire`] | [`Core::take_anywhere`], [`Core::wait`], [`Core::poll_wait`] |
+//! | release | [`Core::release`] | [`Core::put_back_slow`] |
+//! | in between | [`Core::begin_use`], [`Core::end_use`] | their twins, for work per frame |
+//!
+//! The fast acquire takes a frame out of the thread's cache, or out of its home word by one
+//! compare-exchange. The slow one searches all words and caches, and then waits in the queue. The fast
+//! release puts the frame into the thread's cache, or into the frame's word by one compare-exchange.
+//! The slow one passes the frame to a waiter, or counts it off a closed pool.
 //!
 //! All of it deals in slots. [`crate::frame`] makes a handle of what was [`Acquired`], and gives
 //! the slot to [`release`](Core::release) when the handle is dropped.
