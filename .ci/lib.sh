@@ -1,4 +1,4 @@
-# Sourced by the other scripts here: messages, and packages from Debian.
+# Functions for the other scripts here: messages, and installing Debian packages.
 # shellcheck shell=bash
 
 say() { printf '%s\n' "$*"; }
@@ -7,8 +7,8 @@ die() {
     exit 1
 }
 
-# Options for every apt command; `toolchain` adds to them where the machine's
-# own package sources lack the security archive.
+# Options for every apt command. `toolchain` adds to them if the machine's package sources lack
+# the security archive.
 apt_options=(
     -q -y
     -o APT::Sandbox::User=root
@@ -26,27 +26,28 @@ as_root() {
     fi
 }
 
-# Runs a command, and once more, after a moment, if it fails.
+# Runs a command. If it fails, runs it once more after 5 seconds.
 twice() {
     "$@" && return 0
-    say "failed, trying once more: $*" >&2
+    say "failed, trying again: $*" >&2
     sleep 5
     "$@"
 }
 
 apt_updated=no
-# Refreshes the package lists, once in a process. A source that cannot be
-# reached is no failure yet: the package may come from another.
+# Refreshes the package lists once per process. An unreachable source is not an error here: the
+# package may come from another one.
 apt_update() {
     [[ $apt_updated == no ]] || return 0
-    command -v apt-get >/dev/null || die "this check needs Debian's packages, and there is no apt-get"
-    twice apt_get update >/dev/null || say "the package lists could not be refreshed; going on with those at hand" >&2
+    command -v apt-get >/dev/null || die "this check needs Debian packages, but apt-get is missing"
+    twice apt_get update >/dev/null ||
+        say "could not refresh the package lists; using the present ones" >&2
     apt_updated=yes
 }
 
 installed() { [[ $(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null) == installed ]]; }
 
-# Installs those of the named packages that are missing.
+# Installs the named packages, except those that are installed already.
 need_packages() {
     local missing=() package
     for package in "$@"; do
@@ -62,6 +63,6 @@ need_packages() {
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-# What the scripts fetch and unpack: within target/, so that git ignores it.
+# Where the scripts put what they download and unpack. git ignores target/.
 CI_DIR=$root/target/ci
 mkdir -p "$CI_DIR"

@@ -1,5 +1,5 @@
-/* bcryptprimitives.dll for Wine 8, which has none: Rust's standard library
- * takes its random bytes from ProcessPrng, here from advapi32's RtlGenRandom. */
+/* bcryptprimitives.dll for Wine 8, which lacks it. Rust's standard library gets random bytes from
+ * its function ProcessPrng; this one gets them from advapi32's RtlGenRandom. */
 #include <windows.h>
 
 BOOLEAN NTAPI SystemFunction036(PVOID, ULONG);
