@@ -71,8 +71,6 @@ mod label;
 mod memory_options;
 mod metadata;
 mod mode;
-#[cfg_attr(loom, expect(dead_code, reason = "models name nobody"))]
-mod os_thread;
 mod recording;
 mod token;
 mod tracing_events;

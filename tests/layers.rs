@@ -19,7 +19,6 @@ const FLOORS: [&[&str]; 5] = [
         "mode",
         "recording",
         "memory_options",
-        "os_thread",
         "token",
     ],
     &["memory", "ref_count"],

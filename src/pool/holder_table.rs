@@ -37,9 +37,7 @@ use std::time::{Duration, Instant};
 use crate::error::CommitError;
 use crate::label::Label;
 use crate::memory::try_with_capacity;
-use crate::sync::{
-    PlainAtomicPtr, PlainAtomicU64, PlainMutex, PlainOrdering, plain_fence, thread_id,
-};
+use crate::sync::{Ordering, thread_id, unmodeled};
 
 use super::stats::Counts;
 
@@ -123,15 +121,15 @@ impl CallSite {
 #[derive(Debug)]
 pub(crate) struct HolderRecord {
     /// How often the frame was picked up.
-    generation: PlainAtomicU64,
-    held: PlainAtomicU64,
-    location: PlainAtomicPtr<Location<'static>>,
+    generation: unmodeled::AtomicU64,
+    held: unmodeled::AtomicU64,
+    location: unmodeled::AtomicPtr<Location<'static>>,
     /// A [`Acquirer`].
-    acquirer: PlainAtomicU64,
+    acquirer: unmodeled::AtomicU64,
     /// How often the frame was shared.
-    shares: PlainAtomicU64,
+    shares: unmodeled::AtomicU64,
     /// When it was acquired, in nanoseconds of the ledger's, if the pool takes the time.
-    since: PlainAtomicU64,
+    since: unmodeled::AtomicU64,
 }
 
 /// How often an record is read again that changes meanwhile.
@@ -153,12 +151,12 @@ pub(crate) struct Snapshot {
 impl HolderRecord {
     pub(crate) const fn new() -> Self {
         Self {
-            generation: PlainAtomicU64::new(0),
-            held: PlainAtomicU64::new(0),
-            location: PlainAtomicPtr::new(std::ptr::null_mut()),
-            acquirer: PlainAtomicU64::new(0),
-            shares: PlainAtomicU64::new(0),
-            since: PlainAtomicU64::new(0),
+            generation: unmodeled::AtomicU64::new(0),
+            held: unmodeled::AtomicU64::new(0),
+            location: unmodeled::AtomicPtr::new(std::ptr::null_mut()),
+            acquirer: unmodeled::AtomicU64::new(0),
+            shares: unmodeled::AtomicU64::new(0),
+            since: unmodeled::AtomicU64::new(0),
         }
     }
 
@@ -168,14 +166,14 @@ impl HolderRecord {
         if cfg!(ks_allocator_no_holders) {
             return;
         }
-        let generation = self.generation.load(PlainOrdering::Relaxed);
+        let generation = self.generation.load(Ordering::Relaxed);
         self.generation
-            .store(generation.wrapping_add(1), PlainOrdering::Relaxed);
+            .store(generation.wrapping_add(1), Ordering::Relaxed);
         // Release: pairs with the fence in `snapshot`; who sees what follows sees the new generation then.
-        plain_fence(PlainOrdering::Release);
+        unmodeled::fence(Ordering::Release);
         self.record_transfer(site);
         // Release: pairs with the Acquire in `snapshot`; who sees this generation's holder sees who that is.
-        self.held.store(1, PlainOrdering::Release);
+        self.held.store(1, Ordering::Release);
     }
 
     /// The frame is about to go back. For its only holder.
@@ -184,34 +182,32 @@ impl HolderRecord {
         if cfg!(ks_allocator_no_holders) {
             return;
         }
-        self.held.store(0, PlainOrdering::Relaxed);
+        self.held.store(0, Ordering::Relaxed);
     }
 
     /// Somebody else has the frame now. For any of its holders.
     #[inline(always)]
     pub(crate) fn record_transfer(&self, CallSite { location, acquirer }: CallSite) {
         let location: *const Location<'static> = location;
-        self.location
-            .store(location.cast_mut(), PlainOrdering::Relaxed);
-        self.acquirer.store(acquirer.0, PlainOrdering::Relaxed);
+        self.location.store(location.cast_mut(), Ordering::Relaxed);
+        self.acquirer.store(acquirer.0, Ordering::Relaxed);
     }
 
     /// The frame is shared. For its only holder.
     #[inline(always)]
     pub(crate) fn record_share(&self) {
-        let shares = self.shares.load(PlainOrdering::Relaxed);
-        self.shares
-            .store(shares.wrapping_add(1), PlainOrdering::Relaxed);
+        let shares = self.shares.load(Ordering::Relaxed);
+        self.shares.store(shares.wrapping_add(1), Ordering::Relaxed);
     }
 
     /// The frame was acquired at this time, or at none that is known yet, 0. For its only holder.
     pub(crate) fn set_acquired_at(&self, now: u64) {
-        self.since.store(now, PlainOrdering::Relaxed);
+        self.since.store(now, Ordering::Relaxed);
     }
 
     /// Acquirer has the frame, for its holder.
     pub(crate) fn acquirer(&self) -> Acquirer {
-        Acquirer(self.acquirer.load(PlainOrdering::Relaxed))
+        Acquirer(self.acquirer.load(Ordering::Relaxed))
     }
 
     /// What is noted, for anybody.
@@ -219,8 +215,8 @@ impl HolderRecord {
         let mut snapshot = self.read_once();
         for _ in 0..READINGS {
             // Acquire: pairs with the Release in `record_acquire`; if anything was of a later generation, this is, too.
-            plain_fence(PlainOrdering::Acquire);
-            if self.generation.load(PlainOrdering::Relaxed) == snapshot.generation {
+            unmodeled::fence(Ordering::Acquire);
+            if self.generation.load(Ordering::Relaxed) == snapshot.generation {
                 return snapshot;
             }
             snapshot = self.read_once();
@@ -234,10 +230,10 @@ impl HolderRecord {
 
     /// What is noted, of one generation or of several.
     fn read_once(&self) -> Snapshot {
-        let generation = self.generation.load(PlainOrdering::Relaxed);
+        let generation = self.generation.load(Ordering::Relaxed);
         // Acquire: pairs with the Release in `record_acquire`.
-        let held = self.held.load(PlainOrdering::Acquire) != 0;
-        let location = self.location.load(PlainOrdering::Relaxed);
+        let held = self.held.load(Ordering::Acquire) != 0;
+        let location = self.location.load(Ordering::Relaxed);
         let acquirer = self.acquirer();
         Snapshot {
             generation,
@@ -246,18 +242,18 @@ impl HolderRecord {
             location: unsafe { location.as_ref() },
             label: acquirer.label(),
             thread: acquirer.thread(),
-            since: self.since.load(PlainOrdering::Relaxed),
+            since: self.since.load(Ordering::Relaxed),
         }
     }
 
     /// How often the frame was picked up.
     pub(crate) fn acquires(&self) -> u64 {
-        self.generation.load(PlainOrdering::Relaxed)
+        self.generation.load(Ordering::Relaxed)
     }
 
     /// How often it was shared.
     pub(crate) fn shares(&self) -> u64 {
-        self.shares.load(PlainOrdering::Relaxed)
+        self.shares.load(Ordering::Relaxed)
     }
 }
 
@@ -274,12 +270,12 @@ struct FirstSeen {
 pub(crate) struct HolderTable {
     began: Instant,
     /// Of each slot. Acquirer has the lock is looking.
-    first_seen: PlainMutex<Vec<FirstSeen>>,
+    first_seen: unmodeled::Mutex<Vec<FirstSeen>>,
     /// When somebody who begins to wait is to look again.
-    look_again_at: PlainAtomicU64,
+    look_again_at: unmodeled::AtomicU64,
     look_again_after: u64,
     /// When `tracing` is to hear of a starvation again.
-    tell_again_at: PlainAtomicU64,
+    tell_again_at: unmodeled::AtomicU64,
     pub(crate) counts: Counts,
 }
 
@@ -301,10 +297,10 @@ impl HolderTable {
             .map_or(LOOKS_APART, |all| all.max(LOOKS_APART));
         Ok(Self {
             began: Instant::now(),
-            first_seen: PlainMutex::new(first_seen),
-            look_again_at: PlainAtomicU64::new(0),
+            first_seen: unmodeled::Mutex::new(first_seen),
+            look_again_at: unmodeled::AtomicU64::new(0),
             look_again_after: nanoseconds(apart),
-            tell_again_at: PlainAtomicU64::new(0),
+            tell_again_at: unmodeled::AtomicU64::new(0),
             counts: Counts::default(),
         })
     }
@@ -361,10 +357,10 @@ impl HolderTable {
 }
 
 /// Whether the time has come, and if so the next is set. If two ask at once, both may be told so.
-fn is_due(next: &PlainAtomicU64, now: u64, apart: u64) -> bool {
-    let due = now >= next.load(PlainOrdering::Relaxed);
+fn is_due(next: &unmodeled::AtomicU64, now: u64, apart: u64) -> bool {
+    let due = now >= next.load(Ordering::Relaxed);
     if due {
-        next.store(now.saturating_add(apart), PlainOrdering::Relaxed);
+        next.store(now.saturating_add(apart), Ordering::Relaxed);
     }
     due
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::holders::Holders;
 use crate::recording::EventKind;
-use crate::sync::PlainArc;
+use crate::sync::unmodeled;
 use crate::tracing_events;
 
 use super::core::Core;
@@ -36,11 +36,11 @@ impl Hooks {
 
 /// What a user wants to be done.
 #[derive(Clone)]
-pub(crate) struct Hook(PlainArc<dyn Fn(&Holders) + Send + Sync>);
+pub(crate) struct Hook(unmodeled::Arc<dyn Fn(&Holders) + Send + Sync>);
 
 impl Hook {
     pub(crate) fn new(hook: impl Fn(&Holders) + Send + Sync + 'static) -> Self {
-        Self(PlainArc::new(hook))
+        Self(unmodeled::Arc::new(hook))
     }
 
     pub(crate) fn call(&self, holders: &Holders) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::error::AcquireError;
 use crate::holders::{Holder, HolderState, Holders};
-use crate::os_thread;
 use crate::recording::Recording;
+use crate::sync::thread_name;
 
 use super::core::Core;
 use super::holder_table::{HolderRecord, Snapshot};
@@ -31,7 +31,7 @@ impl Core {
             .filter(|holder| holder.location.is_some())
         {
             let name = names.entry(holder.thread);
-            let name = name.or_insert_with(|| os_thread::name(holder.thread));
+            let name = name.or_insert_with(|| thread_name(holder.thread));
             holder.thread_name.clone_from(name);
         }
         let (waiting, first_since) = self.wait_queue.in_line();

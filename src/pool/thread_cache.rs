@@ -98,9 +98,9 @@ use crate::error::CommitError;
 #[cfg(not(loom))]
 use crate::memory::try_with_capacity;
 #[cfg(not(loom))]
-use crate::sync::StdMutex;
+use crate::sync::NoAllocMutex;
 use crate::sync::{
-    AtomicU64, AtomicUsize, Ordering, RECYCLED_INDICES, heavy_fence, heavy_fence_works,
+    AtomicU64, AtomicUsize, Ordering, RECYCLED_INDICES, heavy_fence, heavy_fence_is_supported,
     light_fence, recycled_indices_used,
 };
 
@@ -627,7 +627,7 @@ impl Drop for Search<'_> {
 
 /// Caches that no pool uses.
 #[cfg(not(loom))]
-static SPARE: StdMutex<Spare> = StdMutex::new(Spare {
+static SPARE: NoAllocMutex<Spare> = NoAllocMutex::new(Spare {
     caches: Vec::new(),
     made: 0,
 });
@@ -647,7 +647,7 @@ pub(crate) struct Lease(&'static Caches);
 impl Lease {
     /// Caches for a new pool of `frames`; `None` if the system has no such fence.
     pub(crate) fn new(frames: usize) -> Result<Option<Self>, CommitError> {
-        if !heavy_fence_works() {
+        if !heavy_fence_is_supported() {
             return Ok(None);
         }
         let caches = Self::spare()?;

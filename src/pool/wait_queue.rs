@@ -41,7 +41,7 @@ use std::time::Instant;
 
 use crate::error::{AcquireError, Starvation};
 use crate::sync::{
-    Arc, ArrayQueue, AtomicUsize, Ordering, StdMutex, Thread, current_thread, park_until,
+    Arc, ArrayQueue, AtomicUsize, NoAllocMutex, Ordering, Thread, current_thread, park_until,
 };
 
 use super::free_list::FreeList;
@@ -116,7 +116,7 @@ pub(crate) type Outcome = Result<usize, Refusal>;
 /// The line before a pool.
 #[derive(Debug)]
 pub(crate) struct WaitQueue {
-    line: StdMutex<Line>,
+    line: NoAllocMutex<Line>,
     /// The index in `REFUSALS` of what a closed pool says, for those who found it so and are not to
     /// take the lock. Written before the words are closed and after they are opened: whoever saw
     /// `CLOSED` and then finds no refusal has missed an opening, and nobody finds a wrong one.
@@ -182,7 +182,7 @@ impl WaitParams<'_> {
 /// One caller that waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    state: StdMutex<State>,
+    state: NoAllocMutex<State>,
 }
 
 #[derive(Debug)]
@@ -239,7 +239,7 @@ impl WaitQueue {
         let spares = ArrayQueue::new(SPARES);
         while spares.push(Arc::new(Waiter::new())).is_ok() {}
         let waiters = Self {
-            line: StdMutex::new(Line {
+            line: NoAllocMutex::new(Line {
                 waiting: new_line(),
                 next_ticket: 0,
                 gate,
@@ -459,7 +459,7 @@ impl Drop for RejectedWaiters {
 impl Waiter {
     fn new() -> Self {
         Self {
-            state: StdMutex::new(State::Idle),
+            state: NoAllocMutex::new(State::Idle),
         }
     }
 
