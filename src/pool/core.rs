@@ -53,7 +53,7 @@ use super::hooks::Hooks;
 use super::loans::Loans;
 use super::recorder::Recorder;
 use super::slot::Slot;
-use super::thread_cache::{Name, Pushed};
+use super::thread_cache::{FrameId, Pushed};
 use super::wait_queue::{PoolState, RejectedWaiters, StateChange, WaitQueue};
 
 /// More handles than can exist without leaking memory on purpose.
@@ -106,7 +106,7 @@ impl Core {
 
     /// The slot that goes by its address in the caches.
     #[inline(always)]
-    fn slot_of(&self, name: Name) -> NonNull<Slot> {
+    fn slot_of(&self, name: FrameId) -> NonNull<Slot> {
         debug_assert!(
             self.slots
                 .as_ptr_range()
@@ -231,10 +231,10 @@ impl Core {
         if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
             match caches.push(thread_index(), slot.addr()) {
                 // By T5 slot and core may be gone.
-                Pushed::Kept => return,
-                Pushed::No => {}
+                Pushed::Cached => return,
+                Pushed::NotCached => {}
                 // SAFETY: the frame is still out and keeps the core alive.
-                Pushed::Restless => unsafe { core.as_ref() }.open_caches(),
+                Pushed::CooldownOver => unsafe { core.as_ref() }.open_caches(),
             }
         }
         // SAFETY: the frame is out and the caller's, by the contract.
@@ -261,7 +261,7 @@ impl Core {
     #[cold]
     fn open_caches(&self) {
         if let Some(caches) = self.free.caches().filter(|_| self.free.has_plenty()) {
-            caches.reopen();
+            caches.restore();
         }
     }
 

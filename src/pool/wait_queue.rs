@@ -670,9 +670,9 @@ mod testing {
 
             let caches = self.free.caches().unwrap();
             match caches.push(thread, FrameIds::COUNTED.of(frame).unwrap()) {
-                Pushed::Kept => return,
-                Pushed::No => {}
-                Pushed::Restless => caches.reopen(),
+                Pushed::Cached => return,
+                Pushed::NotCached => {}
+                Pushed::CooldownOver => caches.restore(),
             }
             self.release(frame);
         }
@@ -893,7 +893,7 @@ mod loom_models {
             let releaser = {
                 let pool = pool.clone();
                 thread::spawn(move || {
-                    pool.free.caches().unwrap().reopen();
+                    pool.free.caches().unwrap().restore();
                     pool.keep_or_release(1, 0);
                 })
             };
