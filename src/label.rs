@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 
 use arc_swap::ArcSwap;
 
-use crate::sync::{PlainLazy, PlainMutex, PlainOnce};
+use crate::sync::unmodeled::{LazyLock, Mutex, OnceLock};
 
 /// The name of a stage that holds frames, such as `"encoder"`.
 ///
@@ -36,16 +36,16 @@ pub struct Label(NonZeroU16);
 type Labels = HashMap<&'static str, Label>;
 
 /// The labels so far, by name. Read without a lock; replaced as a whole when there is a new one.
-static LABELS: PlainLazy<ArcSwap<Labels>> = PlainLazy::new(|| {
+static LABELS: LazyLock<ArcSwap<Labels>> = LazyLock::new(|| {
     let known = [Label::TOO_MANY, Label::GET_BUFFER];
     ArcSwap::from_pointee(known.map(|label| (label.name(), label)).into())
 });
 
 /// Held while there is a new one.
-static ADDING: PlainMutex<()> = PlainMutex::new(());
+static ADDING: Mutex<()> = Mutex::new(());
 
 /// The name of label 1, and so on. To be read in a handler of faults, too.
-static NAMES: [PlainOnce<&'static str>; MOST] = [const { PlainOnce::new() }; MOST];
+static NAMES: [OnceLock<&'static str>; MOST] = [const { OnceLock::new() }; MOST];
 
 const MOST: usize = 4096;
 

@@ -59,8 +59,6 @@ compile_error!("ks-allocator maps memory by mmap or VirtualAlloc; this target ha
 compile_error!("the loom models do not cover the COM face: leave the feature `windows` out");
 
 // Values, and the facade over atomics, locks and threads.
-#[cfg_attr(loom, expect(dead_code, reason = "models report no threads"))]
-mod os_thread;
 mod sync;
 
 mod contents;
@@ -129,5 +127,7 @@ pub use self::token::FrameToken;
 
 /// Compiles and runs the examples of the README.
 #[cfg(doctest)]
+#[doc = include_str!("../docs/memory.md")]
+#[doc = include_str!("../docs/processes.md")]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use crate::sync::PlainArc;
+use crate::sync::unmodeled;
 
 /// Whether frames are to lie in huge pages: fewer page faults, and fewer entries in the processor's
 /// table of pages.
@@ -153,12 +153,12 @@ pub struct UnmetRequest {
     pub request: MemoryRequest,
     /// The call that failed, or did not do it.
     pub call: &'static str,
-    source: PlainArc<io::Error>,
+    source: unmodeled::Arc<io::Error>,
 }
 
 impl UnmetRequest {
     pub(crate) fn new(request: MemoryRequest, call: &'static str, source: io::Error) -> Self {
-        let source = PlainArc::new(source);
+        let source = unmodeled::Arc::new(source);
         Self {
             request,
             call,

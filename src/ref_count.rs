@@ -1,54 +1,57 @@
-//! Counting the references on something that is lent, given back and lent again, and is not freed in
-//! between: a COM sample.
+//! Reference count of an object that is used again and again and not freed in between: a COM
+//! sample.
 //!
-//! | count | who may do what |
+//! | count | meaning |
 //! |---|---|
-//! | 0 | at home; whoever owns it may [`lend`](RefCount::lend) it |
-//! | n | lent; each of n holders may use it, [`add`](RefCount::add) or [`remove`](RefCount::remove) |
+//! | 0 | no references; the owner of the object may [add the first](RefCount::add_first) |
+//! | n | n references; their holders may use the object, and add and remove references |
 //!
 //! # Invariants
 //!
-//! - **R1** As long as nobody removes more than it has, only one of those who remove references is told
-//!   that none is left, once for each time it was lent. It is the owner from then on, and all that the
-//!   others did with it has happened before.
-//! - **R2** At 0 nothing can be added or removed: who removes one too many, after the last, finds that
-//!   there is none. (Acquirer does so before the last takes another's, which no count can tell.)
+//! - **RC1** If no holder removes more references than it has, exactly one `remove` per
+//!   `add_first` returns that none is left. Its caller is the owner from then on, and all that
+//!   the other holders did with the object happens before.
+//! - **RC2** At 0 no reference can be added or removed: a caller that removes one too many after
+//!   the last one is told that there was none. (A caller that does so earlier removes the
+//!   reference of another holder, which no count can detect.)
 
 use crate::sync::{AtomicU32, Ordering};
 
-/// A count of references.
+/// A reference count.
 ///
-/// A type of its own, and nothing but an atomic, because [`remove`](Self::remove) runs on after what
-/// is counted may be somebody else's, or gone: nothing else of it may be borrowed then.
+/// It is a separate type that holds nothing but an atomic, because [`remove`](Self::remove) may
+/// still run when the object has another owner or is freed. Nothing else of the object may be
+/// borrowed then.
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct RefCount(AtomicU32);
 
 impl RefCount {
-    /// At home.
-    pub(crate) fn none() -> Self {
+    /// Creates a count of 0.
+    pub(crate) fn new() -> Self {
         Self(AtomicU32::new(0))
     }
 
-    /// Makes the first reference. Only the owner may.
+    /// Adds the first reference. Only the owner of the object may call this.
     #[inline]
-    pub(crate) fn lend(&self) {
-        // Relaxed: whoever gets the reference gets it from the owner, with all else.
+    pub(crate) fn add_first(&self) {
+        // Relaxed: the owner passes the reference on, and everything else with it.
         self.0.store(1, Ordering::Relaxed);
     }
 
-    /// Counts one more. Returns how many there are now: 0 if there was none to begin with.
+    /// Adds a reference. Returns the new count, or 0 if there was no reference.
     #[inline]
     pub(crate) fn add(&self) -> u32 {
-        // Relaxed: the new reference comes from one that is not given up meanwhile.
+        // Relaxed: the new reference comes from an existing one, which is not removed in the
+        // meantime.
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
             let more = match seen {
-                // R2; and at the largest number the count stays for ever.
+                // By RC2. The maximum is never left again.
                 0 | u32::MAX => return seen,
                 _ => seen + 1,
             };
-            // Relaxed: as above.
+            // Relaxed: the new reference comes from an existing one, as for the load.
             let exchanged =
                 self.0
                     .compare_exchange_weak(seen, more, Ordering::Relaxed, Ordering::Relaxed);
@@ -59,10 +62,11 @@ impl RefCount {
         }
     }
 
-    /// Counts one less. Returns how many are left, or `None` if there was none.
+    /// Removes a reference. Returns the new count, or `None` if there was no reference.
     #[inline]
     pub(crate) fn remove(&self) -> Option<u32> {
-        // Acquire: pairs with the Release below, by which all others have left (R1).
+        // Acquire: pairs with the Release below, by which all other holders removed theirs (RC1).
+        // mutant: ref-count-remove-load
         let mut seen = self.0.load(Ordering::Acquire);
         loop {
             let left = match seen {
@@ -70,25 +74,30 @@ impl RefCount {
                 _ => seen.checked_sub(1)?,
             };
             if left == 0 {
-                // Relaxed: nobody else has a reference, and the owner hands this on.
+                // Relaxed: no other holder is left, and the owner passes the object on.
                 self.0.store(0, Ordering::Relaxed);
                 return Some(0);
             }
-            // Release: pairs with the Acquire of whoever reads the 1, here or above.
+            // Release: pairs with the Acquire of the holder that reads the 1, here or in the load
+            // above.
+            // mutant: ref-count-remove-exchange
             let exchanged =
                 self.0
                     .compare_exchange_weak(seen, left, Ordering::Release, Ordering::Acquire);
             match exchanged {
                 Ok(_) => return Some(left),
+                // mutant: ref-count-remove-retry
                 Err(now) => seen = now,
             }
         }
     }
 
-    /// Removes the reference of the caller, if it is the only one.
+    /// Removes the caller's reference if it is the only one. Returns whether it was.
     #[inline]
     pub(crate) fn remove_only(&self) -> bool {
-        // Acquire: as in `remove`.
+        // Acquire: pairs with the Release in `remove`, by which all other holders removed theirs
+        // (RC1).
+        // mutant: ref-count-remove-only
         let only = self.0.load(Ordering::Acquire) == 1;
         if only {
             self.0.store(0, Ordering::Relaxed);
@@ -104,8 +113,8 @@ mod tests {
 
     #[test]
     fn references_are_counted_up_and_down() {
-        let references = RefCount::none();
-        references.lend();
+        let references = RefCount::new();
+        references.add_first();
         assert_eq!(references.add(), 2);
         assert_eq!(references.add(), 3);
         assert!(!references.remove_only());
@@ -115,19 +124,19 @@ mod tests {
     }
 
     #[test]
-    fn at_none_nothing_is_added_or_removed() {
-        let references = RefCount::none();
+    fn at_0_no_reference_is_added_or_removed() {
+        let references = RefCount::new();
         for _ in 0..2 {
             assert_eq!(references.add(), 0);
             assert_eq!(references.remove(), None);
             assert!(!references.remove_only());
-            references.lend();
+            references.add_first();
             assert_eq!(references.remove(), Some(0));
         }
     }
 
     #[test]
-    fn a_count_that_is_full_stays_so() {
+    fn the_maximum_count_does_not_change() {
         let references = RefCount(AtomicU32::new(u32::MAX - 1));
         assert_eq!(references.add(), u32::MAX);
         assert_eq!(references.add(), u32::MAX);
@@ -145,56 +154,58 @@ mod loom_models {
 
     use super::*;
 
-    /// Something with two references. Its holders may read it, its owner may write to it; loom checks
-    /// that these keep apart.
-    fn lent_twice() -> (Arc<RefCount>, Arc<UnsafeCell<()>>) {
-        let references = RefCount::none();
-        references.lend();
+    /// Returns the count of an object with two references, and the object. A holder may read it and
+    /// the owner may write to it; loom checks that these do not meet.
+    fn object_with_two_references() -> (Arc<RefCount>, Arc<UnsafeCell<()>>) {
+        let references = RefCount::new();
+        references.add_first();
         assert_eq!(references.add(), 2);
         (Arc::new(references), Arc::new(UnsafeCell::new(())))
     }
 
-    /// Gives a reference up, and writes if it was the last. Returns whether it was.
-    fn read_and_leave(references: &RefCount, lent: &UnsafeCell<()>) -> bool {
-        lent.with(|_| ());
+    /// Reads the object and removes a reference. Writes to the object if none is left. Returns
+    /// whether none is.
+    fn read_and_remove(references: &RefCount, object: &UnsafeCell<()>) -> bool {
+        object.with(|_| ());
         let last = references.remove() == Some(0);
         if last {
-            lent.with_mut(|_| ());
+            object.with_mut(|_| ());
         }
         last
     }
 
-    /// R1: of two who leave one is told that it was the last, and owns what the other has left.
+    /// RC1: of two holders that remove their reference, one becomes the owner and sees all that
+    /// the other has done.
     ///
     /// Kills: `Release` to `Relaxed` in `remove`, and each `Acquire`; a decrement that is not
     /// exchanged.
     #[test]
-    fn the_last_to_leave_is_the_owner() {
+    fn the_holder_of_the_last_reference_becomes_the_owner() {
         loom::model(|| {
-            let (references, lent) = lent_twice();
+            let (references, object) = object_with_two_references();
             let other = {
-                let (references, lent) = (references.clone(), lent.clone());
-                thread::spawn(move || read_and_leave(&references, &lent))
+                let (references, object) = (references.clone(), object.clone());
+                thread::spawn(move || read_and_remove(&references, &object))
             };
-            let last = read_and_leave(&references, &lent);
+            let last = read_and_remove(&references, &object);
             assert_ne!(last, other.join().unwrap());
         });
     }
 
-    /// R1: a holder that is alone becomes the owner.
+    /// RC1: the holder of the only reference can become the owner.
     ///
     /// Kills: `Acquire` to `Relaxed` in `remove_only`.
     #[test]
-    fn whoever_is_alone_may_become_the_owner() {
+    fn the_holder_of_the_only_reference_can_become_the_owner() {
         loom::model(|| {
-            let (references, lent) = lent_twice();
+            let (references, object) = object_with_two_references();
             let other = {
-                let (references, lent) = (references.clone(), lent.clone());
-                thread::spawn(move || read_and_leave(&references, &lent))
+                let (references, object) = (references.clone(), object.clone());
+                thread::spawn(move || read_and_remove(&references, &object))
             };
             let owner = references.remove_only();
             if owner {
-                lent.with_mut(|_| ());
+                object.with_mut(|_| ());
             }
             assert!(!(owner && other.join().unwrap()));
         });

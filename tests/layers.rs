@@ -11,7 +11,6 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&[&str]; 5] = [
     &[
         "sync",
-        "os_thread",
         "contents",
         "error",
         "framing",

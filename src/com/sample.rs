@@ -6,7 +6,7 @@
 //! # Invariants
 //!
 //! - **K1** A sample with references owns the frame of its slot. Lending makes the first reference out
-//!   of a frame; whoever gives up the last one (R1) makes a frame of it again.
+//!   of a frame; whoever gives up the last one (RC1) makes a frame of it again.
 //! - **K2** A frame keeps its pool's core alive, and the core its samples. So a sample lives as long
 //!   as it has references, and whoever gives up the last one must take what it needs before it drops
 //!   the frame: from then on the sample is somebody else's, or gone.
@@ -76,7 +76,7 @@ impl Sample {
             vtable: &VTABLE,
             slot,
             notify: NonNull::from(notify),
-            references: RefCount::none(),
+            references: RefCount::new(),
             length: AtomicCell::new(size(capacity)),
             flags: AtomicCell::new(0),
             type_specific_flags: AtomicCell::new(0),
@@ -101,7 +101,7 @@ impl Sample {
         let sample = &samples[frame.slot()];
         let slot = frame.into_slot();
         debug_assert_eq!(slot, sample.slot, "K1");
-        sample.references.lend();
+        sample.references.add_first();
         ptr::from_ref(sample).cast_mut().cast()
     }
 

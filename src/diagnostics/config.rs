@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::holders::Holders;
-use crate::sync::PlainArc;
+use crate::sync::unmodeled;
 
 /// The diagnostics that the user asked for.
 #[derive(Clone, Debug, Default)]
@@ -28,11 +28,11 @@ impl DiagnosticsConfig {
 
 /// A function of the user's that is called with a report.
 #[derive(Clone)]
-pub(crate) struct Hook(PlainArc<dyn Fn(&Holders) + Send + Sync>);
+pub(crate) struct Hook(unmodeled::Arc<dyn Fn(&Holders) + Send + Sync>);
 
 impl Hook {
     pub(crate) fn new(hook: impl Fn(&Holders) + Send + Sync + 'static) -> Self {
-        Self(PlainArc::new(hook))
+        Self(unmodeled::Arc::new(hook))
     }
 
     pub(crate) fn call(&self, holders: &Holders) {

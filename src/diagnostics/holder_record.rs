@@ -36,7 +36,7 @@
 use std::panic::Location;
 
 use crate::label::Label;
-use crate::sync::{PlainAtomicPtr, PlainAtomicU64, PlainOrdering, plain_fence};
+use crate::sync::{Ordering, unmodeled};
 
 use super::call_site::{Acquirer, CallSite};
 
@@ -50,14 +50,14 @@ const MAX_READS: usize = 3;
 /// The record of one slot. It lies in a cache line that an acquire writes and never has to read.
 #[derive(Debug)]
 pub(crate) struct HolderRecord {
-    state: PlainAtomicU64,
-    location: PlainAtomicPtr<Location<'static>>,
+    state: unmodeled::AtomicU64,
+    location: unmodeled::AtomicPtr<Location<'static>>,
     /// An [`Acquirer`].
-    acquirer: PlainAtomicU64,
+    acquirer: unmodeled::AtomicU64,
     /// Number of times that the frame was shared.
-    shares: PlainAtomicU64,
+    shares: unmodeled::AtomicU64,
     /// Time of the acquire in nanoseconds of the pool's clock; 0 if the pool does not record it.
-    acquired_at: PlainAtomicU64,
+    acquired_at: unmodeled::AtomicU64,
 }
 
 /// The content of a record at one moment.
@@ -89,62 +89,60 @@ impl Snapshot {
 impl HolderRecord {
     pub(crate) const fn new() -> Self {
         Self {
-            state: PlainAtomicU64::new(0),
-            location: PlainAtomicPtr::new(std::ptr::null_mut()),
-            acquirer: PlainAtomicU64::new(0),
-            shares: PlainAtomicU64::new(0),
-            acquired_at: PlainAtomicU64::new(0),
+            state: unmodeled::AtomicU64::new(0),
+            location: unmodeled::AtomicPtr::new(std::ptr::null_mut()),
+            acquirer: unmodeled::AtomicU64::new(0),
+            shares: unmodeled::AtomicU64::new(0),
+            acquired_at: unmodeled::AtomicU64::new(0),
         }
     }
 
     /// Records that the frame was acquired. Only its unique holder may call this.
     #[inline(always)]
     pub(crate) fn record_acquire(&self, site: CallSite) {
-        let state = self.state.load(PlainOrdering::Relaxed);
+        let state = self.state.load(Ordering::Relaxed);
         // Release: pairs with the Acquire fence in `snapshot` (E3).
-        plain_fence(PlainOrdering::Release);
+        unmodeled::fence(Ordering::Release);
         self.record_transfer(site);
         // Release: pairs with the first load in `snapshot` (E3).
         self.state.store(
             (state & !HELD).wrapping_add(GENERATION) | HELD,
-            PlainOrdering::Release,
+            Ordering::Release,
         );
     }
 
     /// Records that the frame is about to be released. Only its unique holder may call this.
     #[inline(always)]
     pub(crate) fn record_release(&self) {
-        let state = self.state.load(PlainOrdering::Relaxed);
+        let state = self.state.load(Ordering::Relaxed);
         // Release: pairs with the first load in `snapshot`; who held the frame last can be read.
-        self.state.store(state & !HELD, PlainOrdering::Release);
+        self.state.store(state & !HELD, Ordering::Release);
     }
 
     /// Records another holder of the same frame. Any of its holders may call this.
     #[inline(always)]
     pub(crate) fn record_transfer(&self, site: CallSite) {
         let location: *const Location<'static> = site.location();
-        self.location
-            .store(location.cast_mut(), PlainOrdering::Relaxed);
+        self.location.store(location.cast_mut(), Ordering::Relaxed);
         self.acquirer
-            .store(site.acquirer().to_bits(), PlainOrdering::Relaxed);
+            .store(site.acquirer().to_bits(), Ordering::Relaxed);
     }
 
     /// Counts one more time that the frame was shared. Only its unique holder may call this.
     #[inline(always)]
     pub(crate) fn record_share(&self) {
-        let shares = self.shares.load(PlainOrdering::Relaxed);
-        self.shares
-            .store(shares.wrapping_add(1), PlainOrdering::Relaxed);
+        let shares = self.shares.load(Ordering::Relaxed);
+        self.shares.store(shares.wrapping_add(1), Ordering::Relaxed);
     }
 
     /// Sets the time of the acquire; 0 for unknown. Only the frame's unique holder may call this.
     pub(crate) fn set_acquired_at(&self, nanoseconds: u64) {
-        self.acquired_at.store(nanoseconds, PlainOrdering::Relaxed);
+        self.acquired_at.store(nanoseconds, Ordering::Relaxed);
     }
 
     /// Returns the recorded acquirer, for a holder of the frame.
     pub(crate) fn acquirer(&self) -> Acquirer {
-        Acquirer::from_bits(self.acquirer.load(PlainOrdering::Relaxed))
+        Acquirer::from_bits(self.acquirer.load(Ordering::Relaxed))
     }
 
     /// Reads the record from any thread.
@@ -152,8 +150,8 @@ impl HolderRecord {
         let mut snapshot = self.read_once();
         for _ in 0..MAX_READS {
             // Acquire: pairs with the Release fence in `record_acquire` (E3).
-            plain_fence(PlainOrdering::Acquire);
-            if self.state.load(PlainOrdering::Relaxed) == snapshot.state {
+            unmodeled::fence(Ordering::Acquire);
+            if self.state.load(Ordering::Relaxed) == snapshot.state {
                 return snapshot;
             }
             snapshot = self.read_once();
@@ -169,25 +167,25 @@ impl HolderRecord {
     /// Reads the words, which may be of several generations.
     fn read_once(&self) -> Snapshot {
         // Acquire: pairs with the Release stores of `state` (E3).
-        let state = self.state.load(PlainOrdering::Acquire);
-        let location = self.location.load(PlainOrdering::Relaxed);
+        let state = self.state.load(Ordering::Acquire);
+        let location = self.location.load(Ordering::Relaxed);
         Snapshot {
             state,
             // SAFETY: by E1 the pointer is null, or was made of a `&'static` in `record_transfer`.
             location: unsafe { location.as_ref() },
             acquirer: self.acquirer(),
-            acquired_at: self.acquired_at.load(PlainOrdering::Relaxed),
+            acquired_at: self.acquired_at.load(Ordering::Relaxed),
         }
     }
 
     /// Returns the number of times that the frame was acquired.
     pub(crate) fn acquires(&self) -> u64 {
-        self.state.load(PlainOrdering::Relaxed) / GENERATION
+        self.state.load(Ordering::Relaxed) / GENERATION
     }
 
     /// Returns the number of times that the frame was shared.
     pub(crate) fn shares(&self) -> u64 {
-        self.shares.load(PlainOrdering::Relaxed)
+        self.shares.load(Ordering::Relaxed)
     }
 }
 

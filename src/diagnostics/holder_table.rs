@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::CommitError;
 use crate::memory::try_with_capacity;
-use crate::sync::{PlainAtomicU64, PlainMutex, PlainOrdering};
+use crate::sync::{Ordering, unmodeled};
 
 use super::holder_record::{HolderRecord, Snapshot};
 
@@ -32,10 +32,10 @@ pub(crate) struct HolderTable {
     /// Time 0 of the clock.
     began: Instant,
     /// One entry per slot. The thread that holds the lock is visiting the frames.
-    first_seen: PlainMutex<Vec<FirstSeen>>,
-    next_scan: PlainAtomicU64,
+    first_seen: unmodeled::Mutex<Vec<FirstSeen>>,
+    next_scan: unmodeled::AtomicU64,
     scan_interval: u64,
-    next_event: PlainAtomicU64,
+    next_event: unmodeled::AtomicU64,
 }
 
 /// The time at which a frame was first seen out in one generation.
@@ -64,10 +64,10 @@ impl HolderTable {
             .map_or(MIN_SCAN_INTERVAL, |all| all.max(MIN_SCAN_INTERVAL));
         Ok(Self {
             began: Instant::now(),
-            first_seen: PlainMutex::new(first_seen),
-            next_scan: PlainAtomicU64::new(0),
+            first_seen: unmodeled::Mutex::new(first_seen),
+            next_scan: unmodeled::AtomicU64::new(0),
             scan_interval: nanoseconds(interval),
-            next_event: PlainAtomicU64::new(0),
+            next_event: unmodeled::AtomicU64::new(0),
         })
     }
 
@@ -126,10 +126,10 @@ impl HolderTable {
 /// Returns whether `next` has passed, and if so moves it to `interval` after `now`.
 ///
 /// Two threads that ask at the same moment may both be told that it has.
-fn is_due(next: &PlainAtomicU64, now: u64, interval: u64) -> bool {
-    let due = now >= next.load(PlainOrdering::Relaxed);
+fn is_due(next: &unmodeled::AtomicU64, now: u64, interval: u64) -> bool {
+    let due = now >= next.load(Ordering::Relaxed);
     if due {
-        next.store(now.saturating_add(interval), PlainOrdering::Relaxed);
+        next.store(now.saturating_add(interval), Ordering::Relaxed);
     }
     due
 }

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::CommitError;
 use crate::holders::{Holder, HolderState, Holders};
-use crate::os_thread;
 use crate::panics::catch_panics;
 use crate::recording::{EventKind, Recording};
+use crate::sync::thread_name;
 use crate::tracing_events;
 
 use self::call_site::{Acquirer, CallSite};
@@ -304,7 +304,7 @@ fn name_threads(entries: &mut [Holder]) {
     for entry in entries.iter_mut().filter(|entry| entry.location.is_some()) {
         let name = names
             .entry(entry.thread)
-            .or_insert_with(|| os_thread::name(entry.thread));
+            .or_insert_with(|| thread_name(entry.thread));
         entry.thread_name.clone_from(name);
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::holders::Rounded;
-use crate::sync::{PlainAtomicU64, PlainOrdering};
+use crate::sync::{Ordering, unmodeled};
 
 use super::holder_table::nanoseconds;
 
@@ -109,44 +109,44 @@ impl fmt::Display for Stats {
 /// What is counted off the fast path, by callers that found no frame free.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    failed_acquires: PlainAtomicU64,
-    waits: PlainAtomicU64,
+    failed_acquires: unmodeled::AtomicU64,
+    waits: unmodeled::AtomicU64,
     /// In nanoseconds.
-    total_wait: PlainAtomicU64,
-    longest_wait: PlainAtomicU64,
-    timeouts: PlainAtomicU64,
-    copies: PlainAtomicU64,
+    total_wait: unmodeled::AtomicU64,
+    longest_wait: unmodeled::AtomicU64,
+    timeouts: unmodeled::AtomicU64,
+    copies: unmodeled::AtomicU64,
 }
 
 // All are *Relaxed*: numbers to be shown, which hand nothing over.
 impl Counts {
     /// A call found no frame free, and that was all.
     pub(crate) fn count_failed_acquire(&self) {
-        self.failed_acquires.fetch_add(1, PlainOrdering::Relaxed);
+        self.failed_acquires.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A caller who found none begins to wait. Returns how many did so before.
     pub(crate) fn begin_wait(&self) -> u64 {
-        self.waits.fetch_add(1, PlainOrdering::Relaxed)
+        self.waits.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A wait is over.
     pub(crate) fn end_wait(&self, took: Duration, timed_out: bool) {
         let took = nanoseconds(took);
-        self.total_wait.fetch_add(took, PlainOrdering::Relaxed);
-        self.longest_wait.fetch_max(took, PlainOrdering::Relaxed);
+        self.total_wait.fetch_add(took, Ordering::Relaxed);
+        self.longest_wait.fetch_max(took, Ordering::Relaxed);
         if timed_out {
-            self.timeouts.fetch_add(1, PlainOrdering::Relaxed);
+            self.timeouts.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn count_copy(&self) {
-        self.copies.fetch_add(1, PlainOrdering::Relaxed);
+        self.copies.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The numbers, and 0 for those that are not counted here.
     pub(crate) fn read(&self) -> Stats {
-        let read = |count: &PlainAtomicU64| count.load(PlainOrdering::Relaxed);
+        let read = |count: &unmodeled::AtomicU64| count.load(Ordering::Relaxed);
         Stats {
             frames: 0,
             free: 0,

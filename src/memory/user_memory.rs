@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 use crate::error::CommitError;
 use crate::framing::SMALLEST_PAGE;
-use crate::sync::PlainArc;
+use crate::sync::unmodeled;
 
 use super::residency::MemoryRequests;
 
@@ -78,7 +78,7 @@ pub unsafe trait FrameMemory: Send + Sync {
 }
 
 // SAFETY: as that of what it shares.
-unsafe impl<M: FrameMemory + ?Sized> FrameMemory for PlainArc<M> {
+unsafe impl<M: FrameMemory + ?Sized> FrameMemory for unmodeled::Arc<M> {
     fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>> {
         (**self).allocate(bytes)
     }
@@ -91,11 +91,11 @@ unsafe impl<M: FrameMemory + ?Sized> FrameMemory for PlainArc<M> {
 
 /// Memory of the user's, to be asked for.
 #[derive(Clone)]
-pub(crate) struct OwnMemory(PlainArc<dyn FrameMemory>);
+pub(crate) struct OwnMemory(unmodeled::Arc<dyn FrameMemory>);
 
 impl OwnMemory {
     pub(crate) fn new(memory: impl FrameMemory + 'static) -> Self {
-        Self(PlainArc::new(memory))
+        Self(unmodeled::Arc::new(memory))
     }
 }
 

@@ -393,10 +393,10 @@ impl Core {
         if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
             match caches.push(thread_index(), slot.addr()) {
                 // By T5 slot and core may be gone.
-                Pushed::Kept => return,
-                Pushed::No => {}
+                Pushed::Cached => return,
+                Pushed::NotCached => {}
                 // SAFETY: the frame is still out and keeps the core alive.
-                Pushed::Restless => unsafe { core.as_ref() }.restore_caches(),
+                Pushed::CooldownOver => unsafe { core.as_ref() }.restore_caches(),
             }
         }
         // SAFETY: the frame is still out and keeps the slot alive.
@@ -504,7 +504,7 @@ impl Core {
     #[cold]
     fn restore_caches(&self) {
         if let Some(caches) = self.free.caches().filter(|_| self.free.has_plenty()) {
-            caches.reopen();
+            caches.restore();
         }
     }
 

@@ -52,7 +52,7 @@ use crate::sync::{AtomicUsize, Mutex, Ordering, fence};
 use super::free_list::FreeList;
 use super::loans::Loans;
 use super::slot;
-use super::thread_cache::Name as FrameId;
+use super::thread_cache::FrameId;
 use super::wait_queue::{PoolState, RejectedWaiters, StateChange, WaitQueue};
 
 /// More handles than can exist unless handles are leaked on purpose.

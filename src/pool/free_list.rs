@@ -51,7 +51,7 @@ use crate::memory::try_with_capacity;
 use crate::sync::{AtomicU64, Ordering};
 
 use super::hints::Hints;
-use super::thread_cache::{self, Caches, Lease, Name};
+use super::thread_cache::{self, Caches, FrameId, Lease};
 
 const CLOSED: u64 = 1 << 63;
 const WAITERS: u64 = 1 << 62;
@@ -92,24 +92,24 @@ pub(crate) struct FreeList {
 /// What frames go by in the caches: the first by this name, and each by so much more than the last.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameIds {
-    pub(crate) first: Name,
+    pub(crate) first: FrameId,
     pub(crate) step: usize,
 }
 
 impl FrameIds {
     /// By their numbers, plus 1.
     pub(crate) const COUNTED: Self = Self {
-        first: Name::MIN,
+        first: FrameId::MIN,
         step: 1,
     };
 
     /// What the frame of this number goes by.
-    pub(crate) fn of(self, frame: usize) -> Option<Name> {
+    pub(crate) fn of(self, frame: usize) -> Option<FrameId> {
         self.first.checked_add(frame * self.step)
     }
 
     /// The number of the frame that goes by this.
-    pub(crate) fn frame(self, name: Name) -> usize {
+    pub(crate) fn frame(self, name: FrameId) -> usize {
         (name.get() - self.first.get()) / self.step
     }
 }
@@ -228,7 +228,7 @@ impl FreeList {
     }
 
     /// The bit of one frame.
-    fn place(&self, name: Name) -> Bits {
+    fn place(&self, name: FrameId) -> Bits {
         let frame = self.names.frame(name);
         let (each, longer) = (
             self.frames / self.shards.len(),
@@ -427,7 +427,7 @@ impl FreeList {
     /// which nobody fills from then on. To be called by whoever holds the line of waiters.
     pub(crate) fn set_waiters(&self) -> bool {
         if let Some(caches) = self.caches() {
-            caches.raise(thread_cache::LINE);
+            caches.revoke(thread_cache::WAITERS);
         }
         // AcqRel, here and in the other slow calls: more than F3 needs, which follows from the order
         // of changes to one word, but nothing that a waiter would notice.
@@ -442,7 +442,7 @@ impl FreeList {
             word.fetch_and(!WAITERS, Ordering::AcqRel);
         }
         if let Some(caches) = self.caches() {
-            caches.lower(thread_cache::LINE);
+            caches.end_revocation(thread_cache::WAITERS);
         }
     }
 
@@ -460,7 +460,7 @@ impl FreeList {
             return 0;
         };
         let mut moved = 0;
-        caches.raise(thread_cache::SHUT);
+        caches.revoke(thread_cache::CLOSED);
         caches.drain(|name| {
             let Bits { word, bits } = self.place(name);
             self.announce(self.word(word));
@@ -477,7 +477,7 @@ impl FreeList {
     pub(crate) fn open(&self) -> usize {
         let free = self.sum(|word| word.fetch_and(!CLOSED, Ordering::AcqRel));
         if let Some(caches) = self.caches() {
-            caches.lower(thread_cache::SHUT);
+            caches.end_revocation(thread_cache::CLOSED);
         }
         self.frames() - free
     }
@@ -519,7 +519,7 @@ impl FreeList {
     /// Whether a thread keeps this frame for itself; for whoever wants to know.
     pub(crate) fn is_kept(&self, frame: usize) -> bool {
         let name = self.names.of(frame);
-        name.is_some_and(|name| self.caches().is_some_and(|caches| caches.keep(name)))
+        name.is_some_and(|name| self.caches().is_some_and(|caches| caches.contains(name)))
     }
 
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {

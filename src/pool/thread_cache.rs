@@ -1,94 +1,117 @@
-//! Frames that threads keep for themselves: released by a thread, and handed to the same thread again
-//! without a read-modify-write.
+//! Per-thread caches of free frames.
 //!
-//! This file knows names of frames only, which are numbers other than 0, no memory, and is safe code. It
-//! stands beside the words of the [free list](super::free_list): a frame that is free lies in a word
-//! or in a cache.
+//! A thread that releases a frame and then acquires one gets the same frame back, and needs no
+//! atomic read-modify-write for either.
 //!
-//! # The idea
+//! This file knows the ids of frames only, touches no memory of theirs, and is safe code. It
+//! complements the words of the [free list](super::free_list): a free frame is in a word or in a
+//! cache.
 //!
-//! Each thread owns some cells in the caches of each pool, and works on them with plain loads and stores.
-//! Nobody else touches these, until somebody finds no frame in the words, or has to wait, or closes
-//! the pool. That one *raises the gate*, runs a barrier on all processors at once, and from then on takes
-//! frames out of the cells of others, one by one, by exchange. No frame is moved anywhere on the way:
-//! at each moment it is in one place where all who look can take it. So nobody has to wait for the owner of
-//! a cell, whatever it was doing when it was interrupted.
+//! # How it works
 //!
-//! One of these cells is in the thread's *hand*, and is all it needs if it releases each frame before it acquires
-//! the next. The others are in its *magazine*. Where one thread acquires and another releases, frames go from the
-//! one to the other a magazine at a time: who has a full one and wants to keep another frame leaves it in the
-//! *depot* and takes an empty one from there, and who has an empty one takes a full one. Again no frame
-//! moves. What changes hands is the magazine.
+//! Each thread owns a [`ThreadCache`] in the caches of each pool and accesses its cells with
+//! plain loads and stores. Other threads leave them alone until one of them finds no frame in the
+//! words, has to wait, or closes the pool. That thread *revokes* the caches: it changes the
+//! revocation word and executes a barrier on all processors. From then on it takes frames out of
+//! the cells of other threads, one by one, by atomic exchange. At each moment a frame is in one
+//! place, where every search can take it. A search therefore never waits for the owner of a cell,
+//! wherever that owner was interrupted.
 //!
-//! The barrier is what an owner does not pay for. Between a store and the load after it an owner has
-//! a *light* fence, which only the compiler sees; whoever raises the gate has a *heavy* fence between
-//! the two, a system call that makes every processor that runs a thread of this process fence at once.
-//! It falls somewhere into what each owner does. If it falls before the load, that finds the gate raised;
-//! if after the load, then after the store, too, which is then seen by whoever raised the gate. So far the
-//! two work as two sequentially consistent fences would (and, to loom, are two); but the light one orders
-//! nothing else, so nothing else here counts on it.
+//! A thread cache is one cell and a *magazine* of more cells. The one cell suffices for a thread
+//! that releases each frame before it acquires the next. Where one thread acquires and another
+//! releases, frames travel between them one magazine at a time, by way of the *depot* (Bonwick &
+//! Adams, 2001). A releasing thread whose magazine is full leaves it in the depot for an empty
+//! one; an acquiring thread whose magazine is empty leaves it there for a full one. The frames
+//! stay in the magazine; only its owner changes.
 //!
-//! # The row
+//! # Fences
 //!
-//! Cells are in rows, the one in the hand and those in a magazine:
+//! The owner of a cell does not pay for the barrier: the fences are asymmetric (membarrier(2),
+//! P1202). Between a store and the load after it an owner has a *light* fence, which only the
+//! compiler sees. A revoking thread has a *heavy* fence between its store and its load, a system
+//! call that makes every processor that runs a thread of this process execute a fence. That fence
+//! falls somewhere into the instructions of each owner. If it falls before the owner's load, the
+//! load sees the revocation. If it falls after the load, it also falls after the owner's store,
+//! and the revoking thread sees that store. To this extent the two are equal to two sequentially
+//! consistent fences (which they are in models). The light fence orders nothing else, and no
+//! other code here relies on it.
 //!
-//! | announced | cell *k* | what is going on |
+//! # Cells
+//!
+//! Cells are in arrays: the first cell of a thread cache is an array of one, a magazine one of
+//! several. The owner of an array announces which cell it is about to empty. This *claim* is a
+//! hazard announcement, as of hazard pointers (Michael, 2004).
+//!
+//! | claim | cell *k* | state |
 //! |---|---|---|
-//! | any other | empty | nothing there; the owner may put a frame in |
-//! | any other | a frame | it is free: the owner's if it announces *k*, anybody's behind a raised gate |
-//! | *k* + 1 | a frame | the owner takes it out |
-//! | *k* + 1 | empty | the owner has taken it out, or came too late |
+//! | any other | empty | vacant; the owner may store a frame |
+//! | any other | a frame | free: for the owner, and for any search while the caches are revoked |
+//! | *k* + 1 | a frame | the owner is taking the frame |
+//! | *k* + 1 | empty | the owner or an earlier search has taken the frame |
 //!
-//! A magazine is in one hand, that of its owner, or in the depot. There it is in one of two sets: that of those
-//! whose cells were all filled before they came, and that of those which were empty. (Searches may have
-//! emptied the former since.)
+//! A magazine is in one thread cache, whose thread owns it, or in the depot. The depot has two
+//! sets: the magazines whose cells were all filled when they were left there, and those that were
+//! empty. (Since then searches may have emptied cells of the former.)
 //!
-//! # The gate
+//! # The revocation word
 //!
 //! ```text
-//!     63    62     61      60      59     58 .......... 0
-//!    SHUT  LINE  RESTING  FENCED  DRAINED    searches
+//!      63      62        61       60       59      58 .......... 0
+//!    CLOSED  WAITERS  COOLDOWN  FENCED  DRAINED    active searches
 //! ```
 //!
-//! It is open if the word is 0. `SHUT`: the pool is closed. `LINE`: somebody waits for a frame.
-//! Searches are callers that are looking through the magazines now. `RESTING` is set with each of these and
-//! stays behind when it goes, so that a pool which runs dry again and again has no barrier each time; an
-//! owner who finds the gate raised for a while opens it, if there is nothing but `RESTING` and frames
-//! are plenty. `FENCED` and `DRAINED` say how far whoever raised the gate has come: the barrier has been run;
-//! all cells have been seen empty. They go only when the gate opens.
+//! | bits | set | cleared |
+//! |---|---|---|
+//! | `CLOSED` | when the pool is closed | when it is opened |
+//! | `WAITERS` | when a caller has to wait for a frame | when no caller waits any more |
+//! | searches | plus 1 when a search begins | minus 1 when it ends |
+//! | `COOLDOWN` | with each of the above | when the caches are restored |
+//! | `FENCED` | when the heavy fence has been executed | when the caches are restored |
+//! | `DRAINED` | when all cells have been seen empty after it | when the caches are restored |
+//!
+//! The caches are *enabled* while the word is 0 and *revoked* otherwise. `COOLDOWN` outlasts the
+//! reason for the revocation, so that a pool which runs dry repeatedly does not execute a barrier
+//! each time. A thread that has released many frames under revocation *restores* the caches if no
+//! reason for it is left and many frames are free.
 //!
 //! # Invariants
 //!
-//! - **T1** A frame that is free is in one word or one cell. It goes from a cell to whoever takes it in
-//!   one step, and from its holder to a cell in one step. Only the owner of a row fills its cells or
-//!   announces.
-//! - **T2** While the gate is open, only the owner touches a cell that is not empty. Behind a raised gate
-//!   a frame leaves a cell by exchange only, except that an owner who found the gate open before takes
-//!   the one from the cell that it has announced: that cell nobody else touches. (The announcement comes
-//!   before the owner's look at the gate, the raising before the look at the announcement, with a fence
-//!   between on both sides: one of them sees the other.)
-//! - **T3** An announced frame is as good as taken: by its announcer, or by a search that came before.
-//!   Whoever passes it over need not ask what became of it, but sees all that the announcer did
-//!   before: what it has put into a word is found there. So it is with a cell that is found empty.
-//! - **T4** A frame that comes into a cell behind a raised gate is taken out again by its owner, unless
-//!   a search has found it. (The owner looks at the gate once more after it has filled the cell, with
-//!   the same two fences.) Until then its release is not over. So nobody waits while a frame lies in a
-//!   cache, and once all cells have been seen empty behind a fence, nothing is free but what is in the
-//!   words, for as long as the gate stays raised.
-//! - **T5** The owner touches nothing but that cell and the gate after it has filled a cell, for the frame and its
-//!   pool may be gone (F5). They stay: caches are never freed, but go from pool to pool. A frame that
-//!   the owner then takes out again is the one that it put in, whichever pool has the caches now, for
-//!   nobody else fills its cells, and it gives no magazine away meanwhile: what it does with hand and
-//!   depot it does before; and whoever closed the pool without finding it there has counted it
-//!   as out.
-//! - **T6** A frame that is taken out of a cell comes with everything that its last holder did with it.
-//!   (*Release* where the cell is filled, *Acquire* where it is emptied; the owner has its own order.)
-//! - **T7** A row has one owner at a time, who sees all that those before did: a magazine goes into the depot by
-//!   *Release* and out by *Acquire*. (Acquirer changes one for another has both for a moment.) Cells at the
-//!   owner's level and beyond are empty, and what is empty its owner may fill. A thread has in its hand what is in the hand of its number, in all
-//!   pools, for as long as it lives; the next thread of that number comes after it. Threads with higher numbers
-//!   than there are hands have none. What a thread leaves behind in its hands when it parks, dies or
-//!   ends is found by others like the rest (T2).
+//! - **T1** A free frame is in one word or in one cell. It leaves a cell for the thread that
+//!   takes it in one step, and it enters a cell from its holder in one step. Only the owner of an
+//!   array stores frames into its cells and sets its claim.
+//! - **T2** While the caches are enabled, only the owner empties a cell. While they are revoked, a
+//!   frame leaves a cell by exchange only, with one exception: an owner that claimed the cell and
+//!   then saw the caches enabled takes the frame by a plain store, because no other thread empties
+//!   a claimed cell. (The owner claims before it reads the revocation word. A revoking thread
+//!   changes that word before it reads the claim. Both have a fence between, so that one of them
+//!   sees the other.)
+//! - **T3** A claimed frame counts as taken: by the owner that claims it, or by an earlier
+//!   search. A search that passes over it need not know which, but sees all that the owner did
+//!   before the claim: a frame that the owner put into a word before is found there. The same
+//!   holds for a cell that is found empty.
+//! - **T4** A frame that enters a cell under revocation is taken out again by its owner, unless a
+//!   search has taken it. (The owner reads the revocation word once more after it has filled the
+//!   cell, with the fences of T2.) Its release has not ended until then. So no caller waits while
+//!   a frame is in a cache. Once all cells have been seen empty after the heavy fence, all free
+//!   frames are in the words for as long as the caches stay revoked.
+//! - **T5** After it has filled a cell, the owner touches nothing but that cell and the
+//!   revocation word, because the frame and its pool may be gone (F5). Cell and word stay: caches
+//!   are never freed, but reused by later pools. If the owner then takes a frame out of the cell,
+//!   it is the one that it put in, even if another pool has the caches by now. For no other
+//!   thread fills the cell, and the owner does not give the magazine away in between: it finishes
+//!   with the thread cache and the depot before it fills the cell. The thread that closed the
+//!   pool and did not find the frame in the cell has counted it as out.
+//! - **T6** All that the last holder did with a frame happens before the frame is taken out of a
+//!   cell. (*Release* where a cell is filled, *Acquire* where it is emptied; program order for
+//!   its owner.)
+//! - **T7** An array has one owner at a time, who sees all that earlier owners did: a magazine
+//!   goes into the depot by *Release* and leaves it by *Acquire*. (A thread that exchanges
+//!   magazines owns both for a moment.) Cells from `filled` on are empty, and the owner may fill
+//!   any empty cell. A thread owns the thread cache of its [index](crate::sync::thread_index) in
+//!   all pools for as long as it lives; the next thread with that index begins after it has
+//!   ended. Threads with an index of [`THREAD_CACHES`] or more have no thread cache. Frames that
+//!   a thread leaves in its caches when it parks or ends are found by searches like all others
+//!   (T2).
 
 use std::num::NonZero;
 
@@ -98,517 +121,560 @@ use crate::error::CommitError;
 #[cfg(not(loom))]
 use crate::memory::try_with_capacity;
 #[cfg(not(loom))]
-use crate::sync::StdMutex;
+use crate::sync::NoAllocMutex;
 use crate::sync::{
-    AtomicU64, AtomicUsize, Ordering, RECYCLED_INDICES, heavy_fence, heavy_fence_works,
+    AtomicU64, AtomicUsize, Ordering, RECYCLED_INDICES, heavy_fence, heavy_fence_is_supported,
     light_fence, recycled_indices_used,
 };
 
-/// A pool of fewer frames would have too many of them in its caches.
+/// Minimum number of frames of a pool with caches: of fewer frames, too many would be in the
+/// caches.
 pub(crate) const MIN_FRAMES: usize = if cfg!(loom) { 1 } else { 64 };
 
-/// Frames in a magazine, at most: with `announced`, a cache line.
-const CELLS: usize = if cfg!(loom) { 1 } else { 7 };
+/// Cells of a magazine: with its claim they fill a cache line.
+const MAGAZINE_CELLS: usize = if cfg!(loom) { 1 } else { 7 };
 
-/// Magazines beside those of the hands, and so how many are in the depot: so many can be full there.
-const SPARES: usize = if cfg!(loom) { 1 } else { 16 };
+/// Number of magazines in the depot at any time, and so the maximum number of full ones.
+const DEPOT_MAGAZINES: usize = if cfg!(loom) { 1 } else { 16 };
 
-/// Threads that have one in hand.
-const HANDS: usize = if cfg!(loom) { 2 } else { 48 };
+/// Number of thread caches of a pool, each with one magazine.
+const THREAD_CACHES: usize = if cfg!(loom) { 2 } else { 48 };
 
-/// The sets in the depot have a bit for each.
-const MAGAZINES: usize = SPARES + HANDS;
+/// Number of all magazines. A set of the depot has one bit for each.
+const MAGAZINES: usize = DEPOT_MAGAZINES + THREAD_CACHES;
 
-const _: () = assert!(HANDS <= RECYCLED_INDICES && MAGAZINES <= u64::BITS as usize);
+const _: () = assert!(THREAD_CACHES <= RECYCLED_INDICES && MAGAZINES <= u64::BITS as usize);
 
-/// Of the frames of a pool, one in so many may lie in the depot.
-const SHARE_OF_DEPOT: usize = if cfg!(loom) { 1 } else { 2 };
+/// About 1 / `DEPOT_DIVISOR` of a pool's frames at most are in full magazines of the depot.
+const DEPOT_DIVISOR: usize = if cfg!(loom) { 1 } else { 2 };
 
-/// Releases of one thread behind a raised gate before it thinks of opening it, at the least. It is one for each
-/// frame of a large pool, for it takes long there to see how many are free.
+/// Minimum number of releases of one thread under revocation before it tries to restore the
+/// caches. The number is one per frame in a larger pool, where it takes long to count the free
+/// frames.
 const MIN_COOLDOWN: usize = if cfg!(loom) { 1 } else { 1024 };
 
-const OPEN: u64 = 0;
-pub(crate) const SHUT: u64 = 1 << 63;
-pub(crate) const LINE: u64 = 1 << 62;
-const RESTING: u64 = 1 << 61;
+const ENABLED: u64 = 0;
+pub(crate) const CLOSED: u64 = 1 << 63;
+pub(crate) const WAITERS: u64 = 1 << 62;
+const COOLDOWN: u64 = 1 << 61;
 const FENCED: u64 = 1 << 60;
 const DRAINED: u64 = 1 << 59;
 const SEARCH: u64 = 1;
 
 const EMPTY: usize = 0;
-const NOTHING: usize = 0;
+const NO_CLAIM: usize = 0;
 
-/// The caches of one pool at a time.
+/// The caches of a pool. Later pools reuse them.
 #[derive(Debug)]
 pub(crate) struct Caches {
-    gate: CachePadded<AtomicU64>,
+    revocation: CachePadded<AtomicU64>,
     limits: Limits,
-    hands: [CachePadded<Hand>; HANDS],
+    threads: [CachePadded<ThreadCache>; THREAD_CACHES],
     depot: CachePadded<Depot>,
-    /// The spare ones first, and then one for each hand, where it begins.
+    /// First those that the depot has at the beginning, then one for each thread cache.
     magazines: [CachePadded<Magazine>; MAGAZINES],
 }
 
-/// What goes by the number of frames, and never changes while a pool lasts.
+/// Limits that depend on the number of frames. They are constant while a pool has the caches.
 #[derive(Debug)]
 struct Limits {
-    /// How many magazines may be full in the depot, more or less.
-    full: AtomicUsize,
-    /// How many releases of a thread behind a raised gate are enough.
-    patience: AtomicUsize,
+    /// Approximate maximum number of full magazines in the depot.
+    full_magazines: AtomicUsize,
+    /// Number of releases of one thread under revocation before it tries to restore the caches.
+    cooldown: AtomicUsize,
 }
 
-/// What a thread has. Nobody else looks at any of it but at `first`.
+/// The cache of one thread. Other threads access `first` alone.
 #[derive(Debug)]
-struct Hand {
-    /// Where most of its frames come from and go to.
-    first: Row<1>,
-    /// The number of its magazine.
+struct ThreadCache {
+    /// The cell that is tried first.
+    first: CellArray<1>,
+    /// The index of the thread's magazine.
     magazine: AtomicUsize,
-    /// How many cells of that it has filled. Those beyond are empty; of the others some may be.
-    level: AtomicUsize,
-    /// How many releases it has had behind a raised gate.
-    patience: AtomicUsize,
+    /// Number of cells of the magazine that the thread has filled. All cells from there on are
+    /// empty, and searches may have emptied some before.
+    filled: AtomicUsize,
+    /// Number of releases under revocation since the thread last tried to restore the caches.
+    cooldown: AtomicUsize,
 }
 
-/// Frames that a thread has kept, and may leave to another.
-type Magazine = Row<CELLS>;
+/// The other cells of a thread cache. They change owner together.
+type Magazine = CellArray<MAGAZINE_CELLS>;
 
 #[derive(Debug)]
-struct Row<const LENGTH: usize> {
-    /// The cell that the owner is taking a frame from, plus 1.
-    announced: AtomicUsize,
-    /// The names of frames.
+struct CellArray<const LENGTH: usize> {
+    /// The index of the cell that the owner is emptying, plus 1.
+    claim: AtomicUsize,
+    /// The ids of the frames in the cells.
     cells: [AtomicUsize; LENGTH],
 }
 
-/// One cell of a row.
+/// One cell of an array.
 #[derive(Clone, Copy, Debug)]
-struct Cell<'row> {
-    name: &'row AtomicUsize,
-    number: usize,
-    announced: &'row AtomicUsize,
+struct Cell<'array> {
+    frame: &'array AtomicUsize,
+    index: usize,
+    claim: &'array AtomicUsize,
 }
 
-impl<const LENGTH: usize> Row<LENGTH> {
+impl<const LENGTH: usize> CellArray<LENGTH> {
     fn new() -> Self {
         Self {
-            announced: AtomicUsize::new(NOTHING),
+            claim: AtomicUsize::new(NO_CLAIM),
             cells: std::array::from_fn(|_| AtomicUsize::new(EMPTY)),
         }
     }
 
     #[inline(always)]
-    fn cell(&self, number: usize) -> Option<Cell<'_>> {
+    fn cell(&self, index: usize) -> Option<Cell<'_>> {
         Some(Cell {
-            name: self.cells.get(number)?,
-            number,
-            announced: &self.announced,
+            frame: self.cells.get(index)?,
+            index,
+            claim: &self.claim,
         })
     }
 
     fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
-        (0..LENGTH).filter_map(|number| self.cell(number))
+        (0..LENGTH).filter_map(|index| self.cell(index))
     }
 }
 
-/// The magazines that are in no hand, a bit for each.
+/// The magazines that no thread owns, one bit for each.
 #[derive(Debug)]
 struct Depot {
     full: AtomicU64,
     empty: AtomicU64,
 }
 
-/// What a frame goes by here.
-pub(crate) type Name = NonZero<usize>;
+/// Id of a frame in the caches of its pool.
+pub(crate) type FrameId = NonZero<usize>;
 
-/// What became of a frame that its thread wants to keep.
+/// Result of [`Caches::push`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
-    /// It is free. By T5 the pool may be gone.
-    Kept,
-    /// It is still the caller's.
-    No,
-    /// It is still the caller's, and the gate has been raised for long.
-    Restless,
+    /// The frame is free. By T5 the pool may be gone.
+    Cached,
+    /// The frame still belongs to the caller.
+    NotCached,
+    /// The frame still belongs to the caller, who is to try to [restore](Caches::restore) the
+    /// caches.
+    CooldownOver,
 }
 
 impl Caches {
     fn new() -> Self {
-        let hand = |number| {
-            CachePadded::new(Hand {
-                first: Row::new(),
-                magazine: AtomicUsize::new(SPARES + number),
-                level: AtomicUsize::new(0),
-                patience: AtomicUsize::new(0),
+        let thread_cache = |index| {
+            CachePadded::new(ThreadCache {
+                first: CellArray::new(),
+                magazine: AtomicUsize::new(DEPOT_MAGAZINES + index),
+                filled: AtomicUsize::new(0),
+                cooldown: AtomicUsize::new(0),
             })
         };
         Self {
-            gate: CachePadded::new(AtomicU64::new(OPEN)),
+            revocation: CachePadded::new(AtomicU64::new(ENABLED)),
             limits: Limits {
-                full: AtomicUsize::new(0),
-                patience: AtomicUsize::new(0),
+                full_magazines: AtomicUsize::new(0),
+                cooldown: AtomicUsize::new(0),
             },
-            hands: std::array::from_fn(hand),
+            threads: std::array::from_fn(thread_cache),
             depot: CachePadded::new(Depot {
                 full: AtomicU64::new(0),
-                empty: AtomicU64::new((1 << SPARES) - 1),
+                empty: AtomicU64::new((1 << DEPOT_MAGAZINES) - 1),
             }),
-            magazines: std::array::from_fn(|_| CachePadded::new(Row::new())),
+            magazines: std::array::from_fn(|_| CachePadded::new(CellArray::new())),
         }
     }
 
-    /// Forgets where the frames of the last pool were. They are in no cell any more, and nobody is inside of a
-    /// call that has to do with hands or the depot, for those hold up the end of a pool (T5).
-    fn begin_anew(&self, frames: usize) {
-        // Relaxed: whoever gets the pool gets this with it.
-        self.gate.store(OPEN, Ordering::Relaxed);
-        for hand in &self.hands {
-            hand.level.store(0, Ordering::Relaxed);
-            hand.patience.store(0, Ordering::Relaxed);
+    /// Prepares the caches for a pool of `frames` frames.
+    ///
+    /// All cells are empty. No thread is in a call that accesses thread caches or the depot,
+    /// because such a call keeps the last pool alive (T5).
+    fn reset(&self, frames: usize) {
+        // Relaxed: a thread that gets the new pool gets this with it.
+        self.revocation.store(ENABLED, Ordering::Relaxed);
+        for cache in &self.threads {
+            cache.filled.store(0, Ordering::Relaxed);
+            cache.cooldown.store(0, Ordering::Relaxed);
         }
         let Depot { full, empty } = &*self.depot;
         let left = full.fetch_and(0, Ordering::Relaxed);
         empty.fetch_or(left, Ordering::Relaxed);
-        let Limits { full, patience } = &self.limits;
-        full.store(frames / SHARE_OF_DEPOT / CELLS, Ordering::Relaxed);
-        patience.store(frames.max(MIN_COOLDOWN), Ordering::Relaxed);
+        let max_full = frames / DEPOT_DIVISOR / MAGAZINE_CELLS;
+        let limits = &self.limits;
+        limits.full_magazines.store(max_full, Ordering::Relaxed);
+        let cooldown = frames.max(MIN_COOLDOWN);
+        limits.cooldown.store(cooldown, Ordering::Relaxed);
     }
 
-    /// Takes a frame that this thread has kept, or another that has left it in the depot.
+    /// Takes a frame out of the cache of this thread, or out of a full magazine of the depot.
     #[inline(always)]
-    pub(crate) fn pop(&self, thread: usize) -> Option<Name> {
-        let hand = self.hands.get(thread)?;
-        let first = hand.first.cell(0)?;
-        // Relaxed, here and in the other looks at one's own cells: only their owners fill them (T7), and
-        // what is found here is looked at again.
-        match first.name.load(Ordering::Relaxed) {
-            // It would take an exchange, and so does a word. The rest is left to searches.
-            EMPTY if self.gate.load(Ordering::Relaxed) & FENCED != 0 => None,
-            EMPTY => self.pop_further(hand),
-            _ => self.pop_at(first),
+    pub(crate) fn pop(&self, thread: usize) -> Option<FrameId> {
+        let cache = self.threads.get(thread)?;
+        let first = cache.first.cell(0)?;
+        // Relaxed, here and where an owner looks at its cells otherwise: only owners fill them
+        // (T7), and `pop_cell` looks again.
+        match first.frame.load(Ordering::Relaxed) {
+            // Under revocation a frame of the magazine costs an exchange, as one of a word does.
+            // So these are left to searches.
+            EMPTY if self.revocation.load(Ordering::Relaxed) & FENCED != 0 => None,
+            EMPTY => self.pop_slow(cache),
+            _ => self.pop_cell(first),
         }
     }
 
     #[inline(never)]
-    fn pop_further(&self, hand: &Hand) -> Option<Name> {
-        if let Some(kept) = self.pop_from_magazine(hand) {
-            return Some(kept);
+    fn pop_slow(&self, cache: &ThreadCache) -> Option<FrameId> {
+        if let Some(frame) = self.pop_from_magazine(cache) {
+            return Some(frame);
         }
         let Depot { full, empty } = &*self.depot;
-        self.change_magazine(hand, full, empty, CELLS)?;
-        self.pop_from_magazine(hand)
+        self.exchange_magazine(cache, full, empty, MAGAZINE_CELLS)?;
+        self.pop_from_magazine(cache)
     }
 
-    /// If there is nothing, the thread has seen all cells empty, and the level is 0.
-    fn pop_from_magazine(&self, hand: &Hand) -> Option<Name> {
-        let magazine = self.magazine(hand);
-        // Relaxed, here and in the other looks at what is in the hand: it is the thread's own.
-        let filled = (0..hand.level.load(Ordering::Relaxed)).rev();
-        for cell in filled.filter_map(|number| magazine.cell(number)) {
-            hand.level.store(cell.number, Ordering::Relaxed);
-            if cell.name.load(Ordering::Relaxed) == EMPTY {
+    /// Takes the frame that the thread stored last. If it returns `None`, all cells of the
+    /// magazine are empty and `filled` is 0.
+    fn pop_from_magazine(&self, cache: &ThreadCache) -> Option<FrameId> {
+        let magazine = self.magazine(cache);
+        // Relaxed, here and for the other fields of the thread cache: only this thread accesses
+        // them.
+        let filled = (0..cache.filled.load(Ordering::Relaxed)).rev();
+        for cell in filled.filter_map(|index| magazine.cell(index)) {
+            cache.filled.store(cell.index, Ordering::Relaxed);
+            if cell.frame.load(Ordering::Relaxed) == EMPTY {
                 continue;
             }
-            if let Some(kept) = self.pop_at(cell) {
-                return Some(kept);
+            if let Some(frame) = self.pop_cell(cell) {
+                return Some(frame);
             }
         }
         None
     }
 
-    /// The magazine of the thread in whose hand it is.
+    /// Returns the magazine of the thread that owns `cache`.
     #[inline]
-    fn magazine(&self, hand: &Hand) -> &Magazine {
-        // The remainder is the number itself.
-        &self.magazines[hand.magazine.load(Ordering::Relaxed) % MAGAZINES]
+    fn magazine(&self, cache: &ThreadCache) -> &Magazine {
+        // The index is below `MAGAZINES`; the remainder tells the compiler so.
+        &self.magazines[cache.magazine.load(Ordering::Relaxed) % MAGAZINES]
     }
 
-    /// Takes another magazine into the hand, out of one set, and puts the one that was there into the other.
-    fn change_magazine(
+    /// Takes a magazine out of the set `from`, in exchange for the thread's own, which goes into
+    /// `to`.
+    fn exchange_magazine(
         &self,
-        hand: &Hand,
+        cache: &ThreadCache,
         from: &AtomicU64,
         to: &AtomicU64,
-        level: usize,
+        filled: usize,
     ) -> Option<()> {
         let taken = loop {
-            // Relaxed: what follows looks again.
+            // Relaxed: the read-modify-write below looks again.
             let seen = from.load(Ordering::Relaxed);
             let lowest = seen & seen.wrapping_neg();
             if lowest == 0 {
                 return None;
             }
             // Acquire: pairs with the Release below (T7).
+            // mutant: magazine-take
             if from.fetch_and(!lowest, Ordering::Acquire) & lowest != 0 {
                 break lowest.trailing_zeros() as usize;
             }
         };
-        let before = hand.magazine.load(Ordering::Relaxed);
-        hand.magazine.store(taken, Ordering::Relaxed);
-        hand.level.store(level, Ordering::Relaxed);
-        // Release: pairs with the Acquire above, hands over the magazine (T7) and the bytes of what is in it (T6).
-        // If the next owner saw a cell empty that is not, it would fill it.
-        // (No model shows that it is needed: theirs have a whole fence after each cell that was filled.)
-        to.fetch_or(1 << before, Ordering::Release);
+        let own = cache.magazine.load(Ordering::Relaxed);
+        cache.magazine.store(taken, Ordering::Relaxed);
+        cache.filled.store(filled, Ordering::Relaxed);
+        // Release: pairs with the Acquire above, hands over the magazine (T7) and the bytes of
+        // its frames (T6). A next owner that took a filled cell for an empty one would fill it
+        // again. (No model shows that it is needed: in models a full fence follows each store
+        // into a cell.)
+        to.fetch_or(1 << own, Ordering::Release);
         Some(())
     }
 
     #[inline(always)]
-    fn pop_at(&self, cell: Cell<'_>) -> Option<Name> {
-        // Release: pairs with the Acquire in `take_from`; what this thread has put elsewhere before is found
-        // there by whoever passes the cell over (T3).
-        cell.announced.store(cell.number + 1, Ordering::Release);
-        // Pairs with the heavy fence in `fence` (T2).
+    fn pop_cell(&self, cell: Cell<'_>) -> Option<FrameId> {
+        // Release: pairs with the Acquire in `steal`; a search that passes over the cell finds
+        // what this thread has put elsewhere before (T3).
+        // mutant: pop-claim
+        cell.claim.store(cell.index + 1, Ordering::Release);
+        // Pairs with the heavy fence in `ensure_fence` (T2).
+        // mutant: pop-fence
         light_fence();
-        // Acquire: pairs with the Release in `lower` and in the end of a `Search`; what was taken out of
-        // the cell before the gate was opened is not found there again.
-        if self.gate.load(Ordering::Acquire) != OPEN {
-            return Self::pop_raised(cell.name, cell.announced);
+        // Acquire: pairs with the Release in `end_revocation` and in the drop of `Search`; a
+        // frame that was taken before the caches were restored is not found again.
+        // mutant: pop-reads-revocation
+        if self.revocation.load(Ordering::Acquire) != ENABLED {
+            return Self::pop_cell_revoked(cell.frame, cell.claim);
         }
-        let kept = cell.name.load(Ordering::Relaxed);
-        // Relaxed: the gate was open, so what this thread has put elsewhere before is seen by all who have
-        // raised it since.
-        cell.name.store(EMPTY, Ordering::Relaxed);
-        // Release: pairs with the Acquire in `take_from`; whoever finds nothing announced finds the cell
+        let frame = cell.frame.load(Ordering::Relaxed);
+        // Relaxed: the caches were enabled, so all threads that have revoked them since see what
+        // this thread has put elsewhere before.
+        cell.frame.store(EMPTY, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `steal`; a search that finds no claim finds the cell
         // empty.
-        cell.announced.store(NOTHING, Ordering::Release);
-        Name::new(kept)
+        cell.claim.store(NO_CLAIM, Ordering::Release);
+        FrameId::new(frame)
     }
 
-    /// The rest of `pop_at` behind a raised gate: the announced frame is to be taken (T3), and others may
-    /// be at it.
+    /// The rest of `pop_cell` under revocation: the claimed frame is the owner's (T3) unless a
+    /// search was earlier.
     #[cold]
     #[inline(never)]
-    fn pop_raised(name: &AtomicUsize, announced: &AtomicUsize) -> Option<Name> {
-        let kept = exchange(name);
-        // Release: as in `pop_at`.
-        announced.store(NOTHING, Ordering::Release);
-        kept
+    fn pop_cell_revoked(cell: &AtomicUsize, claim: &AtomicUsize) -> Option<FrameId> {
+        let frame = empty_by_exchange(cell);
+        // Release: pairs with the Acquire in `steal`; a search that finds no claim finds the cell
+        // empty.
+        claim.store(NO_CLAIM, Ordering::Release);
+        frame
     }
 
-    /// Keeps a frame for this thread, whose it is.
+    /// Stores a frame of the caller in the cache of this thread.
     ///
-    /// Once the cell is filled the pool may be gone (T5), so nothing else of it may be borrowed by
-    /// the caller.
+    /// Once the cell is filled, the pool may be gone (T5). The caller may therefore borrow
+    /// nothing else of the pool.
     #[inline(always)]
-    pub(crate) fn push(&'static self, thread: usize, frame: Name) -> Pushed {
-        let Some(hand) = self.hands.get(thread) else {
-            return Pushed::No;
+    pub(crate) fn push(&'static self, thread: usize, frame: FrameId) -> Pushed {
+        let Some(cache) = self.threads.get(thread) else {
+            return Pushed::NotCached;
         };
-        // Relaxed: no more than a hint, which spares the two steps of `look_behind`.
-        if self.gate.load(Ordering::Relaxed) != OPEN {
-            return self.wait_for_rest(hand);
+        // Relaxed: only a hint, which saves filling the cell and emptying it again.
+        if self.revocation.load(Ordering::Relaxed) != ENABLED {
+            return self.count_cooldown(cache);
         }
-        let [first] = &hand.first.cells;
+        let [first] = &cache.first.cells;
         match first.load(Ordering::Relaxed) {
-            EMPTY => self.push_at(first, frame),
-            _ => self.push_further(hand, frame),
+            EMPTY => self.push_cell(first, frame),
+            _ => self.push_slow(cache, frame),
         }
     }
 
     #[inline(never)]
-    fn push_further(&self, hand: &Hand, frame: Name) -> Pushed {
-        let mut level = hand.level.load(Ordering::Relaxed);
-        if level == CELLS {
-            level = self.lower_level(hand);
+    fn push_slow(&self, cache: &ThreadCache, frame: FrameId) -> Pushed {
+        let mut filled = cache.filled.load(Ordering::Relaxed);
+        if filled == MAGAZINE_CELLS {
+            filled = self.recount_filled(cache);
         }
-        if level == CELLS && self.leave_magazine(hand).is_some() {
-            level = 0;
+        if filled == MAGAZINE_CELLS && self.leave_full_magazine(cache).is_some() {
+            filled = 0;
         }
-        match self.magazine(hand).cells.get(level) {
+        match self.magazine(cache).cells.get(filled) {
             Some(cell) => {
-                hand.level.store(level + 1, Ordering::Relaxed);
-                self.push_at(cell, frame)
+                cache.filled.store(filled + 1, Ordering::Relaxed);
+                self.push_cell(cell, frame)
             }
-            None => Pushed::No,
+            None => Pushed::NotCached,
         }
     }
 
-    /// Lets the level not be above cells that a search has emptied.
-    fn lower_level(&self, hand: &Hand) -> usize {
+    /// Lowers `filled` to the last cell that no search has emptied.
+    fn recount_filled(&self, cache: &ThreadCache) -> usize {
         let is_full = |cell: &AtomicUsize| cell.load(Ordering::Relaxed) != EMPTY;
-        let last = self.magazine(hand).cells.iter().rposition(is_full);
-        let level = last.map_or(0, |last| last + 1);
-        hand.level.store(level, Ordering::Relaxed);
-        level
+        let last = self.magazine(cache).cells.iter().rposition(is_full);
+        let filled = last.map_or(0, |last| last + 1);
+        cache.filled.store(filled, Ordering::Relaxed);
+        filled
     }
 
-    /// Leaves a full magazine in the depot for an empty one, unless there are enough.
-    fn leave_magazine(&self, hand: &Hand) -> Option<()> {
+    /// Leaves a full magazine in the depot for an empty one, unless enough full ones are there.
+    fn leave_full_magazine(&self, cache: &ThreadCache) -> Option<()> {
         let Depot { full, empty } = &*self.depot;
-        // Relaxed: if several threads look at once, a few more will be full.
-        let many = full.load(Ordering::Relaxed).count_ones() as usize;
-        match many < self.limits.full.load(Ordering::Relaxed) {
-            true => self.change_magazine(hand, empty, full, 0),
-            false => None,
+        // Relaxed: if several threads look at once, the limit is exceeded by a few.
+        let count = full.load(Ordering::Relaxed).count_ones() as usize;
+        if count < self.limits.full_magazines.load(Ordering::Relaxed) {
+            self.exchange_magazine(cache, empty, full, 0)
+        } else {
+            None
         }
     }
 
     #[inline(always)]
-    fn push_at(&self, cell: &AtomicUsize, frame: Name) -> Pushed {
+    fn push_cell(&self, cell: &AtomicUsize, frame: FrameId) -> Pushed {
         debug_assert_eq!(cell.load(Ordering::Relaxed), EMPTY);
-        // Release: pairs with the Acquire in `exchange`, hands over the frame's bytes (T6).
+        // Release: pairs with the Acquire in `empty_by_exchange`, hands over the frame's bytes
+        // (T6).
         cell.store(frame.get(), Ordering::Release);
-        // Pairs with the heavy fence in `fence` (T4).
+        // Pairs with the heavy fence in `ensure_fence` (T4).
+        // mutant: push-fence
         light_fence();
-        if self.gate.load(Ordering::Relaxed) != OPEN {
-            return Self::look_behind(cell);
+        // mutant: push-reads-revocation
+        if self.revocation.load(Ordering::Relaxed) != ENABLED {
+            return Self::take_back(cell);
         }
-        Pushed::Kept
+        Pushed::Cached
     }
 
-    /// The rest of `push_at` behind a raised gate: takes the frame out again, unless somebody has (T4).
+    /// The rest of `push_cell` under revocation: takes the frame out again, unless a search has
+    /// (T4).
     #[cold]
     #[inline(never)]
-    fn look_behind(cell: &AtomicUsize) -> Pushed {
-        match exchange(cell) {
-            Some(_) => Pushed::No,
-            None => Pushed::Kept,
+    fn take_back(cell: &AtomicUsize) -> Pushed {
+        match empty_by_exchange(cell) {
+            Some(_) => Pushed::NotCached,
+            None => Pushed::Cached,
         }
     }
 
-    /// The rest of `push` behind a raised gate: counts how long it has been so.
+    /// The rest of `push` under revocation: counts the release.
     #[cold]
     #[inline(never)]
-    fn wait_for_rest(&self, hand: &Hand) -> Pushed {
-        // Relaxed: only the owner counts here.
-        let seen = hand.patience.load(Ordering::Relaxed) + 1;
-        let (seen, pushed) = match seen < self.limits.patience.load(Ordering::Relaxed) {
-            true => (seen, Pushed::No),
-            false => (0, Pushed::Restless),
+    fn count_cooldown(&self, cache: &ThreadCache) -> Pushed {
+        // Relaxed: the count is the thread's own.
+        let count = cache.cooldown.load(Ordering::Relaxed) + 1;
+        let (count, pushed) = if count < self.limits.cooldown.load(Ordering::Relaxed) {
+            (count, Pushed::NotCached)
+        } else {
+            (0, Pushed::CooldownOver)
         };
-        hand.patience.store(seen, Ordering::Relaxed);
+        cache.cooldown.store(count, Ordering::Relaxed);
         pushed
     }
 
-    /// Opens the gate, if it is only resting.
+    /// Enables the caches again, if no reason for their revocation is left.
     #[cold]
-    pub(crate) fn reopen(&self) {
-        let gate = self.gate.load(Ordering::Relaxed);
-        // A gate that was never fenced is one where the system refuses to: it stays raised.
-        if gate & !DRAINED == RESTING | FENCED {
-            // Relaxed: a read-modify-write, which carries on the Release of all who have lowered the gate
-            // before.
-            // If it fails somebody has just raised the gate again, or opened it.
-            let _changed =
-                self.gate
-                    .compare_exchange(gate, OPEN, Ordering::Relaxed, Ordering::Relaxed);
+    pub(crate) fn restore(&self) {
+        let word = self.revocation.load(Ordering::Relaxed);
+        // Without `FENCED` the system has refused the fence, and the caches stay revoked.
+        // mutant: restore-in-cooldown-only
+        if word & !DRAINED == COOLDOWN | FENCED {
+            // Relaxed: a read-modify-write, which carries on the Release of all that ended a
+            // revocation before. If it fails, another thread has just revoked the caches again,
+            // or restored them.
+            let _changed = self.revocation.compare_exchange(
+                word,
+                ENABLED,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
         }
     }
 
-    /// Raises the gate for the closing of the pool, or for the line of those who wait, until it is
-    /// [lowered](Self::lower).
-    pub(crate) fn raise(&self, reason: u64) {
-        // Acquire: as in `fence`.
-        let before = self.gate.fetch_or(reason | RESTING, Ordering::Acquire);
-        self.fence(before);
+    /// Revokes the caches for a reason, `CLOSED` or `WAITERS`, until the revocation for this reason
+    /// [ends](Self::end_revocation).
+    pub(crate) fn revoke(&self, reason: u64) {
+        // Acquire: pairs with the Release in `ensure_fence`.
+        let before = self
+            .revocation
+            .fetch_or(reason | COOLDOWN, Ordering::Acquire);
+        self.ensure_fence(before);
     }
 
-    /// Takes back a reason for which the gate was raised, if it was.
-    pub(crate) fn lower(&self, reason: u64) {
-        if self.gate.load(Ordering::Relaxed) & reason != 0 {
-            // Release: pairs with the Acquire in `pop_at`.
-            self.gate.fetch_and(!reason, Ordering::Release);
+    /// Ends the revocation for a reason, if there is one.
+    pub(crate) fn end_revocation(&self, reason: u64) {
+        if self.revocation.load(Ordering::Relaxed) & reason != 0 {
+            // Release: pairs with the Acquire in `pop_cell`.
+            self.revocation.fetch_and(!reason, Ordering::Release);
         }
     }
 
-    /// Raises the gate to look through the magazines.
+    /// Revokes the caches for a search.
     pub(crate) fn search(&self) -> Search<'_> {
-        // Acquire: as in `fence`.
-        let before = self.gate.fetch_add(SEARCH, Ordering::Acquire);
-        if before & RESTING == 0 {
-            self.gate.fetch_or(RESTING, Ordering::Relaxed);
+        // Acquire: pairs with the Release in `ensure_fence`.
+        let before = self.revocation.fetch_add(SEARCH, Ordering::Acquire);
+        if before & COOLDOWN == 0 {
+            self.revocation.fetch_or(COOLDOWN, Ordering::Relaxed);
         }
-        self.fence(before);
+        self.ensure_fence(before);
         Search(self)
     }
 
-    /// Sees to it that a fence has been run since the gate was raised, which was as in `before` when the
-    /// caller raised it, too.
-    fn fence(&self, before: u64) {
+    /// Executes the heavy fence, unless it has been executed since the caches were revoked.
+    /// `before` is the word that the caller found when it revoked them.
+    fn ensure_fence(&self, before: u64) {
+        // mutant: heavy-fence
         if before & FENCED == 0 && heavy_fence() {
-            // Release: pairs with the Acquire of whoever finds the flag set when it raises the gate, and
-            // runs no fence of its own.
-            self.gate.fetch_or(FENCED, Ordering::Release);
+            // Release: pairs with the Acquire of a thread that finds the flag when it revokes the
+            // caches, and executes no fence of its own.
+            self.revocation.fetch_or(FENCED, Ordering::Release);
         }
     }
 
-    /// Whether frames may be in the caches of a gate that the caller keeps raised.
+    /// Returns whether frames may be in the caches, which the caller keeps revoked.
     pub(crate) fn may_have_frames(&self) -> bool {
-        self.gate.load(Ordering::Acquire) & DRAINED == 0
+        self.revocation.load(Ordering::Acquire) & DRAINED == 0
     }
 
-    /// Takes frames out of all cells that are not announced, until there is none or `enough` says so.
-    /// The gate is kept raised by the caller.
-    pub(crate) fn drain(&self, mut enough: impl FnMut(Name) -> bool) {
-        let gate = self.gate.load(Ordering::Acquire);
-        if gate & FENCED == 0 || gate & DRAINED != 0 {
+    /// Takes the frames out of all unclaimed cells, until `enough` returns `true` for one of
+    /// them. The caller keeps the caches revoked.
+    pub(crate) fn drain(&self, mut enough: impl FnMut(FrameId) -> bool) {
+        let word = self.revocation.load(Ordering::Acquire);
+        // Without the fence, owners may be emptying cells by plain stores (T2).
+        if word & FENCED == 0 || word & DRAINED != 0 {
             return;
         }
-        // After the fence, so these are also the cells of every thread that found the gate open (T2).
+        // After the fence, so that these include the cells of every thread that saw the caches
+        // enabled (T2).
+        // mutant: drain-cells
         for cell in self.cells_in_use() {
-            if Self::take_from(cell).is_some_and(&mut enough) {
+            if Self::steal(cell).is_some_and(&mut enough) {
                 return;
             }
         }
-        // Release: pairs with the Acquire above and in `may_have_frames`; who finds the flag need not look.
-        self.gate.fetch_or(DRAINED, Ordering::Release);
+        // Release: pairs with the Acquire above and in `may_have_frames`; a thread that finds the
+        // flag need not look at the cells.
+        self.revocation.fetch_or(DRAINED, Ordering::Release);
     }
 
-    fn take_from(cell: Cell<'_>) -> Option<Name> {
-        // Acquire: pairs with the Release in `pop_at` and `pop_raised`, each of them.
-        if cell.announced.load(Ordering::Acquire) == cell.number + 1 {
+    /// Takes the frame out of a cell of any thread, unless its owner is at it.
+    fn steal(cell: Cell<'_>) -> Option<FrameId> {
+        // Acquire: pairs with each Release store of a claim, in `pop_cell` and `pop_cell_revoked`.
+        // mutant: steal-reads-claim
+        if cell.claim.load(Ordering::Acquire) == cell.index + 1 {
             return None;
         }
-        // Acquire: pairs with the Release in `exchange`; what others have put elsewhere before they
-        // emptied the cell is found there. Whatever came into the cell before the fence is seen after
-        // it; what came later is its owner's to look for (T4).
-        if cell.name.load(Ordering::Acquire) == EMPTY {
+        // Acquire: pairs with the Release in `empty_by_exchange`; what another thread has put
+        // elsewhere before it emptied the cell is found there. A frame that entered the cell
+        // before the fence is seen; its owner looks after one that entered later (T4).
+        if cell.frame.load(Ordering::Acquire) == EMPTY {
             return None;
         }
-        exchange(cell.name)
+        empty_by_exchange(cell.frame)
     }
 
-    /// The cells that any thread may ever have filled.
+    /// Returns the cells that any thread may ever have filled.
     fn cells_in_use(&self) -> impl Iterator<Item = Cell<'_>> {
-        let hands = recycled_indices_used().min(HANDS);
-        let first = self.hands[..hands].iter();
-        let magazines = self.magazines[..SPARES + hands].iter();
-        let first = first.flat_map(|hand| hand.first.cells());
-        first.chain(magazines.flat_map(|magazine| magazine.cells()))
+        let threads = recycled_indices_used().min(THREAD_CACHES);
+        // mutant: search-first-cells
+        let caches = self.threads[..threads].iter();
+        // mutant: search-magazines
+        let magazines = self.magazines[..DEPOT_MAGAZINES + threads].iter();
+        let first_cells = caches.flat_map(|cache| cache.first.cells());
+        first_cells.chain(magazines.flat_map(|magazine| magazine.cells()))
     }
 
-    /// Whether this frame is in a cell; for whoever wants to know.
-    pub(crate) fn keep(&self, frame: Name) -> bool {
+    /// Returns whether this frame is in a cell, for reports.
+    pub(crate) fn contains(&self, frame: FrameId) -> bool {
         // Acquire: as in `frames`.
-        let is_it = |cell: Cell<'_>| cell.name.load(Ordering::Acquire) == frame.get();
+        let is_it = |cell: Cell<'_>| cell.frame.load(Ordering::Acquire) == frame.get();
         self.cells_in_use().any(is_it)
     }
 
-    /// Frames in all cells. Exact while nobody acquires or releases.
+    /// Returns the number of frames in all cells. It is exact while no frame is acquired or
+    /// released.
     pub(crate) fn frames(&self) -> usize {
-        // Acquire: pairs with the Release in `push_at`, as in `FreeList::free_frames`.
-        let is_full = |cell: &Cell<'_>| cell.name.load(Ordering::Acquire) != EMPTY;
+        // Acquire: pairs with the Release in `push_cell`, as in `FreeList::free_frames`.
+        let is_full = |cell: &Cell<'_>| cell.frame.load(Ordering::Acquire) != EMPTY;
         self.cells_in_use().filter(is_full).count()
     }
 }
 
 /// Empties a cell.
-fn exchange(cell: &AtomicUsize) -> Option<Name> {
-    // Acquire: pairs with the Release in `push_at` (T6). Release: pairs with the Acquire in `take_from`.
-    // (No model shows that it is needed: theirs are whole fences, and `pop_at` has one before it.)
-    Name::new(cell.swap(EMPTY, Ordering::AcqRel))
+fn empty_by_exchange(cell: &AtomicUsize) -> Option<FrameId> {
+    // Acquire: pairs with the Release in `push_cell` (T6). Release: pairs with the Acquire in
+    // `steal`. (No model shows that it is needed: models have full fences, and `pop_cell` has one
+    // before it.)
+    // mutant: cell-exchange
+    FrameId::new(cell.swap(EMPTY, Ordering::AcqRel))
 }
 
-/// Somebody who looks through the magazines. The gate stays raised meanwhile.
+/// A search of the caches. They stay revoked until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Search<'caches>(&'caches Caches);
 
 impl Search<'_> {
-    /// Takes any frame. `None` if at one moment after the gate was raised no cell had one (T3, T4).
-    pub(crate) fn take(&self) -> Option<Name> {
+    /// Takes any frame. Returns `None` if at one moment of the search no cell had one (T3, T4),
+    /// or if the system has refused the heavy fence.
+    pub(crate) fn take(&self) -> Option<FrameId> {
         let mut taken = None;
         self.0.drain(|frame| {
             taken = Some(frame);
@@ -620,60 +686,64 @@ impl Search<'_> {
 
 impl Drop for Search<'_> {
     fn drop(&mut self) {
-        // Release: pairs with the Acquire in `pop_at`.
-        self.0.gate.fetch_sub(SEARCH, Ordering::Release);
+        // Release: pairs with the Acquire in `pop_cell`.
+        // mutant: search-end
+        self.0.revocation.fetch_sub(SEARCH, Ordering::Release);
     }
 }
 
 /// Caches that no pool uses.
 #[cfg(not(loom))]
-static SPARE: StdMutex<Spare> = StdMutex::new(Spare {
+static UNUSED: NoAllocMutex<Unused> = NoAllocMutex::new(Unused {
     caches: Vec::new(),
-    made: 0,
+    created: 0,
 });
 
-/// With room for all that were ever made: whoever drops the last frame of a pool need not allocate.
 #[cfg(not(loom))]
 #[derive(Debug)]
-struct Spare {
+struct Unused {
+    /// Has the capacity for all caches that were ever created, so that the release of a pool's last
+    /// frame does not allocate.
     caches: Vec<&'static Caches>,
-    made: usize,
+    created: usize,
 }
 
-/// A pool's right to its caches. They are never freed (T5): the next pool gets them.
+/// The caches of a pool, which are returned for the next pool when the lease is dropped. They are
+/// never freed (T5).
 #[derive(Debug)]
 pub(crate) struct Lease(&'static Caches);
 
 impl Lease {
-    /// Caches for a new pool of `frames`; `None` if the system has no such fence.
+    /// Leases caches for a new pool of `frames` frames. Returns `None` if the system has no heavy
+    /// fence.
     pub(crate) fn new(frames: usize) -> Result<Option<Self>, CommitError> {
-        if !heavy_fence_works() {
+        if !heavy_fence_is_supported() {
             return Ok(None);
         }
-        let caches = Self::spare()?;
-        // An owner that still looks behind a frame of the last pool finds nothing, whatever it reads of the
-        // gate (T5).
-        caches.begin_anew(frames);
+        let caches = Self::take_unused()?;
+        // An owner that is still in `push_cell` with a frame of the last pool finds the cell empty,
+        // whatever it reads of the revocation word (T5).
+        caches.reset(frames);
         Ok(Some(Self(caches)))
     }
 
     #[cfg(not(loom))]
-    fn spare() -> Result<&'static Caches, CommitError> {
-        let mut spare = SPARE.lock();
-        if let Some(caches) = spare.caches.pop() {
+    fn take_unused() -> Result<&'static Caches, CommitError> {
+        let mut unused = UNUSED.lock();
+        if let Some(caches) = unused.caches.pop() {
             return Ok(caches);
         }
-        let mut room = try_with_capacity(1)?;
-        // There are none, so none is lost.
-        spare.caches = try_with_capacity(spare.made + 1)?;
-        spare.made += 1;
-        room.push(Caches::new());
-        Ok(&room.leak()[0])
+        let mut created = try_with_capacity(1)?;
+        // The old `Vec` is empty, so that no caches are lost.
+        unused.caches = try_with_capacity(unused.created + 1)?;
+        unused.created += 1;
+        created.push(Caches::new());
+        Ok(&created.leak()[0])
     }
 
-    /// A model has its own, which are forgotten with it.
+    /// Creates caches that are leaked: each execution of a model has its own.
     #[cfg(loom)]
-    fn spare() -> Result<&'static Caches, CommitError> {
+    fn take_unused() -> Result<&'static Caches, CommitError> {
         Ok(Box::leak(Box::new(Caches::new())))
     }
 
@@ -686,7 +756,7 @@ impl Lease {
 #[cfg(not(loom))]
 impl Drop for Lease {
     fn drop(&mut self) {
-        SPARE.lock().caches.push(self.0);
+        UNUSED.lock().caches.push(self.0);
     }
 }
 
@@ -698,10 +768,13 @@ mod tests {
     use super::*;
 
     /// Enough for one full magazine in the depot.
-    const FRAMES: usize = SHARE_OF_DEPOT * CELLS;
+    const FRAMES: usize = DEPOT_DIVISOR * MAGAZINE_CELLS;
+
+    /// Number of frames in a full thread cache.
+    const CAPACITY: usize = 1 + MAGAZINE_CELLS;
 
     fn caches() -> Lease {
-        // Only the magazines of numbers that some thread has had are looked through.
+        // Searches only look at the magazines of indices that some thread has had.
         let both = std::sync::Barrier::new(2);
         std::thread::scope(|scope| {
             for _ in 0..2 {
@@ -711,87 +784,86 @@ mod tests {
                 });
             }
         });
-        Lease::new(FRAMES).unwrap().expect("Linux has such a fence")
+        Lease::new(FRAMES).unwrap().expect("Linux has membarrier")
     }
 
-    fn name(number: usize) -> Name {
-        Name::new(number).unwrap()
+    fn id(number: usize) -> FrameId {
+        FrameId::new(number).unwrap()
     }
-
-    /// What a thread has when its hand and its magazine are full.
-    const MOST: usize = 1 + CELLS;
 
     fn push_all(lease: &Lease, thread: usize, numbers: RangeInclusive<usize>) {
         for number in numbers {
-            let pushed = lease.caches().push(thread, name(number));
-            assert_eq!(pushed, Pushed::Kept, "{number}");
+            let pushed = lease.caches().push(thread, id(number));
+            assert_eq!(pushed, Pushed::Cached, "{number}");
         }
     }
 
     fn pop_all(lease: &Lease, thread: usize) -> Vec<usize> {
         let popped = std::iter::from_fn(|| lease.caches().pop(thread));
-        let mut popped: Vec<_> = popped.map(Name::get).collect();
+        let mut popped: Vec<_> = popped.map(FrameId::get).collect();
         popped.sort_unstable();
         popped
     }
 
     #[test]
-    fn a_thread_gets_back_what_it_kept_and_nobody_else_does() {
+    fn only_the_thread_that_cached_frames_pops_them() {
         let lease = caches();
-        push_all(&lease, 0, 1..=MOST);
-        assert_eq!(lease.caches().frames(), MOST);
+        push_all(&lease, 0, 1..=CAPACITY);
+        assert_eq!(lease.caches().frames(), CAPACITY);
         assert_eq!(lease.caches().pop(1), None);
-        assert_eq!(pop_all(&lease, 0), Vec::from_iter(1..=MOST));
+        assert_eq!(pop_all(&lease, 0), Vec::from_iter(1..=CAPACITY));
         assert_eq!(lease.caches().frames(), 0);
     }
 
     #[test]
-    fn what_a_thread_leaves_in_the_depot_is_had_by_others() {
+    fn other_threads_pop_the_frames_of_a_magazine_in_the_depot() {
         let lease = caches();
         for _ in 0..3 {
-            // Its first magazine is left in the depot, and the second has no place there.
-            push_all(&lease, 0, 1..=MOST + CELLS);
-            assert_eq!(lease.caches().push(0, name(99)), Pushed::No);
-            assert_eq!(lease.caches().frames(), MOST + CELLS);
-            assert_eq!(pop_all(&lease, 1), Vec::from_iter(2..=MOST));
-            let rest = [1].into_iter().chain(MOST + 1..=MOST + CELLS);
+            // The depot takes the first full magazine of the thread and has no room for the second.
+            push_all(&lease, 0, 1..=CAPACITY + MAGAZINE_CELLS);
+            assert_eq!(lease.caches().push(0, id(99)), Pushed::NotCached);
+            assert_eq!(lease.caches().frames(), CAPACITY + MAGAZINE_CELLS);
+            assert_eq!(pop_all(&lease, 1), Vec::from_iter(2..=CAPACITY));
+            let second = CAPACITY + 1..=CAPACITY + MAGAZINE_CELLS;
+            let rest = [1].into_iter().chain(second);
             assert_eq!(pop_all(&lease, 0), Vec::from_iter(rest));
         }
     }
 
     #[test]
-    fn a_search_finds_what_is_in_the_depot() {
+    fn a_search_finds_the_frames_in_the_depot() {
         let lease = caches();
-        push_all(&lease, 0, 1..=MOST + CELLS);
+        push_all(&lease, 0, 1..=CAPACITY + MAGAZINE_CELLS);
         let found = std::iter::from_fn(|| lease.caches().search().take()).count();
-        assert_eq!(found, MOST + CELLS);
-        lease.caches().reopen();
-        // What is left there is a magazine that was full once. This thread takes it for one.
+        assert_eq!(found, CAPACITY + MAGAZINE_CELLS);
+        lease.caches().restore();
+        // The magazine that the search has emptied is still in the set of full ones, where this
+        // thread finds it.
         assert_eq!(lease.caches().pop(1), None);
-        push_all(&lease, 1, 1..=MOST + CELLS);
-        assert_eq!(pop_all(&lease, 1).len(), MOST + CELLS);
+        push_all(&lease, 1, 1..=CAPACITY + MAGAZINE_CELLS);
+        assert_eq!(pop_all(&lease, 1).len(), CAPACITY + MAGAZINE_CELLS);
     }
 
     #[test]
-    fn threads_beyond_the_hands_keep_nothing() {
+    fn threads_with_higher_indices_cache_nothing() {
         let lease = caches();
-        for thread in [HANDS, usize::MAX] {
-            assert_eq!(lease.caches().push(thread, name(1)), Pushed::No);
+        for thread in [THREAD_CACHES, usize::MAX] {
+            assert_eq!(lease.caches().push(thread, id(1)), Pushed::NotCached);
             assert_eq!(lease.caches().pop(thread), None);
         }
     }
 
     #[test]
-    fn a_search_takes_one_and_leaves_the_rest_where_all_find_it() {
+    fn a_search_takes_one_frame_and_leaves_the_others() {
         let lease = caches();
         let caches = lease.caches();
         push_all(&lease, 0, 1..=2);
         push_all(&lease, 1, 3..=3);
-        assert_eq!(caches.search().take(), Some(name(1)));
+        assert_eq!(caches.search().take(), Some(id(1)));
         assert_eq!(caches.frames(), 2);
-        // The owner, too, now takes by exchange, and only what is in its hand.
+        // Under revocation an owner takes a frame out of its first cell alone.
         assert_eq!(caches.pop(0), None);
-        assert_eq!(caches.pop(1), Some(name(3)));
+        assert_eq!(caches.pop(1), Some(id(3)));
         assert!(caches.search().take().is_some());
         assert!(caches.may_have_frames());
         assert_eq!(caches.search().take(), None);
@@ -799,37 +871,35 @@ mod tests {
     }
 
     #[test]
-    fn the_gate_opens_after_a_rest_and_not_while_somebody_needs_it_raised() {
+    fn caches_are_restored_after_the_cooldown_if_no_reason_for_revocation_is_left() {
         let lease = caches();
         let caches = lease.caches();
-        for reason in [SHUT, LINE] {
+        for reason in [CLOSED, WAITERS] {
             drop(caches.search());
-            caches.raise(reason);
-            caches.reopen();
-            assert_eq!(caches.push(0, name(1)), Pushed::No);
-            caches.lower(reason);
-            caches.lower(reason);
-            assert_eq!(caches.push(0, name(1)), Pushed::No);
-            caches.reopen();
-            assert_eq!(caches.push(0, name(1)), Pushed::Kept);
-            assert_eq!(caches.pop(0), Some(name(1)));
+            caches.revoke(reason);
+            caches.restore();
+            assert_eq!(caches.push(0, id(1)), Pushed::NotCached);
+            caches.end_revocation(reason);
+            caches.end_revocation(reason);
+            assert_eq!(caches.push(0, id(1)), Pushed::NotCached);
+            caches.restore();
+            assert_eq!(caches.push(0, id(1)), Pushed::Cached);
+            assert_eq!(caches.pop(0), Some(id(1)));
         }
         let search = caches.search();
-        caches.reopen();
-        assert_eq!(caches.push(0, name(1)), Pushed::No);
+        caches.restore();
+        assert_eq!(caches.push(0, id(1)), Pushed::NotCached);
         drop(search);
-        let restless = (0..MIN_COOLDOWN).find(|_| caches.push(1, name(1)) == Pushed::Restless);
-        assert_eq!(restless, Some(MIN_COOLDOWN - 1));
+        let mut pushes = 0..MIN_COOLDOWN;
+        let over = pushes.find(|_| caches.push(1, id(1)) == Pushed::CooldownOver);
+        assert_eq!(over, Some(MIN_COOLDOWN - 1));
     }
 }
 
 #[cfg(test)]
 #[cfg(loom)]
 mod loom_models {
-    #![expect(
-        unsafe_code,
-        reason = "the frame's bytes are stood for by a checked cell"
-    )]
+    #![expect(unsafe_code, reason = "a checked cell stands for the bytes of a frame")]
 
     use loom::thread;
 
@@ -838,87 +908,88 @@ mod loom_models {
 
     use super::*;
 
-    /// Open, with caches, all frames in one word.
+    /// Returns an open list with caches. All frames are in one word.
     fn list(frames: usize) -> Arc<FreeList> {
         let list = FreeList::new(frames, 1, true).unwrap();
         Arc::new(list.with_caches(FrameIds::COUNTED).unwrap())
     }
 
-    /// As an acquire.
+    /// Acquires a frame.
     fn acquire(list: &FreeList, thread: usize) -> Option<usize> {
         match list.caches().unwrap().pop(thread) {
-            Some(name) => Some(FrameIds::COUNTED.frame(name)),
+            Some(id) => Some(FrameIds::COUNTED.frame(id)),
             None => acquire_slow(list, thread),
         }
     }
 
-    /// As an acquire that finds nothing in the thread's own cache.
+    /// Acquires a frame that is not in the thread's own cache.
     fn acquire_slow(list: &FreeList, thread: usize) -> Option<usize> {
         let taken = list.take(thread, 1).ok()?;
         Some(list.frame_at(taken))
     }
 
-    fn keep(list: &FreeList, thread: usize, frame: usize) -> Pushed {
-        let name = FrameIds::COUNTED.of(frame).unwrap();
-        list.caches().unwrap().push(thread, name)
+    /// Releases a frame into the thread's own cache.
+    fn cache(list: &FreeList, thread: usize, frame: usize) -> Pushed {
+        let id = FrameIds::COUNTED.of(frame).unwrap();
+        list.caches().unwrap().push(thread, id)
     }
 
-    /// As a release that keeps nothing.
+    /// Releases a frame into its word.
     fn put(list: &FreeList, frame: usize) -> PutBack {
         let place = list.places().nth(frame).unwrap();
         put_back(list.word(place.word), list.addend(place.bits))
     }
 
-    /// As a release.
+    /// Releases a frame.
     fn release(list: &FreeList, thread: usize, frame: usize) {
-        match keep(list, thread, frame) {
-            Pushed::Kept => return,
-            Pushed::No => {}
-            Pushed::Restless => list.caches().unwrap().reopen(),
+        match cache(list, thread, frame) {
+            Pushed::Cached => return,
+            Pushed::NotCached => {}
+            Pushed::CooldownOver => list.caches().unwrap().restore(),
         }
         assert_eq!(put(list, frame), PutBack::Done);
     }
 
     fn touch(bytes: &UnsafeCell<i32>) {
         bytes.with_mut(|bytes| {
-            // SAFETY: the frame is ours; loom checks that.
+            // SAFETY: the calling thread has the frame to itself, which loom checks.
             unsafe { *bytes += 1 }
         });
     }
 
-    /// Takes a frame out of the thread's cache, and touches the bytes if there is one.
+    /// Takes a frame out of the thread's own cache. Touches the bytes if there was one.
     fn pop_and_touch(list: &FreeList, thread: usize, bytes: &UnsafeCell<i32>) -> bool {
         let popped = list.caches().unwrap().pop(thread);
         popped.inspect(|_| touch(bytes)).is_some()
     }
 
-    /// The same by an acquire that finds nothing in the thread's own cache.
+    /// Acquires a frame that is not in the thread's own cache. Touches the bytes if there was one.
     fn acquire_slow_and_touch(list: &FreeList, thread: usize, bytes: &UnsafeCell<i32>) -> bool {
         let acquired = acquire_slow(list, thread);
         acquired.inspect(|_| touch(bytes)).is_some()
     }
 
-    /// A list with its gate open, and its frames, which thread 1 has.
+    /// Returns a list with enabled caches, and its frames, all of which thread 1 holds.
     fn list_all_out<const FRAMES: usize>() -> (Arc<FreeList>, [usize; FRAMES]) {
         let list = list(FRAMES);
         let frames = [0; FRAMES].map(|_| acquire_slow(&list, 1).unwrap());
-        list.caches().unwrap().reopen();
+        list.caches().unwrap().restore();
         (list, frames)
     }
 
-    /// The same list of one frame, when thread 1 has released it.
-    fn list_with_one_kept() -> Arc<FreeList> {
+    /// Returns a list of one frame, which is in the cache of thread 1.
+    fn list_with_one_cached() -> Arc<FreeList> {
         let (list, [held]) = list_all_out();
-        assert_eq!(keep(&list, 1, held), Pushed::Kept);
+        assert_eq!(cache(&list, 1, held), Pushed::Cached);
         list
     }
 
-    /// T1, T2, T6: of an owner and a search one gets the frame, with what was done with it.
+    /// T1, T2, T6: either an owner or a search gets the frame, and sees what was done with it.
     ///
-    /// Kills: no fence in `pop_at`, nothing announced there, or no look at the gate; the announcement not
-    /// looked at in `take_from`; a look and a store for the exchange; no `heavy_fence`.
+    /// Kills: no fence, no claim, or no look at the revocation word in `pop_cell`; no look at the
+    /// claim in `steal`; a load and a store in place of the exchange; no `heavy_fence`.
     #[test]
-    fn a_kept_frame_has_one_owner_at_a_time() {
+    fn a_cached_frame_has_one_owner_at_a_time() {
         loom::model(|| {
             let list = list(1);
             let bytes = Arc::new(UnsafeCell::new(0));
@@ -942,40 +1013,40 @@ mod loom_models {
         });
     }
 
-    /// T3, T4: one of two frames is always free, in the word or in the cache of the other thread; so
-    /// nobody is told that all are out.
+    /// T3, T4: one of two frames is always free, in the word or in the cache of the other thread.
+    /// So no acquire fails.
     ///
-    /// Kills: `DRAINED` set without having looked; not looking at the words again after the caches;
-    /// `Release` to `Relaxed` in the announcement.
+    /// Kills: `DRAINED` set without a look at the cells; no second look at the words after the
+    /// caches; `Release` to `Relaxed` in the claim.
     #[test]
-    fn a_search_finds_what_others_keep() {
+    fn a_search_finds_the_frames_that_other_threads_cache() {
         loom::model(|| {
             let list = list(2);
             let owner = {
                 let list = list.clone();
                 thread::spawn(move || {
-                    let one = acquire_slow(&list, 1).expect("the other has one at most");
+                    let one = acquire_slow(&list, 1).expect("the other thread has at most one");
                     release(&list, 1, one);
-                    let two = acquire_slow(&list, 1).expect("the other has one at most");
+                    let two = acquire_slow(&list, 1).expect("the other thread has at most one");
                     release(&list, 1, two);
-                    let one = acquire(&list, 1).expect("the other has one at most");
+                    let one = acquire(&list, 1).expect("the other thread has at most one");
                     release(&list, 1, one);
                 })
             };
-            let frame = acquire_slow(&list, 0).expect("the other has one at most");
+            let frame = acquire_slow(&list, 0).expect("the other thread has at most one");
             assert_eq!(put(&list, frame), PutBack::Done);
             owner.join().unwrap();
             assert_eq!(list.free_frames(), 2);
         });
     }
 
-    /// T2: of two searches one may count on the fence of the other, once it has been run.
+    /// T2: a search can rely on the fence of another search once it has been executed.
     ///
     /// Kills: `FENCED` set before `heavy_fence`.
     #[test]
     fn one_fence_is_enough_for_two_searches() {
         loom::model(|| {
-            let list = list_with_one_kept();
+            let list = list_with_one_cached();
             let bytes = Arc::new(UnsafeCell::new(0));
             let searchers = [0, 0].map(|thread| {
                 let (list, bytes) = (list.clone(), bytes.clone());
@@ -989,42 +1060,46 @@ mod loom_models {
         });
     }
 
-    /// T2: what a search has taken out is not found again by the owner once the gate is open.
+    /// T2: once the caches are restored, the owner does not find a frame that a search has taken.
     ///
-    /// Kills: `Acquire` to `Relaxed` in `pop_at`; `Release` to `Relaxed` at the end of a `Search`.
+    /// Kills: `Acquire` to `Relaxed` in `pop_cell`; `Release` to `Relaxed` at the end of a
+    /// `Search`.
     #[test]
-    fn an_opened_gate_shows_what_searches_took() {
+    fn a_restored_cache_does_not_show_frames_that_a_search_took() {
         loom::model(|| {
-            let list = list_with_one_kept();
+            let list = list_with_one_cached();
             let bytes = Arc::new(UnsafeCell::new(0));
             let searcher = {
                 let (list, bytes) = (list.clone(), bytes.clone());
                 thread::spawn(move || acquire_slow_and_touch(&list, 0, &bytes))
             };
-            let opener = {
+            let restorer = {
                 let list = list.clone();
-                thread::spawn(move || list.caches().unwrap().reopen())
+                thread::spawn(move || list.caches().unwrap().restore())
             };
             pop_and_touch(&list, 1, &bytes);
             searcher.join().unwrap();
-            opener.join().unwrap();
+            restorer.join().unwrap();
         });
     }
 
-    /// A list of three frames with its gate open, when thread 1 has released all but the last: the first is in its hand, the second in its
+    /// Returns a list of three frames with enabled caches, and the last frame. Thread 1 holds
+    /// that one and has cached the other two, the first in its first cell and the second in its
     /// magazine.
-    fn list_with_full_hand() -> (Arc<FreeList>, usize) {
+    fn list_with_full_thread_cache() -> (Arc<FreeList>, usize) {
         let (list, [first, second, last]) = list_all_out();
-        assert_eq!(keep(&list, 1, first), Pushed::Kept);
-        assert_eq!(keep(&list, 1, second), Pushed::Kept);
+        assert_eq!(cache(&list, 1, first), Pushed::Cached);
+        assert_eq!(cache(&list, 1, second), Pushed::Cached);
         (list, last)
     }
 
-    /// T6, T7: a magazine goes from one thread to another, with what was done with the frames in it, or back.
+    /// T6, T7: the next owner of a magazine, another thread or the same one, sees what was done
+    /// with the frames in it.
     ///
-    /// Kills: in `change_magazine`, `Acquire` to `Relaxed`, and taking without an exchange.
+    /// Kills: in `exchange_magazine`, `Acquire` to `Relaxed`, and taking a magazine that another
+    /// thread has taken.
     #[test]
-    fn a_full_magazine_goes_from_hand_to_hand() {
+    fn a_full_magazine_goes_from_one_thread_to_another() {
         loom::model(|| {
             let (list, frames) = list_all_out::<3>();
             let bytes = Arc::new([0; 3].map(UnsafeCell::new));
@@ -1033,35 +1108,35 @@ mod loom_models {
                 thread::spawn(move || {
                     let popped = list.caches().unwrap().pop(0);
                     popped
-                        .inspect(|name| touch(&bytes[FrameIds::COUNTED.frame(*name)]))
+                        .inspect(|id| touch(&bytes[FrameIds::COUNTED.frame(*id)]))
                         .iter()
                         .count()
                 })
             };
             for frame in frames {
                 touch(&bytes[frame]);
-                assert_eq!(keep(&list, 1, frame), Pushed::Kept);
+                assert_eq!(cache(&list, 1, frame), Pushed::Cached);
             }
             let mut popped = 0;
-            while let Some(name) = list.caches().unwrap().pop(1) {
-                touch(&bytes[FrameIds::COUNTED.frame(name)]);
+            while let Some(id) = list.caches().unwrap().pop(1) {
+                touch(&bytes[FrameIds::COUNTED.frame(id)]);
                 popped += 1;
             }
             assert_eq!(popped + other.join().unwrap(), 3);
         });
     }
 
-    /// T1, T4: while a magazine changes hands, a search finds what is in it.
+    /// T1, T4: a search finds the frames of a magazine that is changing its owner.
     ///
-    /// Kills: looking through fewer magazines than there are, or not through the hands.
+    /// Kills: searching fewer magazines than there are, or no first cells.
     #[test]
-    fn a_search_finds_what_changes_hands() {
+    fn a_search_finds_the_frames_of_a_magazine_that_changes_owner() {
         loom::model(|| {
-            let (list, last) = list_with_full_hand();
+            let (list, last) = list_with_full_thread_cache();
             let owner = {
                 let list = list.clone();
                 thread::spawn(move || {
-                    if keep(&list, 1, last) != Pushed::Kept {
+                    if cache(&list, 1, last) != Pushed::Cached {
                         put(&list, last);
                     }
                 })
@@ -1072,15 +1147,15 @@ mod loom_models {
         });
     }
 
-    /// T2, T7: of the new owner of a magazine and a search one gets the frame.
+    /// T2, T7: either the new owner of a magazine or a search gets the frame.
     ///
-    /// Kills: no fence in `pop_at`; the announcement not looked at in `take_from`.
+    /// Kills: no fence in `pop_cell`; no look at the claim in `steal`.
     #[test]
-    fn a_frame_in_a_magazine_that_changes_hands_has_one_owner_at_a_time() {
+    fn a_frame_in_a_magazine_that_changes_owner_has_one_owner_at_a_time() {
         loom::model(|| {
-            let (list, last) = list_with_full_hand();
+            let (list, last) = list_with_full_thread_cache();
             let caches = list.caches().unwrap();
-            assert_eq!(keep(&list, 1, last), Pushed::Kept);
+            assert_eq!(cache(&list, 1, last), Pushed::Cached);
             assert!(caches.pop(1).is_some() && caches.pop(1).is_some());
             let bytes = Arc::new(UnsafeCell::new(0));
             let searcher = {
@@ -1092,34 +1167,34 @@ mod loom_models {
         });
     }
 
-    /// T4 and what C2 needs: a closing list counts a frame as out exactly if its release learns that
-    /// the list is closed; and the frame is free in the end.
+    /// T4, and the premise of C2: a closing list counts a frame as out if and only if its release
+    /// learns that the list is closed. In the end the frame is free.
     ///
-    /// Kills: `shut_caches` counting nothing.
+    /// Kills: `close_caches` counting nothing.
     #[test]
-    fn closing_and_keeping_agree_on_who_counts_the_frame() {
+    fn closing_and_caching_agree_on_who_counts_the_frame() {
         loom::model(|| {
             let (list, [held]) = list_all_out();
             let releaser = {
                 let list = list.clone();
-                thread::spawn(move || match keep(&list, 1, held) {
-                    Pushed::Kept => PutBack::Done,
-                    Pushed::No | Pushed::Restless => put(&list, held),
+                thread::spawn(move || match cache(&list, 1, held) {
+                    Pushed::Cached => PutBack::Done,
+                    Pushed::NotCached | Pushed::CooldownOver => put(&list, held),
                 })
             };
             let out = list.close();
-            let kept_late = list.free_frames();
+            let free_after_close = list.free_frames();
             let counted = out - list.open();
-            let heard = releaser.join().unwrap() == PutBack::DoneClosed;
-            assert_eq!(counted, usize::from(heard));
-            assert!(out + kept_late >= 1);
+            let learned = releaser.join().unwrap() == PutBack::DoneClosed;
+            assert_eq!(counted, usize::from(learned));
+            assert!(out + free_after_close >= 1);
             assert_eq!(list.free_frames(), 1);
         });
     }
 
-    /// C5: once a closed list says that a frame is free, nobody gets it from a cache any more.
+    /// C5: once a closed list counts a frame as free, no thread gets it from a cache.
     ///
-    /// Kills: `free_frames` counting what is in the caches of a closed list.
+    /// Kills: `free_frames` counting the frames in the caches of a closed list.
     #[test]
     fn a_frame_that_is_free_in_a_closed_list_stays_free() {
         loom::model(|| {
@@ -1128,7 +1203,7 @@ mod loom_models {
             let owner = {
                 let (list, bytes) = (list.clone(), bytes.clone());
                 thread::spawn(move || {
-                    if keep(&list, 1, held) != Pushed::Kept {
+                    if cache(&list, 1, held) != Pushed::Cached {
                         put(&list, held);
                     }
                     if acquire(&list, 1).is_some() {

@@ -42,7 +42,7 @@ use crate::diagnostics::WaitStart;
 use crate::error::{AcquireError, Starvation};
 use crate::panics::catch_panics;
 use crate::sync::{
-    Arc, ArrayQueue, AtomicUsize, Ordering, StdMutex, Thread, current_thread, park_until,
+    Arc, ArrayQueue, AtomicUsize, NoAllocMutex, Ordering, Thread, current_thread, park_until,
 };
 
 use super::free_list::FreeList;
@@ -117,7 +117,7 @@ pub(crate) type Outcome = Result<usize, Refusal>;
 /// The line before a pool.
 #[derive(Debug)]
 pub(crate) struct WaitQueue {
-    line: StdMutex<Line>,
+    line: NoAllocMutex<Line>,
     /// The index in `REFUSALS` of what a closed pool says, for those who found it so and are not to
     /// take the lock. Written before the words are closed and after they are opened: whoever saw
     /// `CLOSED` and then finds no refusal has missed an opening, and nobody finds a wrong one.
@@ -176,7 +176,7 @@ impl WaitParams<'_> {
 /// One caller that waits.
 #[derive(Debug)]
 pub(crate) struct Waiter {
-    state: StdMutex<State>,
+    state: NoAllocMutex<State>,
 }
 
 #[derive(Debug)]
@@ -216,7 +216,7 @@ impl WaitQueue {
         let spares = ArrayQueue::new(SPARES);
         while spares.push(Arc::new(Waiter::new())).is_ok() {}
         let waiters = Self {
-            line: StdMutex::new(Line {
+            line: NoAllocMutex::new(Line {
                 waiting: new_line(),
                 next_ticket: 0,
                 gate,
@@ -436,7 +436,7 @@ impl Drop for RejectedWaiters {
 impl Waiter {
     fn new() -> Self {
         Self {
-            state: StdMutex::new(State::Idle),
+            state: NoAllocMutex::new(State::Idle),
         }
     }
 
@@ -647,9 +647,9 @@ mod testing {
 
             let caches = self.free.caches().unwrap();
             match caches.push(thread, FrameIds::COUNTED.of(frame).unwrap()) {
-                Pushed::Kept => return,
-                Pushed::No => {}
-                Pushed::Restless => caches.reopen(),
+                Pushed::Cached => return,
+                Pushed::NotCached => {}
+                Pushed::CooldownOver => caches.restore(),
             }
             self.release(frame);
         }
@@ -870,7 +870,7 @@ mod loom_models {
             let releaser = {
                 let pool = pool.clone();
                 thread::spawn(move || {
-                    pool.free.caches().unwrap().reopen();
+                    pool.free.caches().unwrap().restore();
                     pool.keep_or_release(1, 0);
                 })
             };

@@ -1,0 +1,187 @@
+//! Stand-ins for the types and functions of the facade in loom models.
+
+pub(crate) use loom::cell::UnsafeCell;
+pub(crate) use loom::sync::Arc;
+pub(crate) use loom::sync::MutexGuard;
+pub(crate) use loom::sync::atomic::{Ordering, fence};
+pub(crate) use loom::thread::Thread;
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::time::Instant;
+
+/// Defines an atomic of loom's that explores all orders of access.
+///
+/// loom tries another order only between an access and the *last* access before it to the same
+/// atomic. In a `load` followed by a `compare_exchange`, the last access is the thread's own
+/// load, which hides the accesses of other threads before it. So every access is preceded by one
+/// to a second atomic, which is always a read-modify-write: there the last access is the relevant
+/// one. That access is relaxed and synchronizes nothing, and the load itself can still return any
+/// value that the memory model allows.
+macro_rules! atomic {
+    (
+        $name:ident, $value:ty;
+        $($method:ident($($argument:ident: $type:ty),+) $(-> $result:ty)?;)+
+    ) => {
+        #[derive(Debug)]
+        pub(crate) struct $name {
+            atomic: loom::sync::atomic::$name,
+            accesses: loom::sync::atomic::AtomicUsize,
+        }
+
+        impl $name {
+            pub(crate) fn new(value: $value) -> Self {
+                Self {
+                    atomic: loom::sync::atomic::$name::new(value),
+                    accesses: loom::sync::atomic::AtomicUsize::new(0),
+                }
+            }
+
+            $(pub(crate) fn $method(&self, $($argument: $type),+) $(-> $result)? {
+                self.accesses.fetch_add(0, Ordering::Relaxed);
+                self.atomic.$method($($argument),+)
+            })+
+        }
+    };
+}
+
+atomic! { AtomicU64, u64;
+    load(order: Ordering) -> u64;
+    store(value: u64, order: Ordering);
+    fetch_add(value: u64, order: Ordering) -> u64;
+    fetch_sub(value: u64, order: Ordering) -> u64;
+    fetch_or(bits: u64, order: Ordering) -> u64;
+    fetch_and(bits: u64, order: Ordering) -> u64;
+    compare_exchange(
+        current: u64, new: u64, success: Ordering, failure: Ordering
+    ) -> Result<u64, u64>;
+    compare_exchange_weak(
+        current: u64, new: u64, success: Ordering, failure: Ordering
+    ) -> Result<u64, u64>;
+}
+#[cfg(test)]
+atomic! { AtomicU32, u32;
+    load(order: Ordering) -> u32;
+    store(value: u32, order: Ordering);
+    compare_exchange_weak(
+        current: u32, new: u32, success: Ordering, failure: Ordering
+    ) -> Result<u32, u32>;
+}
+atomic! { AtomicUsize, usize;
+    load(order: Ordering) -> usize;
+    store(value: usize, order: Ordering);
+    fetch_add(value: usize, order: Ordering) -> usize;
+    fetch_sub(value: usize, order: Ordering) -> usize;
+    fetch_and(bits: usize, order: Ordering) -> usize;
+    compare_exchange(
+        current: usize, new: usize, success: Ordering, failure: Ordering
+    ) -> Result<usize, usize>;
+    compare_exchange_weak(
+        current: usize, new: usize, success: Ordering, failure: Ordering
+    ) -> Result<usize, usize>;
+    swap(value: usize, order: Ordering) -> usize;
+}
+
+/// loom's mutex without poisoning.
+#[derive(Debug)]
+pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        self.0
+            .lock()
+            .expect("a thread that panics with the lock has failed the model already")
+    }
+}
+
+pub(crate) type NoAllocMutex<T> = Mutex<T>;
+
+/// Stand-in for crossbeam's `ArrayQueue`, which loom cannot model: a queue under a mutex of std's.
+///
+/// That is sound for the use of the queue in this crate: a stock of spare objects, whose order and
+/// timing nothing depends on. The mutex is not loom's, so that the queue adds no interleavings.
+#[derive(Debug)]
+pub(crate) struct ArrayQueue<T> {
+    items: std::sync::Mutex<VecDeque<T>>,
+    capacity: usize,
+}
+
+impl<T> ArrayQueue<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            items: std::sync::Mutex::new(VecDeque::new()),
+            capacity,
+        }
+    }
+
+    pub(crate) fn push(&self, item: T) -> Result<(), T> {
+        let mut items = self.items.lock().expect("no code panics under this lock");
+        if items.len() == self.capacity {
+            return Err(item);
+        }
+        items.push_back(item);
+        Ok(())
+    }
+
+    pub(crate) fn pop(&self) -> Option<T> {
+        let mut items = self.items.lock().expect("no code panics under this lock");
+        items.pop_front()
+    }
+}
+
+pub(crate) fn current_thread() -> Thread {
+    loom::thread::current()
+}
+
+/// Parks without a time limit: models have no clock. A model of a time-out calls the function that
+/// handles it.
+pub(crate) fn park_until(_deadline: Option<Instant>) -> bool {
+    loom::thread::park();
+    true
+}
+
+pub(crate) fn pause() {
+    loom::thread::yield_now();
+}
+
+/// Executes a sequentially consistent fence: the light and the heavy fence together are two of
+/// these.
+pub(crate) fn light_fence() {
+    fence(Ordering::SeqCst);
+}
+
+pub(crate) fn heavy_fence() -> bool {
+    fence(Ordering::SeqCst);
+    true
+}
+
+pub(crate) fn heavy_fence_is_supported() -> bool {
+    true
+}
+
+loom::thread_local!(static INDEX: Cell<usize> = Cell::new(0));
+
+/// Returns the index that the model has set for the thread.
+pub(crate) fn thread_index() -> usize {
+    INDEX.with(Cell::get)
+}
+
+#[cfg(test)]
+pub(crate) fn set_thread_index(index: usize) {
+    INDEX.with(|known| known.set(index));
+}
+
+pub(crate) const RECYCLED_INDICES: usize = 2;
+
+pub(crate) fn recycled_indices_used() -> usize {
+    RECYCLED_INDICES
+}
+
+/// Returns 0: models do not look at thread ids.
+pub(crate) fn thread_id() -> u32 {
+    0
+}

@@ -1,0 +1,53 @@
+//! Facade over atomics, locks, cells and threads.
+//!
+//! All concurrent code of the crate imports these names from here. The models at the end of each
+//! file therefore run the same code under loom's scheduler (`--cfg loom`).
+//!
+//! | module | contents |
+//! |---|---|
+//! | `std` | the types of std, `parking_lot` and crossbeam, in all builds but those of models |
+//! | `loom` | their stand-ins in models |
+//! | [`unmodeled`] | types that are std's in models, too, so that loom does not see them |
+//! | `thread_index` | small indices of threads, and the thread ids of reports |
+//! | `membarrier` | the light and the heavy fence |
+//! | `os_thread` | the system's id and name of a thread |
+//!
+//! Most names are type aliases, not re-exports: the lint `disallowed_types`, which directs other
+//! files to this one, sees through a re-export and would report each of its uses.
+//!
+//! # Two kinds of mutex
+//!
+//! [`Mutex`] is that of `parking_lot` and guards the control plane: it takes one byte, is
+//! eventually fair and is never poisoned, but its process-wide table of waiting threads can
+//! allocate when a thread first waits. [`NoAllocMutex`] is std's, a futex that never allocates on
+//! Linux and Windows, and is therefore the one that acquiring, waiting and releasing threads
+//! lock.
+
+#![expect(
+    clippy::disallowed_types,
+    reason = "the lint directs other files to this module"
+)]
+
+#[cfg(loom)]
+mod loom;
+#[cfg(not(loom))]
+mod membarrier;
+#[cfg_attr(loom, expect(dead_code, reason = "models have no thread ids"))]
+mod os_thread;
+#[cfg(not(loom))]
+mod std;
+#[cfg(not(loom))]
+mod thread_index;
+pub(crate) mod unmodeled;
+
+#[cfg(loom)]
+pub(crate) use self::loom::*;
+#[cfg(not(loom))]
+pub(crate) use self::membarrier::{heavy_fence, heavy_fence_is_supported, light_fence};
+pub(crate) use self::os_thread::name as thread_name;
+#[cfg(not(loom))]
+pub(crate) use self::std::*;
+#[cfg(not(loom))]
+pub(crate) use self::thread_index::{
+    RECYCLED_INDICES, recycled_indices_used, thread_id, thread_index,
+};
