@@ -367,7 +367,7 @@ impl FramePool {
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
     /// let held = pool.with_label("screen").acquire()?;
     /// let error = pool.try_acquire().map_err(|error| pool.explain(error)).unwrap_err();
-    /// assert!(error.to_string().starts_with("no frame is free: 1 of 1 frames out: 1 held by `screen` ("));
+    /// assert!(error.to_string().starts_with("no frame is free: 1 of 1 frame is out: 1 held by `screen` ("));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]

@@ -24,7 +24,7 @@ impl Core {
         // What a thread keeps for itself is in no word, and free all the same.
         let is_kept = |slot| self.free.is_kept(slot);
         entries.retain(|holder| holder.state != HolderState::Unclaimed || !is_kept(holder.slot));
-        entries.sort_by_key(|holder| Reverse(holder.held));
+        entries.sort_by_key(|holder| Reverse(holder.held_for));
         let mut names = HashMap::new();
         for holder in entries
             .iter_mut()
@@ -61,7 +61,7 @@ impl Core {
             location: location.filter(|_| held_by_somebody).map(Into::into),
             thread,
             thread_name: None,
-            held,
+            held_for: held,
             exact,
         }
     }
