@@ -496,7 +496,7 @@ impl Frame {
         let lent = ManuallyDrop::new(self);
         Ok(FrameToken {
             slot: slot as u64,
-            generation: lent.core().loans.lend(slot),
+            loan: lent.core().loans.lend(slot),
             offset: offset as u64,
             length: length as u64,
         })
@@ -510,7 +510,7 @@ impl Frame {
     ) -> Result<Self, TokenError> {
         let FrameToken {
             slot,
-            generation,
+            loan,
             offset: claimed,
             ..
         } = token;
@@ -529,7 +529,7 @@ impl Frame {
                 offset: claimed,
             });
         }
-        if !core.loans.reclaim(number, generation) {
+        if !core.loans.reclaim(number, loan) {
             return Err(TokenError::NotLent { slot });
         }
         // It is ours (L1), as it was when it was lent.
@@ -1119,7 +1119,7 @@ fn record_transfer(slot: &Slot, site: CallSite) {
     // SAFETY: by H2.
     let core = unsafe { slot.core.as_ref() };
     core.record(
-        EventKind::HandedOn,
+        EventKind::Transferred,
         Subject::Slot(slot.number),
         site.acquirer(),
     );

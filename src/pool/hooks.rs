@@ -87,7 +87,7 @@ impl Core {
     /// Tells of the frames that are out, as the last handle goes. Whatever others do then, the pool comes to its end.
     pub(crate) fn tell_of_leak(&self) {
         catch_panics(|| {
-            if self.hooks.leaked.is_none() && !tracing_events::trouble_is_heard() {
+            if self.hooks.leaked.is_none() && !tracing_events::warnings_enabled() {
                 return;
             }
             let holders = self.holders();

@@ -92,7 +92,7 @@ impl Core {
         if self.holder_table.scan_is_due(now) {
             self.holder_table.observe(self.out());
             catch_panics(|| {
-                if tracing_events::starvation_is_heard() && self.holder_table.report_is_due(now) {
+                if tracing_events::starvation_enabled() && self.holder_table.report_is_due(now) {
                     tracing_events::starved(&self.holders());
                 }
             });
@@ -110,7 +110,7 @@ impl Core {
         let kind = match outcome {
             Some(Ok(_)) => EventKind::WaitServed,
             Some(Err(Refusal::TimedOut)) | None => EventKind::WaitGivenUp,
-            Some(Err(Refusal::Flushing | Refusal::NotCommitted)) => EventKind::WaitRefused,
+            Some(Err(Refusal::Flushing | Refusal::NotCommitted)) => EventKind::WaitFailed,
         };
         self.record(kind, Subject::Wait(number), site.acquirer());
     }
@@ -126,7 +126,7 @@ impl Core {
     fn call_for_help(&self, began: WaitStart) {
         catch_panics(|| {
             let hook = self.hooks.starved.as_ref().map(|(_, hook)| hook);
-            if hook.is_none() && !tracing_events::trouble_is_heard() {
+            if hook.is_none() && !tracing_events::warnings_enabled() {
                 return;
             }
             let holders = self.holders();
