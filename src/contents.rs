@@ -1,6 +1,9 @@
-//! What a frame shows of its last owner's bytes.
+//! Policy for the bytes of a frame between a release and the next acquire.
 
-/// What becomes of the bytes in a frame, and in its prefix, between two owners.
+/// Policy for the bytes of a frame, and of its prefix, between a release and the next acquire.
+///
+/// It is set with [`FramePoolBuilder::contents`](crate::FramePoolBuilder::contents). Zeroing covers
+/// the whole capacity of the frame, not just its length.
 ///
 /// ```
 /// use ks_allocator::{Contents, FramePool};
@@ -20,14 +23,14 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Contents {
-    /// The next owner sees what the last one left. Costs nothing, and what was just written is still in
-    /// the cache.
+    /// The next acquirer sees the bytes of the last holder. This costs nothing, and bytes that were
+    /// written recently are still in the processor's cache.
     #[default]
     Keep,
-    /// Every owner starts with zeroes, which are written when it acquires the frame, and so into its own
-    /// cache.
+    /// Every holder starts with zeroes. The acquiring thread writes them, so they are in its
+    /// processor's cache.
     ZeroOnAcquire,
-    /// What an owner leaves is gone when the frame is back in the pool: nothing of it lies in memory,
-    /// or is there for another process to see, while the frame is free.
+    /// The releasing thread zeroes the frame. While the frame is free, nothing of its last contents
+    /// is in memory, where another process could see it.
     ZeroOnRelease,
 }

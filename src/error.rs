@@ -1,7 +1,7 @@
-//! One small error per operation, with only what that operation can return.
+//! Error types, one per operation, each with only the variants that its operation can return.
 //!
-//! A failed call has changed nothing. Each error converts into [`std::io::Error`] with a fitting
-//! kind, so that the crate can be used under `io::Result` without ceremony.
+//! A failed call changes nothing. Each error converts into a [`std::io::Error`] of the matching
+//! kind, so that `?` works in functions that return `io::Result`.
 
 use std::fmt;
 use std::io;
@@ -12,9 +12,9 @@ use crate::holders::Holders;
 use crate::memory_options::MemoryRequest;
 use crate::mode::AllocatorMode;
 
-/// Why no frame was handed out.
+/// Error of an acquire.
 ///
-/// Two errors are equal if they say that the same happened, whatever reports come with them.
+/// Two errors are equal if their variants are equal; the reports inside are not compared.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +25,8 @@ use crate::mode::AllocatorMode;
 /// let held = pool.with_label("preview").try_acquire()?;
 /// let error = pool.acquire_timeout(Duration::from_millis(1)).unwrap_err();
 /// assert!(matches!(error, AcquireError::TimedOut(_)));
-/// // "no frame came back in time: 1 of 1 frames out: 1 held by `preview` (src/main.rs:6) for at ..."
+/// // "timed out while waiting for a frame: 1 of 1 frame is out: 1 held by `preview`
+/// // (src/main.rs:6) for at least 1 ms"
 /// assert!(error.to_string().contains("1 held by `preview`"));
 ///
 /// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::TimedOut);
@@ -34,17 +35,17 @@ use crate::mode::AllocatorMode;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// Every frame is out, and the caller did not want to wait. (`VFW_E_TIMEOUT` under
+    /// All frames are out, and the caller asked not to wait. (`VFW_E_TIMEOUT` under
     /// `AM_GBF_NOWAIT`.)
     #[error("no frame is free{0}")]
     Exhausted(Starvation),
-    /// Every frame stayed out for as long as the caller wanted to wait.
-    #[error("no frame came back in time{0}")]
+    /// No frame became available to the caller before its timeout expired.
+    #[error("timed out while waiting for a frame{0}")]
     TimedOut(Starvation),
     /// The pool is being flushed: see [`begin_flush`](crate::KsAllocator::begin_flush).
     #[error("the pool is being flushed")]
     Flushing,
-    /// The pool is not committed, or was decommitted while the caller waited.
+    /// The pool is not committed, or it was decommitted while the caller waited.
     /// (`VFW_E_NOT_COMMITTED`.)
     #[error("the pool is not committed")]
     NotCommitted,
@@ -62,11 +63,13 @@ impl From<AcquireError> for io::Error {
     }
 }
 
-/// Acquirer had the frames when a caller got none, if somebody looked.
+/// Optional report on the holders of the frames, carried by an [`AcquireError`].
 ///
-/// To look takes longer than to fail. So a bare [`try_acquire`](crate::FramePool::try_acquire) does not, and
-/// [`FramePool::explain`](crate::FramePool::explain) makes up for it where that is wanted; who has waited in
-/// vain is told in any case. All starvations are equal.
+/// A timed-out acquire always carries the report. A failed
+/// [`try_acquire`](crate::FramePool::try_acquire) does not, because making the report takes longer
+/// than failing; [`FramePool::explain`](crate::FramePool::explain) adds it afterwards.
+///
+/// Two values are always equal, so that errors compare by their variant alone.
 ///
 /// ```
 /// use ks_allocator::{AcquireError, FramePool};
@@ -76,14 +79,14 @@ impl From<AcquireError> for io::Error {
 /// let error = pool.try_acquire().unwrap_err();
 /// assert_eq!(error.to_string(), "no frame is free");
 /// let AcquireError::Exhausted(starvation) = pool.explain(error) else { unreachable!() };
-/// assert_eq!(starvation.holders().expect("somebody looked").holders[0].slot, 0);
+/// assert_eq!(starvation.holders().expect("`explain` adds the report").entries[0].slot, 0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Starvation(Option<Box<Holders>>);
 
 impl Starvation {
-    /// Acquirer had the frames; `None` if nobody looked.
+    /// Returns the report on the holders of the frames, or `None` if none was made.
     ///
     /// ```
     /// # use ks_allocator::Starvation;
@@ -109,7 +112,7 @@ impl PartialEq for Starvation {
 
 impl Eq for Starvation {}
 
-/// What follows the error's own words.
+/// Text to append to the error's own: a colon and the report's summary, or nothing.
 impl fmt::Display for Starvation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.holders() {
@@ -119,22 +122,22 @@ impl fmt::Display for Starvation {
     }
 }
 
-/// Why a framing was refused.
+/// Error of setting a framing.
 ///
 /// ```
 /// use ks_allocator::{Framing, PoolAllocator};
 ///
 /// let request = Framing::new(4, 1920).alignment(65_537);
 /// let error = PoolAllocator::with_framing(request).unwrap_err();
-/// assert_eq!(error.to_string(), "alignment 65537 is not in 1..=65536");
+/// assert_eq!(error.to_string(), "the alignment is 65537 bytes; it must be between 1 and 65536");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum FramingError {
-    /// The alignment is 0 or too large. (`VFW_E_BADALIGN`.)
-    #[error("alignment {alignment} is not in 1..=65536")]
+    /// The alignment is not in 1..=65536 bytes. (`VFW_E_BADALIGN`.)
+    #[error("the alignment is {alignment} bytes; it must be between 1 and 65536")]
     Alignment {
-        /// What was asked for, in bytes.
+        /// Requested alignment, in bytes.
         alignment: usize,
     },
     /// The allocator is committed. (`VFW_E_ALREADY_COMMITTED`.)
@@ -143,9 +146,9 @@ pub enum FramingError {
     /// The allocator is decommitted, but frames are still out. (`VFW_E_BUFFERS_OUTSTANDING`.)
     #[error("the framing cannot change while {outstanding} of {frames} frames are out")]
     FramesOutstanding {
-        /// Frames that are out.
+        /// Number of frames that are out.
         outstanding: usize,
-        /// Frames that exist.
+        /// Number of frames in the pool.
         frames: usize,
     },
 }
@@ -162,7 +165,7 @@ impl From<FramingError> for io::Error {
     }
 }
 
-/// Why a mode was refused.
+/// Error of setting an allocator's mode.
 ///
 /// ```
 /// use ks_allocator::{AllocatorMode, Framing, KsAllocator, PoolAllocator};
@@ -172,7 +175,8 @@ impl From<FramingError> for io::Error {
 /// let error = allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "the mode cannot change from user to kernel while the allocator is committed"
+///     "the mode cannot change from user to kernel \
+///      while the allocator is committed or its frames are out"
 /// );
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -182,12 +186,13 @@ pub enum ModeError {
     /// The allocator is committed, or frames of its last commit are still out.
     /// (`VFW_E_ALREADY_COMMITTED`.)
     #[error(
-        "the mode cannot change from {current} to {requested} while the allocator is committed"
+        "the mode cannot change from {current} to {requested} \
+         while the allocator is committed or its frames are out"
     )]
     AlreadyCommitted {
-        /// The mode that stays.
+        /// Mode of the allocator, which is unchanged.
         current: AllocatorMode,
-        /// The mode that was asked for.
+        /// Requested mode.
         requested: AllocatorMode,
     },
 }
@@ -200,7 +205,7 @@ impl From<ModeError> for io::Error {
     }
 }
 
-/// Why the memory for the frames could not be had.
+/// Error of a commit: the memory for the frames could not be allocated as requested.
 ///
 /// ```
 /// use ks_allocator::{CommitError, KsAllocator, PoolAllocator};
@@ -211,67 +216,69 @@ impl From<ModeError> for io::Error {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// There is nothing to allocate. (`VFW_E_SIZENOTSET`.)
-    #[error("the framing asks for {frames} frames of {frame_size} bytes; neither may be 0")]
+    /// The number of frames or their size is 0. (`VFW_E_SIZENOTSET`.)
+    #[error("the framing has {frames} frames of {frame_size} bytes; neither number may be 0")]
     FramingNotSet {
-        /// Frames asked for.
+        /// Requested number of frames.
         frames: usize,
-        /// Bytes a frame, after rounding.
+        /// Size of each frame in bytes, after rounding.
         frame_size: usize,
     },
-    /// The sizes multiply to more than an address space, or there are more frames than
+    /// The total size overflows the address space, or there are more frames than
     /// [`Framing::MAX_FRAMES`](crate::Framing::MAX_FRAMES). (`E_OUTOFMEMORY`.)
     #[error(
-        "{frames} frames of {frame_size} bytes, with {prefix} bytes before each and \
-         aligned to {alignment}, are more than a pool can hold"
+        "{frames} frames of {frame_size} bytes (prefix {prefix} bytes, alignment {alignment} \
+         bytes) are more than a pool can hold"
     )]
     TooLarge {
-        /// Frames asked for.
+        /// Requested number of frames.
         frames: usize,
-        /// Bytes a frame.
+        /// Size of each frame, in bytes.
         frame_size: usize,
-        /// Alignment in bytes.
+        /// Alignment, in bytes.
         alignment: usize,
-        /// Prefix bytes a frame.
+        /// Size of the prefix before each frame, in bytes.
         prefix: usize,
     },
-    /// This system has no such memory.
+    /// The mode is not available on this system, or not with this memory.
     #[error("{mode} mode is not supported here: {reason}")]
     ModeUnsupported {
-        /// The mode that was asked for.
+        /// Requested mode.
         mode: AllocatorMode,
-        /// Why not.
+        /// Reason why it is not available.
         reason: &'static str,
     },
-    /// Pointers into such memory cannot be trapped. (`E_NOTIMPL`.)
-    #[error("stray pointers cannot be trapped here: {reason}")]
-    TrapUnsupported {
-        /// Why not.
+    /// [Guard pages](crate::FramePoolBuilder::guard_pages) are not available for this memory.
+    /// (`E_NOTIMPL`.)
+    #[error("guard pages are not supported here: {reason}")]
+    GuardPagesUnsupported {
+        /// Reason why they are not available.
         reason: &'static str,
     },
-    /// The system has no memory left. (`E_OUTOFMEMORY`.)
-    #[error("out of memory for {bytes} bytes")]
+    /// The system is out of memory. (`E_OUTOFMEMORY`.)
+    #[error("out of memory: an allocation of {bytes} bytes failed")]
     OutOfMemory {
-        /// Bytes asked for in one piece.
+        /// Size of the failed allocation, in bytes.
         bytes: usize,
     },
-    /// Something that was asked of the memory, and
-    /// [required](crate::FramePoolBuilder::require_memory_options), could not be had. (`E_OUTOFMEMORY`.)
-    #[error("required of the memory: {request}; but {call} failed")]
+    /// A memory request could not be met, and
+    /// [`require_memory_options`](crate::FramePoolBuilder::require_memory_options) is set.
+    /// (`E_OUTOFMEMORY`.)
+    #[error("the required memory option \"{request}\" could not be met: {call} failed")]
     UnmetRequest {
-        /// What was asked for.
+        /// Request that was not met.
         request: MemoryRequest,
-        /// The system call that failed, or did not do it.
+        /// System call that failed, or that returned without meeting the request.
         call: &'static str,
-        /// What the system said, or what there is to say of it.
+        /// Error from the system, or a description of the problem.
         source: io::Error,
     },
-    /// The system refused for another reason.
+    /// A system call failed for another reason.
     #[error("{call} failed")]
     Os {
-        /// The system call that failed.
+        /// System call that failed.
         call: &'static str,
-        /// What the system said.
+        /// Error from the system.
         source: io::Error,
     },
 }
@@ -283,7 +290,7 @@ impl From<CommitError> for io::Error {
             CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => {
                 io::ErrorKind::OutOfMemory
             }
-            CommitError::ModeUnsupported { .. } | CommitError::TrapUnsupported { .. } => {
+            CommitError::ModeUnsupported { .. } | CommitError::GuardPagesUnsupported { .. } => {
                 io::ErrorKind::Unsupported
             }
             CommitError::UnmetRequest { source, .. } | CommitError::Os { source, .. } => {
@@ -294,7 +301,7 @@ impl From<CommitError> for io::Error {
     }
 }
 
-/// Why a [`FrameToken`](crate::FrameToken) was refused.
+/// Error of using a [`FrameToken`](crate::FrameToken).
 ///
 /// ```
 /// use ks_allocator::{FramePool, FrameToken, TokenError};
@@ -307,18 +314,19 @@ impl From<CommitError> for io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// The frame in this slot is not lent by this token: it came back before, or the token is forged.
-    #[error("slot {slot} is not lent by this token, or no longer")]
+    /// The frame in this slot is not lent with this token: the token was already redeemed or
+    /// revoked, or it is forged.
+    #[error("the frame in slot {slot} is not lent with this token, or no longer")]
     NotLent {
-        /// The slot that the token names.
+        /// Slot that the token names.
         slot: u64,
     },
-    /// There is no such frame in the segment.
-    #[error("no frame in slot {slot} lies at offset {offset} of this segment")]
+    /// The segment has no frame at the position that the token names.
+    #[error("this segment has no frame in slot {slot} at offset {offset}")]
     Outside {
-        /// The slot that the token names.
+        /// Slot that the token names.
         slot: u64,
-        /// The offset that the token names, in bytes.
+        /// Offset that the token names, in bytes from the start of the segment.
         offset: u64,
     },
 }
@@ -329,22 +337,25 @@ impl From<TokenError> for io::Error {
     }
 }
 
-/// Why a [`FramePoolBuilder`](crate::FramePoolBuilder) made no pool.
+/// Error of building a pool with a [`FramePoolBuilder`](crate::FramePoolBuilder).
 ///
 /// ```
 /// use ks_allocator::{BuildError, FramePool};
 ///
 /// let error = FramePool::builder().frames(4).build().unwrap_err();
 /// assert!(matches!(error, BuildError::Commit(_)));
-/// assert_eq!(error.to_string(), "the framing asks for 4 frames of 0 bytes; neither may be 0");
+/// assert_eq!(
+///     error.to_string(),
+///     "the framing has 4 frames of 0 bytes; neither number may be 0"
+/// );
 /// ```
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The framing was refused.
+    /// The framing is invalid.
     #[error(transparent)]
     Framing(#[from] FramingError),
-    /// The memory could not be had.
+    /// The memory could not be allocated as requested.
     #[error(transparent)]
     Commit(#[from] CommitError),
 }
@@ -358,7 +369,8 @@ impl From<BuildError> for io::Error {
     }
 }
 
-/// A length that the frame has no room for. (`VFW_E_BUFFER_OVERFLOW`.)
+/// Error of setting a frame's length: it exceeds the frame's capacity.
+/// (`VFW_E_BUFFER_OVERFLOW`.)
 ///
 /// ```
 /// use ks_allocator::FramePool;
@@ -374,9 +386,9 @@ impl From<BuildError> for io::Error {
 #[error("length {requested} exceeds the frame's capacity of {capacity} bytes")]
 #[non_exhaustive]
 pub struct LengthError {
-    /// What was asked for, in bytes.
+    /// Requested length, in bytes.
     pub requested: usize,
-    /// What there is room for, in bytes.
+    /// Capacity of the frame, in bytes.
     pub capacity: usize,
 }
 
@@ -386,7 +398,7 @@ impl From<LengthError> for io::Error {
     }
 }
 
-/// A pool's memory is not all resident, or nobody can tell.
+/// Error of verifying that a pool's memory is resident.
 ///
 /// ```
 /// use ks_allocator::{FramePool, NotResident};
@@ -401,18 +413,18 @@ impl From<LengthError> for io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum NotResident {
-    /// Part of it would have to be fetched first, or all of it.
-    #[error("{resident} of {bytes} bytes are resident")]
+    /// Part or all of the memory is not resident: an access to it would fault.
+    #[error("only {resident} of {bytes} bytes are resident")]
     Partly {
-        /// Bytes that are resident.
+        /// Number of bytes that are resident.
         resident: usize,
-        /// Bytes of the segment.
+        /// Size of the segment, in bytes.
         bytes: usize,
     },
-    /// This system does not say, or not to this process.
-    #[error("how many of {bytes} bytes are resident cannot be measured here")]
+    /// The system does not report residency, or does not report it to this process.
+    #[error("cannot measure how many of {bytes} bytes are resident")]
     Unknown {
-        /// Bytes of the segment.
+        /// Size of the segment, in bytes.
         bytes: usize,
     },
 }

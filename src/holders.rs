@@ -1,4 +1,4 @@
-//! Acquirer has the frames of a pool: a report, to be read by people and by programs.
+//! Report on the holders of a pool's frames, readable by people and by programs.
 
 use std::cmp::Reverse;
 use std::fmt;
@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use crate::label::Label;
 
-/// Acquirer had the frames of a pool, and who waited for one, at one moment: see
+/// Report on the frames that were out, and the callers that were waiting, at one moment: see
 /// [`FramePool::holders`](crate::FramePool::holders).
 ///
-/// It prints as one line that sums it up and a table, a row a frame. With `{:#}` it is the line alone.
+/// `{}` prints a one-line summary and a table with one row per frame. `{:#}` prints the summary
+/// alone.
 ///
 /// ```
 /// use ks_allocator::FramePool;
@@ -19,81 +20,89 @@ use crate::label::Label;
 /// let _in_encoder = [(); 2].map(|()| pool.with_label("encoder").acquire());
 /// let report = pool.holders();
 /// assert_eq!((report.frames, report.free, report.entries.len()), (3, 1, 2));
-/// assert!(format!("{report:#}").starts_with("2 of 3 frames out: 2 held by `encoder` ("));
+/// assert!(format!("{report:#}").starts_with("2 of 3 frames are out: 2 held by `encoder` ("));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Holders {
-    /// Frames of the pool.
+    /// Number of frames in the pool.
     pub frames: usize,
-    /// Those of them that were free.
+    /// Number of frames that were free.
     pub free: usize,
-    /// Those that were out, the longest held first.
+    /// One entry per frame that was out, longest held first.
     pub entries: Vec<Holder>,
-    /// Callers that waited.
+    /// Number of callers that were waiting for a frame.
     pub waiting: usize,
-    /// For how long the first in the line had waited.
+    /// Time that the first caller in the wait queue had waited; `None` if no caller was waiting.
     pub longest_waiting: Option<Duration>,
 }
 
-/// Acquirer had one frame.
+/// Holder of one frame.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Holder {
-    /// The frame's slot.
+    /// Slot of the frame, counted from 0.
     pub slot: usize,
-    /// In what way it was out.
+    /// State that the frame was out in.
     pub state: HolderState,
-    /// What the holder is called, if it is.
+    /// Label of the holder, if it has one.
     pub label: Option<Label>,
-    /// Where in the program the holder got the frame: the line of the acquire, or of the last
-    /// [`set_label`](crate::Frame::set_label). Nowhere as long as nobody has it yet.
+    /// Source line of the call that made this holder the holder: the acquire, the redeem, or the
+    /// last [`set_label`](crate::Frame::set_label). `None` while the frame is
+    /// [unclaimed](HolderState::Unclaimed).
     pub location: Option<SourceLocation>,
-    /// The thread that did so, by the number that the system has for it (on Linux and Windows; elsewhere
-    /// by one of the crate's own).
+    /// Identifier of the thread that made that call: the system's on Linux and Windows, a number
+    /// that the crate assigns elsewhere. It has no meaning while `location` is `None`.
     pub thread: u32,
-    /// What that thread is called, where the system says, and if it still runs.
+    /// Name of that thread, if the system reports names and the thread still runs.
     pub thread_name: Option<String>,
-    /// For how long at least the frame has been out. Unless the time is
-    /// [taken at each acquire](crate::FramePoolBuilder::record_acquire_times), it counts from when somebody first
-    /// looked: a caller who began to wait, or a report.
-    pub held: Duration,
-    /// Whether `held` is the whole time.
+    /// Minimum time that the frame had been out since its acquire. A transfer to another holder
+    /// does not restart it.
+    ///
+    /// With [`record_acquire_times`](crate::FramePoolBuilder::record_acquire_times) it counts from
+    /// the acquire. Otherwise it counts from the first time that the pool looked at its holders
+    /// after the acquire: it looks for each report, and when callers begin to wait. It is 0 while
+    /// the frame is [unclaimed](HolderState::Unclaimed).
+    pub held_for: Duration,
+    /// `true` if `held_for` counts from the acquire, `false` if it is a lower bound.
     pub exact: bool,
 }
 
-/// In what way a frame is out.
+/// State of a frame that is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum HolderState {
-    /// As a [`Frame`](crate::Frame), or a shared one with a single handle left.
+    /// Held through a [`Frame`](crate::Frame), or through the only handle of a
+    /// [`SharedFrame`](crate::SharedFrame).
     Unique,
-    /// As so many handles of a [`SharedFrame`](crate::SharedFrame).
+    /// Held through several handles of a [`SharedFrame`](crate::SharedFrame).
     Shared {
-        /// How many.
+        /// Number of handles, at least 2.
         handles: usize,
     },
-    /// To another process, by a [`FrameToken`](crate::FrameToken).
+    /// Lent to another process through a [`FrameToken`](crate::FrameToken).
     Lent,
-    /// In nobody's hands: it lies in a [`FrameBatch`](crate::FrameBatch), or was given to a caller who waited
-    /// for it and has not run since (a future that is not polled, say).
+    /// Taken out of the free list, but not yet picked up by its acquirer.
+    ///
+    /// The frame is inside a [`FrameBatch`](crate::FrameBatch), or it was assigned to a waiter
+    /// that has not run since, such as a future that has not been polled.
     Unclaimed,
 }
 
-/// A line of a program.
+/// Position in the source code of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SourceLocation {
-    /// The file, as the compiler was told of it.
+    /// Path of the file, as it was passed to the compiler.
     pub file: &'static str,
-    /// The line, from 1 on.
+    /// Line, counted from 1.
     pub line: u32,
-    /// The column, from 1 on.
+    /// Column, counted from 1.
     pub column: u32,
 }
 
@@ -114,38 +123,41 @@ impl fmt::Display for SourceLocation {
 }
 
 impl Holders {
-    /// Those who have had their frame for at least so long, as far as is known: a deadline watch, if it is
-    /// asked now and then.
+    /// Returns the holders whose [`held_for`](Holder::held_for) is at least `age`.
+    ///
+    /// A program that calls this periodically detects frames that miss a deadline.
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
     /// let frame = pool.acquire()?;
-    /// pool.holders(); // looks at the clock for the first time
+    /// pool.holders(); // the first look: `held_for` counts from here
     /// std::thread::sleep(Duration::from_millis(2));
-    /// let late = pool.holders();
-    /// assert_eq!(late.older_than(Duration::from_millis(2)).count(), 1);
-    /// assert_eq!(late.older_than(Duration::from_secs(9)).count(), 0);
+    /// let report = pool.holders();
+    /// assert_eq!(report.older_than(Duration::from_millis(2)).count(), 1);
+    /// assert_eq!(report.older_than(Duration::from_secs(9)).count(), 0);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn older_than(&self, age: Duration) -> impl Iterator<Item = &Holder> {
-        self.entries.iter().filter(move |holder| holder.held >= age)
+        self.entries
+            .iter()
+            .filter(move |holder| holder.held_for >= age)
     }
 
-    /// Frames that were out.
+    /// Returns the number of frames that were out.
     fn out(&self) -> usize {
         self.frames - self.free
     }
 
-    /// Holders that are told of in one go, the most frames first.
+    /// Returns the groups of the summary, those with the most frames first.
     fn groups(&self) -> Vec<Group> {
         let mut groups: Vec<Group> = Vec::new();
         for holder in &self.entries {
             let group = Group::of(holder);
-            match groups.iter_mut().find(|known| known.is_like(&group)) {
+            match groups.iter_mut().find(|known| known.has_key_of(&group)) {
                 Some(known) => known.count += 1,
-                // The first of a group is its oldest, for the holders are in that order.
+                // The entries are sorted by age, so a group has the time of its oldest frame.
                 None => groups.push(group),
             }
         }
@@ -154,79 +166,88 @@ impl Holders {
     }
 }
 
-/// Frames that are in the same hands.
+/// Frames that the summary counts together: same kind of holder, label and location.
 struct Group {
     count: usize,
-    queued: bool,
+    unclaimed: bool,
     lent: bool,
     label: Option<Label>,
     location: Option<SourceLocation>,
-    held: Held,
+    /// Of the oldest frame.
+    held_for: HeldFor,
 }
 
 impl Group {
     fn of(holder: &Holder) -> Self {
         Self {
             count: 1,
-            queued: holder.state == HolderState::Unclaimed,
+            unclaimed: holder.state == HolderState::Unclaimed,
             lent: holder.state == HolderState::Lent,
             label: holder.label,
             location: holder.location,
-            held: Held::of(holder),
+            held_for: HeldFor::of(holder),
         }
     }
 
-    fn is_like(&self, other: &Self) -> bool {
-        (self.queued, self.lent, self.label, self.location)
-            == (other.queued, other.lent, other.label, other.location)
+    fn has_key_of(&self, other: &Self) -> bool {
+        (self.unclaimed, self.lent, self.label, self.location)
+            == (other.unclaimed, other.lent, other.label, other.location)
     }
 }
 
+/// ``5 held by `encoder` (src/enc.rs:88) for at least 412 ms``
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, .. } = self;
-        match (self.queued, self.lent) {
-            (true, _) => write!(f, "{count} taken and not picked up yet")?,
-            (_, true) => write!(f, "{count} lent to another process")?,
-            _ => write!(f, "{count} held")?,
+        if self.unclaimed {
+            write!(f, "{count} unclaimed (not picked up yet)")?;
+        } else if self.lent {
+            write!(f, "{count} lent to another process")?;
+        } else {
+            write!(f, "{count} held")?;
         }
         match (self.label, self.location) {
             (Some(label), Some(location)) => write!(f, " by `{label}` ({location})")?,
             (Some(label), None) => write!(f, " by `{label}`")?,
-            (None, Some(location)) => write!(f, " from {location} on")?,
+            (None, Some(location)) => write!(f, " by {location}")?,
             (None, None) => {}
         }
-        match self.held.time {
-            Duration::ZERO => Ok(()),
-            _ => write!(f, " {}", self.held),
+        if self.held_for.time.is_zero() {
+            Ok(())
+        } else {
+            write!(f, " for {}", self.held_for)
         }
     }
 }
 
-/// "for at least 412 ms"
+/// Time of a holder as text: `at least 412 ms`, or `412 ms` if it is exact.
 #[derive(Clone, Copy)]
-struct Held {
+struct HeldFor {
     time: Duration,
     exact: bool,
 }
 
-impl Held {
+impl HeldFor {
     fn of(holder: &Holder) -> Self {
         Self {
-            time: holder.held,
+            time: holder.held_for,
             exact: holder.exact,
         }
     }
 }
 
-impl fmt::Display for Held {
+impl fmt::Display for HeldFor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.exact { "for " } else { "for at least " })?;
-        write!(f, "{}", Rounded(self.time))
+        if !self.exact {
+            f.write_str("at least ")?;
+        }
+        Rounded(self.time).fmt(f)
     }
 }
 
-/// A time as people say it.
+/// Duration as short text: `15 µs`, `412 ms`, `1.1 s` or `73 s`.
+///
+/// It is rounded down, so that "at least" stays true.
 pub(crate) struct Rounded(pub(crate) Duration);
 
 impl fmt::Display for Rounded {
@@ -234,7 +255,10 @@ impl fmt::Display for Rounded {
         let Self(time) = self;
         match time.as_micros() {
             0..1_000 => write!(f, "{} µs", time.as_micros()),
-            1_000..10_000_000 => write!(f, "{} ms", time.as_millis()),
+            1_000..1_000_000 => write!(f, "{} ms", time.as_millis()),
+            1_000_000..10_000_000 => {
+                write!(f, "{}.{} s", time.as_secs(), time.subsec_millis() / 100)
+            }
             _ => write!(f, "{} s", time.as_secs()),
         }
     }
@@ -242,44 +266,57 @@ impl fmt::Display for Rounded {
 
 impl fmt::Display for Holders {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} frames out", self.out(), self.frames)?;
+        let (out, frames) = (self.out(), self.frames);
+        let noun = if frames == 1 { "frame" } else { "frames" };
+        let verb = if out == 1 { "is" } else { "are" };
+        write!(f, "{out} of {frames} {noun} {verb} out")?;
         for (number, group) in self.groups().iter().enumerate() {
             write!(f, "{}{group}", if number == 0 { ": " } else { ", " })?;
         }
-        match (self.waiting, self.longest_waiting) {
+        match (self.waiting, self.longest_waiting.map(Rounded)) {
             (0, _) => {}
-            (1, None) => f.write_str("; 1 caller waiting")?,
-            (1, Some(time)) => write!(f, "; 1 caller waiting, for {}", Rounded(time))?,
-            (count, None) => write!(f, "; {count} callers waiting")?,
+            (1, None) => f.write_str("; 1 caller is waiting")?,
+            (1, Some(time)) => write!(f, "; 1 caller has been waiting for {time}")?,
+            (count, None) => write!(f, "; {count} callers are waiting")?,
             (count, Some(time)) => {
-                write!(f, "; {count} callers waiting, oldest {}", Rounded(time))?;
+                write!(f, "; {count} callers are waiting, the longest for {time}")?;
             }
         }
         if f.alternate() || self.entries.is_empty() {
-            return Ok(());
+            Ok(())
+        } else {
+            self.write_table(f)
         }
-        self.write_table(f)
     }
 }
 
+/// Headings of the table's columns.
+const HEADINGS: [&str; 6] = ["slot", "state", "holder", "held for", "thread", "location"];
+
 impl Holders {
     fn write_table(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = ["slot", "how", "by", "since", "thread", "from"].map(str::to_owned);
+        let headings = HEADINGS.map(str::to_owned);
         let rows: Vec<_> = self.entries.iter().map(Holder::cells).collect();
-        let widths: Vec<usize> = (0..head.len())
+        let widths: Vec<usize> = (0..headings.len())
             .map(|column| {
-                let cells = rows.iter().chain([&head]).map(|row| row[column].chars());
+                let cells = rows
+                    .iter()
+                    .chain([&headings])
+                    .map(|row| row[column].chars());
                 cells.map(Iterator::count).max().unwrap_or(0)
             })
             .collect();
-        for row in [&head].into_iter().chain(&rows) {
+        let last = headings.len() - 1;
+        for row in [&headings].into_iter().chain(&rows) {
             f.write_str("\n")?;
             for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-                match column {
-                    0 => write!(f, "  {cell:>width$}")?,
-                    // Nothing follows the last.
-                    5 => write!(f, "  {cell}")?,
-                    _ => write!(f, "  {cell:width$}")?,
+                if column == 0 {
+                    write!(f, "  {cell:>width$}")?;
+                } else if column == last {
+                    // Not padded: it would leave spaces at the end of the line.
+                    write!(f, "  {cell}")?;
+                } else {
+                    write!(f, "  {cell:width$}")?;
                 }
             }
         }
@@ -288,9 +325,9 @@ impl Holders {
 }
 
 impl Holder {
-    /// The row of the table.
+    /// Returns the cells of the holder's row, in the order of [`HEADINGS`].
     fn cells(&self) -> [String; 6] {
-        let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
+        let or_dash = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
         let thread = match &self.thread_name {
             Some(name) => format!("{} {name}", self.thread),
             None => self.thread.to_string(),
@@ -298,10 +335,10 @@ impl Holder {
         [
             self.slot.to_string(),
             self.state.to_string(),
-            or_none(self.label.map(|label| label.to_string())),
-            or_none((!self.held.is_zero()).then(|| Held::of(self).to_string())),
-            or_none(self.location.map(|_| thread)),
-            or_none(self.location.map(|location| location.to_string())),
+            or_dash(self.label.map(|label| label.to_string())),
+            or_dash((!self.held_for.is_zero()).then(|| HeldFor::of(self).to_string())),
+            or_dash(self.location.map(|_| thread)),
+            or_dash(self.location.map(|location| location.to_string())),
         ]
     }
 }
@@ -310,9 +347,9 @@ impl fmt::Display for HolderState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unique => f.write_str("unique"),
-            Self::Shared { handles } => write!(f, "shared by {handles}"),
+            Self::Shared { handles } => write!(f, "shared by {handles} handles"),
             Self::Lent => f.write_str("lent"),
-            Self::Unclaimed => f.write_str("queued"),
+            Self::Unclaimed => f.write_str("unclaimed"),
         }
     }
 }
@@ -322,7 +359,7 @@ impl fmt::Display for HolderState {
 mod tests {
     use super::*;
 
-    fn holder(slot: usize, label: Option<&str>, line: u32, held: u64) -> Holder {
+    fn holder(slot: usize, label: Option<&str>, line: u32, milliseconds: u64) -> Holder {
         Holder {
             slot,
             state: HolderState::Unique,
@@ -334,7 +371,7 @@ mod tests {
             }),
             thread: 4711,
             thread_name: Some("encode".to_owned()),
-            held: Duration::from_millis(held),
+            held_for: Duration::from_millis(milliseconds),
             exact: false,
         }
     }
@@ -344,47 +381,81 @@ mod tests {
             state: HolderState::Lent,
             ..holder(7, None, 90, 0)
         };
-        let mut holders: Vec<_> = (0..5)
-            .map(|slot| holder(slot, Some("encoder"), 88, 412 - slot as u64))
+        let mut entries: Vec<_> = (0..5)
+            .map(|slot| holder(slot, Some("encoder"), 88, 1199 - slot as u64))
             .collect();
-        holders.push(holder(5, Some("preview"), 31, 3));
-        holders.push(holder(6, Some("preview"), 31, 0));
-        holders.push(lent);
+        entries.push(holder(5, Some("preview"), 31, 3));
+        entries.push(holder(6, Some("preview"), 31, 0));
+        entries.push(lent);
         Holders {
             frames: 8,
             free: 0,
-            entries: holders,
+            entries,
             waiting: 3,
             longest_waiting: Some(Duration::from_millis(400)),
         }
     }
 
     #[test]
-    fn one_line_says_who_has_most_since_when_and_from_where() {
+    fn the_summary_groups_frames_by_holder_and_puts_the_largest_group_first() {
         assert_eq!(
             format!("{:#}", report()),
-            "8 of 8 frames out: 5 held by `encoder` (src/enc.rs:88) for at least 412 ms, \
+            "8 of 8 frames are out: 5 held by `encoder` (src/enc.rs:88) for at least 1.1 s, \
              2 held by `preview` (src/enc.rs:31) for at least 3 ms, \
-             1 lent to another process from src/enc.rs:90 on; \
-             3 callers waiting, oldest 400 ms"
+             1 lent to another process by src/enc.rs:90; \
+             3 callers are waiting, the longest for 400 ms"
         );
     }
 
     #[test]
-    fn the_table_has_a_row_a_frame_and_straight_columns() {
+    fn the_summary_agrees_with_its_numbers() {
+        let unclaimed = Holder {
+            state: HolderState::Unclaimed,
+            label: None,
+            location: None,
+            ..holder(0, None, 1, 0)
+        };
+        let mut report = Holders {
+            frames: 1,
+            free: 0,
+            entries: vec![unclaimed],
+            waiting: 1,
+            longest_waiting: Some(Duration::from_micros(15)),
+        };
+        assert_eq!(
+            format!("{report:#}"),
+            "1 of 1 frame is out: 1 unclaimed (not picked up yet); \
+             1 caller has been waiting for 15 µs"
+        );
+        report.entries[0] = Holder {
+            exact: true,
+            ..holder(0, None, 5, 73_999)
+        };
+        report.waiting = 0;
+        assert_eq!(
+            format!("{report:#}"),
+            "1 of 1 frame is out: 1 held by src/enc.rs:5 for 73 s"
+        );
+    }
+
+    #[test]
+    fn the_table_has_one_row_per_frame_and_aligned_columns() {
         let table = report().to_string();
         let rows: Vec<_> = table.lines().skip(1).collect();
         assert_eq!(rows.len(), 1 + 8);
         assert_eq!(
-            rows[1],
-            "     0  unique  encoder  for at least 412 ms  4711 encode  src/enc.rs:88"
+            rows[..2],
+            [
+                "  slot  state   holder   held for        thread       location",
+                "     0  unique  encoder  at least 1.1 s  4711 encode  src/enc.rs:88",
+            ]
         );
         let column = |row: &str| row.find("4711 encode").unwrap();
         assert!(rows[1..].iter().all(|row| column(row) == column(rows[1])));
     }
 
     #[test]
-    fn a_pool_at_rest_is_one_short_line() {
+    fn the_report_of_an_idle_pool_is_one_short_line() {
         let report = Holders {
             frames: 4,
             free: 4,
@@ -392,6 +463,6 @@ mod tests {
             waiting: 0,
             longest_waiting: None,
         };
-        assert_eq!(report.to_string(), "0 of 4 frames out");
+        assert_eq!(report.to_string(), "0 of 4 frames are out");
     }
 }

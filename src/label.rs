@@ -1,4 +1,4 @@
-//! What the stages of a pipeline are called in reports.
+//! Names for the holders of frames, interned so that a label is one small number.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,14 +8,15 @@ use arc_swap::ArcSwap;
 
 use crate::sync::unmodeled::{LazyLock, Mutex, OnceLock};
 
-/// The name of a stage that holds frames, such as `"encoder"`.
+/// Name of a pipeline stage that holds frames, such as `"encoder"`.
 ///
-/// A label is a number that stands for a name, so that it can be put on a frame by a single store. The names
-/// are kept for as long as the process lives: they are to be those of stages, of which there are few, and
-/// not of frames. A process has room for 4,096 of them; all that come later become one, `"(one label too many)"`.
+/// A label is an interned name: a 16-bit number, set on a frame with a single store. The names are
+/// kept until the process exits, so label the stages of a pipeline, not its frames. A process can
+/// have 4,096 labels, 2 of which the crate uses itself. Every name beyond that becomes the label
+/// `"(label limit reached)"`.
 ///
-/// To make one of a name that is known already takes a look into a table, without a lock. A loop that is
-/// in a hurry keeps the label.
+/// Looking up a known name is one access to a hash table, without a lock. A hot loop keeps the
+/// label instead.
 ///
 /// ```
 /// use ks_allocator::{FramePool, Label};
@@ -35,28 +36,29 @@ pub struct Label(NonZeroU16);
 
 type Labels = HashMap<&'static str, Label>;
 
-/// The labels so far, by name. Read without a lock; replaced as a whole when there is a new one.
+/// All labels by name. Read without a lock; a new label replaces the whole map.
 static LABELS: LazyLock<ArcSwap<Labels>> = LazyLock::new(|| {
-    let known = [Label::TOO_MANY, Label::GET_BUFFER];
+    let known = [Label::LIMIT_REACHED, Label::GET_BUFFER];
     ArcSwap::from_pointee(known.map(|label| (label.name(), label)).into())
 });
 
-/// Held while there is a new one.
+/// Serializes the additions to [`LABELS`] and [`NAMES`].
 static ADDING: Mutex<()> = Mutex::new(());
 
-/// The name of label 1, and so on. To be read in a handler of faults, too.
-static NAMES: [OnceLock<&'static str>; MOST] = [const { OnceLock::new() }; MOST];
+/// Names by label number: label 1 at index 0. A fault handler reads it, so it takes no lock.
+static NAMES: [OnceLock<&'static str>; MAX_LABELS] = [const { OnceLock::new() }; MAX_LABELS];
 
-const MOST: usize = 4096;
+/// Maximum number of labels per process, the reserved ones included.
+const MAX_LABELS: usize = 4096;
 
 impl Label {
-    /// For all that there is no room for.
-    const TOO_MANY: Self = Self(NonZeroU16::MIN);
+    /// Stands for every name beyond [`MAX_LABELS`].
+    const LIMIT_REACHED: Self = Self(NonZeroU16::MIN);
 
-    /// For frames that a COM client got.
+    /// Label of the frames that a COM client acquires through `GetBuffer`.
     pub(crate) const GET_BUFFER: Self = Self(NonZeroU16::MIN.saturating_add(1));
 
-    /// The label of this name.
+    /// Returns the label with this name, and adds it if it is new.
     ///
     /// ```
     /// # use ks_allocator::Label;
@@ -79,14 +81,14 @@ impl Label {
         }
         let mut next = (**LABELS.load()).clone();
         let number = u16::try_from(next.len() + 1).ok().and_then(NonZeroU16::new);
-        let label = number.map_or(Self::TOO_MANY, Self);
-        let Some(place) = NAMES
+        let label = number.map_or(Self::LIMIT_REACHED, Self);
+        let Some(entry) = NAMES
             .get(label.index())
-            .filter(|place| place.get().is_none())
+            .filter(|entry| entry.get().is_none())
         else {
-            return Self::TOO_MANY;
+            return Self::LIMIT_REACHED;
         };
-        let name = *place.get_or_init(|| String::leak(name.to_owned()));
+        let name = *entry.get_or_init(|| String::leak(name.to_owned()));
         next.insert(name, label);
         LABELS.store(next.into());
         label
@@ -96,7 +98,7 @@ impl Label {
         usize::from(self.0.get()) - 1
     }
 
-    /// What it stands for.
+    /// Returns the name.
     ///
     /// ```
     /// # use ks_allocator::Label;
@@ -105,20 +107,20 @@ impl Label {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::TOO_MANY => "(one label too many)",
+            Self::LIMIT_REACHED => "(label limit reached)",
             Self::GET_BUFFER => "GetBuffer",
-            // A label is given out after its name is there.
+            // `add` stores the name before it returns the label.
             _ => NAMES[self.index()].get().copied().unwrap_or_default(),
         }
     }
 
-    /// A number for a label, or 0 for none.
+    /// Returns the number of a label, or 0 for `None`.
     #[inline]
     pub(crate) fn to_number(label: Option<Self>) -> u16 {
         label.map_or(0, |label| label.0.get())
     }
 
-    /// The label again that [`to_number`](Self::to_number) made a number of.
+    /// Reverses [`to_number`](Self::to_number).
     pub(crate) fn from_number(number: u16) -> Option<Self> {
         NonZeroU16::new(number).map(Self)
     }
@@ -155,17 +157,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_has_one_label_whoever_asks_first() {
-        let ask = || ["one", "two", "three", "four"].map(Label::new);
-        let threads = [(); 4].map(|()| std::thread::spawn(ask));
+    fn threads_that_add_the_same_names_get_the_same_labels() {
+        let add = || ["one", "two", "three", "four"].map(Label::new);
+        let threads = [(); 4].map(|()| std::thread::spawn(add));
         for thread in threads {
-            assert_eq!(thread.join().unwrap(), ask());
+            assert_eq!(thread.join().unwrap(), add());
         }
-        assert_eq!(ask().map(Label::name), ["one", "two", "three", "four"]);
+        assert_eq!(add().map(Label::name), ["one", "two", "three", "four"]);
     }
 
     #[test]
-    fn a_label_and_none_have_numbers() {
+    fn a_label_and_none_survive_the_conversion_to_a_number() {
         for label in [None, Some(Label::new("numbered"))] {
             assert_eq!(Label::from_number(Label::to_number(label)), label);
         }
@@ -173,7 +175,7 @@ mod tests {
 
     #[cfg(feature = "windows")]
     #[test]
-    fn the_label_of_com_has_its_name() {
+    fn the_label_of_com_clients_is_get_buffer() {
         assert_eq!(Label::GET_BUFFER.name(), "GetBuffer");
     }
 }

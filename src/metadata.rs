@@ -1,13 +1,12 @@
-//! What travels with a frame beside its bytes.
+//! Metadata of a frame: times, flags, sequence number.
 
 use bitflags::bitflags;
 
 bitflags! {
-    /// Properties of a frame that the next stage has to know.
+    /// Flags of a frame, for the next stage of the pipeline.
     ///
-    /// The values are those of `AM_SAMPLE_*` and of their twins `KSSTREAM_HEADER_OPTIONSF_*`.
-    /// The bits that only say whether a time is valid have no flag here: a time that is not valid
-    /// is `None` in [`Metadata`].
+    /// The values are those of `AM_SAMPLE_*` and `KSSTREAM_HEADER_OPTIONSF_*`. The bits that mark a
+    /// time as valid have no flag here: an invalid time is `None` in [`Metadata`].
     ///
     /// ```
     /// use ks_allocator::FrameFlags;
@@ -21,27 +20,27 @@ bitflags! {
         /// Decoding can start here (a key frame).
         #[doc(alias("AM_SAMPLE_SPLICEPOINT", "KSSTREAM_HEADER_OPTIONSF_SPLICEPOINT"))]
         const SYNC_POINT = 0x001;
-        /// To be processed, not to be shown.
+        /// The frame is processed, but not presented.
         #[doc(alias("AM_SAMPLE_PREROLL", "KSSTREAM_HEADER_OPTIONSF_PREROLL"))]
         const PREROLL = 0x002;
-        /// The data does not follow on from the frame before.
+        /// The data does not continue that of the previous frame.
         #[doc(alias("AM_SAMPLE_DATADISCONTINUITY", "KSSTREAM_HEADER_OPTIONSF_DATADISCONTINUITY"))]
         const DISCONTINUITY = 0x004;
-        /// The times do not follow on from the frame before.
+        /// The times do not continue those of the previous frame.
         #[doc(alias("AM_SAMPLE_TIMEDISCONTINUITY", "KSSTREAM_HEADER_OPTIONSF_TIMEDISCONTINUITY"))]
         const TIME_DISCONTINUITY = 0x040;
-        /// May be thrown away when the stream pauses.
+        /// The frame may be discarded when the stream pauses.
         #[doc(alias("AM_SAMPLE_FLUSH_ON_PAUSE", "KSSTREAM_HEADER_OPTIONSF_FLUSHONPAUSE"))]
         const FLUSH_ON_PAUSE = 0x080;
-        /// The last frame of the stream.
+        /// The frame is the last of the stream.
         #[doc(alias("AM_SAMPLE_ENDOFSTREAM", "KSSTREAM_HEADER_OPTIONSF_ENDOFSTREAM"))]
         const END_OF_STREAM = 0x200;
     }
 }
 
-/// What a frame says about itself. Cleared when the frame goes back to its pool.
+/// Metadata of a frame. It is reset to its default when the frame is released.
 ///
-/// Times are in units of 100 ns, as everywhere in DirectShow and kernel streaming.
+/// Times are in 100 ns ticks, as in DirectShow and kernel streaming.
 ///
 /// ```
 /// use ks_allocator::{FrameFlags, FramePool};
@@ -60,17 +59,17 @@ bitflags! {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// When the frame is to be presented, in 100 ns since the start of the stream; may be negative.
+    /// Presentation time, in 100 ns ticks since the start of the stream. It may be negative.
     #[doc(alias("tStart", "PresentationTime"))]
     pub presentation_time: Option<i64>,
-    /// For how long, in 100 ns.
+    /// Duration of the presentation, in 100 ns ticks.
     #[doc(alias("Duration"))]
     pub duration: Option<i64>,
-    /// See [`FrameFlags`].
+    /// Flags of the frame.
     #[doc(alias("dwSampleFlags", "OptionsFlags"))]
     pub flags: FrameFlags,
-    /// The frame's number in its stream. The crate does not count; the source does.
+    /// Sequence number of the frame in its stream. The source sets it; the crate does not count.
     pub sequence: u64,
-    /// A word that is the user's own.
+    /// Value for the application's own use. The crate only resets it.
     pub user: u64,
 }

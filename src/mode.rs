@@ -1,23 +1,25 @@
-//! What kind of memory the frames live in.
+//! Mode of an allocator: the kind of memory that its frames are in.
 
 use std::fmt;
 
-/// The mode in which an allocator allocates memory.
+/// Mode of an allocator: the kind of memory that its frames are in.
 ///
-/// Kernel streaming names the two modes and says no more in public about what they mean for a
-/// client. This crate gives them this meaning:
+/// Kernel streaming names the two modes, but does not document what they mean for a client. In
+/// this crate they mean:
 ///
-/// | mode | the frames are | on Linux | on Windows | [`allocator_handle`] |
+/// | mode | memory of the frames | on Linux | on Windows | [`allocator_handle`] |
 /// |---|---|---|---|---|
 /// | `User` | private memory of this process | anonymous pages | `VirtualAlloc` | `None` |
-/// | `Kernel` | owned by a kernel object that the handle names | a sealed memfd | a section backed by the page file | the object |
+/// | `Kernel` | owned by a kernel object | sealed memfd | page-file backed section | the object |
 ///
-/// Other systems have no `Kernel` mode: a commit says [`ModeUnsupported`].
+/// Other systems have no `Kernel` mode: a commit fails with [`ModeUnsupported`].
 ///
-/// Two things to know of `Kernel` mode on Linux. A process that forks shares such frames with its child,
-/// and each of the two has a free list of its own to hand them out from: the child must leave them
-/// alone. And a memfd counts as a file: one larger than `RLIMIT_FSIZE` raises `SIGXFSZ`, which ends a
-/// process that does not ignore it.
+/// `Kernel` mode has two limits on Linux:
+///
+/// - A forked child shares the frames with its parent, but has its own copy of the free list. The
+///   child must not use the pool or its frames.
+/// - A memfd counts as a file. A memfd larger than `RLIMIT_FSIZE` raises `SIGXFSZ`, which
+///   terminates the process unless the signal is ignored.
 ///
 /// Source: `KSALLOCATORMODE`, `IKsAllocator::KsGetAllocatorMode`, `KsSetAllocatorMode`.
 ///
@@ -36,11 +38,11 @@ use std::fmt;
 #[doc(alias = "KSALLOCATORMODE")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum AllocatorMode {
-    /// Frames live in private memory of this process.
+    /// The frames are in private memory of this process.
     #[doc(alias = "KsAllocatorMode_User")]
     #[default]
     User = 0,
-    /// Frames live in memory that a kernel object owns.
+    /// The frames are in memory that a kernel object owns.
     #[doc(alias = "KsAllocatorMode_Kernel")]
     Kernel = 1,
 }

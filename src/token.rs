@@ -1,10 +1,11 @@
-//! What is sent to another process in the place of a frame.
+//! Token that stands for a lent frame in messages between processes.
 
-/// A frame that was lent, in 32 plain bytes: to be sent to the borrower over any channel, and back.
+/// Token of a lent frame: 32 plain bytes that are sent to the borrower over any channel, and back.
 ///
-/// The token tells where in the segment the frame lies, which is all that the borrower needs to find
-/// it ([`RemoteFrames`](crate::RemoteFrames)), and by what number it was lent, without which nobody
-/// gets it back ([`FramePool::redeem`](crate::FramePool::redeem)). The number cannot be guessed.
+/// The token contains the position of the frame in the segment, with which the borrower finds the
+/// frame ([`RemoteFrames`](crate::RemoteFrames)). It also contains the random 64-bit number of the
+/// loan, without which the lender does not take the frame back
+/// ([`FramePool::redeem`](crate::FramePool::redeem)). The number cannot be guessed.
 ///
 /// ```
 /// # use ks_allocator::{AllocatorMode, FramePool, FrameToken};
@@ -21,13 +22,14 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameToken {
     pub(crate) slot: u64,
-    pub(crate) generation: u64,
+    /// Random number of the loan.
+    pub(crate) loan: u64,
     pub(crate) offset: u64,
     pub(crate) length: u64,
 }
 
 impl FrameToken {
-    /// Bytes in use when the frame was lent.
+    /// Returns the length of the frame when it was lent, in bytes.
     ///
     /// ```
     /// # use ks_allocator::FrameToken;
@@ -38,7 +40,8 @@ impl FrameToken {
         self.length
     }
 
-    /// Bytes from the start of the segment to the frame, after its prefix.
+    /// Returns the offset of the frame's first byte after its prefix, in bytes from the start of
+    /// the segment.
     ///
     /// ```
     /// # use ks_allocator::FrameToken;
@@ -49,7 +52,7 @@ impl FrameToken {
         self.offset
     }
 
-    /// The token as bytes, the same on all machines.
+    /// Converts the token to bytes: 4 little-endian words on every machine.
     ///
     /// ```
     /// # use ks_allocator::FrameToken;
@@ -57,15 +60,15 @@ impl FrameToken {
     /// ```
     #[must_use]
     pub fn to_bytes(self) -> [u8; 32] {
-        let words = [self.slot, self.generation, self.offset, self.length];
+        let words = [self.slot, self.loan, self.offset, self.length];
         let mut bytes = [0; 32];
-        for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
+            chunk.copy_from_slice(&word.to_le_bytes());
         }
         bytes
     }
 
-    /// The token that these bytes are. Any bytes are one; it is judged when it is used.
+    /// Converts bytes to a token. Any 32 bytes are accepted; the token is checked when it is used.
     ///
     /// ```
     /// # use ks_allocator::FrameToken;
@@ -74,15 +77,15 @@ impl FrameToken {
     /// ```
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        let mut words = bytes.chunks_exact(8).map(|word| {
-            let mut place = [0; 8];
-            place.copy_from_slice(word);
-            u64::from_le_bytes(place)
+        let mut words = bytes.chunks_exact(8).map(|chunk| {
+            let mut word = [0; 8];
+            word.copy_from_slice(chunk);
+            u64::from_le_bytes(word)
         });
         let mut next = || words.next().unwrap_or(0);
         Self {
             slot: next(),
-            generation: next(),
+            loan: next(),
             offset: next(),
             length: next(),
         }

@@ -1,9 +1,10 @@
-//! Events for `tracing`, of what happens to a pool now and then; nothing for each frame. Without the feature there
-//! are none.
+//! Events for the `tracing` crate: rare events of a pool, never one per frame.
+//!
+//! Without the feature `tracing` every function here does nothing.
 
 #![cfg_attr(
     not(feature = "tracing"),
-    expect(unused_variables, reason = "what is told is told to nobody")
+    expect(unused_variables, reason = "without `tracing` no event is emitted")
 )]
 
 use std::time::Duration;
@@ -12,63 +13,76 @@ use crate::framing::Framing;
 use crate::holders::Holders;
 use crate::mode::AllocatorMode;
 
-/// Tells the event, if anybody is to hear of it.
-macro_rules! tell {
-    ($level:ident, $($what:tt)+) => {
+/// Emits an event with the target `ks_allocator`.
+macro_rules! emit {
+    ($level:ident, $($fields:tt)+) => {
         #[cfg(feature = "tracing")]
-        tracing::event!(target: "ks_allocator", tracing::Level::$level, $($what)+);
+        tracing::event!(target: "ks_allocator", tracing::Level::$level, $($fields)+);
     };
 }
 
-/// A pool has its memory and begins to hand out frames.
+/// Reports that a pool was committed with a new segment of `bytes` bytes.
 pub(crate) fn committed(framing: &Framing, mode: AllocatorMode, bytes: usize) {
-    tell!(DEBUG, frames = framing.frames, frame_size = framing.frame_size, %mode, bytes, "commit");
-}
-
-/// A pool that was decommitted hands out frames again.
-pub(crate) fn committed_again(frames_out: usize) {
-    tell!(DEBUG, frames_out, "commit, with the memory as it is");
-}
-
-pub(crate) fn decommitted(frames_out: usize) {
-    tell!(DEBUG, frames_out, "decommit");
-}
-
-pub(crate) fn flush(begins: bool) {
-    tell!(
+    emit!(
         DEBUG,
-        "{}",
-        if begins { "flush begins" } else { "flush ends" }
+        frames = framing.frames,
+        frame_size = framing.frame_size,
+        %mode,
+        bytes,
+        "pool committed"
     );
 }
 
-/// Whether anybody is to hear of a starvation. If not, nobody need look who has the frames.
-pub(crate) fn starvation_is_heard() -> bool {
+/// Reports that a decommitted pool was committed again before its memory was freed.
+pub(crate) fn committed_again(frames_out: usize) {
+    emit!(
+        DEBUG,
+        frames_out,
+        "pool committed again with the same memory"
+    );
+}
+
+/// Reports that a pool was decommitted while `frames_out` frames were out.
+pub(crate) fn decommitted(frames_out: usize) {
+    emit!(DEBUG, frames_out, "pool decommitted");
+}
+
+/// Reports the begin or the end of a flush.
+pub(crate) fn flush(begins: bool) {
+    emit!(
+        DEBUG,
+        "{}",
+        if begins { "flush began" } else { "flush ended" }
+    );
+}
+
+/// Returns `true` if a subscriber listens to [`starved`]. If not, the caller can skip the report.
+pub(crate) fn starvation_enabled() -> bool {
     #[cfg(feature = "tracing")]
     return tracing::enabled!(target: "ks_allocator", tracing::Level::DEBUG);
     #[cfg(not(feature = "tracing"))]
     false
 }
 
-/// Whether anybody is to hear of a slow wait or a leak.
-pub(crate) fn trouble_is_heard() -> bool {
+/// Returns `true` if a subscriber listens to [`slow_wait`] and [`leaked`].
+pub(crate) fn warnings_enabled() -> bool {
     #[cfg(feature = "tracing")]
     return tracing::enabled!(target: "ks_allocator", tracing::Level::WARN);
     #[cfg(not(feature = "tracing"))]
     false
 }
 
-/// Somebody waits; told now and then.
+/// Reports that a caller waits because no frame is free. The pool limits the rate of this event.
 pub(crate) fn starved(holders: &Holders) {
-    tell!(DEBUG, "starvation: {holders:#}");
+    emit!(DEBUG, "no frame is free: {holders:#}");
 }
 
-/// Somebody has waited for long.
+/// Reports that a caller has waited for longer than the pool's threshold.
 pub(crate) fn slow_wait(waited: Duration, holders: &Holders) {
-    tell!(WARN, ?waited, "slow wait: {holders:#}");
+    emit!(WARN, ?waited, "slow wait for a frame: {holders:#}");
 }
 
-/// The last handle of a pool is gone, and frames are out.
+/// Reports that the last handle of a pool was dropped while frames were out.
 pub(crate) fn leaked(holders: &Holders) {
-    tell!(WARN, "the pool is gone, its frames are not: {holders:#}");
+    emit!(WARN, "pool dropped while frames are out: {holders:#}");
 }

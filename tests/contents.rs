@@ -1,4 +1,4 @@
-//! What a frame shows of its last owner.
+//! The bytes and the metadata of a frame after a release and an acquire, under each policy.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -28,16 +28,16 @@ fn write(frame: &mut Frame) {
     frame.set_len(3).unwrap();
 }
 
-/// Whether this is what the policy shows of what was written.
+/// Asserts that the frame contains what the policy leaves of the bytes that `write` wrote.
 fn check(frame: &Frame, contents: Contents) {
-    let seen = if contents == Contents::Keep { 7 } else { 0 };
+    let expected = if contents == Contents::Keep { 7 } else { 0 };
     assert_eq!(frame.len(), 100, "{contents:?}");
-    assert!(frame.iter().all(|&byte| byte == seen), "{contents:?}");
-    assert_eq!(frame.prefix(), [seen; 8], "{contents:?}");
+    assert!(frame.iter().all(|&byte| byte == expected), "{contents:?}");
+    assert_eq!(frame.prefix(), [expected; 8], "{contents:?}");
 }
 
 #[test]
-fn all_of_a_frame_is_kept_or_zeroed_also_beyond_its_length() {
+fn the_whole_frame_is_kept_or_zeroed_even_beyond_its_length() {
     for contents in ALL {
         let pool = builder(contents).build().unwrap();
         for _ in 0..3 {
@@ -48,7 +48,7 @@ fn all_of_a_frame_is_kept_or_zeroed_also_beyond_its_length() {
 }
 
 #[test]
-fn also_of_one_that_was_shared_handed_over_or_in_a_batch() {
+fn the_policy_holds_for_shared_transferred_and_batched_frames() {
     for contents in ALL {
         let pool = builder(contents).build().unwrap();
         let mut frame = pool.acquire().unwrap();
@@ -66,7 +66,7 @@ fn also_of_one_that_was_shared_handed_over_or_in_a_batch() {
         while pool.waiting() == 0 {
             thread::yield_now();
         }
-        drop(frame); // straight to the waiter
+        drop(frame); // assigned to the waiter
         let mut frame = waiter.join().unwrap();
         check(&frame, contents);
 
@@ -81,13 +81,13 @@ fn also_of_one_that_was_shared_handed_over_or_in_a_batch() {
         let mut frame = pool.acquire().unwrap();
         write(&mut frame);
         drop(frame);
-        drop(pool.acquire_many(1).unwrap()); // not looked at
+        drop(pool.acquire_many(1).unwrap()); // released without being picked up
         check(&pool.acquire().unwrap(), contents);
     }
 }
 
 #[test]
-fn metadata_is_cleared_whatever_becomes_of_the_bytes() {
+fn metadata_is_reset_under_every_policy() {
     for contents in ALL {
         let pool = builder(contents).build().unwrap();
         for sequence in 1..4 {
@@ -99,7 +99,7 @@ fn metadata_is_cleared_whatever_becomes_of_the_bytes() {
 }
 
 #[test]
-fn a_copy_on_write_is_a_copy_whatever_becomes_of_the_bytes() {
+fn copy_on_write_copies_the_bytes_under_every_policy() {
     for contents in ALL {
         let pool = builder(contents).frames(2).build().unwrap();
         let mut frame = pool.acquire().unwrap();
@@ -112,7 +112,7 @@ fn a_copy_on_write_is_a_copy_whatever_becomes_of_the_bytes() {
 }
 
 #[test]
-fn an_allocator_keeps_the_policy_of_its_builder() {
+fn an_allocator_applies_the_policy_of_its_builder() {
     for contents in ALL {
         let allocator = PoolAllocator::from_builder(&builder(contents)).unwrap();
         allocator.commit().unwrap();

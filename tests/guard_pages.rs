@@ -472,10 +472,10 @@ fn memory_of_the_users_own_is_refused_and_never_asked_for() {
 
     let allocator = PoolAllocator::from_builder(&trapped().memory(Never)).unwrap();
     let error = allocator.commit().unwrap_err();
-    assert!(matches!(error, CommitError::TrapUnsupported { .. }));
+    assert!(matches!(error, CommitError::GuardPagesUnsupported { .. }));
     assert_eq!(
         error.to_string(),
-        "stray pointers cannot be trapped here: memory of the user's own is not this crate's to protect"
+        "guard pages are not supported here: memory of the user's own is not this crate's to protect"
     );
     assert_eq!(io::Error::from(error).kind(), io::ErrorKind::Unsupported);
     assert_eq!(allocator.free_frames(), 8);

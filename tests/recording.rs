@@ -1,4 +1,4 @@
-//! What the flight recorder kept, as a trace and as a picture, read back by other people's parsers.
+//! Traces and pictures of recordings, parsed by independent JSON and XML parsers.
 #![cfg(not(any(loom, miri)))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -18,7 +18,8 @@ fn pool(frames: usize, events: usize) -> FramePool {
     builder.record(events).build().unwrap()
 }
 
-/// A frame goes from hand to hand, the other is kept, and somebody waits for a third.
+/// Returns a recording in which one frame passes from "capture" to "encoder", another is held all
+/// the time, and the caller "late" waits for a third until it times out.
 fn scene() -> Recording {
     let pool = pool(2, 1000);
     let kept = pool.acquire().unwrap();
@@ -53,7 +54,7 @@ impl Trace {
         self.0.iter().filter(move |event| event["ph"] == phase)
     }
 
-    /// What the track of an event is called.
+    /// Returns the name of an event's track.
     fn track(&self, event: &Value) -> &str {
         let mut names = self
             .of_phase("M")
@@ -62,7 +63,7 @@ impl Trace {
         name["args"]["name"].as_str().unwrap()
     }
 
-    /// Track and name of all of a phase, sorted.
+    /// Returns track and name of all events of a phase, sorted.
     fn all(&self, phase: &'static str) -> Vec<(&str, &str)> {
         let mut all: Vec<_> = self
             .of_phase(phase)
@@ -84,7 +85,7 @@ fn svg(recording: &Recording) -> String {
     String::from_utf8(svg).unwrap()
 }
 
-/// How many of each class there are: bars, dry spans, bands, waits.
+/// Returns the number of elements of a class, such as "bar", "dry", "band" and "wait".
 fn count(svg: &str, class: &str) -> usize {
     let document = roxmltree::Document::parse(svg).unwrap();
     let nodes = document.descendants();
@@ -105,19 +106,19 @@ fn titles(svg: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_trace_has_a_bar_for_each_stay_and_each_wait() {
+fn the_trace_has_one_bar_per_hold_and_per_wait() {
     let recording = scene();
     let trace = Trace::of(&recording);
     let thread = format!("thread {}", recording.events[1].thread);
-    let mut wanted = [
+    let mut expected = [
         ("slot 0", thread.as_str()),
         ("slot 1", "capture"),
         ("slot 1", "encoder"),
         ("waiter 1", "late waits"),
         ("pool", "dry"),
     ];
-    wanted.sort_unstable();
-    assert_eq!(trace.all("X"), wanted);
+    expected.sort_unstable();
+    assert_eq!(trace.all("X"), expected);
     let instants = [
         ("pool", "committed"),
         ("pool", "flush began"),
@@ -125,17 +126,14 @@ fn the_trace_has_a_bar_for_each_stay_and_each_wait() {
         ("slot 1", "shared"),
     ];
     assert_eq!(trace.all("i"), instants);
-    for (name, least) in [
+    for (name, min) in [
         ("capture", 20.0),
         ("encoder", 40.0),
         ("late waits", 40.0),
         (&thread, 80.0),
     ] {
         let took = trace.milliseconds(name);
-        assert!(
-            least <= took && took < least + 10_000.0,
-            "{name}: {took} ms"
-        );
+        assert!(min <= took && took < min + 10_000.0, "{name}: {took} ms");
     }
     assert!(trace.milliseconds("dry") <= trace.milliseconds("encoder"));
     let free: Vec<_> = trace
@@ -146,18 +144,18 @@ fn the_trace_has_a_bar_for_each_stay_and_each_wait() {
 }
 
 #[test]
-fn the_bars_of_a_slot_follow_each_other() {
+fn a_bar_ends_where_the_next_bar_of_its_slot_begins() {
     let trace = Trace::of(&scene());
-    let time = |name: &str, what: &str| {
+    let time = |name: &str, key: &str| {
         let bar = trace.of_phase("X").find(|bar| bar["name"] == name).unwrap();
-        bar[what].as_f64().unwrap()
+        bar[key].as_f64().unwrap()
     };
     let end = time("capture", "ts") + time("capture", "dur");
     assert!((end - time("encoder", "ts")).abs() < 0.002);
 }
 
 #[test]
-fn the_picture_has_a_bar_for_each_stay_and_is_red_where_it_was_dry() {
+fn the_picture_has_one_bar_per_hold_and_is_red_where_the_pool_was_dry() {
     let svg = svg(&scene());
     assert_eq!(count(&svg, "bar"), 3);
     assert_eq!(count(&svg, "wait"), 1);
@@ -170,14 +168,14 @@ fn the_picture_has_a_bar_for_each_stay_and_is_red_where_it_was_dry() {
             "{titles:?}"
         );
     }
-    assert!(svg.contains("2 frames, ") && svg.contains("dry once, for "));
+    assert!(svg.contains("2 frames over ") && svg.contains("dry once, for "));
 }
 
 #[test]
-fn nothing_is_red_if_nobody_had_to_wait() {
+fn nothing_is_red_if_no_caller_had_to_wait() {
     let pool = pool(2, 1000);
     for _ in 0..5 {
-        // All frames are out, but nobody wants one.
+        // All frames are out, but no caller waits for one.
         let _both = [pool.acquire().unwrap(), pool.acquire().unwrap()];
         sleep(SHORT / 5);
     }
@@ -187,11 +185,11 @@ fn nothing_is_red_if_nobody_had_to_wait() {
         (count(&svg, "dry"), count(&svg, "band"), count(&svg, "wait")),
         (0, 0, 0)
     );
-    assert!(svg.contains("nobody had to wait"));
+    assert!(svg.contains("no caller had to wait"));
 }
 
 #[test]
-fn a_frame_that_waits_for_its_future_is_seen_to() {
+fn a_frame_assigned_to_a_future_is_shown_as_unclaimed() {
     let pool = pool(1, 1000);
     let frame = pool.with_label("before").acquire().unwrap();
     let mut future = pin!(pool.acquire_async());
@@ -206,19 +204,19 @@ fn a_frame_that_waits_for_its_future_is_seen_to() {
     sleep(SHORT);
     let recording = pool.recording().unwrap();
     let trace = Trace::of(&recording);
-    assert!(trace.all("X").contains(&("slot 0", "(not picked up)")));
-    // It is not dry any more: the frame is there.
-    assert!(trace.milliseconds("(not picked up)") >= 20.0);
+    assert!(trace.all("X").contains(&("slot 0", "(unclaimed)")));
+    // The pool is not dry while the frame is assigned and unclaimed.
+    assert!(trace.milliseconds("(unclaimed)") >= 20.0);
     assert!(trace.milliseconds("dry") < trace.milliseconds("before") + 0.1);
     assert!(
         titles(&svg(&recording))
             .iter()
-            .any(|title| title.starts_with("(not picked up)"))
+            .any(|title| title.starts_with("(unclaimed)"))
     );
 }
 
 #[test]
-fn labels_may_be_anything() {
+fn labels_may_contain_any_characters() {
     let names = [
         "<& \"'>",
         "a\u{0}b\u{1b}[31m\u{7f}\u{ffff}\n",
@@ -249,7 +247,7 @@ fn labels_may_be_anything() {
 }
 
 #[test]
-fn a_recording_may_begin_in_the_middle() {
+fn a_hold_from_before_the_recording_begins_with_it() {
     let pool = pool(4, 16);
     let held = pool.with_label("long ago").acquire().unwrap();
     for _ in 0..20 {
@@ -272,7 +270,7 @@ fn a_recording_may_begin_in_the_middle() {
 }
 
 #[test]
-fn an_empty_recording_is_a_picture_and_a_trace() {
+fn an_empty_recording_gives_an_empty_picture_and_trace() {
     let mut recording = pool(4, 16).recording().unwrap();
     recording.events.clear();
     assert!(Trace::of(&recording).all("X").is_empty());
@@ -280,7 +278,7 @@ fn an_empty_recording_is_a_picture_and_a_trace() {
 }
 
 #[test]
-fn events_that_make_no_sense_are_no_reason_to_panic() {
+fn contradictory_events_cause_no_panic() {
     let mut recording = scene();
     recording.events.reverse();
     for event in &mut recording.events {
@@ -299,7 +297,7 @@ fn events_that_make_no_sense_are_no_reason_to_panic() {
 }
 
 #[test]
-fn what_the_writer_fails_with_is_told() {
+fn errors_of_the_output_are_returned() {
     struct Full;
     impl std::io::Write for Full {
         fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {

@@ -199,7 +199,7 @@ fn errors_have_a_kind() {
     let (resident, bytes) = (1, 2);
     let kind = |error: NotResident| std::io::Error::from(error).kind();
     let partly = NotResident::Partly { resident, bytes };
-    assert_eq!(partly.to_string(), "1 of 2 bytes are resident");
+    assert_eq!(partly.to_string(), "only 1 of 2 bytes are resident");
     assert_eq!(kind(partly), std::io::ErrorKind::Other);
     let unknown = NotResident::Unknown { bytes };
     assert_eq!(kind(unknown), std::io::ErrorKind::Unsupported);

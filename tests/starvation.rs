@@ -1,4 +1,4 @@
-//! Pools that are starved in known ways: what is said of it names the right line, label and number.
+//! Pools starved in known ways: errors and reports contain the right line, label and number.
 #![cfg(not(any(loom, miri)))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use ks_allocator::{AcquireError, Frame, FramePool, HolderState, Holders, Label};
 
-const PATIENCE: Duration = Duration::from_millis(30);
+const TIMEOUT: Duration = Duration::from_millis(30);
 
 fn pool(frames: usize) -> FramePool {
     let builder = FramePool::builder().frames(frames).frame_size(64);
     builder.build().unwrap()
 }
 
-/// Asks for a frame in vain. Returns what the error says, and who had the frames.
+/// Acquires from an exhausted pool until it times out. Returns the error's text and report.
 fn starve(pool: &FramePool) -> (String, Holders) {
-    let error = pool.acquire_timeout(PATIENCE).unwrap_err();
+    let error = pool.acquire_timeout(TIMEOUT).unwrap_err();
     let text = error.to_string();
     let AcquireError::TimedOut(starvation) = error else {
         panic!("{text}");
@@ -30,31 +30,38 @@ fn starve(pool: &FramePool) -> (String, Holders) {
     (text, holders)
 }
 
-fn assert_begins(text: &str, begin: &str) {
-    assert!(text.starts_with(begin), "{text}\nshould begin {begin}");
+/// Asserts that `text` is a time-out error with this summary.
+#[track_caller]
+fn assert_timed_out(text: &str, summary: &str) {
+    let begin = format!("timed out while waiting for a frame: {summary}");
+    assert!(
+        text.starts_with(&begin),
+        "{text}\nshould begin with {begin}"
+    );
 }
 
-/// Label, line and state of each holder, by slot.
+/// Returns label, line and state of each holder, by slot.
 fn by_slot(holders: &Holders) -> Vec<(Option<&'static str>, Option<u32>, HolderState)> {
     let mut sorted = holders.entries.clone();
     sorted.sort_by_key(|holder| holder.slot);
-    let tell = |holder: &ks_allocator::Holder| {
-        assert!(holder.location.is_none_or(|place| place.file == file!()));
+    let summary = |holder: &ks_allocator::Holder| {
+        let location = holder.location;
+        assert!(location.is_none_or(|location| location.file == file!()));
         let label = holder.label.map(Label::name);
-        (label, holder.location.map(|place| place.line), holder.state)
+        (label, location.map(|location| location.line), holder.state)
     };
-    sorted.iter().map(tell).collect()
+    sorted.iter().map(summary).collect()
 }
 
 #[test]
-fn a_slow_sink_has_its_whole_queue() {
+fn frames_queued_at_a_slow_sink_are_held_by_the_sink() {
     let pool = pool(4);
     let (to_sink, queue): (Sender<Frame>, Receiver<Frame>) = channel();
-    let (go_on, wait_here) = channel::<()>();
+    let (resume, paused) = channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
             for frame in queue {
-                let _stopped = wait_here.recv();
+                let _disconnected = paused.recv();
                 drop(frame);
             }
         });
@@ -69,37 +76,35 @@ fn a_slow_sink_has_its_whole_queue() {
             } else {
                 let (text, holders) = starve(&pool);
                 let file = file!();
-                let begin = format!(
-                    "no frame came back in time: 4 of 4 frames out: 3 held by `sink` ({file}:{line}) for at least "
+                let summary = format!(
+                    "4 of 4 frames are out: 3 held by `sink` ({file}:{line}) for at least "
                 );
-                assert_begins(&text, &begin);
+                assert_timed_out(&text, &summary);
                 assert!(text.contains(", 1 held by `source` ("), "{text}");
-                assert_eq!(holders.older_than(PATIENCE).count(), 4);
-                assert_eq!(holders.older_than(PATIENCE * 1000).count(), 0);
+                assert_eq!(holders.older_than(TIMEOUT).count(), 4);
+                assert_eq!(holders.older_than(TIMEOUT * 1000).count(), 0);
             }
         }
-        drop((to_sink, go_on));
+        drop((to_sink, resume));
     });
     assert_eq!(pool.free_frames(), 4);
 }
 
 #[test]
-#[expect(clippy::mem_forget, reason = "that is what is found")]
-fn a_forgotten_frame_is_told_with_the_line_it_came_from() {
+#[expect(clippy::mem_forget, reason = "the test is about a forgotten frame")]
+fn a_forgotten_frame_is_reported_with_the_line_of_its_acquire() {
     let pool = pool(2);
     let line = line!() + 1;
     std::mem::forget(pool.with_label("leaky").acquire().unwrap());
     thread::sleep(Duration::from_millis(1));
     let _other = pool.acquire().unwrap();
     let (text, holders) = starve(&pool);
-    let mut told = by_slot(&holders).into_iter();
     assert_eq!(
-        told.next(),
-        Some((Some("leaky"), Some(line), HolderState::Unique))
-    );
-    assert_eq!(
-        told.next(),
-        Some((None, Some(line + 2), HolderState::Unique))
+        by_slot(&holders),
+        [
+            (Some("leaky"), Some(line), HolderState::Unique),
+            (None, Some(line + 2), HolderState::Unique)
+        ]
     );
     assert!(
         text.contains(&format!(
@@ -109,13 +114,13 @@ fn a_forgotten_frame_is_told_with_the_line_it_came_from() {
         "{text}"
     );
     assert!(
-        text.contains(&format!("1 held from {}:{} on", file!(), line + 2)),
+        text.contains(&format!("1 held by {}:{} for at least", file!(), line + 2)),
         "{text}"
     );
 }
 
 #[test]
-fn a_frame_for_a_future_that_nobody_polls_is_told() {
+fn a_frame_assigned_to_an_unpolled_future_is_unclaimed() {
     let pool = pool(1);
     let first = pool.with_label("first").acquire().unwrap();
     let mut future = pin!(pool.acquire_async());
@@ -123,82 +128,82 @@ fn a_frame_for_a_future_that_nobody_polls_is_told() {
     assert!(future.as_mut().poll(&mut context).is_pending());
     drop(first);
     let (text, holders) = starve(&pool);
-    assert_begins(
+    assert_timed_out(
         &text,
-        "no frame came back in time: 1 of 1 frames out: 1 taken and not picked up yet",
+        "1 of 1 frame is out: 1 unclaimed (not picked up yet)",
     );
     assert_eq!(by_slot(&holders), [(None, None, HolderState::Unclaimed)]);
-    // Now it is in somebody's hands.
     let Poll::Ready(Ok(_frame)) = future.as_mut().poll(&mut context) else {
-        panic!("it was there");
+        panic!("the frame was assigned to the future");
     };
     assert_eq!(by_slot(&pool.holders())[0].2, HolderState::Unique);
 }
 
 #[test]
-fn frames_that_were_not_taken_out_of_a_batch_are_told() {
+fn frames_inside_a_batch_are_unclaimed() {
     let pool = pool(5);
     let mut batch = pool.with_label("packets").acquire_many(5).unwrap();
     let line = line!() + 1;
     let taken = [batch.next().unwrap(), batch.next().unwrap()];
     let (text, holders) = starve(&pool);
-    assert_begins(
+    assert_timed_out(
         &text,
-        "no frame came back in time: 5 of 5 frames out: 3 taken and not picked up yet",
+        "5 of 5 frames are out: 3 unclaimed (not picked up yet)",
     );
     assert!(text.contains(", 2 held by `packets` ("), "{text}");
-    let told = by_slot(&holders);
-    // A batch's frames are its line's.
+    // The location is that of the call that acquired the batch.
+    let acquired_at = Some(line - 2);
+    let holders = by_slot(&holders);
     assert!(
-        told[..2]
+        holders[..2]
             .iter()
-            .all(|of| of.0 == Some("packets") && of.1 == Some(line - 2))
+            .all(|&(label, line, _)| label == Some("packets") && line == acquired_at)
     );
     assert!(
-        told[2..]
+        holders[2..]
             .iter()
-            .all(|of| *of == (None, None, HolderState::Unclaimed))
+            .all(|holder| *holder == (None, None, HolderState::Unclaimed))
     );
     drop((taken, batch));
     assert_eq!(pool.free_frames(), 5);
 }
 
 #[test]
-fn one_stage_more_than_frames_is_told_by_the_thread_that_waits() {
-    let (told, tell) = channel();
+fn a_waiting_thread_reports_a_deadlock_of_stages_through_the_hook() {
+    let (report, reports) = channel();
     let pool = FramePool::builder()
         .frames(3)
         .frame_size(64)
-        .on_starved(PATIENCE / 2, move |holders| {
-            told.send(holders.clone()).unwrap()
+        .on_starved(TIMEOUT / 2, move |holders| {
+            report.send(holders.clone()).unwrap()
         })
         .build()
         .unwrap();
-    // Each stage keeps its frame until it has the next: the last one never gets any.
+    // Each stage keeps its frame until it has the next one, with one frame too few for all.
     let stages = ["one", "two", "three"];
     let line = line!() + 1;
     let kept = stages.map(|stage| pool.with_label(stage).acquire().unwrap());
     let (text, holders) = starve(&pool.with_label("four"));
-    let wanted = stages.map(|stage| (Some(stage), Some(line), HolderState::Unique));
-    assert_eq!(by_slot(&holders), wanted);
+    let expected = stages.map(|stage| (Some(stage), Some(line), HolderState::Unique));
+    assert_eq!(by_slot(&holders), expected);
     for stage in stages {
         let part = format!("1 held by `{stage}` ({}:{line})", file!());
         assert!(text.contains(&part), "{text}");
     }
 
-    let during = tell.try_recv().unwrap();
+    let during = reports.try_recv().unwrap();
     assert_eq!((during.waiting, during.free), (1, 0));
-    assert!(during.longest_waiting.unwrap() >= PATIENCE / 2);
-    assert!(format!("{during:#}").contains("; 1 caller waiting, for "));
-    assert!(tell.try_recv().is_err(), "once in a wait");
+    assert!(during.longest_waiting.unwrap() >= TIMEOUT / 2);
+    assert!(format!("{during:#}").contains("; 1 caller has been waiting for "));
+    assert!(reports.try_recv().is_err(), "one report per wait");
     let stats = pool.stats();
     assert_eq!((stats.waits, stats.timeouts, stats.high_water), (1, 1, 3));
-    assert!(stats.longest_wait >= PATIENCE);
+    assert!(stats.longest_wait >= TIMEOUT);
     drop(kept);
 }
 
 #[test]
-fn shared_frames_are_told_with_their_handles() {
+fn shared_frames_are_reported_with_their_handles() {
     let pool = pool(1);
     let shared = pool.with_label("preview").acquire().unwrap().share();
     let _handles = [shared.clone(), shared.clone()];
@@ -208,12 +213,12 @@ fn shared_frames_are_told_with_their_handles() {
     let state = HolderState::Shared { handles: 3 };
     assert_eq!(by_slot(&holders), [(Some("network"), Some(line), state)]);
     assert!(text.contains("1 held by `network`"), "{text}");
-    assert!(holders.to_string().contains("shared by 3"));
+    assert!(holders.to_string().contains("shared by 3 handles"));
 }
 
 #[cfg(any(target_os = "linux", windows))]
 #[test]
-fn lent_frames_are_told() {
+fn lent_frames_are_reported_as_lent() {
     let builder = FramePool::builder().frames(3).frame_size(64);
     let builder = builder.mode(ks_allocator::AllocatorMode::Kernel);
     let pool = builder.build().unwrap();
@@ -223,21 +228,20 @@ fn lent_frames_are_told() {
     let (text, holders) = starve(&pool);
     let lent = (Some("player"), Some(line), HolderState::Lent);
     assert_eq!(by_slot(&holders)[..2], [lent, lent]);
-    let begin = format!(
-        "no frame came back in time: 3 of 3 frames out: 2 lent to another process by `player` ({}:{line})",
-        file!()
-    );
-    assert_begins(&text, &begin);
+    let file = file!();
+    let summary =
+        format!("3 of 3 frames are out: 2 lent to another process by `player` ({file}:{line})");
+    assert_timed_out(&text, &summary);
     let back = line!() + 1;
     let redeemed = pool.redeem(one).unwrap();
     assert_eq!(by_slot(&pool.holders())[redeemed.slot()].1, Some(back));
     drop((redeemed, pool.revoke(two).unwrap()));
 }
 
-/// Whoever looks while four threads are at it sees what is, or was: no place that is none, no label that nobody
-/// made, never more frames than there are.
+/// While 4 threads use the pool, every report shows only locations and labels that exist, and never
+/// more frames than the pool has.
 #[test]
-fn all_that_is_told_under_load_is_true() {
+fn reports_under_load_contain_only_true_values() {
     const FRAMES: usize = 6;
     let builder = FramePool::builder().frames(FRAMES).frame_size(64);
     let pool = builder.record(500).build().unwrap();
@@ -274,9 +278,10 @@ fn all_that_is_told_under_load_is_true() {
         assert_eq!(slots.len(), report.entries.len(), "each frame once");
         for holder in &report.entries {
             assert!(holder.slot < FRAMES && is_known(holder.label), "{holder:?}");
-            if let Some(place) = holder.location {
-                assert_eq!(place.file, file!());
-                assert!((first_line..last_line).contains(&place.line), "{place}");
+            if let Some(location) = holder.location {
+                assert_eq!(location.file, file!());
+                let lines = first_line..last_line;
+                assert!(lines.contains(&location.line), "{location}");
             }
             if let HolderState::Shared { handles } = holder.state {
                 assert!(handles <= 2, "{holder:?}");

@@ -1,9 +1,10 @@
-//! What a pool tells by itself: of long waits and of frames that outlive it, to hooks and to `tracing`.
+//! Reports that a pool makes on its own, to hooks and to `tracing`: long waits and leaked frames.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,59 +17,62 @@ fn builder(frames: usize) -> FramePoolBuilder {
     FramePool::builder().frames(frames).frame_size(64)
 }
 
-/// A builder whose pool tells of each long wait.
-fn telling(frames: usize) -> (FramePoolBuilder, Receiver<String>) {
-    let (told, tell) = channel();
-    let hook = move |holders: &ks_allocator::Holders| told.send(format!("{holders:#}")).unwrap();
-    (builder(frames).on_starved(THRESHOLD, hook), tell)
+/// Returns a builder whose pool reports each long wait, and the receiver of the reports.
+fn reporting(frames: usize) -> (FramePoolBuilder, Receiver<String>) {
+    let (report, reports) = channel();
+    let hook = move |holders: &ks_allocator::Holders| report.send(format!("{holders:#}")).unwrap();
+    (builder(frames).on_starved(THRESHOLD, hook), reports)
 }
 
-/// Waits until somebody waits.
-fn until_waiting(pool: &FramePool) {
+/// Returns once a caller waits for a frame.
+fn wait_for_waiter(pool: &FramePool) {
     while pool.waiting() == 0 {
         thread::yield_now();
     }
 }
 
 #[test]
-fn a_long_wait_is_told_of_once_by_the_thread_that_waits_and_then_served() {
-    let (builder, tell) = telling(1);
+fn a_long_wait_is_reported_once_and_then_served() {
+    let (builder, reports) = reporting(1);
     let pool = builder.build().unwrap();
     let held = pool.with_label("slow stage").acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
-        let line = tell.recv().unwrap();
+        let report = reports.recv().unwrap();
         assert!(
-            line.starts_with(concat!(
-                "1 of 1 frames out: 1 held by `slow stage` (",
+            report.starts_with(concat!(
+                "1 of 1 frame is out: 1 held by `slow stage` (",
                 file!(),
                 ":"
             )),
-            "{line}"
+            "{report}"
         );
-        assert!(line.contains("; 1 caller waiting, for "), "{line}");
+        assert!(
+            report.contains("; 1 caller has been waiting for "),
+            "{report}"
+        );
         thread::sleep(THRESHOLD * 2);
         drop(held);
         assert_eq!(waiter.join().unwrap(), Ok(0));
     });
-    assert!(tell.try_recv().is_err(), "once");
+    assert!(reports.try_recv().is_err(), "one report per wait");
 }
 
 #[test]
-fn each_long_wait_is_told_of_and_a_short_one_is_not() {
-    let (builder, tell) = telling(1);
+fn long_waits_are_reported_and_short_waits_are_not() {
+    let (builder, reports) = reporting(1);
     let pool = builder.build().unwrap();
     let _held = pool.acquire().unwrap();
-    for patience in [THRESHOLD / 4, THRESHOLD * 2, THRESHOLD / 4, THRESHOLD * 2] {
-        let error = pool.acquire_timeout(patience).unwrap_err();
+    for timeout in [THRESHOLD / 4, THRESHOLD * 2, THRESHOLD / 4, THRESHOLD * 2] {
+        let error = pool.acquire_timeout(timeout).unwrap_err();
         assert_eq!(error, AcquireError::TimedOut(Starvation::default()));
-        assert_eq!(tell.try_iter().count(), usize::from(patience > THRESHOLD));
+        assert_eq!(reports.try_iter().count(), usize::from(timeout > THRESHOLD));
     }
 }
 
 #[test]
-fn a_timed_wait_ends_in_time_for_all_that_is_told() {
-    let (builder, _tell) = telling(1);
+fn a_timed_wait_that_is_reported_does_not_end_early() {
+    let (builder, _reports) = reporting(1);
     let pool = builder.build().unwrap();
     let _held = pool.acquire().unwrap();
     let began = Instant::now();
@@ -77,33 +81,33 @@ fn a_timed_wait_ends_in_time_for_all_that_is_told() {
 }
 
 #[test]
-fn a_future_tells_when_it_is_polled_after_that_time() {
-    let (builder, tell) = telling(1);
+fn a_long_wait_of_a_future_is_reported_when_it_is_polled() {
+    let (builder, reports) = reporting(1);
     let pool = builder.build().unwrap();
     let held = pool.acquire().unwrap();
     let mut future = pin!(pool.acquire_async());
     let mut context = Context::from_waker(Waker::noop());
     assert!(future.as_mut().poll(&mut context).is_pending());
-    assert!(tell.try_recv().is_err());
+    assert!(reports.try_recv().is_err());
     thread::sleep(THRESHOLD);
     assert!(future.as_mut().poll(&mut context).is_pending());
     assert!(future.as_mut().poll(&mut context).is_pending());
-    assert_eq!(tell.try_iter().count(), 1);
+    assert_eq!(reports.try_iter().count(), 1);
     drop(held);
     assert!(matches!(future.poll(&mut context), Poll::Ready(Ok(_))));
 }
 
 #[test]
-fn a_hook_that_panics_costs_nobody_a_frame() {
+fn a_panicking_hook_costs_no_frame() {
     let pool = builder(1)
-        .on_starved(Duration::ZERO, |_| panic!("a hook's own affair"))
-        .on_leak(|_| panic!("likewise"))
+        .on_starved(Duration::ZERO, |_| panic!("the starvation hook panics"))
+        .on_leak(|_| panic!("the leak hook panics"))
         .build()
         .unwrap();
     let held = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(drop));
-        until_waiting(&pool);
+        wait_for_waiter(&pool);
         thread::sleep(THRESHOLD);
         drop(held);
         waiter.join().unwrap().unwrap();
@@ -115,31 +119,32 @@ fn a_hook_that_panics_costs_nobody_a_frame() {
 
 #[test]
 fn a_hook_may_use_the_pool() {
-    let (told, tell) = channel();
-    let slot = std::sync::Arc::new(std::sync::OnceLock::<FramePool>::new());
-    let pool = {
-        // A hook that owned a handle of its own pool would keep it for ever.
-        let slot = std::sync::Arc::downgrade(&slot);
+    let (report, reports) = channel();
+    let cell = Arc::new(OnceLock::<FramePool>::new());
+    let builder = {
+        // A hook that owned a handle of its own pool would keep the pool alive forever.
+        let cell = Arc::downgrade(&cell);
         builder(1).on_starved(THRESHOLD, move |_| {
-            let slot = slot.upgrade().unwrap();
-            let pool = slot.get().unwrap();
-            told.send((pool.stats(), pool.try_acquire().is_ok()))
+            let cell = cell.upgrade().unwrap();
+            let pool = cell.get().unwrap();
+            report
+                .send((pool.stats(), pool.try_acquire().is_ok()))
                 .unwrap();
         })
     };
-    slot.set(pool.build().unwrap()).unwrap();
-    let pool = slot.get().unwrap();
+    cell.set(builder.build().unwrap()).unwrap();
+    let pool = cell.get().unwrap();
     let _held = pool.acquire().unwrap();
     assert!(pool.acquire_timeout(THRESHOLD * 2).is_err());
-    let (stats, acquired) = tell.recv().unwrap();
+    let (stats, acquired) = reports.recv().unwrap();
     assert!(stats.starved());
     assert!(!acquired);
 }
 
 #[test]
-fn frames_that_outlive_their_pool_are_told_of_with_their_holders() {
-    let (told, tell) = channel();
-    let hook = move |holders: &ks_allocator::Holders| told.send(holders.clone()).unwrap();
+fn frames_that_outlive_their_pool_are_reported_with_their_holders() {
+    let (report, reports) = channel();
+    let hook = move |holders: &ks_allocator::Holders| report.send(holders.clone()).unwrap();
     let builder = builder(3).on_leak(hook);
 
     let pool = builder.build().unwrap();
@@ -148,33 +153,33 @@ fn frames_that_outlive_their_pool_are_told_of_with_their_holders() {
     let shared = pool.acquire().unwrap().share();
     let twice = shared.clone();
     drop(pool);
-    assert!(tell.try_recv().is_err(), "there is a handle left");
+    assert!(reports.try_recv().is_err(), "one handle is left");
     drop(other);
-    let leaked = tell.recv().unwrap();
+    let leaked = reports.recv().unwrap();
     assert_eq!((leaked.frames, leaked.free), (3, 2));
     assert_eq!(leaked.entries[0].state, HolderState::Shared { handles: 2 });
     assert_eq!(leaked.entries[0].location.unwrap().line, line);
     drop((shared, twice));
 
     drop(builder.build().unwrap());
-    assert!(tell.try_recv().is_err(), "nothing was out");
+    assert!(reports.try_recv().is_err(), "no frame was out");
 }
 
 #[test]
-fn waits_are_counted_whatever_becomes_of_them() {
+fn waits_are_counted_whatever_their_outcome() {
     let pool = builder(1).build().unwrap();
     let held = pool.acquire().unwrap();
     assert!(pool.try_acquire().is_err());
     assert!(pool.acquire_timeout(Duration::from_millis(3)).is_err());
     thread::scope(|scope| {
         let flushed = scope.spawn(|| pool.acquire().map(drop));
-        until_waiting(&pool);
+        wait_for_waiter(&pool);
         pool.begin_flush();
         assert_eq!(flushed.join().unwrap(), Err(AcquireError::Flushing));
         pool.end_flush();
 
         let served = scope.spawn(|| pool.acquire().map(drop));
-        until_waiting(&pool);
+        wait_for_waiter(&pool);
         drop(held);
         served.join().unwrap().unwrap();
     });
@@ -211,28 +216,28 @@ fn shares_and_copies_are_counted() {
 }
 
 #[test]
-fn how_long_a_frame_was_out_at_least_counts_from_the_first_look() {
+fn without_acquire_times_the_age_of_a_frame_counts_from_the_first_look() {
     let pool = builder(2).build().unwrap();
     let early = pool.acquire().unwrap();
     let _late = pool.acquire().unwrap();
-    // Whoever begins to wait looks.
+    // A caller that begins to wait looks at the holders.
     assert!(pool.acquire_timeout(Duration::from_millis(30)).is_err());
     let report = pool.holders();
     assert_eq!(report.older_than(Duration::from_millis(30)).count(), 2);
     assert!(report.entries.iter().all(|holder| !holder.exact));
 
-    // Another turn is another age.
+    // The age restarts with the next acquire.
     let slot = early.slot();
     drop(early);
     let _again = pool.acquire().unwrap();
     let young = pool.holders();
-    let held = young
+    let held_for = young
         .entries
         .iter()
         .find(|holder| holder.slot == slot)
         .unwrap()
-        .held;
-    assert!(held < Duration::from_millis(30), "{held:?}");
+        .held_for;
+    assert!(held_for < Duration::from_millis(30), "{held_for:?}");
 }
 
 #[cfg(feature = "tracing")]
@@ -251,10 +256,11 @@ mod tracing_events {
 
     thread_local!(static LISTENER: RefCell<Option<Sender<String>>> = const { RefCell::new(None) });
 
-    /// Passes on what is told in each thread to whoever listens there. One for all, for what `tracing` knows of
-    /// who listens is of the whole process.
-    struct Ears;
+    /// Subscriber that sends the events of each thread to the listener of that thread. There is one
+    /// for all tests, because `tracing` caches per process which events are enabled.
+    struct ToListeners;
 
+    /// Text of an event: its level and its fields.
     struct Text(String);
 
     impl Visit for Text {
@@ -263,7 +269,7 @@ mod tracing_events {
         }
     }
 
-    impl Subscriber for Ears {
+    impl Subscriber for ToListeners {
         fn enabled(&self, _: &Metadata<'_>) -> bool {
             true
         }
@@ -286,19 +292,20 @@ mod tracing_events {
         fn exit(&self, _: &Id) {}
     }
 
-    fn heard(work: impl FnOnce()) -> Vec<String> {
+    /// Returns the events that `work` emits in the calling thread.
+    fn events_of(work: impl FnOnce()) -> Vec<String> {
         static ONCE: Once = Once::new();
-        ONCE.call_once(|| tracing::subscriber::set_global_default(Ears).unwrap());
-        let (told, heard) = channel();
-        LISTENER.set(Some(told));
+        ONCE.call_once(|| tracing::subscriber::set_global_default(ToListeners).unwrap());
+        let (listener, events) = channel();
+        LISTENER.set(Some(listener));
         work();
         LISTENER.set(None);
-        heard.try_iter().collect()
+        events.try_iter().collect()
     }
 
     #[test]
-    fn the_course_of_an_allocator_is_told_and_nothing_of_each_frame() {
-        let told = heard(|| {
+    fn state_changes_are_events_and_acquires_and_releases_are_not() {
+        let events = events_of(|| {
             let allocator = PoolAllocator::with_framing(Framing::new(2, 64)).unwrap();
             allocator.commit().unwrap();
             for _ in 0..1000 {
@@ -308,23 +315,24 @@ mod tracing_events {
             allocator.end_flush();
             allocator.decommit();
             allocator.commit().unwrap();
-            // Dropping it decommits it.
+            // Dropping the allocator decommits it.
         });
-        let told: Vec<_> = told.iter().map(String::as_str).collect();
-        let [commit, begins, ends, decommit, again, last] = told[..] else {
-            panic!("{told:#?}");
+        let events: Vec<_> = events.iter().map(String::as_str).collect();
+        let [commit, begin, end, decommit, again, last] = events[..] else {
+            panic!("{events:#?}");
         };
         assert!(commit.starts_with("DEBUG") && commit.contains("frames=2 frame_size=64"));
-        assert!(begins.contains("flush begins") && ends.contains("flush ends"));
-        assert!(decommit.contains("decommit") && decommit.contains("frames_out=0"));
-        assert!(again.contains("commit, with the memory as it is"));
-        assert!(last.contains("decommit"));
+        assert!(commit.contains("pool committed"));
+        assert!(begin.contains("flush began") && end.contains("flush ended"));
+        assert!(decommit.contains("pool decommitted") && decommit.contains("frames_out=0"));
+        assert!(again.contains("pool committed again with the same memory"));
+        assert!(last.contains("pool decommitted"));
     }
 
     #[test]
-    fn starvation_slow_waits_and_leaks_are_told_with_the_holders() {
-        let told = heard(|| {
-            let (builder, _tell) = telling(1);
+    fn starvation_slow_waits_and_leaks_are_events_with_the_holders() {
+        let events = events_of(|| {
+            let (builder, _reports) = reporting(1);
             let pool = builder.build().unwrap();
             let held = pool.with_label("culprit").acquire().unwrap();
             for _ in 0..3 {
@@ -335,7 +343,7 @@ mod tracing_events {
         });
         let count = |level: &str, text: &str| {
             let of = |line: &&String| line.starts_with(level) && line.contains(text);
-            let lines: Vec<_> = told.iter().filter(of).collect();
+            let lines: Vec<_> = events.iter().filter(of).collect();
             assert!(
                 lines
                     .iter()
@@ -344,11 +352,11 @@ mod tracing_events {
             lines.len()
         };
         assert_eq!(
-            count("DEBUG", "starvation: "),
+            count("DEBUG", "no frame is free: "),
             1,
-            "once a second: {told:#?}"
+            "one event per second: {events:#?}"
         );
-        assert_eq!(count("WARN", "slow wait: "), 3);
-        assert_eq!(count("WARN", "the pool is gone"), 1);
+        assert_eq!(count("WARN", "slow wait for a frame: "), 3);
+        assert_eq!(count("WARN", "pool dropped while frames are out: "), 1);
     }
 }

@@ -1,4 +1,4 @@
-//! The example `why_dry`, as its users run it.
+//! The example `why_dry`, run as a program.
 #![cfg(not(any(loom, miri)))]
 
 use std::env::{self, consts::EXE_SUFFIX};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 #[test]
-fn the_error_alone_says_which_stage_to_fix_and_the_files_show_it() {
+fn the_error_names_the_slow_stage_and_the_files_show_it() {
     let test = env::current_exe().unwrap();
     let beside = test.parent().and_then(Path::parent).unwrap();
     let program = beside.join(format!("examples/why_dry{EXE_SUFFIX}"));
@@ -16,7 +16,7 @@ fn the_error_alone_says_which_stage_to_fix_and_the_files_show_it() {
         "{} is missing: `cargo test` builds it, or `cargo build --example why_dry`",
         program.display()
     );
-    // It writes to `target` of where it is started.
+    // The example writes to `target` in its working directory.
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("why_dry");
     fs::create_dir_all(&folder).unwrap();
     let output = Command::new(program)
@@ -37,7 +37,8 @@ fn the_error_alone_says_which_stage_to_fix_and_the_files_show_it() {
     let held: usize = held.strip_prefix("held=").unwrap().parse().unwrap();
     assert!((6..=8).contains(&held), "{last}");
     let begin = format!(
-        "no frame came back in time: 8 of 8 frames out: {held} held by `encoder` (examples"
+        "timed out while waiting for a frame: 8 of 8 frames are out: \
+         {held} held by `encoder` (examples"
     );
     assert!(first.starts_with(&begin), "{first}");
 
@@ -54,5 +55,5 @@ fn the_error_alone_says_which_stage_to_fix_and_the_files_show_it() {
         .descendants()
         .filter(|node| node.attribute("class") == Some("band"));
     assert!(dry.count() >= 1);
-    assert!(picture.contains("While it was dry, its frames were with: encoder "));
+    assert!(picture.contains("While the pool was dry, its frames were held by: encoder "));
 }

@@ -45,7 +45,9 @@ impl From<CommitError> for HRESULT {
             CommitError::TooLarge { .. }
             | CommitError::OutOfMemory { .. }
             | CommitError::UnmetRequest { .. } => E_OUTOFMEMORY,
-            CommitError::ModeUnsupported { .. } | CommitError::TrapUnsupported { .. } => E_NOTIMPL,
+            CommitError::ModeUnsupported { .. } | CommitError::GuardPagesUnsupported { .. } => {
+                E_NOTIMPL
+            }
             // Elsewhere the number is an errno, which no COM caller knows.
             CommitError::Os { source, .. } => match source.raw_os_error() {
                 Some(code) if cfg!(windows) => from_win32(code.unsigned_abs()),

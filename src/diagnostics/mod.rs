@@ -160,7 +160,7 @@ impl Diagnostics {
         let kind = match end {
             WaitEnd::Served => EventKind::WaitServed,
             WaitEnd::TimedOut | WaitEnd::Cancelled => EventKind::WaitGivenUp,
-            WaitEnd::Refused => EventKind::WaitRefused,
+            WaitEnd::Refused => EventKind::WaitFailed,
         };
         self.write(kind, Subject::Wait(start.number), site.acquirer());
     }
@@ -174,7 +174,7 @@ impl Diagnostics {
         if self.holders.scan_is_due(now) {
             self.holders.observe(records_out(pool));
             catch_panics(|| {
-                if tracing_events::starvation_is_heard() && self.holders.event_is_due(now) {
+                if tracing_events::starvation_enabled() && self.holders.event_is_due(now) {
                     tracing_events::starved(&self.holders(pool));
                 }
             });
@@ -193,7 +193,7 @@ impl Diagnostics {
     /// Reports a wait that lasts for long. Does not panic.
     pub(crate) fn on_starved(&self, start: WaitStart, pool: &impl Observed) {
         let hook = self.config.on_starved.as_ref().map(|(_, hook)| hook);
-        if hook.is_none() && !tracing_events::trouble_is_heard() {
+        if hook.is_none() && !tracing_events::warnings_enabled() {
             return;
         }
         catch_panics(|| {
@@ -209,7 +209,7 @@ impl Diagnostics {
     pub(crate) fn on_last_handle_dropped(&self, pool: &impl Observed) {
         let hook = self.config.on_leak.as_ref();
         catch_panics(|| {
-            if hook.is_none() && !tracing_events::trouble_is_heard() {
+            if hook.is_none() && !tracing_events::warnings_enabled() {
                 return;
             }
             let holders = self.holders(pool);
@@ -240,7 +240,7 @@ impl Diagnostics {
         // A frame in a thread cache is in no word of the free list, and free all the same.
         entries
             .retain(|entry| entry.state != HolderState::Unclaimed || !pool.is_cached(entry.slot));
-        entries.sort_by_key(|entry| Reverse(entry.held));
+        entries.sort_by_key(|entry| Reverse(entry.held_for));
         name_threads(&mut entries);
         let (waiting, first_since) = pool.waiting();
         let frames = pool.frames();
@@ -293,7 +293,7 @@ fn entry(pool: &impl Observed, slot: usize, snapshot: &Snapshot, age: Age) -> Ho
         location: snapshot.location.filter(|_| held).map(Into::into),
         thread: snapshot.acquirer.thread(),
         thread_name: None,
-        held: age.held_for,
+        held_for: age.held_for,
         exact: age.exact,
     }
 }

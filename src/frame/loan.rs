@@ -45,7 +45,7 @@ impl Frame {
         let lent = ManuallyDrop::new(self);
         Ok(FrameToken {
             slot: slot as u64,
-            generation: lent.core().loans.lend(slot),
+            loan: lent.core().loans.lend(slot),
             offset: offset as u64,
             length: length as u64,
         })
@@ -58,10 +58,7 @@ impl Frame {
         token: FrameToken,
     ) -> Result<Self, TokenError> {
         let FrameToken {
-            slot,
-            generation,
-            offset,
-            ..
+            slot, loan, offset, ..
         } = token;
         let outside = TokenError::Outside { slot, offset };
         let frames = core.free.frames();
@@ -71,7 +68,7 @@ impl Frame {
         if core.offset_of(number) as u64 != offset {
             return Err(outside);
         }
-        if !core.loans.reclaim(number, generation) {
+        if !core.loans.reclaim(number, loan) {
             return Err(TokenError::NotLent { slot });
         }
         // SAFETY: by L1 the frame is the caller's, as it was the lender's.

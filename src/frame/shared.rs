@@ -147,7 +147,7 @@ impl SharedFrame {
         let slot = self.held.slot();
         let site = CallSite::caller(Some(label.into()));
         self.held.core().diagnostics.on_transfer(
-            EventKind::HandedOn,
+            EventKind::Transferred,
             &slot.holder,
             slot.number,
             site,

@@ -384,7 +384,7 @@ impl Frame {
     #[track_caller]
     pub fn set_label(&self, label: impl Into<Label>) {
         let site = CallSite::caller(Some(label.into()));
-        self.record_transfer(site, EventKind::HandedOn);
+        self.record_transfer(site, EventKind::Transferred);
     }
 }
 

@@ -122,7 +122,7 @@ impl MemoryPlan {
         match (self.guard_pages, &self.own) {
             (false, _) => FrameLayout::new(framing),
             (true, None) => GuardPages::layout(framing),
-            (true, Some(_)) => Err(CommitError::TrapUnsupported {
+            (true, Some(_)) => Err(CommitError::GuardPagesUnsupported {
                 reason: "memory of the user's own is not this crate's to protect",
             }),
         }

@@ -1,78 +1,92 @@
-//! A recording as a picture of the frames' lives, in SVG.
+//! SVG writer: a recording as a picture of the frames and their holders over time.
 //!
-//! From top to bottom: what it comes to in words, the legend, a ribbon that is red where the pool was dry, a lane
-//! for each slot, a lane for each of those who waited at once, and the axis of time.
+//! From top to bottom: the title, the legend, a red ribbon where the pool was dry, one lane per
+//! slot, the lanes of the waiting callers, and the time axis.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
+use super::event::{EventKind, Recording};
 use super::palette::{Paint, Palette};
-use super::timeline::{Lives, Span, Stay};
-use super::{EventKind, Recording};
+use super::text::{Short, Tick, Time, Xml, width_of};
+use super::timeline::{HoldSpan, Span, Timeline};
+
+// Lengths are in pixels.
 
 const WIDTH: f64 = 1200.0;
+/// Left edge of the plot.
 const LEFT: f64 = 92.0;
-/// Of the plot; there are as many columns, of a pixel each.
+/// Width of the plot.
 const PLOT: f64 = 1080.0;
+/// Columns of the plot, one pixel wide each.
 const COLUMNS: usize = 1080;
 
-/// Slots that have a lane of their own, and those who wait.
-const MOST_LANES: usize = 64;
-const MOST_WAITERS: usize = 12;
-/// Of those who are told to have had the frames while none was free.
-const MOST_SHARES: usize = 4;
-/// What the lanes of the slots share, in pixels, and the most that one gets.
-const LANES: f64 = 512.0;
-const MOST_HEIGHT: f64 = 26.0;
+/// Maximum number of slots with a lane of their own.
+const MAX_LANES: usize = 64;
+/// Maximum number of lanes for waiting callers.
+const MAX_WAITER_LANES: usize = 12;
+/// Maximum number of owners in the line about the time in which the pool was dry.
+const MAX_SHARES: usize = 4;
+/// Height that the lanes of the slots share.
+const LANES_HEIGHT: f64 = 512.0;
+/// Maximum height of the lane of one slot, with its gap.
+const MAX_PITCH: f64 = 26.0;
+/// Height of the lane that sums up the slots without a lane of their own.
 const SUM_HEIGHT: f64 = 120.0;
 const WAITER_HEIGHT: f64 = 14.0;
 
 impl Recording {
-    /// Writes the recording as a picture, an SVG file that every browser shows: a lane for each slot, with a bar
-    /// for each stay of its frame in the same hands, coloured by label; red where the pool was dry, that is,
-    /// where somebody waited and no frame was free; and below, those who waited.
+    /// Writes the recording as a picture: an SVG file that any browser opens.
     ///
-    /// It has the size of a page whatever is in it. Stays that are too short to be drawn are summed up: each
-    /// pixel of the lane is as high as the share of its time in which the frame was out, in four steps, and has
-    /// the colour of whoever had it longest. If something happened to more than 64 slots, the first 64
-    /// have lanes, and of the others is shown how many were out, and who had them.
+    /// The picture has one lane per slot, with one bar per holder of its frame, colored by label.
+    /// Spans in which the pool was dry are red: a caller waited and no frame was free. The waiting
+    /// callers have lanes at the bottom.
+    ///
+    /// The size of the picture is limited. Bars that are too short to be drawn are summed up per
+    /// pixel column: the height of the column is the share of its time in which the frame was out,
+    /// in 4 steps, and its color is that of the holder with the longest time in it. If more than 64
+    /// slots have events, the first 64 have lanes; for the remaining slots one lane shows how many
+    /// were out, by holder.
     ///
     /// # Errors
     ///
-    /// What `out` fails with.
+    /// Returns the errors of `out`.
     ///
     /// ```
-    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).record(100).build()?;
+    /// # use ks_allocator::FramePool;
+    /// # let pool = FramePool::builder().frames(1).frame_size(64).record(100).build()?;
     /// drop(pool.with_label("encoder").acquire()?);
     /// let mut picture = Vec::new();
-    /// pool.recording().expect("it is on").write_svg(&mut picture)?;
+    /// pool.recording().expect("`record` turns the recorder on").write_svg(&mut picture)?;
     /// assert!(String::from_utf8(picture)?.contains("encoder"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_svg(&self, out: impl io::Write) -> io::Result<()> {
-        let lives = Lives::of(self);
+        let timeline = Timeline::new(self);
         let mut picture = Picture {
             recording: self,
-            palette: Palette::of(&lives.stays),
-            lives: &lives,
+            palette: Palette::new(&timeline.holds),
+            timeline: &timeline,
             body: String::new(),
             y: 0.0,
         };
-        // A `String` takes all that is written to it.
+        // Writing to a `String` does not fail.
         let _written = picture.draw();
         let height = picture.y;
         let mut out = BufWriter::new(out);
         writeln!(
             out,
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-             viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">"
+             viewBox=\"0 0 {WIDTH} {height}\" \
+             font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">"
         )?;
-        out.write_all(HEAD.as_bytes())?;
+        out.write_all(DEFINITIONS.as_bytes())?;
         writeln!(
             out,
-            "<rect width=\"{WIDTH}\" height=\"{height}\" rx=\"6\" fill=\"#fdfdfd\" stroke=\"#999\"/>"
+            "<rect width=\"{WIDTH}\" height=\"{height}\" rx=\"6\" \
+             fill=\"#fdfdfd\" stroke=\"#999\"/>"
         )?;
         out.write_all(picture.body.as_bytes())?;
         out.write_all(b"</svg>\n")?;
@@ -80,49 +94,53 @@ impl Recording {
     }
 }
 
-/// The patterns: of frames that nobody has picked up yet, and of those who wait.
-const HEAD: &str = "\
+/// Fill patterns: for unclaimed frames and for waiting callers.
+const DEFINITIONS: &str = "\
 <defs>
-<pattern id=\"queued\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">
-<rect width=\"6\" height=\"6\" fill=\"#eee\"/><rect width=\"2\" height=\"6\" fill=\"#777\"/></pattern>
-<pattern id=\"wait\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">
-<rect width=\"6\" height=\"6\" fill=\"#f7b6b0\"/><rect width=\"3\" height=\"6\" fill=\"#d7191c\"/></pattern>
+<pattern id=\"unclaimed\" width=\"6\" height=\"6\" \
+patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">
+<rect width=\"6\" height=\"6\" fill=\"#eee\"/>\
+<rect width=\"2\" height=\"6\" fill=\"#777\"/></pattern>
+<pattern id=\"wait\" width=\"6\" height=\"6\" \
+patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">
+<rect width=\"6\" height=\"6\" fill=\"#f7b6b0\"/>\
+<rect width=\"3\" height=\"6\" fill=\"#d7191c\"/></pattern>
 </defs>
 ";
 
-/// A picture that is being drawn, from the top down.
+/// Picture that is being drawn, from top to bottom.
 struct Picture<'a> {
     recording: &'a Recording,
-    lives: &'a Lives,
+    timeline: &'a Timeline,
     palette: Palette,
     body: String,
-    /// How far down it has got.
+    /// Top of the next element.
     y: f64,
 }
 
-/// A bar of a lane.
+/// Bar of a lane.
 struct Bar<'a> {
     span: Span,
     paint: Paint,
     name: &'a dyn fmt::Display,
 }
 
-/// A lane's place.
+/// Position and style of a lane.
 #[derive(Clone, Copy)]
 struct Lane {
     y: f64,
     height: f64,
-    /// What its bars are, as a class.
+    /// SVG class of the bars.
     class: &'static str,
-    /// Bars that are narrower are summed up.
-    least: f64,
+    /// Bars narrower than this are summed up per column.
+    min_width: f64,
 }
 
 impl Picture<'_> {
     fn draw(&mut self) -> fmt::Result {
-        self.draw_words()?;
+        self.draw_title()?;
         self.draw_legend()?;
-        self.draw_marks_text()?;
+        self.draw_mark_names()?;
         let top = self.y;
         self.draw_ribbon()?;
         self.draw_slots()?;
@@ -134,69 +152,71 @@ impl Picture<'_> {
         self.draw_caption()
     }
 
-    fn draw_words(&mut self) -> fmt::Result {
-        let Recording { frames, .. } = self.recording;
-        let dry: Duration = self.lives.dry.iter().map(|span| span.length()).sum();
-        let times = self.lives.dry.len();
-        let whole = Time(self.lives.whole.length());
+    fn draw_title(&mut self) -> fmt::Result {
+        let frames = self.recording.frames;
+        let noun = if frames == 1 { "frame" } else { "frames" };
+        let whole = Time(self.timeline.whole.length());
+        let dry = Time(self.timeline.dry.iter().map(|span| span.length()).sum());
         write!(
             self.body,
-            "<text x=\"16\" y=\"28\" font-size=\"17\" font-weight=\"bold\">{frames} frames, {whole}: "
+            "<text x=\"16\" y=\"28\" font-size=\"17\" font-weight=\"bold\">\
+             {frames} {noun} over {whole}: "
         )?;
-        let dry_for = Time(dry);
-        match times {
-            0 => writeln!(self.body, "nobody had to wait</text>")?,
-            1 => writeln!(self.body, "dry once, for {dry_for}</text>")?,
-            _ => writeln!(self.body, "dry {times} times, for {dry_for} in all</text>")?,
+        match self.timeline.dry.len() {
+            0 => writeln!(self.body, "no caller had to wait</text>")?,
+            1 => writeln!(self.body, "dry once, for {dry}</text>")?,
+            times => writeln!(self.body, "dry {times} times, for {dry} in total</text>")?,
         }
         self.y = 38.0;
-        if let Some(who) = self.who_had_them_while_dry() {
+        if let Some(shares) = self.shares_while_dry() {
             writeln!(
                 self.body,
-                "<text x=\"16\" y=\"48\" fill=\"#b01010\">While it was dry, its frames were with: {}.</text>",
-                Xml(&who)
+                "<text x=\"16\" y=\"48\" fill=\"#b01010\">\
+                 While the pool was dry, its frames were held by: {}.</text>",
+                Xml(&shares)
             )?;
             self.y = 58.0;
         }
         Ok(())
     }
 
-    /// "encoder 88 %, writer 12 %"
-    fn who_had_them_while_dry(&self) -> Option<String> {
-        let dry = DryTime::of(&self.lives.dry);
-        let mut shares: HashMap<Paint, Duration> = HashMap::new();
-        for Stay { span, hands, .. } in &self.lives.stays {
+    /// Returns the shares of the owners in the time in which the pool was dry, as text:
+    /// `encoder 88 %, writer 12 %`.
+    fn shares_while_dry(&self) -> Option<String> {
+        let dry = DryTime::new(&self.timeline.dry);
+        let mut times: HashMap<Paint, Duration> = HashMap::new();
+        for HoldSpan { span, owner, .. } in &self.timeline.holds {
             let time = dry.within(*span);
             if !time.is_zero() {
-                *shares.entry(self.palette.paint(*hands)).or_default() += time;
+                *times.entry(self.palette.paint(*owner)).or_default() += time;
             }
         }
-        let all: Duration = shares.values().sum();
+        let all: Duration = times.values().sum();
         if all.is_zero() {
             return None;
         }
-        let mut shares: Vec<_> = shares.into_iter().collect();
-        shares.sort_by_key(|&(paint, time)| (std::cmp::Reverse(time), paint));
-        let part = |&(paint, time): &(Paint, Duration)| {
+        let mut times: Vec<_> = times.into_iter().collect();
+        times.sort_by_key(|&(paint, time)| (std::cmp::Reverse(time), paint));
+        let share = |&(paint, time): &(Paint, Duration)| {
             let name = self.palette.legend.iter().find(|(of, _)| *of == paint);
             let name = name.map_or("", |(_, name)| name.as_str());
             let percent = 100.0 * time.as_secs_f64() / all.as_secs_f64();
             format!("{} {percent:.0} %", Short(name))
         };
-        let mut parts: Vec<_> = shares.iter().take(MOST_SHARES).map(part).collect();
-        if shares.len() > MOST_SHARES {
-            parts.push("…".to_owned());
+        let mut shares: Vec<_> = times.iter().take(MAX_SHARES).map(share).collect();
+        if times.len() > MAX_SHARES {
+            shares.push("…".to_owned());
         }
-        Some(parts.join(", "))
+        Some(shares.join(", "))
     }
 
     fn draw_legend(&mut self) -> fmt::Result {
         let mut entries = self.palette.legend.clone();
-        if !self.lives.waits.is_empty() {
-            entries.push((Paint::WAIT, "waits for a frame".to_owned()));
+        if !self.timeline.waits.is_empty() {
+            entries.push((Paint::WAIT, "waiting for a frame".to_owned()));
         }
-        if !self.lives.dry.is_empty() {
-            entries.push((Paint::DRY, "the pool is dry".to_owned()));
+        if !self.timeline.dry.is_empty() {
+            entries.push((Paint::DRY, "pool is dry".to_owned()));
         }
         if entries.is_empty() {
             return Ok(());
@@ -213,7 +233,8 @@ impl Picture<'_> {
             let (y, fill) = (self.y, Palette::FILLS[paint]);
             writeln!(
                 self.body,
-                "<rect x=\"{x:.0}\" y=\"{y:.0}\" width=\"14\" height=\"12\" fill=\"{fill}\" stroke=\"#555\" stroke-width=\".5\"/>\
+                "<rect x=\"{x:.0}\" y=\"{y:.0}\" width=\"14\" height=\"12\" fill=\"{fill}\" \
+                 stroke=\"#555\" stroke-width=\".5\"/>\
                  <text x=\"{:.0}\" y=\"{:.0}\">{}</text>",
                 x + 20.0,
                 y + 10.5,
@@ -225,7 +246,7 @@ impl Picture<'_> {
         Ok(())
     }
 
-    /// Where something happened to the pool: not twice in a column.
+    /// Returns the events of the pool by column, at most one per column.
     fn marks(&self) -> BTreeMap<usize, (EventKind, Duration)> {
         let mut marks = BTreeMap::new();
         for event in self.recording.events_of_pool() {
@@ -235,28 +256,30 @@ impl Picture<'_> {
         marks
     }
 
-    fn draw_marks_text(&mut self) -> fmt::Result {
+    /// Draws the names of the marks, except those that would overlap.
+    fn draw_mark_names(&mut self) -> fmt::Result {
         let marks = self.marks();
         if marks.is_empty() {
             return Ok(());
         }
-        let mut room_from = 0.0;
+        let mut free_from = 0.0;
         for (kind, at) in marks.into_values() {
-            let text = kind.to_string();
-            let (width, x) = (width_of(&text), self.x(at));
-            // To the left of its line, if there is no room to the right.
-            let from = if x + 3.0 + width > WIDTH - 8.0 {
+            let name = kind.to_string();
+            let (width, x) = (width_of(&name), self.x(at));
+            // Left of its line, if there is no space to the right.
+            let left = if x + 3.0 + width > WIDTH - 8.0 {
                 x - 3.0 - width
             } else {
                 x + 3.0
             };
-            if from >= room_from {
+            if left >= free_from {
                 writeln!(
                     self.body,
-                    "<text class=\"mark\" x=\"{from:.1}\" y=\"{:.1}\" font-size=\"11\" fill=\"#333\">{text}</text>",
+                    "<text class=\"mark\" x=\"{left:.1}\" y=\"{:.1}\" \
+                     font-size=\"11\" fill=\"#333\">{name}</text>",
                     self.y + 10.0
                 )?;
-                room_from = from + width + 6.0;
+                free_from = left + width + 6.0;
             }
         }
         self.y += 14.0;
@@ -275,15 +298,16 @@ impl Picture<'_> {
         Ok(())
     }
 
+    /// Draws the ribbon that shows all dry spans, however short.
     fn draw_ribbon(&mut self) -> fmt::Result {
         let lane = Lane {
             y: self.y,
             height: 9.0,
             class: "dry",
-            least: 1.0,
+            min_width: 1.0,
         };
         let bars: Vec<Bar<'_>> = self
-            .lives
+            .timeline
             .dry
             .iter()
             .map(|&span| Bar {
@@ -293,7 +317,7 @@ impl Picture<'_> {
             })
             .collect();
         if !bars.is_empty() {
-            self.name_lane(lane, "dry")?;
+            self.draw_lane_name(lane, "dry")?;
             self.draw_lane(lane, &bars)?;
             self.y += 14.0;
         }
@@ -302,123 +326,117 @@ impl Picture<'_> {
 
     fn draw_slots(&mut self) -> fmt::Result {
         let slots: Vec<_> = self.recording.slots().into_iter().collect();
-        let (own, others) = slots.split_at(slots.len().min(MOST_LANES));
-        let mut stays: HashMap<usize, Vec<&Stay>> = HashMap::new();
-        for stay in &self.lives.stays {
-            stays.entry(stay.slot).or_default().push(stay);
+        let (with_lane, remaining) = slots.split_at(slots.len().min(MAX_LANES));
+        let mut holds: HashMap<usize, Vec<&HoldSpan>> = HashMap::new();
+        for hold in &self.timeline.holds {
+            holds.entry(hold.slot).or_default().push(hold);
         }
-        let number = own.len().max(1) as f64;
-        let pitch = (LANES / number).min(MOST_HEIGHT);
+        let lanes = with_lane.len().max(1) as f64;
+        let pitch = (LANES_HEIGHT / lanes).min(MAX_PITCH);
         let gap = if pitch > 12.0 { 3.0 } else { 1.0 };
-        for (place, slot) in own.iter().enumerate() {
+        for (index, slot) in with_lane.iter().enumerate() {
             let lane = Lane {
                 y: self.y,
                 height: pitch - gap,
                 class: "bar",
-                least: (number / 4.0).max(2.0),
+                min_width: (lanes / 4.0).max(2.0),
             };
-            let room = pitch >= 12.0 || place % 4 == 0;
-            if room {
-                self.name_lane(lane, &format!("slot {slot}"))?;
+            // Low lanes have no space for a name each.
+            if pitch >= 12.0 || index % 4 == 0 {
+                self.draw_lane_name(lane, &format!("slot {slot}"))?;
             }
-            let bars: Vec<Bar<'_>> = stays
-                .get(slot)
-                .into_iter()
-                .flatten()
-                .map(|stay| Bar {
-                    span: stay.span,
-                    paint: self.palette.paint(stay.hands),
-                    name: &stay.hands,
+            let holds = holds.get(slot).into_iter().flatten();
+            let bars: Vec<Bar<'_>> = holds
+                .map(|hold| Bar {
+                    span: hold.span,
+                    paint: self.palette.paint(hold.owner),
+                    name: &hold.owner,
                 })
                 .collect();
-            self.draw_back(lane)?;
+            self.draw_background(lane)?;
             self.draw_lane(lane, &bars)?;
             self.y += pitch;
         }
-        if !others.is_empty() {
-            self.draw_sum(others, &stays)?;
+        if !remaining.is_empty() {
+            self.draw_remaining_slots(remaining, &holds)?;
         }
         self.y += 4.0;
         Ok(())
     }
 
-    /// How many of these slots were out, and who had them: layers, one above the other.
-    fn draw_sum(&mut self, slots: &[usize], stays: &HashMap<usize, Vec<&Stay>>) -> fmt::Result {
+    /// Draws the number of these slots that were out, stacked by owner.
+    fn draw_remaining_slots(
+        &mut self,
+        slots: &[usize],
+        holds: &HashMap<usize, Vec<&HoldSpan>>,
+    ) -> fmt::Result {
         let mut sums = Sums::new();
-        for stay in slots.iter().filter_map(|slot| stays.get(slot)).flatten() {
-            let paint = self.palette.paint(stay.hands);
-            self.add_to(&mut sums, stay.span, paint);
+        for hold in slots.iter().filter_map(|slot| holds.get(slot)).flatten() {
+            let paint = self.palette.paint(hold.owner);
+            self.add_to(&mut sums, hold.span, paint);
         }
         self.y += 4.0;
         let lane = Lane {
             y: self.y,
             height: SUM_HEIGHT,
             class: "sum",
-            least: 0.0,
+            min_width: 0.0,
         };
-        self.draw_back(lane)?;
-        self.name_lane(lane, &format!("{} more", slots.len()))?;
-        let whole = self.lives.whole.length().as_secs_f64() / COLUMNS as f64 * slots.len() as f64;
-        let mut floors = vec![0.0; COLUMNS];
+        self.draw_background(lane)?;
+        self.draw_lane_name(lane, &format!("{} more", slots.len()))?;
+        let column_time = self.timeline.whole.length().as_secs_f64() / COLUMNS as f64;
+        let whole = column_time * slots.len() as f64;
+        // Heights of the lower and upper edge of a layer, per column.
+        let mut lower = vec![0.0; COLUMNS];
         for paint in 0..Palette::FILLS.len() {
-            let roofs: Vec<_> = floors
+            let upper: Vec<_> = lower
                 .iter()
                 .zip(&sums.columns)
-                .map(|(floor, times)| floor + times[paint].as_secs_f64() / whole * lane.height)
+                .map(|(lower, times)| lower + times[paint].as_secs_f64() / whole * lane.height)
                 .collect();
-            if roofs != floors {
-                self.draw_layer(lane, Palette::FILLS[paint], &floors, &roofs)?;
+            if upper != lower {
+                self.draw_layer(lane, Palette::FILLS[paint], &lower, &upper)?;
             }
-            floors = roofs;
+            lower = upper;
         }
         self.y += SUM_HEIGHT;
         Ok(())
     }
 
-    fn draw_layer(&mut self, lane: Lane, fill: &str, floors: &[f64], roofs: &[f64]) -> fmt::Result {
+    fn draw_layer(&mut self, lane: Lane, fill: &str, lower: &[f64], upper: &[f64]) -> fmt::Result {
         let bottom = lane.y + lane.height;
         write!(
             self.body,
             "<path class=\"{}\" fill=\"{fill}\" d=\"M{LEFT} {bottom:.1}",
             lane.class
         )?;
-        for (column, roof) in roofs.iter().enumerate() {
-            write!(
-                self.body,
-                "L{:.0} {:.1}",
-                LEFT + column as f64,
-                bottom - roof
-            )?;
-        }
-        for (column, floor) in floors.iter().enumerate().rev() {
-            write!(
-                self.body,
-                "L{:.0} {:.1}",
-                LEFT + column as f64,
-                bottom - floor
-            )?;
+        let there = upper.iter().enumerate();
+        let and_back = lower.iter().enumerate().rev();
+        for (column, height) in there.chain(and_back) {
+            let (x, y) = (LEFT + column as f64, bottom - height);
+            write!(self.body, "L{x:.0} {y:.1}")?;
         }
         writeln!(self.body, "Z\"/>")
     }
 
     fn draw_waiters(&mut self) -> fmt::Result {
         let mut tracks: BTreeMap<usize, Vec<_>> = BTreeMap::new();
-        for wait in &self.lives.waits {
-            let name = format!("{} waits: {}", wait.who, wait.outcome());
+        for wait in &self.timeline.waits {
+            let name = format!("{} waits: {}", wait.caller, wait.outcome());
             tracks
                 .entry(wait.track)
                 .or_default()
                 .push((wait.span, name));
         }
-        let more = tracks.len().saturating_sub(MOST_WAITERS);
-        for (track, waits) in tracks.into_iter().take(MOST_WAITERS) {
+        let more = tracks.len().saturating_sub(MAX_WAITER_LANES);
+        for (track, waits) in tracks.into_iter().take(MAX_WAITER_LANES) {
             let lane = Lane {
                 y: self.y,
                 height: WAITER_HEIGHT - 2.0,
                 class: "wait",
-                least: 2.0,
+                min_width: 2.0,
             };
-            self.name_lane(lane, &format!("waiter {}", track + 1))?;
+            self.draw_lane_name(lane, &format!("waiter {}", track + 1))?;
             let bars: Vec<Bar<'_>> = waits
                 .iter()
                 .map(|(span, name)| Bar {
@@ -433,7 +451,8 @@ impl Picture<'_> {
         if more > 0 {
             writeln!(
                 self.body,
-                "<text x=\"{LEFT}\" y=\"{:.1}\" font-size=\"11\">and up to {more} more who waited at once</text>",
+                "<text x=\"{LEFT}\" y=\"{:.1}\" font-size=\"11\">\
+                 up to {more} more callers waited at the same time</text>",
                 self.y + 11.0
             )?;
             self.y += 16.0;
@@ -441,14 +460,15 @@ impl Picture<'_> {
         Ok(())
     }
 
-    fn draw_back(&mut self, Lane { y, height, .. }: Lane) -> fmt::Result {
+    fn draw_background(&mut self, Lane { y, height, .. }: Lane) -> fmt::Result {
         writeln!(
             self.body,
-            "<rect x=\"{LEFT}\" y=\"{y:.1}\" width=\"{PLOT}\" height=\"{height:.1}\" fill=\"#f0f0f0\"/>"
+            "<rect x=\"{LEFT}\" y=\"{y:.1}\" width=\"{PLOT}\" height=\"{height:.1}\" \
+             fill=\"#f0f0f0\"/>"
         )
     }
 
-    fn name_lane(&mut self, Lane { y, height, .. }: Lane, name: &str) -> fmt::Result {
+    fn draw_lane_name(&mut self, Lane { y, height, .. }: Lane, name: &str) -> fmt::Result {
         writeln!(
             self.body,
             "<text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\" font-size=\"11\">{}</text>",
@@ -458,26 +478,27 @@ impl Picture<'_> {
         )
     }
 
-    /// The bars of a lane: those that are wide enough by themselves, the others as sums.
+    /// Draws the bars of a lane: wide bars one by one, narrow bars summed up per column.
     fn draw_lane(&mut self, lane: Lane, bars: &[Bar<'_>]) -> fmt::Result {
         let mut sums = Sums::new();
-        let mut narrow = false;
+        let mut any_narrow = false;
         for &Bar { span, paint, .. } in bars {
-            if self.width(span) < lane.least {
+            if self.width(span) < lane.min_width {
                 self.add_to(&mut sums, span, paint);
-                narrow = true;
+                any_narrow = true;
             }
         }
-        if narrow {
+        if any_narrow {
             self.draw_sums(lane, &sums)?;
         }
         for &Bar { span, paint, name } in bars {
             let Paint(paint) = paint;
             let width = self.width(span);
-            if width >= lane.least {
+            if width >= lane.min_width {
                 writeln!(
                     self.body,
-                    "<rect class=\"{}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{width:.1}\" height=\"{:.1}\" fill=\"{}\"><title>{}, {}</title></rect>",
+                    "<rect class=\"{}\" x=\"{:.1}\" y=\"{:.1}\" width=\"{width:.1}\" \
+                     height=\"{:.1}\" fill=\"{}\"><title>{}, {}</title></rect>",
                     lane.class,
                     self.x(span.from),
                     lane.y,
@@ -491,29 +512,26 @@ impl Picture<'_> {
         Ok(())
     }
 
-    /// Columns of a lane, each as high as the share of its time that is taken, in the colour of most of it.
+    /// Draws the narrow bars of a lane: each column as high as the share of its time that they
+    /// cover, in the color that covers most of it.
     fn draw_sums(&mut self, lane: Lane, sums: &Sums) -> fmt::Result {
-        let whole = self.lives.whole.length().as_secs_f64() / COLUMNS as f64;
+        let whole = self.timeline.whole.length().as_secs_f64() / COLUMNS as f64;
         let columns: Vec<_> = sums
             .columns
             .iter()
-            .map(|times| summed_up(times, whole))
+            .map(|times| summary(times, whole))
             .collect();
         let mut paths: BTreeMap<Paint, String> = BTreeMap::new();
         let mut from = 0;
         for equal in columns.chunk_by(|one, next| one == next) {
+            let width = equal.len();
             if let Some((paint, quarters)) = equal[0] {
                 let height = lane.height * quarters / 4.0;
                 let path = paths.entry(paint).or_default();
                 let (x, y) = (LEFT + from as f64, lane.y + lane.height - height);
-                write!(
-                    path,
-                    "M{x} {y:.1}h{}v{height:.1}h-{}z",
-                    equal.len(),
-                    equal.len()
-                )?;
+                write!(path, "M{x} {y:.1}h{width}v{height:.1}h-{width}z")?;
             }
-            from += equal.len();
+            from += width;
         }
         for (Paint(paint), path) in paths {
             let fill = Palette::FILLS[paint];
@@ -522,10 +540,10 @@ impl Picture<'_> {
         Ok(())
     }
 
-    /// Where the pool was dry for long enough to be seen, all over the lanes.
+    /// Draws red bands over all lanes, for the dry spans that are wide enough to be seen.
     fn draw_bands(&mut self, top: f64, bottom: f64) -> fmt::Result {
         let mut bands: Vec<Span> = Vec::new();
-        for &span in &self.lives.dry {
+        for &span in &self.timeline.dry {
             match bands.last_mut() {
                 Some(last) if self.x(span.from) - self.x(last.to) < 1.0 => last.to = span.to,
                 _ => bands.push(span),
@@ -535,7 +553,8 @@ impl Picture<'_> {
         for span in bands {
             writeln!(
                 self.body,
-                "<rect class=\"band\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{:.1}\" height=\"{:.1}\" fill=\"#d7191c\" fill-opacity=\".13\"/>",
+                "<rect class=\"band\" x=\"{:.1}\" y=\"{top:.1}\" width=\"{:.1}\" \
+                 height=\"{:.1}\" fill=\"#d7191c\" fill-opacity=\".13\"/>",
                 self.x(span.from),
                 self.width(span),
                 bottom - top
@@ -547,7 +566,7 @@ impl Picture<'_> {
     fn draw_axis(&mut self, top: f64) -> fmt::Result {
         self.y += 4.0;
         let y = self.y;
-        let whole = self.lives.whole.length();
+        let whole = self.timeline.whole.length();
         let step = step_of(whole);
         writeln!(
             self.body,
@@ -555,12 +574,13 @@ impl Picture<'_> {
         )?;
         let mut at = Duration::ZERO;
         while at <= whole {
-            let x = self.x(self.lives.whole.from.saturating_add(at));
+            let x = self.x(self.timeline.whole.from.saturating_add(at));
             writeln!(
                 self.body,
                 "<path d=\"M{x:.1} {y:.1}v5\" stroke=\"#222\"/>\
                  <path d=\"M{x:.1} {top:.1}V{y:.1}\" stroke=\"#222\" stroke-opacity=\".13\"/>\
-                 <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" font-size=\"11\">{}</text>",
+                 <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" \
+                 font-size=\"11\">{}</text>",
                 y + 18.0,
                 Tick { at, step }
             )?;
@@ -580,14 +600,15 @@ impl Picture<'_> {
             lost,
             ..
         } = self.recording;
-        let used = self.recording.slots().len();
         writeln!(
             self.body,
-            "<text x=\"{LEFT}\" y=\"{:.1}\" font-size=\"11\" fill=\"#555\">{frames} frames, {used} of them seen here; \
-             {} events, {lost} lost; 0 is {} after the pool was made</text>",
+            "<text x=\"{LEFT}\" y=\"{:.1}\" font-size=\"11\" fill=\"#555\">\
+             {} events, {lost} lost; {} of {frames} slots have events; \
+             time 0 is {} after the pool was built</text>",
             self.y + 10.0,
             events.len(),
-            Time(self.lives.whole.from)
+            self.recording.slots().len(),
+            Time(self.timeline.whole.from)
         )?;
         self.y = (self.y + 22.0).ceil();
         Ok(())
@@ -600,31 +621,32 @@ impl Picture<'_> {
         }
     }
 
-    /// How much of a span lies in a column.
+    /// Returns the part of a span that is in a column.
     fn part_in(&self, span: Span, column: usize) -> Duration {
-        let from = span.from.max(self.begin_of(column));
-        let to = span.to.min(self.begin_of(column + 1));
+        let from = span.from.max(self.start_of(column));
+        let to = span.to.min(self.start_of(column + 1));
         to.saturating_sub(from)
     }
 
-    fn begin_of(&self, column: usize) -> Duration {
-        let Span { from, .. } = self.lives.whole;
+    fn start_of(&self, column: usize) -> Duration {
+        let Span { from, .. } = self.timeline.whole;
         let nanoseconds = self.nanoseconds() * column as u128 / COLUMNS as u128;
         from + Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
     fn column(&self, at: Duration) -> usize {
-        let since = at.saturating_sub(self.lives.whole.from).as_nanos();
+        let since = at.saturating_sub(self.timeline.whole.from).as_nanos();
         let column = since * COLUMNS as u128 / self.nanoseconds();
         usize::try_from(column).map_or(COLUMNS - 1, |column| column.min(COLUMNS - 1))
     }
 
+    /// Returns the length of the recording in nanoseconds, at least 1.
     fn nanoseconds(&self) -> u128 {
-        self.lives.whole.length().as_nanos().max(1)
+        self.timeline.whole.length().as_nanos().max(1)
     }
 
     fn x(&self, at: Duration) -> f64 {
-        let since = at.saturating_sub(self.lives.whole.from);
+        let since = at.saturating_sub(self.timeline.whole.from);
         LEFT + self.pixels(since)
     }
 
@@ -633,7 +655,7 @@ impl Picture<'_> {
     }
 
     fn pixels(&self, time: Duration) -> f64 {
-        let whole = self.lives.whole.length().as_secs_f64();
+        let whole = self.timeline.whole.length().as_secs_f64();
         if whole > 0.0 {
             PLOT * time.as_secs_f64() / whole
         } else {
@@ -642,9 +664,10 @@ impl Picture<'_> {
     }
 }
 
+/// Time per paint.
 type Times = [Duration; Palette::FILLS.len()];
 
-/// How much time each paint has in each column.
+/// Time per column and paint.
 struct Sums {
     columns: Vec<Times>,
 }
@@ -657,22 +680,26 @@ impl Sums {
     }
 }
 
-/// Acquirer had most of a column, and how many quarters of it were taken in all, one at least.
-fn summed_up(times: &Times, whole: f64) -> Option<(Paint, f64)> {
-    let taken: Duration = times.iter().sum();
-    let most = (0..times.len()).max_by_key(|&paint| times[paint])?;
-    let quarters = (4.0 * taken.as_secs_f64() / whole).round().clamp(1.0, 4.0);
-    (!taken.is_zero()).then_some((Paint(most), quarters))
+/// Returns the paint with the longest time in a column, and how many quarters of the column's time
+/// are covered by all paints together: 1 to 4. Returns `None` if nothing is covered.
+fn summary(times: &Times, whole: f64) -> Option<(Paint, f64)> {
+    let covered: Duration = times.iter().sum();
+    let longest = (0..times.len()).max_by_key(|&paint| times[paint])?;
+    let quarters = (4.0 * covered.as_secs_f64() / whole)
+        .round()
+        .clamp(1.0, 4.0);
+    (!covered.is_zero()).then_some((Paint(longest), quarters))
 }
 
-/// The dry spans, and how much time of them is before each.
+/// Dry spans with prefix sums, so that the dry time within a span is found by binary search.
 struct DryTime<'a> {
     spans: &'a [Span],
+    /// Per span: the sum of the lengths of the spans before it.
     before: Vec<Duration>,
 }
 
 impl<'a> DryTime<'a> {
-    fn of(spans: &'a [Span]) -> Self {
+    fn new(spans: &'a [Span]) -> Self {
         let mut sum = Duration::ZERO;
         let before = spans
             .iter()
@@ -685,6 +712,7 @@ impl<'a> DryTime<'a> {
         Self { spans, before }
     }
 
+    /// Returns the dry time up to `at`.
     fn until(&self, at: Duration) -> Duration {
         let after = self.spans.partition_point(|span| span.from < at);
         match after.checked_sub(1) {
@@ -701,7 +729,8 @@ impl<'a> DryTime<'a> {
     }
 }
 
-/// A step of 1, 2 or 5 times a power of ten, of which there are 5 to 12 in the whole.
+/// Returns the step of the time axis: 1, 2 or 5 times a power of ten nanoseconds, the smallest of
+/// which at most 12 fit into `whole`. Returns 0 if `whole` is 0.
 fn step_of(whole: Duration) -> Duration {
     let mut step = Duration::from_nanos(1);
     loop {
@@ -715,93 +744,11 @@ fn step_of(whole: Duration) -> Duration {
     }
 }
 
-/// A place on the axis, in the unit of the steps.
-struct Tick {
-    at: Duration,
-    step: Duration,
-}
-
-impl fmt::Display for Tick {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, step } = self;
-        match step.as_nanos() {
-            0 => f.write_str("0"),
-            1..1_000 => write!(f, "{} ns", at.as_nanos()),
-            1_000..1_000_000 => write!(f, "{} µs", at.as_micros()),
-            1_000_000..1_000_000_000 => write!(f, "{} ms", at.as_millis()),
-            _ => write!(f, "{} s", at.as_secs()),
-        }
-    }
-}
-
-/// A time with three digits.
-struct Time(Duration);
-
-impl fmt::Display for Time {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs_f64();
-        let (number, unit) = match self.0.as_nanos() {
-            0 => return f.write_str("0 s"),
-            1..1_000_000 => (seconds * 1e6, "µs"),
-            1_000_000..1_000_000_000 => (seconds * 1e3, "ms"),
-            _ => (seconds, "s"),
-        };
-        let digits = match number {
-            0.0..10.0 => 2,
-            10.0..100.0 => 1,
-            _ => 0,
-        };
-        write!(f, "{number:.digits$} {unit}")
-    }
-}
-
-/// A name of which not too much is shown.
-struct Short<'a>(&'a str);
-
-impl fmt::Display for Short<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const MOST: usize = 28;
-        if self.0.chars().count() <= MOST {
-            return f.write_str(self.0);
-        }
-        let start: String = self.0.chars().take(MOST - 1).collect();
-        write!(f, "{start}…")
-    }
-}
-
-/// About how wide a text is, in pixels.
-fn width_of(text: &str) -> f64 {
-    text.chars()
-        .map(|c| if c < '\u{2000}' { 6.8 } else { 12.5 })
-        .sum()
-}
-
-/// Text as XML takes it. What it has no way to say is replaced.
-struct Xml<'a>(&'a str);
-
-impl fmt::Display for Xml<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            match c {
-                '&' => f.write_str("&amp;")?,
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '"' => f.write_str("&quot;")?,
-                '\u{fffe}' | '\u{ffff}' => f.write_char(char::REPLACEMENT_CHARACTER)?,
-                c if c.is_control() => f.write_char(char::REPLACEMENT_CHARACTER)?,
-                c => f.write_char(c)?,
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use crate::recording::Event;
-    use crate::recording::timeline::tests::{event, recording};
-
+    use super::super::event::Event;
+    use super::super::event::tests::{event, recording};
     use super::*;
 
     fn svg(recording: &Recording) -> String {
@@ -812,14 +759,14 @@ mod tests {
         svg
     }
 
-    /// Frames that go through three stages in turn, each for so many nanoseconds.
+    /// Returns a recording of frames that pass through 3 stages, one event per `nanoseconds`.
     fn busy(events: u64, slots: u64, nanoseconds: u64) -> Recording {
         let events: Vec<_> = (0..events)
             .map(|number| {
                 let (kind, label) = match number / slots % 4 {
                     0 => (EventKind::Acquired, "capture"),
-                    1 => (EventKind::HandedOn, "encoder"),
-                    2 => (EventKind::HandedOn, "writer"),
+                    1 => (EventKind::Transferred, "encoder"),
+                    2 => (EventKind::Transferred, "writer"),
                     _ => (EventKind::Released, "writer"),
                 };
                 Event {
@@ -834,8 +781,8 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_stays_small_whatever_is_in_it() {
-        for (slots, nanoseconds, most) in [
+    fn the_size_of_a_picture_is_limited() {
+        for (slots, nanoseconds, max) in [
             (8, 64, 400_000),
             (8, 100_000, 400_000),
             (64, 100_000, 1_500_000),
@@ -846,12 +793,12 @@ mod tests {
                 .write_svg(&mut svg)
                 .unwrap();
             let bytes = svg.len();
-            assert!(bytes < most, "{bytes} for {slots} slots");
+            assert!(bytes < max, "{bytes} for {slots} slots");
         }
     }
 
     #[test]
-    fn many_slots_do_not_make_it_higher() {
+    fn the_height_of_a_picture_is_limited() {
         let height = |svg: String| -> f64 {
             let document = roxmltree::Document::parse(&svg).unwrap();
             document
@@ -866,7 +813,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shortest_stay_is_seen() {
+    fn the_shortest_hold_is_visible() {
         let events = [
             event(0, EventKind::Acquired, 0, "long"),
             event(10_000, EventKind::Released, 0, "long"),
@@ -879,13 +826,13 @@ mod tests {
     }
 
     #[test]
-    fn time_within_dry_spans() {
+    fn dry_time_is_the_overlap_with_dry_spans() {
         let span = |from, to| Span {
             from: Duration::from_secs(from),
             to: Duration::from_secs(to),
         };
         let spans = [span(1, 3), span(5, 6)];
-        let dry = DryTime::of(&spans);
+        let dry = DryTime::new(&spans);
         let within = |from, to| dry.within(span(from, to)).as_secs();
         assert_eq!(
             [within(0, 9), within(2, 5), within(3, 5), within(2, 2)],
@@ -895,7 +842,7 @@ mod tests {
     }
 
     #[test]
-    fn the_axis_has_some_steps_and_not_too_many() {
+    fn the_axis_has_1_to_12_steps() {
         for nanoseconds in [
             1,
             7,

@@ -1,4 +1,4 @@
-//! What a recording tells of each frame and of each caller who waited: from events to spans of time.
+//! Timeline of a recording: its events turned into spans of time, per frame and per waiting caller.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use crate::label::Label;
 
-use super::{Event, EventKind, Recording};
+use super::event::{Event, EventKind, Recording};
 
-/// The lives of a pool's frames, with all spans between the first event and the last.
+/// Spans of a recording. All of them are inside `whole`.
 #[derive(Debug)]
-pub(super) struct Lives {
+pub(super) struct Timeline {
+    /// From the first event to the time at which the recording was read.
     pub(super) whole: Span,
-    /// In the order of their ends.
-    pub(super) stays: Vec<Stay>,
-    /// In the order of their beginnings.
+    /// Ordered by their ends.
+    pub(super) holds: Vec<HoldSpan>,
+    /// Ordered by their starts.
     pub(super) waits: Vec<Wait>,
-    /// When somebody waited whom no frame was on its way to. A pool lets nobody wait while a frame is free, so
-    /// none was.
+    /// Spans in which the pool was dry: at least one waiter had no frame assigned. A pool lets no
+    /// caller wait while a frame is free, so no frame was free in these spans.
     pub(super) dry: Vec<Span>,
 }
 
@@ -34,56 +35,57 @@ impl Span {
     }
 }
 
-/// Later than any recorder counts: so that sums of times have room, whatever somebody writes into a recording.
-const LATEST: Duration = Duration::from_secs(1 << 32);
+/// Upper limit of the times, later than any time that the recorder can store. The fields of a
+/// recording are public; with this limit sums of times cannot overflow, whatever they contain.
+const MAX_TIME: Duration = Duration::from_secs(1 << 32);
 
-/// A frame's stay in the same hands.
+/// Span in which one owner held the frame of a slot.
 #[derive(Debug)]
-pub(super) struct Stay {
+pub(super) struct HoldSpan {
     pub(super) slot: usize,
     pub(super) span: Span,
-    pub(super) hands: Hands,
+    pub(super) owner: Owner,
 }
 
+/// Owner of a frame, as far as the recording tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Hands {
-    Labelled(Label),
-    /// Of a holder without a label.
+pub(super) enum Owner {
+    Label(Label),
+    /// Thread of a holder without a label.
     Thread(u32),
-    /// Nobody's yet: given to a caller who waited and has not picked it up.
-    Waiter,
-    /// Whose, was told before the recording begins.
+    /// None yet: the frame is assigned to a waiter that has not picked it up.
+    Unclaimed,
+    /// Became the owner before the recording starts.
     Unknown,
 }
 
-impl Hands {
+impl Owner {
+    /// Returns the label of the event or, if it has none, the thread.
     fn of(event: &Event) -> Self {
-        event
-            .label
-            .map_or(Self::Thread(event.thread), Self::Labelled)
+        event.label.map_or(Self::Thread(event.thread), Self::Label)
     }
 }
 
-impl fmt::Display for Hands {
+impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Labelled(label) => label.fmt(f),
+            Self::Label(label) => label.fmt(f),
             Self::Thread(thread) => write!(f, "thread {thread}"),
-            Self::Waiter => f.write_str("(not picked up)"),
+            Self::Unclaimed => f.write_str("(unclaimed)"),
             Self::Unknown => f.write_str("(unknown)"),
         }
     }
 }
 
-/// A caller's wait.
+/// Span in which one caller waited for a frame.
 #[derive(Debug)]
 pub(super) struct Wait {
     pub(super) number: u64,
     pub(super) span: Span,
-    pub(super) who: Hands,
-    /// How it ended, if it did.
+    pub(super) caller: Owner,
+    /// Event that ended the wait, if it has ended.
     pub(super) end: Option<EventKind>,
-    /// From 0 on. Waits on the same track do not overlap.
+    /// Track to draw the wait on, from 0. Waits on the same track do not overlap.
     pub(super) track: usize,
 }
 
@@ -91,250 +93,262 @@ impl Wait {
     pub(super) fn outcome(&self) -> &'static str {
         match self.end {
             Some(EventKind::WaitServed) => "served",
-            Some(EventKind::WaitRefused) => "refused",
+            Some(EventKind::WaitFailed) => "failed",
             Some(_) => "given up",
             None => "still waiting",
         }
     }
 }
 
-impl Lives {
-    pub(super) fn of(recording: &Recording) -> Self {
-        let mut tale = Tale::begin(recording);
+impl Timeline {
+    pub(super) fn new(recording: &Recording) -> Self {
+        let mut builder = TimelineBuilder::new(recording);
         for event in &recording.events {
-            tale.tell(event);
+            builder.apply(event);
         }
-        tale.end()
+        builder.finish()
     }
 
-    /// How many of so many frames were in nobody's hands, and not on their way to somebody, from when on.
-    pub(super) fn free(&self, frames: usize) -> Vec<(Duration, usize)> {
+    /// Returns the number of free frames over time, of `frames` in all: one entry per change.
+    /// Frames that are assigned to a waiter are not free.
+    pub(super) fn free_frames(&self, frames: usize) -> Vec<(Duration, usize)> {
+        // Per time: the number of holds that begin, and the number that end.
         let mut changes = BTreeMap::from([(self.whole.from, (0, 0))]);
-        for Stay { span, .. } in &self.stays {
+        for HoldSpan { span, .. } in &self.holds {
             changes.entry(span.from).or_insert((0, 0)).0 += 1;
-            // What is still out in the end does not come back there.
+            // A hold that reaches the end of the recording is still open there.
             if span.to < self.whole.to {
                 changes.entry(span.to).or_insert((0, 0)).1 += 1;
             }
         }
         let mut out: usize = 0;
-        let mut free = Vec::new();
-        for (at, (taken, given)) in changes {
-            // In this order: a stay of no length comes and goes at the same moment.
-            out = (out + taken).saturating_sub(given);
-            let now = frames.saturating_sub(out);
-            if free.last().is_none_or(|&(_, last)| last != now) {
-                free.push((at, now));
+        let mut counts = Vec::new();
+        for (at, (begun, ended)) in changes {
+            // Add first: a hold of length 0 begins and ends at the same time.
+            out = (out + begun).saturating_sub(ended);
+            let free = frames.saturating_sub(out);
+            if counts.last().is_none_or(|&(_, last)| last != free) {
+                counts.push((at, free));
             }
         }
-        free
+        counts
     }
 }
 
-/// The lives, while they are being told.
-struct Tale {
-    lives: Lives,
-    /// Whether there was something before the first event.
-    begins_in_the_middle: bool,
-    /// Time never goes back, though threads may write down their events a little late.
+/// Timeline under construction: replays the events of a recording in order.
+struct TimelineBuilder {
+    timeline: Timeline,
+    /// `true` if events before the first one are missing from the recording.
+    starts_in_the_middle: bool,
+    /// Time of the latest event so far. It never goes back, although threads may write their events
+    /// slightly out of order.
     now: Duration,
-    /// Slots that have been heard of, and who has their frames now.
-    slots: HashMap<usize, Option<(Duration, Hands)>>,
+    /// Slots that had an event, with the start and the owner of the current hold, if any.
+    slots: HashMap<usize, Option<(Duration, Owner)>>,
+    /// Waits that have not ended.
     waits: BTreeMap<u64, OpenWait>,
-    /// Those of them whom no frame is on its way to. The first who came is served first.
-    line: BTreeSet<u64>,
+    /// Numbers of the open waits that have no frame assigned. The lowest is served first.
+    queue: BTreeSet<u64>,
     dry_since: Option<Duration>,
 }
 
 struct OpenWait {
     from: Duration,
-    who: Hands,
-    /// Where the frame is that was given to the caller.
-    given: Option<usize>,
+    caller: Owner,
+    /// Slot of the frame that is assigned to the waiter.
+    assigned: Option<usize>,
 }
 
-impl Tale {
-    fn begin(recording: &Recording) -> Self {
-        let times = || recording.events.iter().map(|event| event.at.min(LATEST));
-        let read_at = recording.read_at.min(LATEST);
+impl TimelineBuilder {
+    fn new(recording: &Recording) -> Self {
+        let times = || recording.events.iter().map(|event| event.at.min(MAX_TIME));
+        let read_at = recording.read_at.min(MAX_TIME);
         let from = times().min().unwrap_or(read_at);
         let to = times().fold(read_at, Duration::max);
-        let mut tale = Self {
-            lives: Lives {
+        let mut builder = Self {
+            timeline: Timeline {
                 whole: Span { from, to },
-                stays: Vec::new(),
+                holds: Vec::new(),
                 waits: Vec::new(),
                 dry: Vec::new(),
             },
-            begins_in_the_middle: recording.lost > 0,
+            starts_in_the_middle: recording.lost > 0,
             now: from,
             slots: HashMap::new(),
             waits: BTreeMap::new(),
-            line: BTreeSet::new(),
+            queue: BTreeSet::new(),
             dry_since: None,
         };
-        let mut began = HashSet::new();
-        for event in recording
-            .events
-            .iter()
-            .filter(|event| event.kind.is_of_wait())
-        {
-            let Some(number) = event.wait else { continue };
-            let is_first = began.insert(number);
-            if is_first && event.kind != EventKind::WaitBegan {
-                tale.begin_wait(number, Hands::of(event));
-            }
-        }
-        tale
+        builder.begin_earlier_waits(recording);
+        builder
     }
 
-    fn tell(&mut self, event: &Event) {
-        self.now = self.now.max(event.at.min(LATEST));
+    /// Begins the waits whose begin is missing from the recording: they began before its start.
+    fn begin_earlier_waits(&mut self, recording: &Recording) {
+        let mut seen = HashSet::new();
+        let of_waits = recording
+            .events
+            .iter()
+            .filter(|event| event.kind.is_of_wait());
+        for event in of_waits {
+            let Some(number) = event.wait else { continue };
+            let is_first = seen.insert(number);
+            if is_first && event.kind != EventKind::WaitBegan {
+                self.begin_wait(number, Owner::of(event));
+            }
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        self.now = self.now.max(event.at.min(MAX_TIME));
         if let Some(slot) = event.slot {
-            self.tell_of_frame(slot, event);
+            self.apply_to_frame(slot, event);
         }
         if let Some(number) = event.wait {
             match event.kind {
-                EventKind::WaitBegan => self.begin_wait(number, Hands::of(event)),
+                EventKind::WaitBegan => self.begin_wait(number, Owner::of(event)),
                 end => self.end_wait(number, end),
             }
         }
     }
 
-    fn tell_of_frame(&mut self, slot: usize, event: &Event) {
-        let hands = Hands::of(event);
+    fn apply_to_frame(&mut self, slot: usize, event: &Event) {
+        let owner = Owner::of(event);
         match event.kind {
             EventKind::Acquired => {
-                self.put(slot);
-                self.take(slot, hands);
+                self.end_hold(slot);
+                self.begin_hold(slot, owner);
             }
-            EventKind::HandedOn => {
-                self.hear_of(slot, Hands::Unknown);
-                self.put(slot);
-                self.take(slot, hands);
+            EventKind::Transferred => {
+                self.begin_earlier_hold(slot, Owner::Unknown);
+                self.end_hold(slot);
+                self.begin_hold(slot, owner);
             }
             EventKind::Redeemed => {
-                self.hear_of(slot, Hands::Unknown);
-                let known = self.slots.get(&slot).copied().flatten();
-                if known.is_none_or(|(_, had_it)| had_it != hands) {
-                    self.put(slot);
-                    self.take(slot, hands);
+                self.begin_earlier_hold(slot, Owner::Unknown);
+                let current = self.slots.get(&slot).copied().flatten();
+                if current.is_none_or(|(_, current)| current != owner) {
+                    self.end_hold(slot);
+                    self.begin_hold(slot, owner);
                 }
             }
             EventKind::Released => {
-                self.hear_of(slot, hands);
-                self.put(slot);
-                self.give_to_first(slot);
+                self.begin_earlier_hold(slot, owner);
+                self.end_hold(slot);
+                self.assign_to_first_waiter(slot);
             }
-            _ => self.hear_of(slot, hands),
+            _ => self.begin_earlier_hold(slot, owner),
         }
     }
 
-    /// Of a frame that is out. If this is the first that is heard of it, it has been since the beginning.
-    fn hear_of(&mut self, slot: usize, hands: Hands) {
-        let from = self.lives.whole.from;
-        let out = self.begins_in_the_middle.then_some((from, hands));
-        self.slots.entry(slot).or_insert(out);
+    /// Handles a frame that is out: if this is the first event of its slot, and earlier events are
+    /// missing, `owner` has held it since the start of the recording.
+    fn begin_earlier_hold(&mut self, slot: usize, owner: Owner) {
+        let from = self.timeline.whole.from;
+        let hold = self.starts_in_the_middle.then_some((from, owner));
+        self.slots.entry(slot).or_insert(hold);
     }
 
-    fn take(&mut self, slot: usize, hands: Hands) {
-        self.slots.insert(slot, Some((self.now, hands)));
+    fn begin_hold(&mut self, slot: usize, owner: Owner) {
+        self.slots.insert(slot, Some((self.now, owner)));
     }
 
-    fn put(&mut self, slot: usize) {
-        if let Some((from, hands)) = self.slots.insert(slot, None).flatten() {
+    fn end_hold(&mut self, slot: usize) {
+        if let Some((from, owner)) = self.slots.insert(slot, None).flatten() {
             let span = Span { from, to: self.now };
-            self.lives.stays.push(Stay { slot, span, hands });
+            self.timeline.holds.push(HoldSpan { slot, span, owner });
         }
     }
 
-    fn give_to_first(&mut self, slot: usize) {
-        if let Some(first) = self.line.pop_first() {
+    fn assign_to_first_waiter(&mut self, slot: usize) {
+        if let Some(first) = self.queue.pop_first() {
             if let Some(wait) = self.waits.get_mut(&first) {
-                wait.given = Some(slot);
+                wait.assigned = Some(slot);
             }
-            self.take(slot, Hands::Waiter);
-            self.look_whether_dry();
+            self.begin_hold(slot, Owner::Unclaimed);
+            self.update_dry();
         }
     }
 
-    fn begin_wait(&mut self, number: u64, who: Hands) {
-        let from = self.now;
+    fn begin_wait(&mut self, number: u64, caller: Owner) {
         let wait = OpenWait {
-            from,
-            who,
-            given: None,
+            from: self.now,
+            caller,
+            assigned: None,
         };
         self.waits.insert(number, wait);
-        self.line.insert(number);
-        self.look_whether_dry();
+        self.queue.insert(number);
+        self.update_dry();
     }
 
     fn end_wait(&mut self, number: u64, end: EventKind) {
         let Some(wait) = self.waits.remove(&number) else {
             return;
         };
-        self.line.remove(&number);
-        self.look_whether_dry();
-        let given = wait.given.filter(|slot| {
-            let out = self.slots.get(slot).copied().flatten();
-            out.is_some_and(|(_, hands)| hands == Hands::Waiter)
-        });
-        if let (Some(slot), true) = (given, end != EventKind::WaitServed) {
-            self.put(slot);
+        self.queue.remove(&number);
+        self.update_dry();
+        if end != EventKind::WaitServed {
+            let unclaimed = wait.assigned.filter(|slot| {
+                let hold = self.slots.get(slot).copied().flatten();
+                hold.is_some_and(|(_, owner)| owner == Owner::Unclaimed)
+            });
+            if let Some(slot) = unclaimed {
+                self.end_hold(slot);
+            }
         }
-        self.keep_wait(number, &wait, Some(end));
+        self.push_wait(number, &wait, Some(end));
     }
 
-    fn keep_wait(&mut self, number: u64, wait: &OpenWait, end: Option<EventKind>) {
-        self.lives.waits.push(Wait {
+    fn push_wait(&mut self, number: u64, wait: &OpenWait, end: Option<EventKind>) {
+        self.timeline.waits.push(Wait {
             number,
             span: Span {
                 from: wait.from,
                 to: self.now,
             },
-            who: wait.who,
+            caller: wait.caller,
             end,
             track: 0,
         });
     }
 
-    fn look_whether_dry(&mut self) {
-        match (self.dry_since, self.line.is_empty()) {
+    /// Begins or ends a dry span after a change of the queue.
+    fn update_dry(&mut self) {
+        match (self.dry_since, self.queue.is_empty()) {
             (None, false) => self.dry_since = Some(self.now),
             (Some(from), true) => {
                 self.dry_since = None;
                 let span = Span { from, to: self.now };
                 if !span.length().is_zero() {
-                    self.lives.dry.push(span);
+                    self.timeline.dry.push(span);
                 }
             }
             _ => {}
         }
     }
 
-    fn end(mut self) -> Lives {
-        self.now = self.lives.whole.to;
-        let mut out: Vec<_> = self.slots.keys().copied().collect();
-        out.sort_unstable();
-        for slot in out {
-            self.put(slot);
+    fn finish(mut self) -> Timeline {
+        self.now = self.timeline.whole.to;
+        let mut slots: Vec<_> = self.slots.keys().copied().collect();
+        slots.sort_unstable();
+        for slot in slots {
+            self.end_hold(slot);
         }
         for (number, wait) in std::mem::take(&mut self.waits) {
-            self.keep_wait(number, &wait, None);
+            self.push_wait(number, &wait, None);
         }
-        self.line.clear();
-        self.look_whether_dry();
-        self.lives
+        self.queue.clear();
+        self.update_dry();
+        self.timeline
             .waits
             .sort_by_key(|wait| (wait.span.from, wait.number));
-        lay_out(&mut self.lives.waits);
-        self.lives
+        assign_tracks(&mut self.timeline.waits);
+        self.timeline
     }
 }
 
-/// Gives each wait the first track that is free then.
-fn lay_out(waits: &mut [Wait]) {
+/// Assigns to each wait the lowest track that is free when the wait begins.
+fn assign_tracks(waits: &mut [Wait]) {
     let mut tracks = 0;
     let mut free = BinaryHeap::new();
     let mut busy: BinaryHeap<Reverse<(Duration, usize)>> = BinaryHeap::new();
@@ -354,105 +368,81 @@ fn lay_out(waits: &mut [Wait]) {
 
 #[cfg(test)]
 #[cfg(not(loom))]
-pub(super) mod tests {
+mod tests {
+    use super::super::event::tests::{event, recording};
     use super::*;
 
-    /// An event after so many milliseconds.
-    pub(in super::super) fn event(at: u64, kind: EventKind, subject: u64, label: &str) -> Event {
-        Event {
-            at: Duration::from_millis(at),
-            kind,
-            slot: usize::try_from(subject).ok().filter(|_| kind.is_of_frame()),
-            wait: Some(subject).filter(|_| kind.is_of_wait()),
-            thread: 7,
-            label: (!label.is_empty()).then(|| Label::new(label)),
-        }
-    }
-
-    pub(in super::super) fn recording(events: &[Event], lost: u64, read_at: u64) -> Recording {
-        Recording {
-            frames: 2,
-            events: events.to_vec(),
-            lost,
-            read_at: Duration::from_millis(read_at),
-        }
-    }
+    use EventKind::{
+        Acquired, Redeemed, Released, Shared, Transferred, WaitBegan, WaitGivenUp, WaitServed,
+    };
 
     fn milliseconds(span: Span) -> (u128, u128) {
         (span.from.as_millis(), span.to.as_millis())
     }
 
-    fn stays(lives: &Lives) -> Vec<(usize, String, (u128, u128))> {
-        let stays = lives.stays.iter();
-        stays
-            .map(|stay| (stay.slot, stay.hands.to_string(), milliseconds(stay.span)))
+    fn holds(timeline: &Timeline) -> Vec<(usize, String, (u128, u128))> {
+        let holds = timeline.holds.iter();
+        holds
+            .map(|hold| (hold.slot, hold.owner.to_string(), milliseconds(hold.span)))
             .collect()
     }
 
-    use EventKind::{
-        Acquired, HandedOn, Redeemed, Released, Shared, WaitBegan, WaitGivenUp, WaitServed,
-    };
+    fn dry(timeline: &Timeline) -> Vec<(u128, u128)> {
+        timeline.dry.iter().copied().map(milliseconds).collect()
+    }
 
     #[test]
-    fn a_stay_ends_where_the_next_begins() {
+    fn a_hold_ends_when_the_next_holder_takes_over() {
         let events = [
             event(1, Acquired, 0, "capture"),
-            event(3, HandedOn, 0, "encoder"),
+            event(3, Transferred, 0, "encoder"),
             event(4, Shared, 0, "encoder"),
             event(6, Released, 0, "encoder"),
             event(8, Acquired, 0, ""),
         ];
-        let lives = Lives::of(&recording(&events, 0, 10));
-        let wanted = [
+        let timeline = Timeline::new(&recording(&events, 0, 10));
+        let expected = [
             (0, "capture".to_owned(), (1, 3)),
             (0, "encoder".to_owned(), (3, 6)),
             (0, "thread 7".to_owned(), (8, 10)),
         ];
-        assert_eq!(stays(&lives), wanted);
-        let free: Vec<_> = lives
-            .free(2)
+        assert_eq!(holds(&timeline), expected);
+        let free: Vec<_> = timeline
+            .free_frames(2)
             .into_iter()
             .map(|(at, free)| (at.as_millis(), free))
             .collect();
         assert_eq!(free, [(1, 1), (6, 2), (8, 1)]);
-        assert!(lives.dry.is_empty() && lives.waits.is_empty());
+        assert!(timeline.dry.is_empty() && timeline.waits.is_empty());
     }
 
     #[test]
-    fn what_is_first_heard_of_in_the_middle_was_so_from_the_beginning() {
+    fn holds_and_waits_without_a_begin_start_with_the_recording() {
         let events = [
             event(5, Acquired, 3, "new"),
             event(6, Released, 0, "known"),
-            event(7, HandedOn, 1, "next"),
+            event(7, Transferred, 1, "next"),
             event(8, WaitServed, 9, "late"),
             event(8, Redeemed, 2, "back"),
         ];
-        let lives = Lives::of(&recording(&events, 4, 9));
-        let wanted = [
+        let timeline = Timeline::new(&recording(&events, 4, 9));
+        let expected = [
             (0, "known".to_owned(), (5, 6)),
             (1, "(unknown)".to_owned(), (5, 7)),
             (2, "(unknown)".to_owned(), (5, 8)),
-            // The wait was one from the beginning on, so the frame that came back was for it.
-            (0, "(not picked up)".to_owned(), (6, 9)),
+            // The wait lasts since the start, so the released frame was assigned to it.
+            (0, "(unclaimed)".to_owned(), (6, 9)),
             (1, "next".to_owned(), (7, 9)),
             (2, "back".to_owned(), (8, 9)),
             (3, "new".to_owned(), (5, 9)),
         ];
-        assert_eq!(stays(&lives), wanted);
-        assert_eq!(lives.waits.len(), 1);
-        assert_eq!(
-            lives
-                .dry
-                .iter()
-                .copied()
-                .map(milliseconds)
-                .collect::<Vec<_>>(),
-            [(5, 6)]
-        );
+        assert_eq!(holds(&timeline), expected);
+        assert_eq!(timeline.waits.len(), 1);
+        assert_eq!(dry(&timeline), [(5, 6)]);
     }
 
     #[test]
-    fn it_is_dry_while_somebody_waits_and_no_frame_is_on_its_way() {
+    fn the_pool_is_dry_while_a_waiter_has_no_frame_assigned() {
         let events = [
             event(0, Acquired, 0, "a"),
             event(1, WaitBegan, 0, "b"),
@@ -463,41 +453,33 @@ pub(super) mod tests {
             event(8, Acquired, 0, "b"),
             event(9, Released, 0, "b"),
         ];
-        let lives = Lives::of(&recording(&events, 0, 10));
-        assert_eq!(
-            lives
-                .dry
-                .iter()
-                .copied()
-                .map(milliseconds)
-                .collect::<Vec<_>>(),
-            [(1, 5)]
-        );
-        let waits: Vec<_> = lives
+        let timeline = Timeline::new(&recording(&events, 0, 10));
+        assert_eq!(dry(&timeline), [(1, 5)]);
+        let waits: Vec<_> = timeline
             .waits
             .iter()
             .map(|wait| (wait.track, wait.outcome(), milliseconds(wait.span)))
             .collect();
         assert_eq!(waits, [(0, "served", (1, 7)), (1, "given up", (2, 5))]);
-        assert!(stays(&lives).contains(&(0, "(not picked up)".to_owned(), (4, 8))));
+        assert!(holds(&timeline).contains(&(0, "(unclaimed)".to_owned(), (4, 8))));
     }
 
     #[test]
-    fn a_frame_for_one_who_gives_up_is_free_again() {
+    fn a_frame_assigned_to_a_waiter_that_gives_up_is_free_again() {
         let events = [
             event(0, Acquired, 0, "a"),
             event(1, WaitBegan, 0, "b"),
             event(2, Released, 0, "a"),
             event(3, WaitGivenUp, 0, "b"),
         ];
-        let lives = Lives::of(&recording(&events, 0, 9));
-        assert!(stays(&lives).contains(&(0, "(not picked up)".to_owned(), (2, 3))));
-        assert_eq!(lives.free(1).last().unwrap().1, 1);
+        let timeline = Timeline::new(&recording(&events, 0, 9));
+        assert!(holds(&timeline).contains(&(0, "(unclaimed)".to_owned(), (2, 3))));
+        assert_eq!(timeline.free_frames(1).last().unwrap().1, 1);
     }
 
     #[test]
     fn waits_share_a_track_if_they_do_not_overlap() {
-        let events: Vec<_> = [(0, 5), (1, 3), (3, 9), (4, 6), (6, 7)]
+        let mut events: Vec<_> = [(0, 5), (1, 3), (3, 9), (4, 6), (6, 7)]
             .into_iter()
             .enumerate()
             .flat_map(|(number, (from, to))| {
@@ -508,17 +490,16 @@ pub(super) mod tests {
                 ]
             })
             .collect();
-        let mut sorted = events;
-        sorted.sort_by_key(|event| event.at);
-        let lives = Lives::of(&recording(&sorted, 0, 9));
-        let tracks: Vec<_> = lives.waits.iter().map(|wait| wait.track).collect();
+        events.sort_by_key(|event| event.at);
+        let timeline = Timeline::new(&recording(&events, 0, 9));
+        let tracks: Vec<_> = timeline.waits.iter().map(|wait| wait.track).collect();
         assert_eq!(tracks, [0, 1, 1, 2, 0]);
     }
 
     #[test]
-    fn no_events_are_no_lives() {
-        let lives = Lives::of(&recording(&[], 0, 9));
-        assert!(lives.stays.is_empty() && lives.dry.is_empty());
-        assert_eq!(lives.whole.length(), Duration::ZERO);
+    fn a_recording_without_events_has_an_empty_timeline() {
+        let timeline = Timeline::new(&recording(&[], 0, 9));
+        assert!(timeline.holds.is_empty() && timeline.dry.is_empty());
+        assert_eq!(timeline.whole.length(), Duration::ZERO);
     }
 }

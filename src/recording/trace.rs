@@ -1,42 +1,51 @@
-//! A recording as a trace for Chrome and Perfetto, in the
-//! [Trace Event Format](https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU).
+//! Trace writer: a recording as JSON for Perfetto and Chrome, in the [Trace Event Format].
+//!
+//! [Trace Event Format]:
+//! https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 
 use std::collections::BTreeSet;
 use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
-use super::timeline::{Hands, Lives, Span};
-use super::{Event, EventKind, Recording};
+use super::event::{Event, EventKind, Recording};
+use super::timeline::{Owner, Span, Timeline};
 
-/// The tracks: the pool's, then those of the slots, then those of the callers who waited.
+/// Track of the pool.
 const POOL: u64 = 2;
+/// Track of slot 0. The other slots follow, then the waiting callers.
 const FIRST_SLOT: u64 = 10;
 
 impl Recording {
-    /// Writes the recording as a trace, to be looked at in [Perfetto](https://ui.perfetto.dev) or
+    /// Writes the recording as a JSON trace for [Perfetto](https://ui.perfetto.dev) or
     /// `chrome://tracing`.
     ///
-    /// There is a track for each slot that something happened to, with a bar for each stay of its frame in the
-    /// same hands, which is called by the label or, where there is none, the thread; a track for each caller who
-    /// waited at the same time as others; one for the pool, which shows when it was dry; and a counter of the
-    /// frames that are free. (Frames that lie in a [batch](crate::FrameBatch) are counted among these.) What
-    /// was before the recording begins, is shown to begin with it.
+    /// The trace contains:
+    ///
+    /// - one track per slot that has events, with one bar per holder of its frame, named by the
+    ///   holder's label or, without a label, by its thread;
+    /// - as many tracks of waiting callers as there were callers that waited at the same time;
+    /// - one track of the pool, which shows when it was dry: a caller waited and no frame was free;
+    /// - a counter of the free frames, which includes the unclaimed frames in a
+    ///   [batch](crate::FrameBatch).
+    ///
+    /// A bar whose begin is missing from the recording begins with the recording.
     ///
     /// # Errors
     ///
-    /// What `out` fails with.
+    /// Returns the errors of `out`.
     ///
     /// ```
-    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).record(100).build()?;
+    /// # use ks_allocator::FramePool;
+    /// # let pool = FramePool::builder().frames(1).frame_size(64).record(100).build()?;
     /// drop(pool.with_label("encoder").acquire()?);
     /// let mut trace = Vec::new();
-    /// pool.recording().expect("it is on").write_trace(&mut trace)?;
+    /// pool.recording().expect("`record` turns the recorder on").write_trace(&mut trace)?;
     /// assert!(String::from_utf8(trace)?.contains(r#""name":"encoder""#));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_trace(&self, out: impl io::Write) -> io::Result<()> {
-        let lives = Lives::of(self);
+        let timeline = Timeline::new(self);
         let mut trace = Trace {
             out: BufWriter::new(out),
             is_first: true,
@@ -44,50 +53,47 @@ impl Recording {
         let Self { frames, lost, .. } = self;
         write!(
             trace.out,
-            "{{\"displayTimeUnit\":\"ms\",\"otherData\":{{\"frames\":{frames},\"lost\":{lost}}},\"traceEvents\":["
+            "{{\"displayTimeUnit\":\"ms\",\
+             \"otherData\":{{\"frames\":{frames},\"lost\":{lost}}},\"traceEvents\":["
         )?;
         trace.name("process_name", POOL, "pool")?;
         trace.track(POOL, "pool")?;
-        self.trace_pool(&lives, &mut trace)?;
-        self.trace_slots(&lives, &mut trace)?;
-        self.trace_waits(&lives, &mut trace)?;
+        self.trace_pool(&timeline, &mut trace)?;
+        self.trace_slots(&timeline, &mut trace)?;
+        self.trace_waits(&timeline, &mut trace)?;
         trace.out.write_all(b"\n]}\n")?;
         trace.out.flush()
     }
 
-    fn trace_pool(&self, lives: &Lives, trace: &mut Trace<impl Write>) -> io::Result<()> {
+    fn trace_pool(&self, timeline: &Timeline, trace: &mut Trace<impl Write>) -> io::Result<()> {
         if self.lost > 0 {
             let lost = format!("{} events lost", self.lost);
-            trace.instant(POOL, lives.whole.from, &lost, "")?;
+            trace.instant(POOL, timeline.whole.from, &lost, "")?;
         }
-        for &span in &lives.dry {
+        for &span in &timeline.dry {
             trace.bar(POOL, span, "dry", "\"cat\":\"dry\",\"cname\":\"terrible\"")?;
         }
         for Event { at, kind, .. } in self.events_of_pool() {
             trace.instant(POOL, *at, &kind.to_string(), "")?;
         }
-        for (at, free) in lives.free(self.frames) {
-            trace.begin("C", POOL, at, "frames free")?;
+        for (at, free) in timeline.free_frames(self.frames) {
+            trace.begin("C", POOL, at, "free frames")?;
             write!(trace.out, ",\"args\":{{\"free\":{free}}}}}")?;
         }
         Ok(())
     }
 
-    fn trace_slots(&self, lives: &Lives, trace: &mut Trace<impl Write>) -> io::Result<()> {
+    fn trace_slots(&self, timeline: &Timeline, trace: &mut Trace<impl Write>) -> io::Result<()> {
         for slot in self.slots() {
             trace.track(track_of(slot), &format!("slot {slot}"))?;
         }
-        for stay in &lives.stays {
-            let category = match stay.hands {
-                Hands::Waiter => "\"cat\":\"queued\",\"cname\":\"grey\"",
+        for hold in &timeline.holds {
+            let category = match hold.owner {
+                Owner::Unclaimed => "\"cat\":\"unclaimed\",\"cname\":\"grey\"",
                 _ => "\"cat\":\"frame\"",
             };
-            trace.bar(
-                track_of(stay.slot),
-                stay.span,
-                &stay.hands.to_string(),
-                category,
-            )?;
+            let name = hold.owner.to_string();
+            trace.bar(track_of(hold.slot), hold.span, &name, category)?;
         }
         for event in &self.events {
             let (Some(slot), EventKind::Shared | EventKind::Lent | EventKind::Redeemed) =
@@ -101,54 +107,42 @@ impl Recording {
         Ok(())
     }
 
-    fn trace_waits(&self, lives: &Lives, trace: &mut Trace<impl Write>) -> io::Result<()> {
+    fn trace_waits(&self, timeline: &Timeline, trace: &mut Trace<impl Write>) -> io::Result<()> {
         let first = self
             .slots()
             .last()
             .map_or(FIRST_SLOT, |&slot| track_of(slot))
             + 1;
-        let tracks: BTreeSet<_> = lives.waits.iter().map(|wait| wait.track).collect();
+        let tracks: BTreeSet<_> = timeline.waits.iter().map(|wait| wait.track).collect();
         for track in tracks {
             trace.track(first + track as u64, &format!("waiter {}", track + 1))?;
         }
-        for wait in &lives.waits {
+        for wait in &timeline.waits {
             let rest = format!(
                 "\"cat\":\"wait\",\"cname\":\"bad\",\"args\":{{\"wait\":{},\"outcome\":\"{}\"}}",
                 wait.number,
                 wait.outcome()
             );
-            let name = format!("{} waits", wait.who);
+            let name = format!("{} waits", wait.caller);
             trace.bar(first + wait.track as u64, wait.span, &name, &rest)?;
         }
         Ok(())
     }
-
-    /// Events of the pool itself.
-    pub(super) fn events_of_pool(&self) -> impl Iterator<Item = &Event> {
-        self.events
-            .iter()
-            .filter(|event| !event.kind.is_of_frame() && !event.kind.is_of_wait())
-    }
-
-    /// Slots that something happened to.
-    pub(super) fn slots(&self) -> BTreeSet<usize> {
-        self.events.iter().filter_map(|event| event.slot).collect()
-    }
 }
 
 fn track_of(slot: usize) -> u64 {
-    // There are never so many slots, unless somebody changes an event.
+    // No pool has more slots than that, but the fields of an event are public.
     FIRST_SLOT + (slot as u64 & u64::from(u32::MAX))
 }
 
-/// A trace that is being written.
+/// Trace that is being written.
 struct Trace<W: Write> {
     out: BufWriter<W>,
     is_first: bool,
 }
 
 impl<W: Write> Trace<W> {
-    /// An event up to its name; the rest, and the bracket that closes it, are the caller's.
+    /// Writes an event up to its name. The caller writes the rest and the closing brace.
     fn begin(&mut self, phase: &str, track: u64, at: Duration, name: &str) -> io::Result<()> {
         self.out
             .write_all(if self.is_first { b"\n" } else { b",\n" })?;
@@ -161,12 +155,13 @@ impl<W: Write> Trace<W> {
         )
     }
 
-    fn name(&mut self, what: &str, track: u64, name: &str) -> io::Result<()> {
-        self.begin("M", track, Duration::ZERO, what)?;
+    /// Writes a metadata event that names a process or a thread, which stands for a track here.
+    fn name(&mut self, kind: &str, track: u64, name: &str) -> io::Result<()> {
+        self.begin("M", track, Duration::ZERO, kind)?;
         write!(self.out, ",\"args\":{{\"name\":{}}}}}", JsonString(name))
     }
 
-    /// FrameIds a track, and puts it in its place.
+    /// Names a track and sets its position among the tracks.
     fn track(&mut self, track: u64, name: &str) -> io::Result<()> {
         self.name("thread_name", track, name)?;
         self.begin("M", track, Duration::ZERO, "thread_sort_index")?;
@@ -188,7 +183,7 @@ impl<W: Write> Trace<W> {
     }
 }
 
-/// Times of a trace are in microseconds.
+/// Time in microseconds, the unit of the format.
 struct Microseconds(Duration);
 
 impl fmt::Display for Microseconds {
@@ -198,6 +193,7 @@ impl fmt::Display for Microseconds {
     }
 }
 
+/// Text as a JSON string, quoted and escaped.
 struct JsonString<'a>(&'a str);
 
 impl fmt::Display for JsonString<'_> {
@@ -220,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn any_string_is_read_as_it_was() {
+    fn json_strings_survive_a_round_trip() {
         let all: String = (0..0x300).filter_map(char::from_u32).collect();
         for text in [&all, "", "\"\\/\u{2028}\u{1f3a5}\u{fffd}", "a\nb"] {
             let json = JsonString(text).to_string();
@@ -229,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_microseconds_with_three_digits() {
+    fn times_are_microseconds_with_three_decimals() {
         assert_eq!(
             Microseconds(Duration::from_nanos(12_064)).to_string(),
             "12.064"

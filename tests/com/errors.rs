@@ -82,7 +82,7 @@ fn commit_errors() -> [(CommitError, Hresult); 6] {
             E_NOTIMPL,
         ),
         (
-            CommitError::TrapUnsupported { reason: "not here" },
+            CommitError::GuardPagesUnsupported { reason: "not here" },
             E_NOTIMPL,
         ),
         (CommitError::OutOfMemory { bytes: 64 }, E_OUTOFMEMORY),

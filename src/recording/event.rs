@@ -1,0 +1,201 @@
+//! Events of a pool, and the recording that contains them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use crate::label::Label;
+
+/// Last events of a pool, oldest first: see [`FramePool::recording`](crate::FramePool::recording).
+///
+/// ```
+/// use ks_allocator::{EventKind, FramePool};
+///
+/// let pool = FramePool::builder().frames(2).frame_size(64).record(1000).build()?;
+/// drop(pool.with_label("encoder").acquire()?);
+/// let recording = pool.recording().expect("`record` turns the recorder on");
+/// let kinds: Vec<_> = recording.events.iter().map(|event| event.kind).collect();
+/// assert_eq!(kinds, [EventKind::Committed, EventKind::Acquired, EventKind::Released]);
+/// assert_eq!(recording.events[1].slot, Some(0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Recording {
+    /// Number of frames in the pool.
+    pub frames: usize,
+    /// Recorded events, in the order in which they were written.
+    pub events: Vec<Event>,
+    /// Number of events that are missing: later events overwrote them, or they were being written
+    /// when the recording was read.
+    pub lost: u64,
+    /// Time since the pool was built at which the recording was read.
+    pub read_at: Duration,
+}
+
+impl Recording {
+    /// Returns the events of the pool itself: not those of a frame or a wait.
+    pub(super) fn events_of_pool(&self) -> impl Iterator<Item = &Event> {
+        self.events
+            .iter()
+            .filter(|event| !event.kind.is_of_frame() && !event.kind.is_of_wait())
+    }
+
+    /// Returns the slots that have events.
+    pub(super) fn slots(&self) -> BTreeSet<usize> {
+        self.events.iter().filter_map(|event| event.slot).collect()
+    }
+}
+
+/// One event of a pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Event {
+    /// Time since the pool was built, in steps of 64 ns.
+    pub at: Duration,
+    /// Kind of the event.
+    pub kind: EventKind,
+    /// Slot of the frame, if the event is about a frame.
+    pub slot: Option<usize>,
+    /// Number of the wait, if the event is about a wait. The waits of a pool are numbered from 0,
+    /// modulo 2^32.
+    pub wait: Option<u64>,
+    /// Thread that caused the event: the lowest 24 bits of a thread identifier as in
+    /// [`Holder::thread`](crate::Holder::thread).
+    pub thread: u32,
+    /// Label of the frame or, for a wait, of the pool handle that the caller used.
+    pub label: Option<Label>,
+}
+
+/// Kind of an [`Event`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A frame was picked up by its acquirer.
+    Acquired,
+    /// A frame was released: to the free list, or to the first waiter.
+    Released,
+    /// A frame became a [`SharedFrame`](crate::SharedFrame).
+    Shared,
+    /// A frame was lent to another process.
+    Lent,
+    /// A lent frame came back.
+    Redeemed,
+    /// A frame got a new label: it passed from one holder to another.
+    Transferred,
+    /// A caller found no free frame and began to wait.
+    WaitBegan,
+    /// A waiter received a frame.
+    WaitServed,
+    /// A waiter timed out, or its future was dropped.
+    WaitGivenUp,
+    /// A waiter received an error, because the pool was flushed or decommitted.
+    WaitFailed,
+    /// The pool was committed.
+    Committed,
+    /// The pool was decommitted.
+    Decommitted,
+    /// A flush began.
+    FlushBegan,
+    /// The flush ended.
+    FlushEnded,
+}
+
+impl EventKind {
+    /// All kinds. The recorder stores a kind as its index in this array.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Acquired,
+        Self::Released,
+        Self::Shared,
+        Self::Lent,
+        Self::Redeemed,
+        Self::Transferred,
+        Self::WaitBegan,
+        Self::WaitServed,
+        Self::WaitGivenUp,
+        Self::WaitFailed,
+        Self::Committed,
+        Self::Decommitted,
+        Self::FlushBegan,
+        Self::FlushEnded,
+    ];
+
+    /// Returns `true` for the events of a wait.
+    pub(crate) fn is_of_wait(self) -> bool {
+        matches!(
+            self,
+            Self::WaitBegan | Self::WaitServed | Self::WaitGivenUp | Self::WaitFailed
+        )
+    }
+
+    /// Returns `true` for the events of a frame.
+    pub(crate) fn is_of_frame(self) -> bool {
+        matches!(
+            self,
+            Self::Acquired
+                | Self::Released
+                | Self::Shared
+                | Self::Lent
+                | Self::Redeemed
+                | Self::Transferred
+        )
+    }
+}
+
+impl fmt::Display for EventKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Acquired => "acquired",
+            Self::Released => "released",
+            Self::Shared => "shared",
+            Self::Lent => "lent",
+            Self::Redeemed => "redeemed",
+            Self::Transferred => "transferred",
+            Self::WaitBegan => "wait began",
+            Self::WaitServed => "wait served",
+            Self::WaitGivenUp => "wait given up",
+            Self::WaitFailed => "wait failed",
+            Self::Committed => "committed",
+            Self::Decommitted => "decommitted",
+            Self::FlushBegan => "flush began",
+            Self::FlushEnded => "flush ended",
+        })
+    }
+}
+
+/// Events and recordings for the tests of this folder.
+#[cfg(test)]
+#[cfg(not(loom))]
+pub(super) mod tests {
+    use super::*;
+
+    /// Returns an event `milliseconds` after the pool was built, about slot or wait `subject`.
+    pub(in super::super) fn event(
+        milliseconds: u64,
+        kind: EventKind,
+        subject: u64,
+        label: &str,
+    ) -> Event {
+        Event {
+            at: Duration::from_millis(milliseconds),
+            kind,
+            slot: usize::try_from(subject).ok().filter(|_| kind.is_of_frame()),
+            wait: Some(subject).filter(|_| kind.is_of_wait()),
+            thread: 7,
+            label: (!label.is_empty()).then(|| Label::new(label)),
+        }
+    }
+
+    /// Returns a recording of a pool of 2 frames, read after `read_at` milliseconds.
+    pub(in super::super) fn recording(events: &[Event], lost: u64, read_at: u64) -> Recording {
+        Recording {
+            frames: 2,
+            events: events.to_vec(),
+            lost,
+            read_at: Duration::from_millis(read_at),
+        }
+    }
+}
