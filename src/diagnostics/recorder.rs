@@ -1,9 +1,10 @@
-//! The flight recorder: the last events of a pool, in a ring that is written without a lock or an
-//! allocation and can be read at any time.
+//! Flight recorder: the last events of a pool, in a ring buffer.
 //!
-//! Each event has a number, which one `fetch_add` gives out, from 1 on, and a place in the ring by
-//! it. It is written as three words, each of which bears the lower bits of the number, and nothing
-//! else marks it as written:
+//! Writing takes no lock and allocates nothing. The ring can be read at any time.
+//!
+//! Each event has a number, counted from 1 by one `fetch_add`, which also determines its entry in the
+//! ring. The event is written as three words. Each word carries the lower bits of the number, and
+//! nothing else marks it as written:
 //!
 //! ```text
 //!         63 ........ 40   39 ................. 0
@@ -12,21 +13,21 @@
 //!  when      number         time, in 64 ns
 //! ```
 //!
-//! | the three numbers | the place holds |
+//! | numbers in the three words | content of the entry |
 //! |---|---|
-//! | all are 0 | nothing yet |
-//! | all are the one that is looked for | that event |
-//! | all are another | an older event, or a younger one |
-//! | they differ | an event that is being written |
+//! | all 0 | nothing yet |
+//! | all equal to the expected number | the expected event |
+//! | all equal to another number | an older or a newer event |
+//! | different | an event that is being written |
 //!
 //! # Invariant
 //!
-//! - **R1** What is read as one event was written as one event. A word that another event wrote
-//!   there bears that one's number, which differs in its lower 24 bits. (Wrong only if a thread is
-//!   held up between two of its stores for a multiple of 2^24 events of the pool.)
+//! - **R1** Three words that are read as one event were written as one event. A word of another event
+//!   carries another number, which differs in its lower 24 bits. (This fails only if a thread is
+//!   preempted between two of its stores for a multiple of 2^24 events of the pool.)
 //!
-//! So no order between the stores matters, and all of them are *Relaxed*: a writer never waits, not
-//! even for one that was held up in the same place a round before.
+//! So the order of the stores does not matter, and all of them are *Relaxed*. A writer never waits,
+//! not even for a writer that was preempted in the same entry one round before.
 
 use std::time::Duration;
 
@@ -37,19 +38,19 @@ use crate::sync::{AtomicU64, Ordering};
 
 use super::call_site::Acquirer;
 
-/// The most events that are kept, so that a number's lower bits tell at least 16 rounds apart.
-const MOST_EVENTS: usize = 1 << 20;
+/// Maximum number of events kept, so that the lower bits of a number distinguish at least 16 rounds.
+const MAX_EVENTS: usize = 1 << 20;
 
 const NUMBER_SHIFT: u32 = 40;
 const NUMBER_MASK: u64 = (1 << 24) - 1;
 const KIND_SHIFT: u32 = 32;
 const THREAD_BITS: u32 = 24;
-/// Times are in units of 64 ns. They wrap after 19 hours, and are told from each other by their
-/// order and by when the recording is read.
+/// Times are in units of 64 ns. They wrap after 19 hours; the reader extends them by their order and
+/// by the time of the read.
 const TIME_SHIFT: u32 = 6;
 const TIME_MASK: u64 = (1 << NUMBER_SHIFT) - 1;
 
-/// What an event is about.
+/// Subject of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subject {
     Pool,
@@ -57,6 +58,7 @@ pub(crate) enum Subject {
     Wait(u64),
 }
 
+/// The flight recorder of one pool.
 #[derive(Debug)]
 pub(crate) struct Recorder {
     ring: Vec<Record>,
@@ -64,7 +66,7 @@ pub(crate) struct Recorder {
     next: AtomicU64,
 }
 
-/// A place in the ring.
+/// One entry of the ring.
 #[derive(Debug)]
 struct Record {
     what: AtomicU64,
@@ -73,12 +75,12 @@ struct Record {
 }
 
 impl Recorder {
-    /// A recorder of so many events; none at all if that is 0.
+    /// Makes a recorder of the last `events` events, or none if that is 0.
     pub(crate) fn new(events: usize) -> Result<Option<Self>, CommitError> {
         if events == 0 {
             return Ok(None);
         }
-        let events = events.min(MOST_EVENTS);
+        let events = events.min(MAX_EVENTS);
         let mut ring = try_with_capacity(events)?;
         ring.extend((0..events).map(|_| Record {
             what: AtomicU64::new(0),
@@ -89,11 +91,11 @@ impl Recorder {
         Ok(Some(Self { ring, next }))
     }
 
-    /// Writes down an event, at a time in nanoseconds.
-    pub(crate) fn write(&self, kind: EventKind, subject: Subject, by: Acquirer, now: u64) {
-        // Relaxed, as all that follow: see R1.
+    /// Records an event at time `now`, in nanoseconds.
+    pub(crate) fn write(&self, kind: EventKind, subject: Subject, acquirer: Acquirer, now: u64) {
+        // Relaxed, as are the stores below: see R1.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let record = self.place(number);
+        let record = self.entry(number);
         let number = (number & NUMBER_MASK) << NUMBER_SHIFT;
         let subject = match subject {
             Subject::Pool => 0,
@@ -102,8 +104,8 @@ impl Recorder {
         };
         let subject = subject & u64::from(u32::MAX);
         let what = number | kind_number(kind) << KIND_SHIFT | subject;
-        let thread = u64::from(by.thread()) & ((1 << THREAD_BITS) - 1);
-        let label = by.label_number();
+        let thread = u64::from(acquirer.thread()) & ((1 << THREAD_BITS) - 1);
+        let label = acquirer.label_number();
         let when = now >> TIME_SHIFT & TIME_MASK;
         record.what.store(what, Ordering::Relaxed);
         record
@@ -112,14 +114,14 @@ impl Recorder {
         record.when.store(number | when, Ordering::Relaxed);
     }
 
-    /// All events that are in the ring, whole ones only.
+    /// Returns the events in the ring that are complete.
     pub(crate) fn read(&self, frames: usize, clock: impl FnOnce() -> u64) -> Recording {
         let next = self.next.load(Ordering::Relaxed);
         let first = next.saturating_sub(self.ring.len() as u64).max(1);
         let mut events: Vec<_> = (first..next)
             .filter_map(|number| self.event(number))
             .collect();
-        // After all of them, so that none is of a later time.
+        // Read after all events, so that none of them is later.
         let now = clock();
         let mut later = now >> TIME_SHIFT;
         for event in events.iter_mut().rev() {
@@ -134,15 +136,15 @@ impl Recorder {
         }
     }
 
-    fn place(&self, number: u64) -> &Record {
+    fn entry(&self, number: u64) -> &Record {
         let length = self.ring.len() as u64;
-        // Less than the length, which is a `usize`.
+        // The remainder is less than the length, which is a `usize`.
         let index = usize::try_from(number % length).unwrap_or(0);
         &self.ring[index]
     }
 
     fn event(&self, number: u64) -> Option<Event> {
-        let record = self.place(number);
+        let record = self.entry(number);
         let number = number & NUMBER_MASK;
         let of_number = |word: &AtomicU64| {
             let word = word.load(Ordering::Relaxed);
@@ -166,9 +168,11 @@ impl Recorder {
     }
 }
 
-/// The time, in units of 64 ns, of which an event has the lower bits, and which is at most 19 hours
-/// before `later`. (Events that are written down at once may be so in another order than they took
-/// the time in: then it is after it, by less than a second.)
+/// Returns the time, in units of 64 ns, that has the lower bits `lower` and is at most 19 hours
+/// before `later`.
+///
+/// Threads may read the clock in one order and take event numbers in the other. So the time may also
+/// be up to one second after `later`.
 fn unwrapped(lower: Duration, later: u64) -> u64 {
     let lower = u64::try_from(lower.as_nanos()).unwrap_or(0) >> TIME_SHIFT;
     let second = 1_000_000_000 >> TIME_SHIFT;
@@ -176,15 +180,15 @@ fn unwrapped(lower: Duration, later: u64) -> u64 {
     (later + second).saturating_sub(before)
 }
 
-/// The number of a kind, from 1 on: a place that was never written holds 0.
+/// Returns the number of a kind, from 1: an entry that was never written holds 0.
 fn kind_number(kind: EventKind) -> u64 {
-    let place = EventKind::ALL.iter().position(|&known| known == kind);
-    place.map_or(0, |place| place as u64 + 1)
+    let index = EventKind::ALL.iter().position(|&known| known == kind);
+    index.map_or(0, |index| index as u64 + 1)
 }
 
 fn kind_of(number: u64) -> Option<EventKind> {
-    let place = usize::try_from(number).ok()?.checked_sub(1)?;
-    EventKind::ALL.get(place).copied()
+    let index = usize::try_from(number).ok()?.checked_sub(1)?;
+    EventKind::ALL.get(index).copied()
 }
 
 #[cfg(test)]
@@ -194,12 +198,12 @@ mod tests {
 
     use super::*;
 
-    fn who() -> Acquirer {
+    fn acquirer() -> Acquirer {
         CallSite::caller(None).acquirer()
     }
 
     #[test]
-    fn every_kind_has_a_number_of_its_own() {
+    fn each_kind_has_its_own_number() {
         for kind in EventKind::ALL {
             assert_eq!(kind_of(kind_number(kind)), Some(kind));
         }
@@ -207,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn an_event_is_read_as_it_was_written() {
         let recorder = Recorder::new(3).unwrap().unwrap();
         assert!(recorder.read(1, || 1 << 40).events.is_empty());
-        recorder.write(EventKind::Acquired, Subject::Slot(77), who(), 6400);
-        recorder.write(EventKind::WaitBegan, Subject::Wait(5), who(), 6464);
+        recorder.write(EventKind::Acquired, Subject::Slot(77), acquirer(), 6400);
+        recorder.write(EventKind::WaitBegan, Subject::Wait(5), acquirer(), 6464);
         let recording = recorder.read(1, || 7000);
         assert_eq!(recording.lost, 0);
         let [acquired, waits] = recording.events[..] else {
@@ -223,16 +227,16 @@ mod tests {
     }
 
     #[test]
-    fn times_go_on_after_they_have_wrapped() {
+    fn times_continue_after_they_wrap() {
         let recorder = Recorder::new(10).unwrap().unwrap();
         let hours = [1, 10, 19, 25, 40, 41].map(|hours| Duration::from_secs(hours * 3600));
         for at in hours {
             let now = u64::try_from(at.as_nanos()).unwrap();
-            recorder.write(EventKind::Shared, Subject::Slot(0), who(), now);
+            recorder.write(EventKind::Shared, Subject::Slot(0), acquirer(), now);
         }
-        // Two that took the time in the other order.
+        // A thread that read the clock earlier and took its event number later.
         let late = 41 * 3_600_000_000_000 - 6400;
-        recorder.write(EventKind::Shared, Subject::Slot(0), who(), late);
+        recorder.write(EventKind::Shared, Subject::Slot(0), acquirer(), late);
         let recording = recorder.read(1, || 42 * 3_600_000_000_000);
         let read: Vec<_> = recording.events.iter().map(|event| event.at).collect();
         assert_eq!(read[..6], hours);
@@ -240,10 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn the_last_events_are_kept_and_the_others_counted() {
+    fn the_last_events_are_kept_and_the_lost_ones_counted() {
         let recorder = Recorder::new(3).unwrap().unwrap();
         for slot in 0..10 {
-            recorder.write(EventKind::Released, Subject::Slot(slot), who(), 0);
+            recorder.write(EventKind::Released, Subject::Slot(slot), acquirer(), 0);
         }
         let recording = recorder.read(1, || 1 << 40);
         let slots: Vec<_> = recording
@@ -256,9 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn no_event_is_read_that_was_not_written_while_all_write() {
+    fn concurrent_writers_never_produce_a_mixed_event() {
         let recorder = Recorder::new(70).unwrap().unwrap();
-        let look = || {
+        let read_all = || {
             let events = recorder.read(1, || 1 << 40).events;
             for event in &events {
                 let value = event.slot.unwrap();
@@ -270,7 +274,7 @@ mod tests {
         std::thread::scope(|scope| {
             let recorder = &recorder;
             let write = |thread: usize| {
-                // Slot and time say the same, and the label goes with the slot.
+                // Slot, time and label are functions of one value.
                 let labels = [None, Some(crate::label::Label::new("odd"))];
                 for value in (0..20_000).map(|step| step * 3 + thread) {
                     let by = CallSite::caller(labels[value % 2]).acquirer();
@@ -280,12 +284,11 @@ mod tests {
             };
             let writers = [0, 1, 2].map(|thread| scope.spawn(move || write(thread)));
             while !writers.iter().all(|writer| writer.is_finished()) {
-                look();
+                read_all();
             }
         });
-        // Now that nobody writes, all that fit are there, but for those whose place an older one
-        // took last.
-        assert!(look() > 0);
+        // No thread writes now. An entry is missing only if an older event was written to it last.
+        assert!(read_all() > 0);
     }
 }
 
@@ -298,12 +301,12 @@ mod loom_models {
 
     use super::*;
 
-    /// R1: two writers in the same place, a round apart, and a reader.
+    /// R1: two writers of the same entry, one round apart, and a reader.
     ///
-    /// Kills: a word without its event's number; `event` not looking at the number of one of the
-    /// words; numbers from 0 on, which a place that was never written seems to hold.
+    /// Kills: a word without its event's number; `event` ignoring the number of one of the words;
+    /// numbers from 0, which an entry that was never written seems to hold.
     #[test]
-    fn an_event_is_read_as_it_was_written_or_not_at_all() {
+    fn an_event_is_read_whole_or_not_at_all() {
         loom::model(|| {
             let recorder = Arc::new(Recorder::new(1).unwrap().unwrap());
             let write = |recorder: &Recorder, value: u32| {

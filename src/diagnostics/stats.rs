@@ -1,4 +1,4 @@
-//! What a pool has been through, in numbers.
+//! Statistics of a pool.
 
 use std::fmt;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use crate::sync::{Ordering, unmodeled};
 
 use super::holder_table::nanoseconds;
 
-/// Counts of what a pool has been through since it was made: see
+/// Counts of what happened since a pool was made, returned by
 /// [`FramePool::stats`](crate::FramePool::stats).
 ///
-/// They are always counted, where nobody shares a counter while frames are free: in the slots, and
-/// by those who have to wait anyway. Numbers that are read while the pool is in use are each right
-/// for some moment of the call.
+/// They are always counted, and threads share no counter while frames are free: acquires are counted
+/// in the slots, waits by the waiters. While the pool is in use, each number is right for some moment
+/// of the call.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,44 +34,44 @@ use super::holder_table::nanoseconds;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Stats {
-    /// Frames of the pool.
+    /// Number of frames of the pool.
     pub frames: usize,
-    /// Those of them that are free now.
+    /// Number of frames that are free now.
     pub free: usize,
-    /// Callers that wait now.
+    /// Number of waiters now.
     pub waiting: usize,
-    /// Frames that were picked up. (Those of a batch count when they are taken out of it.)
+    /// Number of frames acquired. Frames of a batch count when they are taken out of it.
     pub acquires: u64,
-    /// Calls that found no frame free, and did not want to wait.
+    /// Number of calls that found no frame free and did not wait.
     pub failed_acquires: u64,
-    /// Calls and futures that found no frame free, and waited.
+    /// Number of calls and futures that found no frame free and waited.
     pub waits: u64,
-    /// How long they waited, all together.
+    /// Sum of the durations of all waits.
     pub total_wait: Duration,
-    /// How long the longest of them waited.
+    /// Duration of the longest wait.
     pub longest_wait: Duration,
-    /// Those of them that waited in vain, until their time was up.
+    /// Number of waits that timed out.
     pub timeouts: u64,
-    /// Slots that were ever picked up: no more frames than that were ever in use at once. A pool
-    /// takes the lowest slot that is free, so one that was never used was never needed. (Where
-    /// there are several [shards](crate::FramePoolBuilder::shards), each counts for itself, and a
-    /// frame that a thread [keeps](crate::FramePoolBuilder::caches) is passed over while there are
-    /// others. So the sum may be more than were ever out at one moment. Frames of a batch that were
-    /// never taken out of it were not in use.)
+    /// Number of slots that were ever acquired: an upper bound for the frames in use at one moment.
+    ///
+    /// A pool takes the lowest free slot of a word first, so a slot that was never used was never
+    /// needed. The bound is not tight with several [shards](crate::FramePoolBuilder::shards), and
+    /// with frames that are [cached](crate::FramePoolBuilder::caches) by another thread. Frames of a
+    /// batch that were never taken out of it do not count.
     pub high_water: usize,
-    /// Frames that were [shared](crate::Frame::share).
+    /// Number of times that a frame was [shared](crate::Frame::share).
     pub shared: u64,
-    /// Copies that [`make_mut`](crate::SharedFrame::make_mut) had to make.
+    /// Number of copies that [`make_mut`](crate::SharedFrame::make_mut) made.
     pub copies: u64,
 }
 
 impl Stats {
-    /// Whether the pool has run dry: no frame is free, and somebody waits for one.
+    /// Returns whether no frame is free and a caller waits for one.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
     /// let frame = pool.acquire()?;
-    /// assert!(!pool.stats().starved()); // nobody waits
+    /// assert!(!pool.stats().starved()); // no caller waits
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -85,7 +85,7 @@ impl fmt::Display for Stats {
         let Self { frames, free, .. } = self;
         writeln!(
             f,
-            "{free} of {frames} frames free, {} ever in use, {} callers waiting{}",
+            "{free} of {frames} frames free, at most {} in use at once, {} callers waiting{}",
             self.high_water,
             self.waiting,
             if self.starved() { " (starved)" } else { "" },
@@ -97,7 +97,7 @@ impl fmt::Display for Stats {
         )?;
         write!(
             f,
-            "{} waits, {} in all, {} the longest, {} timed out",
+            "{} waits, {} in total, {} at most, {} timed out",
             self.waits,
             Rounded(self.total_wait),
             Rounded(self.longest_wait),
@@ -106,7 +106,7 @@ impl fmt::Display for Stats {
     }
 }
 
-/// What is counted off the fast path, by callers that found no frame free.
+/// Counters off the fast path, which callers that found no frame free increment.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     failed_acquires: unmodeled::AtomicU64,
@@ -118,19 +118,19 @@ pub(crate) struct Counts {
     copies: unmodeled::AtomicU64,
 }
 
-// All are *Relaxed*: numbers to be shown, which hand nothing over.
+// All accesses are Relaxed: the numbers are shown, and publish nothing.
 impl Counts {
-    /// A call found no frame free, and that was all.
+    /// Counts a call that found no frame free and did not wait.
     pub(crate) fn count_failed_acquire(&self) {
         self.failed_acquires.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A caller who found none begins to wait. Returns how many did so before.
+    /// Counts a wait. Returns the number of waits before it.
     pub(crate) fn begin_wait(&self) -> u64 {
         self.waits.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// A wait is over.
+    /// Records the end of a wait.
     pub(crate) fn end_wait(&self, took: Duration, timed_out: bool) {
         let took = nanoseconds(took);
         self.total_wait.fetch_add(took, Ordering::Relaxed);
@@ -144,7 +144,7 @@ impl Counts {
         self.copies.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The numbers, and 0 for those that are not counted here.
+    /// Returns the statistics, with 0 for those that are not counted here.
     pub(crate) fn read(&self) -> Stats {
         let read = |count: &unmodeled::AtomicU64| count.load(Ordering::Relaxed);
         Stats {

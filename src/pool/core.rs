@@ -376,7 +376,7 @@ impl fmt::Debug for Handle {
 #[cfg(test)]
 #[cfg(loom)]
 mod loom_models {
-    //! loom counts the waiters that each pool keeps, so a pool that is not freed, or twice, shows.
+    //! loom counts the spare waiters of each pool, so a pool that is leaked or freed twice shows.
 
     use loom::thread;
 
@@ -409,7 +409,7 @@ mod loom_models {
     /// Kills: the last handle not closing the pool; `change_state` not taking off the surplus, or
     /// not adding before it closes; no `release_refs` after `DoneClosed`.
     #[test]
-    fn the_last_of_handle_and_frame_frees_the_pool() {
+    fn the_last_handle_or_frame_frees_the_pool() {
         loom::model(|| {
             let pool = pool(2);
             let frame = pool.try_acquire().unwrap();
@@ -419,11 +419,12 @@ mod loom_models {
         });
     }
 
-    /// C1: two frames that are both out when the last handle goes.
+    /// C1: two frames that are both out when the last handle is dropped.
     ///
-    /// Kills: as above; `fetch_sub` with `Relaxed` and no fence in `release_refs`.
+    /// Kills: the mutations of the model above; `fetch_sub` with `Relaxed` and no fence in
+    /// `release_refs`.
     #[test]
-    fn the_last_of_two_late_frames_frees_the_pool() {
+    fn the_last_of_two_frames_frees_the_pool() {
         loom::model(|| {
             let pool = pool(2);
             let one = pool.try_acquire().unwrap();
@@ -443,12 +444,12 @@ mod loom_models {
         FramePool::new(&config, PoolState::OPEN).unwrap()
     }
 
-    /// T5 and C1: a frame that its thread keeps while the last handle goes.
+    /// T5 and C1: a frame that its thread caches while the last handle is dropped.
     ///
     /// Kills: `shut_caches` doing nothing; `push_at` not looking behind; `release` touching the
     /// slot after the frame is kept.
     #[test]
-    fn a_frame_that_is_kept_at_the_end_frees_the_pool() {
+    fn a_frame_that_is_cached_at_the_end_frees_the_pool() {
         loom::model(|| {
             let pool = pool_with_caches(1);
             let frame = pool.try_acquire().unwrap();
@@ -463,11 +464,11 @@ mod loom_models {
 
     /// T5, C2: the same around a decommit and a commit.
     ///
-    /// Kills: as above.
+    /// Kills: the mutations of the model above.
     #[test]
-    fn decommit_and_commit_keep_count_of_kept_frames() {
+    fn decommit_and_commit_count_cached_frames() {
         let mut model = loom::model::Builder::new();
-        // With more it takes minutes.
+        // A higher bound takes minutes.
         model.preemption_bound = Some(2);
         model.check(|| {
             let pool = pool_with_caches(1);
@@ -485,12 +486,12 @@ mod loom_models {
         });
     }
 
-    /// C2: frames that come back around a decommit and a commit are counted once.
+    /// C2: frames that are released around a decommit and a commit are counted once.
     ///
-    /// Kills: `open` not taking its frames off `refs`; `release` counting down by another look at
-    /// the word.
+    /// Kills: `open` not subtracting its frames from `refs`; a release that loads the word again to
+    /// learn whether to count down.
     #[test]
-    fn decommit_and_commit_keep_count_of_late_frames() {
+    fn decommit_and_commit_count_released_frames() {
         loom::model(|| {
             let pool = pool(1);
             let frame = pool.try_acquire().unwrap();
@@ -503,12 +504,11 @@ mod loom_models {
         });
     }
 
-    /// F4: an acquire at the moment of a decommit gets a frame that the decommit counts as out, or
-    /// none.
+    /// F4: an acquire during a decommit gets a frame that the decommit counts as out, or none.
     ///
-    /// Kills: `take_from` not looking at `CLOSED`.
+    /// Kills: `take_from` ignoring `CLOSED`.
     #[test]
-    fn a_decommit_counts_whatever_went_out_before_it() {
+    fn a_decommit_counts_the_frames_that_were_acquired_before_it() {
         loom::model(|| {
             let pool = pool(1);
             let taker = {
@@ -532,12 +532,13 @@ mod loom_models {
         });
     }
 
-    /// A refusal names a reason that held: a pool that is only flushed is never "not committed".
+    /// A refusal names a reason that held: a pool that is only flushed never fails with
+    /// `NotCommitted`.
     ///
-    /// Kills: `publish` before `open` in `change_state`; `take` not looking again when it finds no
+    /// Kills: `publish` before `open` in `change_state`; `take_up_to` not retrying when it finds no
     /// refusal.
     #[test]
-    fn a_refusal_during_a_flush_is_flushing() {
+    fn an_acquire_during_a_flush_fails_with_flushing() {
         loom::model(|| {
             let pool = pool(1);
             let flusher = {
@@ -558,7 +559,7 @@ mod loom_models {
     ///
     /// Kills: settling a waiter while the line is locked.
     #[test]
-    fn a_releaser_touches_nothing_after_handing_over() {
+    fn a_release_touches_nothing_after_passing_its_frame_on() {
         loom::model(|| {
             let pool = pool(1);
             let frame = pool.try_acquire().unwrap();
@@ -572,11 +573,11 @@ mod loom_models {
         });
     }
 
-    /// S1, S2: the last of two handles gives the frame back, after the other has stopped reading.
+    /// S1, S2: the last of two handles releases the frame, after the reads through the other.
     ///
-    /// Kills: `Release` to `Relaxed` in `remove_handle`; no fence there; `handles` left at 0.
+    /// Kills: `Release` to `Relaxed` in `Handles::remove`; no fence there; `handles` left at 0.
     #[test]
-    fn the_last_shared_handle_gives_the_frame_back() {
+    fn the_last_shared_handle_releases_the_frame() {
         loom::model(|| {
             let pool = pool(1);
             let one = pool.try_acquire().unwrap().share();
@@ -592,9 +593,9 @@ mod loom_models {
 
     /// S2: a handle that becomes the only one may write.
     ///
-    /// Kills: `Acquire` to `Relaxed` in `is_only_handle`.
+    /// Kills: `Acquire` to `Relaxed` in `Handles::is_one`.
     #[test]
-    fn the_only_handle_that_is_left_may_write() {
+    fn the_only_handle_may_write() {
         loom::model(|| {
             let pool = pool(1);
             let one = pool.try_acquire().unwrap().share();
