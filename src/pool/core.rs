@@ -406,7 +406,7 @@ mod loom_models {
 
     /// C1 to C4: the last handle and the last frame, in any order.
     ///
-    /// Kills: the last handle not closing the pool; `change_state` not taking off the surplus, or
+    /// Kills: the last handle not closing the pool; `change_state` not subtracting the surplus, or
     /// not adding before it closes; no `release_refs` after `DoneClosed`.
     #[test]
     fn the_last_handle_or_frame_frees_the_pool() {
@@ -446,8 +446,8 @@ mod loom_models {
 
     /// T5 and C1: a frame that its thread caches while the last handle is dropped.
     ///
-    /// Kills: `shut_caches` doing nothing; `push_at` not looking behind; `release` touching the
-    /// slot after the frame is kept.
+    /// Kills: `close_caches` doing nothing; `push_cell` not loading the revocation word again;
+    /// `put_back` touching the slot after the frame is cached.
     #[test]
     fn a_frame_that_is_cached_at_the_end_frees_the_pool() {
         loom::model(|| {
@@ -554,10 +554,10 @@ mod loom_models {
         });
     }
 
-    /// W4: a releaser that has no handle hands its frame to a waiter, who drops frame and pool
-    /// while the releaser is still on its way out.
+    /// W4: a releasing thread without a handle passes its frame to a waiter, which drops frame and
+    /// pool while the release still runs.
     ///
-    /// Kills: settling a waiter while the line is locked.
+    /// Kills: assigning to a waiter while the queue is locked.
     #[test]
     fn a_release_touches_nothing_after_passing_its_frame_on() {
         loom::model(|| {
