@@ -110,7 +110,7 @@ impl Frame {
         stay: &mut PendingWait,
         context: &Context<'_>,
     ) -> Poll<Result<Self, AcquireError>> {
-        if stay.began().is_none() {
+        if stay.start().is_none() {
             match Self::try_acquire(core, site) {
                 Err(AcquireError::Exhausted(_)) => {}
                 other => return Poll::Ready(other),

@@ -70,7 +70,7 @@ impl Drop for AcquireFuture<'_> {
 impl fmt::Debug for AcquireFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireFuture")
-            .field("waiting", &self.stay.began().is_some())
+            .field("waiting", &self.stay.start().is_some())
             .finish()
     }
 }

@@ -184,7 +184,7 @@ impl Core {
     /// Takes free frames, at most `most` of them, if there are any where the thread looks first.
     #[inline(always)]
     pub(crate) fn take_at_home(&self, most: usize) -> Option<Bits> {
-        self.free.take_at_home(thread_index(), most, |taken| taken)
+        self.free.take_local(thread_index(), most, |taken| taken)
     }
 
     /// Takes a free frame, if there is one where the thread looks first.
@@ -196,7 +196,7 @@ impl Core {
             Some(name) => Some(self.slot_of(name)),
             None => self
                 .free
-                .take_at_home(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
+                .take_local(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
         }
     }
 
@@ -260,7 +260,7 @@ impl Core {
     /// Lets threads keep frames again, if there are enough of them.
     #[cold]
     fn open_caches(&self) {
-        if let Some(caches) = self.free.caches().filter(|_| self.free.has_plenty()) {
+        if let Some(caches) = self.free.caches().filter(|_| self.free.has_many_free()) {
             caches.reopen();
         }
     }
@@ -287,7 +287,7 @@ impl Core {
     #[inline(always)]
     unsafe fn release_to(core: NonNull<Self>, word: &AtomicU64, addend: u64) {
         // SAFETY: the frames are out and keep the core alive.
-        unsafe { core.as_ref() }.free.announce(word);
+        unsafe { core.as_ref() }.free.set_hint(word);
         match put_back(word, addend) {
             PutBack::Done => {}
             // SAFETY: frames that are wanted are still the caller's and keep the core alive; for
@@ -309,7 +309,7 @@ impl Core {
         let this = unsafe { core.as_ref() };
         let mut frames = this.free.bits_of(word, addend);
         while how == PutBack::Wanted {
-            while let Some(called) = this.wait_queue.call_first(&this.free) {
+            while let Some(called) = this.wait_queue.pop_first(&this.free) {
                 if called.assign(this.free.frame_at(frames)) {
                     frames.bits &= frames.bits - 1;
                     if frames.bits == 0 {
@@ -382,7 +382,7 @@ impl DescribeSlot for Core {
         };
         // SAFETY: the word is one of the core's own.
         let word = unsafe { slot.word.as_ref() };
-        let state = match self.free.is_free(word, slot.addend) || self.free.is_kept(number) {
+        let state = match self.free.is_free(word, slot.addend) || self.free.is_cached(number) {
             true => "is free",
             false => "is out",
         };

@@ -454,7 +454,7 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.core.wait_queue.in_line().0
+        self.core.wait_queue.waiting().0
     }
 
     /// The pool's framing, as it was rounded. It never changes.
@@ -726,7 +726,7 @@ impl FramePool {
     }
 
     pub(crate) fn is_flushing(&self) -> bool {
-        self.core.wait_queue.gate().flushing
+        self.core.wait_queue.state().flushing
     }
 
     /// Frames that are out now.

@@ -22,7 +22,7 @@ impl Core {
                 self.holder(slot, snapshot, held, exact)
             });
         // What a thread keeps for itself is in no word, and free all the same.
-        let is_kept = |slot| self.free.is_kept(slot);
+        let is_kept = |slot| self.free.is_cached(slot);
         entries.retain(|holder| holder.state != HolderState::Unclaimed || !is_kept(holder.slot));
         entries.sort_by_key(|holder| Reverse(holder.held));
         let mut names = HashMap::new();
@@ -34,7 +34,7 @@ impl Core {
             let name = name.or_insert_with(|| os_thread::name(holder.thread));
             holder.thread_name.clone_from(name);
         }
-        let (waiting, first_since) = self.wait_queue.in_line();
+        let (waiting, first_since) = self.wait_queue.waiting();
         let frames = self.free.frames();
         Holders {
             frames,
@@ -113,7 +113,7 @@ impl Core {
         let mut stats = self.holder_table.counts.read();
         stats.frames = self.free.frames();
         stats.free = self.free.free_frames();
-        stats.waiting = self.wait_queue.in_line().0;
+        stats.waiting = self.wait_queue.waiting().0;
         for record in self.slots().iter().map(|slot| &slot.holder) {
             let acquires = record.acquires();
             stats.acquires += acquires;

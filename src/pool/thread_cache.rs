@@ -841,13 +841,13 @@ mod loom_models {
     /// Open, with caches, all frames in one word.
     fn list(frames: usize) -> Arc<FreeList> {
         let list = FreeList::new(frames, 1, true).unwrap();
-        Arc::new(list.with_caches(FrameIds::COUNTED).unwrap())
+        Arc::new(list.with_caches(FrameIds::ONE_BASED).unwrap())
     }
 
     /// As an acquire.
     fn acquire(list: &FreeList, thread: usize) -> Option<usize> {
         match list.caches().unwrap().pop(thread) {
-            Some(name) => Some(FrameIds::COUNTED.frame(name)),
+            Some(name) => Some(FrameIds::ONE_BASED.frame(name)),
             None => acquire_slow(list, thread),
         }
     }
@@ -859,7 +859,7 @@ mod loom_models {
     }
 
     fn keep(list: &FreeList, thread: usize, frame: usize) -> Pushed {
-        let name = FrameIds::COUNTED.of(frame).unwrap();
+        let name = FrameIds::ONE_BASED.of(frame).unwrap();
         list.caches().unwrap().push(thread, name)
     }
 
@@ -1033,7 +1033,7 @@ mod loom_models {
                 thread::spawn(move || {
                     let popped = list.caches().unwrap().pop(0);
                     popped
-                        .inspect(|name| touch(&bytes[FrameIds::COUNTED.frame(*name)]))
+                        .inspect(|name| touch(&bytes[FrameIds::ONE_BASED.frame(*name)]))
                         .iter()
                         .count()
                 })
@@ -1044,7 +1044,7 @@ mod loom_models {
             }
             let mut popped = 0;
             while let Some(name) = list.caches().unwrap().pop(1) {
-                touch(&bytes[FrameIds::COUNTED.frame(name)]);
+                touch(&bytes[FrameIds::ONE_BASED.frame(name)]);
                 popped += 1;
             }
             assert_eq!(popped + other.join().unwrap(), 3);

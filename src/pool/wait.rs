@@ -29,9 +29,9 @@ impl Core {
             .alarm_after()
             .and_then(|after| began.at.checked_add(after));
         let patience = WaitParams {
-            began,
+            start: began,
             deadline,
-            enlisted,
+            on_enqueued: enlisted,
             alarm: alarm.map(|at| (at, call_for_help)),
         };
         let outcome = self.wait_queue.wait(&self.free, patience);
@@ -47,7 +47,7 @@ impl Core {
         context: &Context<'_>,
     ) -> Poll<Result<usize, AcquireError>> {
         let site = site.in_this_thread();
-        let enlisted = stay.began();
+        let enlisted = stay.start();
         let began = enlisted.unwrap_or_else(|| self.begin_wait(site));
         match stay.poll(&self.wait_queue, &self.free, context, began) {
             Poll::Pending => {
@@ -72,8 +72,8 @@ impl Core {
     /// Ends the stay of a task that does not want to wait any more. A frame that it was called for at the same
     /// moment is the caller's then.
     pub(crate) fn abandon_wait(&self, site: CallSite, stay: &mut PendingWait) -> Option<usize> {
-        let began = stay.began()?;
-        let called = stay.leave(&self.wait_queue, &self.free);
+        let began = stay.start()?;
+        let called = stay.cancel(&self.wait_queue, &self.free);
         self.end_wait(began, site.in_this_thread(), None);
         called
     }
