@@ -156,14 +156,18 @@ impl Core {
         let frames = self.free.frames();
         // Relaxed: the 1 of the handles, of which the caller is one or was the last, is not given up
         // yet, so `refs` stays above 0 whatever comes (C3).
+        // mutant: count-all-frames
         self.refs.fetch_add(frames, Ordering::Relaxed);
+        // mutant: change-words
         let (change, refused) = self.wait_queue.change_state(&self.free, change);
         let surplus = match change {
             StateChange::Closed { out } => frames - out,
+            // mutant: reopened-surplus
             StateChange::Opened { out } => frames + out,
             StateChange::None => frames,
         };
         // Release: pairs with the fence of whoever frees the pool, as in `release_refs`.
+        // mutant: give-up-surplus
         self.refs.fetch_sub(surplus, Ordering::Release);
         refused
     }
@@ -212,6 +216,7 @@ impl Core {
                 Err(TakeError::Closed) => match self.wait_queue.refusal() {
                     Some(refusal) => return Err(refusal.into()),
                     // Opened in the meantime.
+                    // mutant: take-after-reopening
                     None => continue,
                 },
             }
@@ -231,6 +236,7 @@ impl Core {
         if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
             match caches.push(thread_index(), slot.addr()) {
                 // By T5 slot and core may be gone.
+                // mutant: cached-frame-is-gone
                 Pushed::Kept => return,
                 Pushed::No => {}
                 // SAFETY: the frame is still out and keeps the core alive.
@@ -319,6 +325,7 @@ impl Core {
             }
             how = put_back(word, this.free.addend(frames.bits));
         }
+        // mutant: late-frame-gives-up-its-part
         if how == PutBack::DoneClosed {
             // Acquire: pairs with the Release of `FreeList::close`, which the exchange saw; the parts
             // that we give up were added before it (C3).
@@ -337,10 +344,12 @@ impl Core {
         // SAFETY: the caller's parts keep the core alive up to the subtraction.
         let refs = unsafe { &core.as_ref().refs };
         // Release: what we did with the pool happens before its end; pairs with the fence below.
+        // mutant: give-up-parts
         if refs.fetch_sub(count, Ordering::Release) != count {
             return;
         }
         // Acquire: pairs with the Release of everybody who let go before.
+        // mutant: last-part-acquires
         fence(Ordering::Acquire);
         // SAFETY: by C1 nobody has the core any more but, in a trap, who comes by its entry (C6).
         unsafe { core.as_ref() }.leave_trap();
@@ -531,6 +540,7 @@ impl Drop for Handle {
             return;
         }
         fence(Ordering::Acquire);
+        // mutant: last-handle-closes
         drop(self.change_state(|gate| gate.committed = false));
         self.tell_of_leak();
         // SAFETY: the 1 of all handles together, and this was the last of them.

@@ -138,6 +138,7 @@ impl Handles {
     pub(crate) fn is_one(&self) -> bool {
         // Acquire: pairs with the Release in `remove`; what the other handles read was read before
         // we write.
+        // mutant: is-only-handle
         self.0.load(Ordering::Acquire) == 1
     }
 
@@ -149,11 +150,14 @@ impl Handles {
             return true;
         }
         // Release: pairs with the Acquire here and in `is_one`.
+        // mutant: handle-is-dropped
         if self.0.fetch_sub(1, Ordering::Release) != 1 {
             return false;
         }
+        // mutant: last-handle-acquires
         fence(Ordering::Acquire);
         // Relaxed: the release of the frame hands this on with everything else.
+        // mutant: last-handle-is-counted-again
         self.0.store(1, Ordering::Relaxed);
         true
     }
