@@ -930,11 +930,11 @@ mod loom_models {
         });
     }
 
-    /// The same with caches in cooldown that another thread reopens.
+    /// The same with caches in cooldown that another thread restores.
     ///
-    /// Kills: `set_waiters` not revoking the caches; `reopen` ignoring waiters.
+    /// Kills: `set_waiters` not revoking the caches; `restore` ignoring waiters.
     #[test]
-    fn no_caller_waits_while_a_frame_is_in_a_reopened_cache() {
+    fn no_caller_waits_while_a_frame_is_in_a_restored_cache() {
         loom::model(|| {
             let pool = TestPool::exhausted_with_caches(1);
             drop(pool.free.caches().unwrap().search());
