@@ -35,14 +35,14 @@
 //! - **F5** After a `put_back` that found neither flag the caller must not touch the pool: the
 //!   frame that kept the pool alive is gone.
 //! - **F6** [`FreeList::take`] reports that all frames are out only if they were at one moment of
-//!   the call. A single word shows this by itself. Several words cannot be read at once, so each
+//!   the call. A single word proves this by itself. Several words cannot be read at once, so each
 //!   has a version that every release increments. Two successive scans that find no free bit and
 //!   the same versions prove that all words were empty between the two. (The proof is wrong only
 //!   if a multiple of 2^30 releases falls between the scans.)
 //!
 //! In a pool with [thread caches](super::thread_cache) a free frame is in a word or in a cache.
-//! Then the invariants of the caches carry a part of these: T1 and T6 of F1 and F2, T4 of F3 and
-//! F6, T2 and T4 of F4, T5 of F5.
+//! Then these invariants also rest on those of the caches: F1 and F2 on T1 and T6, F3 and F6 on
+//! T4, F4 on T2 and T4, F5 on T5.
 
 use crossbeam_utils::CachePadded;
 
@@ -65,7 +65,8 @@ const FRAMES_BESIDE_VERSION: usize = 32;
 const VERSION_SHIFT: u32 = 32;
 const VERSION_STEP: u64 = 1 << VERSION_SHIFT;
 
-/// Minimum number of frames per shard. Threads would leave a smaller shard for others too often.
+/// Minimum number of frames per shard. A smaller one would be empty too often, and its threads
+/// would search the other shards.
 const MIN_FRAMES_PER_SHARD: usize = if cfg!(loom) { 1 } else { 8 };
 
 /// Maximum number of words that a search scans without hints.
@@ -451,8 +452,8 @@ impl FreeList {
     }
 
     /// Sets `CLOSED` in every word and moves the frames of the caches into the words. Returns the
-    /// number of frames that were out when each word was closed. A frame that is on its way into a
-    /// cache or out of it counts as out.
+    /// number of frames that were out, counted word by word as the flags were set. A frame that is
+    /// on its way into a cache or out of it counts as out.
     pub(crate) fn close(&self) -> usize {
         // Release: pairs with the Acquire load in `take_from`. A caller that sees `CLOSED` finds
         // the reason for it.
@@ -483,8 +484,8 @@ impl FreeList {
         moved
     }
 
-    /// Clears `CLOSED` in every word. Returns the number of frames that were out when each word
-    /// was opened.
+    /// Clears `CLOSED` in every word. Returns the number of frames that were out, counted word by
+    /// word as the flags were cleared.
     pub(crate) fn open(&self) -> usize {
         let free = self.count_free(|word| word.fetch_and(!CLOSED, Ordering::AcqRel));
         if let Some(caches) = self.caches() {
@@ -772,8 +773,8 @@ mod loom_models {
 
     /// F1, F2: a frame has one owner at a time, which sees all accesses of the last one.
     ///
-    /// Kills: `Release` to `Relaxed` in `put_back`; `AcqRel` to `Release` in `take_from`; `seen &
-    /// !bits` to `seen` there.
+    /// Kills: `Release` to `Relaxed` in `put_back`; `AcqRel` to `Release`, and `seen & !bits` to
+    /// `seen`, in `take_from`.
     #[test]
     fn a_frame_has_one_owner_at_a_time() {
         loom::model(|| {

@@ -153,13 +153,12 @@ struct QueueEntry {
 /// Parameters of a blocking wait.
 pub(crate) struct WaitParams<'a> {
     pub(crate) start: WaitStart,
-    /// When the wait times out.
+    /// Time at which the wait times out.
     pub(crate) deadline: Option<Instant>,
     /// Called once the caller is in the queue. Neither this function nor the alarm may panic,
     /// because the queue entry would be left behind.
     pub(crate) on_enqueued: &'a dyn Fn(),
-    /// When the wait counts as starved, and the function that is called once if it lasts that
-    /// long.
+    /// Time from which on the wait counts as starved, and the function that is called once then.
     pub(crate) alarm: Option<(Instant, &'a dyn Fn())>,
 }
 
@@ -586,7 +585,7 @@ impl PendingWait {
         !mem::replace(&mut self.alarm_ran, true)
     }
 
-    /// Enters the queue if the caller is not in it yet, and asks for the outcome.
+    /// Enters the queue if the caller is not in it yet. Returns the outcome if there is one.
     pub(crate) fn poll(
         &mut self,
         queue: &WaitQueue,
