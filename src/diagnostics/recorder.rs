@@ -87,6 +87,7 @@ impl Recorder {
             who: AtomicU64::new(0),
             when: AtomicU64::new(0),
         }));
+        // mutant: event-numbers-start-at-1
         let next = AtomicU64::new(1);
         Ok(Some(Self { ring, next }))
     }
@@ -152,7 +153,9 @@ impl Recorder {
             (word >> NUMBER_SHIFT == number).then_some(rest)
         };
         let what = of_number(&record.what)?;
+        // mutant: event-word-2-is-checked
         let who = of_number(&record.who)?;
+        // mutant: event-word-3-is-checked
         let when = of_number(&record.when)?;
         let kind = kind_of(what >> KIND_SHIFT)?;
         let subject = what & u64::from(u32::MAX);

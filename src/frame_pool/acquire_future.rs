@@ -76,7 +76,7 @@ impl Drop for AcquireFuture<'_> {
 impl fmt::Debug for AcquireFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireFuture")
-            .field("waiting", &self.pending.began().is_some())
+            .field("waiting", &self.pending.start().is_some())
             .finish()
     }
 }

@@ -427,7 +427,7 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.core.wait_queue.in_line().0
+        self.core.wait_queue.waiting().0
     }
 
     /// Returns the pool's framing, with the frame size rounded up to the alignment. It never
@@ -712,7 +712,7 @@ impl FramePool {
     }
 
     pub(crate) fn is_flushing(&self) -> bool {
-        self.core.wait_queue.gate().flushing
+        self.core.wait_queue.state().flushing
     }
 
     /// Returns the number of frames that are out.

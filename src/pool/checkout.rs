@@ -115,7 +115,7 @@ impl Core {
             Some(id) => Some(self.slot_of(id)),
             None => self
                 .free
-                .take_at_home(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
+                .take_local(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
         }
     }
 
@@ -160,7 +160,7 @@ impl Core {
         if max == 0 {
             return Ok(AcquiredMany(Bits { word: 0, bits: 0 }));
         }
-        match self.free.take_at_home(thread_index(), max, |taken| taken) {
+        match self.free.take_local(thread_index(), max, |taken| taken) {
             Some(taken) => Ok(AcquiredMany(taken)),
             None => self.take_up_to(max).map(AcquiredMany),
         }
@@ -195,6 +195,7 @@ impl Core {
                 Err(TakeError::Closed) => match self.wait_queue.refusal() {
                     Some(refusal) => return Err(Unavailable::Refused(refusal)),
                     // The pool was opened in the meantime.
+                    // mutant: take-after-reopening
                     None => continue,
                 },
             }
@@ -232,9 +233,9 @@ impl Core {
         let start = self.diagnostics.begin_wait(site);
         let on_starved: &dyn Fn() = &|| self.diagnostics.on_starved(start, self);
         let params = WaitParams {
-            began: start,
+            start,
             deadline,
-            enlisted: &|| self.diagnostics.on_enqueued(self),
+            on_enqueued: &|| self.diagnostics.on_enqueued(self),
             alarm: self
                 .diagnostics
                 .starved_at(start)
@@ -252,7 +253,7 @@ impl Core {
         context: &Context<'_>,
     ) -> Poll<Result<Acquired, Unavailable>> {
         let site = site.in_this_thread();
-        if pending.began().is_none() {
+        if pending.start().is_none() {
             match self.try_acquire(site) {
                 Err(Unavailable::Exhausted) => {}
                 other => return Poll::Ready(other),
@@ -269,7 +270,7 @@ impl Core {
         pending: &mut PendingWait,
         context: &Context<'_>,
     ) -> Poll<Result<NonNull<Slot>, Unavailable>> {
-        let enqueued = pending.began();
+        let enqueued = pending.start();
         let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site));
         match pending.poll(&self.wait_queue, &self.free, context, start) {
             Poll::Pending => {
@@ -290,10 +291,10 @@ impl Core {
     /// Takes a task out of the queue. A frame that was assigned to it at the same moment goes to
     /// the next waiter, or back to the free list.
     pub(crate) fn cancel_acquire(&self, site: CallSite, pending: &mut PendingWait) {
-        let Some(start) = pending.began() else {
+        let Some(start) = pending.start() else {
             return;
         };
-        let assigned = pending.leave(&self.wait_queue, &self.free);
+        let assigned = pending.cancel(&self.wait_queue, &self.free);
         self.diagnostics
             .end_wait(start, site.in_this_thread(), WaitEnd::Cancelled);
         if let Some(number) = assigned {
@@ -393,6 +394,7 @@ impl Core {
         if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
             match caches.push(thread_index(), slot.addr()) {
                 // By T5 slot and core may be gone.
+                // mutant: cached-frame-is-gone
                 Pushed::Cached => return,
                 Pushed::NotCached => {}
                 // SAFETY: the frame is still out and keeps the core alive.
@@ -432,7 +434,7 @@ impl Core {
     #[inline(always)]
     unsafe fn put_back_to(core: NonNull<Self>, word: &AtomicU64, addend: u64) {
         // SAFETY: the frames are out and keep the core alive.
-        unsafe { core.as_ref() }.free.announce(word);
+        unsafe { core.as_ref() }.free.set_hint(word);
         match put_back(word, addend) {
             PutBack::Done => {}
             // SAFETY: frames that waiters want are still the caller's and keep the core alive. For
@@ -454,8 +456,8 @@ impl Core {
         let this = unsafe { core.as_ref() };
         let mut frames = this.free.bits_of(word, addend);
         while how == PutBack::Wanted {
-            while let Some(waiter) = this.wait_queue.call_first(&this.free) {
-                if waiter.assign(this.free.frame_at(frames)) {
+            while let Some(handoff) = this.wait_queue.pop_first(&this.free) {
+                if handoff.assign(this.free.frame_at(frames)) {
                     frames.bits &= frames.bits - 1;
                     if frames.bits == 0 {
                         return;
@@ -464,6 +466,7 @@ impl Core {
             }
             how = put_back(word, this.free.addend(frames.bits));
         }
+        // mutant: late-frame-gives-up-its-part
         if how == PutBack::DoneClosed {
             // Acquire: pairs with the Release of `FreeList::close`, which the exchange saw. The
             // parts of `refs` that are given up here were added before it (C3).
@@ -503,7 +506,7 @@ impl Core {
     /// Lets threads cache frames again, if enough frames are free.
     #[cold]
     fn restore_caches(&self) {
-        if let Some(caches) = self.free.caches().filter(|_| self.free.has_plenty()) {
+        if let Some(caches) = self.free.caches().filter(|_| self.free.has_many_free()) {
             caches.restore();
         }
     }

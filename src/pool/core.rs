@@ -158,14 +158,18 @@ impl Core {
         let frames = self.free.frames();
         // Relaxed: the caller has a handle, or was the last one and has not given up its part yet.
         // So `refs` stays above 0 whatever is subtracted meanwhile (C3).
+        // mutant: count-all-frames
         self.refs.fetch_add(frames, Ordering::Relaxed);
+        // mutant: change-words
         let (change, rejected) = self.wait_queue.change_state(&self.free, change);
         let surplus = match change {
             StateChange::Closed { out } => frames - out,
+            // mutant: reopened-surplus
             StateChange::Opened { out } => frames + out,
             StateChange::None => frames,
         };
         // Release: pairs with the fence in `release_refs` of the thread that frees the pool.
+        // mutant: give-up-surplus
         self.refs.fetch_sub(surplus, Ordering::Release);
         rejected
     }
@@ -192,10 +196,12 @@ impl Core {
         // SAFETY: the caller's parts keep the core alive up to the subtraction.
         let refs = unsafe { &core.as_ref().refs };
         // Release: the caller's use of the pool happens before its end; pairs with the fence below.
+        // mutant: give-up-parts
         if refs.fetch_sub(count, Ordering::Release) != count {
             return;
         }
         // Acquire: pairs with the Release of every thread that gave up a part before.
+        // mutant: last-part-acquires
         fence(Ordering::Acquire);
         // SAFETY: by C1 no handle and no frame is left. A fault handler may still read the core
         // through `&Core` (C6), as this call does.
@@ -225,7 +231,7 @@ impl Observed for Core {
     }
 
     fn is_cached(&self, slot: usize) -> bool {
-        self.free.is_kept(slot)
+        self.free.is_cached(slot)
     }
 
     fn held_state(&self, slot: usize) -> HolderState {
@@ -239,7 +245,7 @@ impl Observed for Core {
     }
 
     fn waiting(&self) -> (usize, Option<Instant>) {
-        self.wait_queue.in_line()
+        self.wait_queue.waiting()
     }
 }
 
@@ -273,7 +279,7 @@ impl DescribeSlot for Core {
         };
         // SAFETY: the word is one of this core's own.
         let word = unsafe { slot.word.as_ref() };
-        let is_free = self.free.is_free(word, slot.addend) || self.free.is_kept(number);
+        let is_free = self.free.is_free(word, slot.addend) || self.free.is_cached(number);
         let state = if is_free { "free" } else { "out" };
         write!(out, "slot {number} is {state}")?;
         let snapshot = slot.holder.snapshot();
@@ -361,6 +367,7 @@ impl Drop for Handle {
         }
         // Acquire: pairs with the Release of the handles that were dropped before.
         fence(Ordering::Acquire);
+        // mutant: last-handle-closes
         drop(self.change_state(|state| state.committed = false));
         self.diagnostics.on_last_handle_dropped(&**self);
         // SAFETY: this was the last handle, so the 1 of all handles together is the caller's.

@@ -1,48 +1,48 @@
-//! Which frames are free: one bit a frame, and the state of the pool beside them in the same word.
+//! Bitmap free list: one atomic word per shard, with one bit per frame and the state of the pool.
 //!
-//! This file knows indices only, no memory, and is safe code.
+//! The module handles frame numbers only, never memory, and is safe code.
 //!
 //! # The word
 //!
-//! A shard of the list is one `AtomicU64` on its own cache line:
+//! Each shard is one `AtomicU64` on its own cache line:
 //!
 //! ```text
 //!   63       62        61 ............ 32   31 ............. 0
-//!  CLOSED  WAITERS     version              one bit a frame: set = free      several words
-//!  CLOSED  WAITERS     one bit a frame: set = free                           a single word
+//!  CLOSED  WAITERS     version              one bit per frame, set = free     (several words)
+//!  CLOSED  WAITERS     one bit per frame, set = free                          (a single word)
 //! ```
 //!
-//! | CLOSED | WAITERS | free bits | the pool | acquire | release |
+//! | CLOSED | WAITERS | free bits | state of the pool | acquire | release |
 //! |---|---|---|---|---|---|
-//! | 0 | 0 | some | has frames | takes the lowest bit | sets its bit |
-//! | 0 | 0 | none | is empty here | looks in other words | sets its bit |
-//! | 0 | 1 | none | is empty, someone waits | waits behind them | hands its frame to the first of them |
-//! | 0 | 1 | some | is about to have a waiter | takes the lowest bit | as above |
-//! | 1 | any | any | hands nothing out | is refused | sets its bit, then lets go of the pool |
+//! | 0 | 0 | some | frames are free | clears the lowest bit | sets its bit |
+//! | 0 | 0 | none | no frame is free in this word | searches the other words | sets its bit |
+//! | 0 | 1 | none | callers wait | enters the wait queue | assigns its frame to a waiter |
+//! | 0 | 1 | some | a wait starts | clears the lowest bit | assigns its frame to a waiter |
+//! | 1 | any | any | closed | fails | sets its bit, then gives up its part of the pool's `refs` |
 //!
 //! # Invariants
 //!
-//! - **F1** A frame is in exactly one place: its bit is set, or somebody holds it. Only the holder
-//!   sets the bit, and only whoever clears the bit becomes the holder.
-//! - **F2** Everything that a holder did with a frame happens before everything that the next holder
-//!   does with it. (*Release* in [`put_back`], *Acquire* in [`FreeList::take`]; the words between
-//!   are changed by read-modify-writes only, which carry the release on.)
-//! - **F3** While `WAITERS` is set and `CLOSED` is not, no bit becomes set. So a waiter that has set
-//!   `WAITERS` in a word and saw no free bit there has not missed a frame, and will not: `put_back`
-//!   and `set_waiters` change the same word, one of them comes first, and the second sees the first.
-//!   No fence is needed, because there is only one place to look at.
+//! - **F1** A frame is in exactly one place: its bit is set, or it has one holder. Only the holder
+//!   sets the bit, and only the thread that clears the bit becomes the holder.
+//! - **F2** Every access of a holder to a frame happens before every access of the next holder.
+//!   (*Release* in [`put_back`], *Acquire* in [`FreeList::take`]. In between the word changes only
+//!   by read-modify-writes, which continue the release sequence.)
+//! - **F3** While `WAITERS` is set and `CLOSED` is not, no bit becomes set. So a waiter that has
+//!   set `WAITERS` in a word and saw no free bit there has not missed a frame, and will not miss
+//!   one: `put_back` and `set_waiters` change the same word, and the later of the two sees the
+//!   earlier. No fence is needed, because both sides look at the same word.
 //! - **F4** While `CLOSED` is set, no bit becomes clear: frames come back, none goes out.
-//! - **F5** After a `put_back` that found neither flag, the caller may not touch the pool again:
-//!   the frame that kept it alive is gone.
-//! - **F6** [`FreeList::take`] says that all frames are out only if there was a moment in the call at
-//!   which they were. A single word shows this by itself. Several cannot be read at once, so each
-//!   carries a version that every release steps, and two passes that find nothing and the same
-//!   versions prove that between them all words were empty. (Wrong only if a multiple of 2^30
-//!   releases falls between the two passes.)
+//! - **F5** After a `put_back` that found neither flag the caller must not touch the pool: the
+//!   frame that kept the pool alive is gone.
+//! - **F6** [`FreeList::take`] reports that all frames are out only if they were at one moment of
+//!   the call. A single word proves this by itself. Several words cannot be read at once, so each
+//!   has a version that every release increments. Two successive scans that find no free bit and
+//!   the same versions prove that all words were empty between the two. (The proof is wrong only
+//!   if a multiple of 2^30 releases falls between the scans.)
 //!
-//! Where threads keep frames in [caches](super::thread_cache), a frame that is free lies in a word or in a
-//! cache, and what is said here of all frames is kept by what is said there: F1 and F2 by T1 and T6, F3
-//! and F6 by T4, F4 by T2 and T4, F5 by T5.
+//! In a pool with [thread caches](super::thread_cache) a free frame is in a word or in a cache.
+//! Then these invariants also rest on those of the caches: F1 and F2 on T1 and T6, F3 and F6 on
+//! T4, F4 on T2 and T4, F5 on T5.
 
 use crossbeam_utils::CachePadded;
 
@@ -57,39 +57,39 @@ const CLOSED: u64 = 1 << 63;
 const WAITERS: u64 = 1 << 62;
 const FLAGS: u64 = CLOSED | WAITERS;
 
-/// Frames that one read-modify-write can move: those of a single word.
+/// Maximum number of frames that one read-modify-write moves: those of a single word.
 pub(crate) const MAX_BATCH: usize = 62;
 
-/// Frames a word, where there are several: the rest of the word is the version.
+/// Frames per word if there are several words: the version takes the rest.
 const FRAMES_BESIDE_VERSION: usize = 32;
 const VERSION_SHIFT: u32 = 32;
 const VERSION_STEP: u64 = 1 << VERSION_SHIFT;
 
-/// A shard of fewer frames would send its threads to the other shards too often.
+/// Minimum number of frames per shard. A smaller one would be empty too often, and its threads
+/// would search the other shards.
 const MIN_FRAMES_PER_SHARD: usize = if cfg!(loom) { 1 } else { 8 };
 
-/// Beyond so many words, looking through all of them for a free bit takes too long.
+/// Maximum number of words that a search scans without hints.
 const MAX_WORDS_WITHOUT_HINTS: usize = 16;
 
 /// The free list of a pool.
 #[derive(Debug)]
 pub(crate) struct FreeList {
-    /// A `Vec` and not a `Box`: slots point to the words, and to move a `Box` is to claim that nobody
-    /// does.
+    /// A `Vec`, not a `Box`: slots point into it, and moving a `Box` asserts unique access.
     shards: Vec<CachePadded<Shard>>,
     frames: usize,
-    /// Keeps of a thread's number what is a word's number.
+    /// Masks a thread index to the index of its home word.
     home_mask: usize,
-    /// The bits that stand for frames, in any word.
+    /// The bits of a word that stand for frames.
     frame_bits: u64,
-    /// What a release adds to a word beside its bits.
+    /// The version increment that a release adds to a word beside its bits.
     version_step: u64,
     hints: Option<Hints>,
     caches: Option<Lease>,
-    names: FrameIds,
+    ids: FrameIds,
 }
 
-/// What frames go by in the caches: the first by this name, and each by so much more than the last.
+/// Ids of the frames in the caches: `first` for frame 0, and `step` more for each further frame.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameIds {
     pub(crate) first: FrameId,
@@ -97,85 +97,87 @@ pub(crate) struct FrameIds {
 }
 
 impl FrameIds {
-    /// By their numbers, plus 1.
-    pub(crate) const COUNTED: Self = Self {
+    /// Ids that are the frame numbers plus 1.
+    pub(crate) const ONE_BASED: Self = Self {
         first: FrameId::MIN,
         step: 1,
     };
 
-    /// What the frame of this number goes by.
+    /// Returns the id of the frame with this number.
     pub(crate) fn of(self, frame: usize) -> Option<FrameId> {
         self.first.checked_add(frame * self.step)
     }
 
-    /// The number of the frame that goes by this.
-    pub(crate) fn frame(self, name: FrameId) -> usize {
-        (name.get() - self.first.get()) / self.step
+    /// Returns the number of the frame with this id.
+    pub(crate) fn frame(self, id: FrameId) -> usize {
+        (id.get() - self.first.get()) / self.step
     }
 }
 
-/// A word, and beside it in the same cache line what a thread that has just changed it needs.
+/// A word and, in the same cache line, what a thread that has just changed the word needs.
 #[derive(Debug)]
 struct Shard {
     word: AtomicU64,
-    /// The frame that the lowest bit stands for.
+    /// The frame of the lowest bit.
     first: usize,
-    /// How many bits stand for frames.
+    /// Number of bits that stand for frames.
     count: u32,
 }
 
-/// Frames, as bits of a word.
+/// Frames, as bits of one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bits {
     pub(crate) word: usize,
     pub(crate) bits: u64,
 }
 
-/// Why nothing was taken.
+/// The reason why no frame was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TakeError {
     AllOut,
     Closed,
 }
 
-/// What became of frames on their way back.
+/// Outcome of [`put_back`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PutBack {
-    /// They are free. By F5 the pool may be gone.
+    /// The frames are free. By F5 the pool may be gone.
     Done,
-    /// They are free in a closed pool, which counts on hearing of it.
+    /// The frames are free in a closed pool, whose `refs` counts them as out until the caller
+    /// gives up their parts.
     DoneClosed,
-    /// They are still the caller's: someone waits for them.
+    /// The frames still belong to the caller, because waiters want them.
     Wanted,
 }
 
 impl FreeList {
-    /// A list of `frames` free frames, open or closed, spread over `shards` words, or as many more
-    /// as are needed to hold them.
+    /// Creates a list of `frames` free frames, open or closed. They are spread over `shards`
+    /// words, or over more where more are needed to hold them.
     pub(crate) fn new(frames: usize, shards: usize, open: bool) -> Result<Self, CommitError> {
         let count = word_count(frames, shards);
         let (frame_bits, version_step) = match count {
             1 => (ones(MAX_BATCH), 0),
+            // mutant: version-step
             _ => (ones(FRAMES_BESIDE_VERSION), VERSION_STEP),
         };
         let flags = if open { 0 } else { CLOSED };
         let mut shards = try_with_capacity(count)?;
         shards.extend((0..count).map(|word| {
-            // An even split: where the division has a rest, the first words have one more.
+            // An even split. If there is a remainder, the first words have one frame more.
             let first = word * (frames / count) + word.min(frames % count);
             let bits = ones(frames / count + usize::from(word < frames % count));
-            let word = AtomicU64::new(bits | flags);
             CachePadded::new(Shard {
-                word,
+                word: AtomicU64::new(bits | flags),
                 first,
                 count: bits.count_ones(),
             })
         }));
-        let hints = match count > MAX_WORDS_WITHOUT_HINTS {
-            true => Some(Hints::new(count)?),
-            false => None,
+        let hints = if count > MAX_WORDS_WITHOUT_HINTS {
+            Some(Hints::new(count)?)
+        } else {
+            None
         };
-        // The largest power of two that is not above `count`, less one.
+        // One less than the largest power of two that is not above `count`.
         let home_mask = (1 << count.ilog2()) - 1;
         Ok(Self {
             shards,
@@ -185,31 +187,31 @@ impl FreeList {
             version_step,
             hints,
             caches: None,
-            names: FrameIds::COUNTED,
+            ids: FrameIds::ONE_BASED,
         })
     }
 
-    /// The same list with caches for its threads, if they are of use there.
-    pub(crate) fn with_caches(mut self, names: FrameIds) -> Result<Self, CommitError> {
+    /// Adds thread caches, if the pool is large enough for them and the system supports them.
+    pub(crate) fn with_caches(mut self, ids: FrameIds) -> Result<Self, CommitError> {
         if self.frames >= thread_cache::MIN_FRAMES {
             self.caches = Lease::new(self.frames)?;
-            self.names = names;
+            self.ids = ids;
         }
         Ok(self)
     }
 
-    /// What threads keep for themselves. Unlike all else here, it may be used after F5.
+    /// Returns the thread caches. Unlike everything else here, they may be used after F5.
     #[inline(always)]
     pub(crate) fn caches(&self) -> Option<&'static Caches> {
         self.caches.as_ref().map(Lease::caches)
     }
 
-    /// Frames in all.
+    /// Returns the number of frames, free or not.
     pub(crate) fn frames(&self) -> usize {
         self.frames
     }
 
-    /// The number of the frame at the lowest of the bits.
+    /// Returns the number of the frame at the lowest of the bits.
     #[inline(always)]
     pub(crate) fn frame_at(&self, Bits { word, bits }: Bits) -> usize {
         let frame = self.shards[word].first + bits.trailing_zeros() as usize;
@@ -217,7 +219,7 @@ impl FreeList {
         frame
     }
 
-    /// The bit of each frame, frame by frame.
+    /// Returns the bit of each frame, in the order of the frame numbers.
     pub(crate) fn places(&self) -> impl Iterator<Item = Bits> {
         self.shards.iter().enumerate().flat_map(|(word, shard)| {
             (0..shard.count).map(move |index| Bits {
@@ -227,17 +229,16 @@ impl FreeList {
         })
     }
 
-    /// The bit of one frame.
-    fn place(&self, name: FrameId) -> Bits {
-        let frame = self.names.frame(name);
-        let (each, longer) = (
-            self.frames / self.shards.len(),
-            self.frames % self.shards.len(),
-        );
-        // The first `longer` words have one more frame than the others.
-        let word = match frame < longer * (each + 1) {
-            true => frame / (each + 1),
-            false => (frame - longer) / each,
+    /// Returns the bit of the frame with this id.
+    fn place(&self, id: FrameId) -> Bits {
+        let frame = self.ids.frame(id);
+        // The first `extra` words have `each + 1` frames, the others `each`.
+        let each = self.frames / self.shards.len();
+        let extra = self.frames % self.shards.len();
+        let word = if frame < extra * (each + 1) {
+            frame / (each + 1)
+        } else {
+            (frame - extra) / each
         };
         Bits {
             word,
@@ -245,54 +246,56 @@ impl FreeList {
         }
     }
 
-    /// Takes the lowest free bits, at most `most` of them, of the word in which this thread looks
-    /// first. Threads with different numbers look in different words.
+    /// Takes up to `max` of the lowest free bits of the calling thread's home word. Threads with
+    /// different indices have different home words, as far as there are enough words.
     ///
-    /// `prepare` works out from the bits what the caller is after. It is called before they are the
-    /// caller's, because after the exchange a processor has to begin its loads afresh.
+    /// `prepare` computes from the bits what the caller needs. It runs before the exchange that
+    /// takes the frames, because loads after the exchange cannot start until it is done.
     #[inline(always)]
-    pub(crate) fn take_at_home<T>(
+    pub(crate) fn take_local<T>(
         &self,
         thread: usize,
-        most: usize,
+        max: usize,
         prepare: impl Fn(Bits) -> T,
     ) -> Option<T> {
-        self.take_from(self.home(thread), most, prepare).ok()
+        self.take_from(self.home(thread), max, prepare).ok()
     }
 
-    /// As `take_at_home`, but goes on to the other words and, if nothing is in any, to the caches.
-    pub(crate) fn take(&self, thread: usize, most: usize) -> Result<Bits, TakeError> {
-        match (self.take_from_words(thread, most), self.caches()) {
-            (Err(TakeError::AllOut), Some(caches)) => self.take_from_caches(caches, thread, most),
+    /// Takes up to `max` free bits of one word. Searches the home word first, then the other
+    /// words, then the caches.
+    pub(crate) fn take(&self, thread: usize, max: usize) -> Result<Bits, TakeError> {
+        match (self.take_from_words(thread, max), self.caches()) {
+            (Err(TakeError::AllOut), Some(caches)) => self.take_from_caches(caches, thread, max),
             (taken, _) => taken,
         }
     }
 
-    /// The rest of `take` where there are caches. If they are empty, they stay so until the search ends
-    /// (T4), so what the words say then is all there is to say.
+    /// The rest of `take` in a pool with caches. If the caches are empty, they stay empty until
+    /// the search ends (T4), so any frame that is free then is in a word.
     fn take_from_caches(
         &self,
         caches: &Caches,
         thread: usize,
-        most: usize,
+        max: usize,
     ) -> Result<Bits, TakeError> {
         let search = caches.search();
         match search.take() {
-            Some(name) => Ok(self.place(name)),
-            None => self.take_from_words(thread, most),
+            Some(id) => Ok(self.place(id)),
+            // mutant: search-words-again
+            None => self.take_from_words(thread, max),
         }
     }
 
-    fn take_from_words(&self, thread: usize, most: usize) -> Result<Bits, TakeError> {
+    fn take_from_words(&self, thread: usize, max: usize) -> Result<Bits, TakeError> {
         let home = self.home(thread);
-        match self.take_from(home, most, |taken| taken) {
+        match self.take_from(home, max, |taken| taken) {
             Ok(taken) => return Ok(taken),
             Err(seen) if seen & CLOSED != 0 => return Err(TakeError::Closed),
             Err(_) => {}
         }
-        let taken = self.take_elsewhere(home, most)?;
+        let taken = self.take_elsewhere(home, max)?;
         if let Some(hints) = &self.hints {
-            hints.assign(thread, taken.word);
+            hints.set_home(thread, taken.word);
         }
         Ok(taken)
     }
@@ -305,28 +308,25 @@ impl FreeList {
         }
     }
 
-    /// Takes from one word, or says what was in it.
+    /// Takes up to `max` free bits of one word. Otherwise returns the value of the word.
     #[inline(always)]
-    fn take_from<T>(
-        &self,
-        word: usize,
-        most: usize,
-        prepare: impl Fn(Bits) -> T,
-    ) -> Result<T, u64> {
+    fn take_from<T>(&self, word: usize, max: usize, prepare: impl Fn(Bits) -> T) -> Result<T, u64> {
         let shard = &self.shards[word].word;
         // Acquire: pairs with the Release half of the exchange below in the thread that emptied
-        // this word, so that what that thread had put back into other words before is seen there
-        // by the second pass of `take_elsewhere` (F6).
+        // this word. The second scan of `take_elsewhere` then sees what that thread had put back
+        // into other words before (F6).
         let mut seen = shard.load(Ordering::Acquire);
         loop {
             let free = seen & self.frame_bits;
+            // mutant: take-checks-closed
             if free == 0 || seen & CLOSED != 0 {
                 return Err(seen);
             }
-            let bits = lowest(free, most);
+            let bits = lowest(free, max);
             let prepared = prepare(Bits { word, bits });
             // Acquire: pairs with the Release in `put_back`, takes over the frame's bytes (F2).
-            // Release: pairs with the Acquire load above, see there.
+            // Release: pairs with the Acquire load above.
+            // mutant: take-exchange
             match shard.compare_exchange_weak(
                 seen,
                 seen & !bits,
@@ -339,69 +339,71 @@ impl FreeList {
         }
     }
 
-    /// The rest of `take`: every word, after `home`, until there is a frame or proof that there is
-    /// none. Another round is needed only if somebody released a frame during the last, so the
-    /// pool as a whole moves on.
-    fn take_elsewhere(&self, home: usize, most: usize) -> Result<Bits, TakeError> {
-        if let Some(taken) = self.take_by_hints(home, most) {
+    /// The rest of `take` if the home word has no free bit: scans all words until it finds a frame
+    /// or has proof that none is free. It scans again only if a frame was released during the last
+    /// scan, so some thread always makes progress.
+    fn take_elsewhere(&self, home: usize, max: usize) -> Result<Bits, TakeError> {
+        if let Some(taken) = self.take_by_hints(home, max) {
             return Ok(taken);
         }
         let mut before = None;
         loop {
-            match self.pass_over_all(home, most)? {
-                Pass::Took(taken) => return Ok(taken),
-                Pass::Empty { versions } if before == Some(versions) || self.shards.len() == 1 => {
+            match self.scan(home, max)? {
+                Scan::Taken(taken) => return Ok(taken),
+                // mutant: second-scan
+                Scan::Empty { versions } if before == Some(versions) || self.shards.len() == 1 => {
                     return Err(TakeError::AllOut);
                 }
-                Pass::Empty { versions } => before = Some(versions),
+                Scan::Empty { versions } => before = Some(versions),
             }
         }
     }
 
-    /// One pass over all words. Versions only grow, so their sum is the same in two passes only if
-    /// every one of them is (F6).
-    fn pass_over_all(&self, home: usize, most: usize) -> Result<Pass, TakeError> {
+    /// Scans all words once, from `home` on. Versions only grow, so their sum is the same in two
+    /// scans only if every version is (F6).
+    fn scan(&self, home: usize, max: usize) -> Result<Scan, TakeError> {
         let mut versions = 0;
         for word in (home..self.shards.len()).chain(0..home) {
-            match self.take_from(word, most, |taken| taken) {
+            match self.take_from(word, max, |taken| taken) {
                 Ok(taken) => {
-                    self.announce(self.word(word));
-                    return Ok(Pass::Took(taken));
+                    self.set_hint(self.word(word));
+                    return Ok(Scan::Taken(taken));
                 }
                 Err(seen) if seen & CLOSED != 0 => return Err(TakeError::Closed),
                 Err(seen) => versions += (seen & !FLAGS) >> VERSION_SHIFT,
             }
         }
-        Ok(Pass::Empty { versions })
+        Ok(Scan::Empty { versions })
     }
 
-    fn take_by_hints(&self, home: usize, most: usize) -> Option<Bits> {
+    fn take_by_hints(&self, home: usize, max: usize) -> Option<Bits> {
         let hints = self.hints.as_ref()?;
-        hints.find(home, |word| self.take_from(word, most, |taken| taken).ok())
+        hints.find(home, |word| self.take_from(word, max, |taken| taken).ok())
     }
 
-    /// Says that frames are about to come back to `word`. To be called before `put_back`, while
+    /// Sets the hint that frames may be free in `word`. Must be called before `put_back`, while
     /// the frames still keep the pool alive.
     #[inline(always)]
-    pub(crate) fn announce(&self, word: &AtomicU64) {
+    pub(crate) fn set_hint(&self, word: &AtomicU64) {
         if let Some(hints) = &self.hints {
             hints.set(self.index_of(word));
         }
     }
 
-    /// The word to hand to [`put_back`].
+    /// Returns the word with this index, for [`put_back`].
     #[inline]
     pub(crate) fn word(&self, word: usize) -> &AtomicU64 {
         &self.shards[word].word
     }
 
-    /// What [`put_back`] is to add to a word for the frames at `bits`.
+    /// Returns what [`put_back`] adds to a word for the frames at `bits`.
     #[inline]
     pub(crate) fn addend(&self, bits: u64) -> u64 {
         bits + self.version_step
     }
 
-    /// The frames that [`addend`](Self::addend) made an addend of, in one of this list's words.
+    /// Returns the frames for which [`addend`](Self::addend) made this addend. `word` is a word of
+    /// this list.
     pub(crate) fn bits_of(&self, word: &AtomicU64, addend: u64) -> Bits {
         Bits {
             word: self.index_of(word),
@@ -409,33 +411,36 @@ impl FreeList {
         }
     }
 
-    /// Whether the frame with this word and addend is free. By the time that the caller knows, it need not
-    /// be true any more.
+    /// Returns whether the frame with this word and addend is free in its word. The answer may be
+    /// outdated by the time the caller has it.
     pub(crate) fn is_free(&self, word: &AtomicU64, addend: u64) -> bool {
-        // Relaxed: for a message, and nothing follows from it.
+        // Relaxed: the answer is only displayed.
         word.load(Ordering::Relaxed) & addend & self.frame_bits != 0
     }
 
-    /// The number of a word that is one of this list's.
+    /// Returns the index of a word of this list.
     #[inline]
     fn index_of(&self, word: &AtomicU64) -> usize {
         let distance = std::ptr::from_ref(word).addr() - std::ptr::from_ref(self.word(0)).addr();
         distance / size_of::<CachePadded<Shard>>()
     }
 
-    /// Sets `WAITERS` in every word, and says whether a frame may be free in any, or in the caches,
-    /// which nobody fills from then on. To be called by whoever holds the line of waiters.
+    /// Sets `WAITERS` in every word. Returns whether a frame may be free in a word or in a cache.
+    /// No thread puts a frame into a cache from then on. The caller holds the lock of the wait
+    /// queue.
     pub(crate) fn set_waiters(&self) -> bool {
         if let Some(caches) = self.caches() {
+            // mutant: waiters-revoke-caches
             caches.revoke(thread_cache::WAITERS);
         }
-        // AcqRel, here and in the other slow calls: more than F3 needs, which follows from the order
-        // of changes to one word, but nothing that a waiter would notice.
-        let free = self.sum(|word| word.fetch_or(WAITERS, Ordering::AcqRel));
+        // AcqRel, here and in the other slow calls, is more than F3 needs: F3 follows from the
+        // order of changes to one word. A waiter does not notice the cost.
+        let free = self.count_free(|word| word.fetch_or(WAITERS, Ordering::AcqRel));
+        // mutant: waiters-look-at-caches
         free != 0 || self.caches().is_some_and(Caches::may_have_frames)
     }
 
-    /// Clears `WAITERS` in every word. To be called by whoever holds the line of waiters, which is
+    /// Clears `WAITERS` in every word. The caller holds the lock of the wait queue, which is
     /// empty.
     pub(crate) fn clear_waiters(&self) {
         for word in self.words() {
@@ -446,52 +451,61 @@ impl FreeList {
         }
     }
 
-    /// Sets `CLOSED` in every word and counts the frames that were out at that moment, word by word.
-    /// What is in the caches comes into the words; a frame that is on its way in or out is out.
+    /// Sets `CLOSED` in every word and moves the frames of the caches into the words. Returns the
+    /// number of frames that were out, counted word by word as the flags were set. A frame that is
+    /// on its way into a cache or out of it counts as out.
     pub(crate) fn close(&self) -> usize {
-        // Release: pairs with the Acquire load in `take_from`; whoever is refused finds the reason.
-        let free = self.sum(|word| word.fetch_or(CLOSED, Ordering::AcqRel));
-        self.frames() - free - self.shut_caches()
+        // Release: pairs with the Acquire load in `take_from`. A caller that sees `CLOSED` finds
+        // the reason for it.
+        // mutant: close-words
+        let free = self.count_free(|word| word.fetch_or(CLOSED, Ordering::AcqRel));
+        // mutant: close-counts-cached
+        self.frames() - free - self.close_caches()
     }
 
-    /// Puts the frames of the caches into the words, which are closed, and counts them.
-    fn shut_caches(&self) -> usize {
+    /// Puts the frames of the caches into the words, which are closed. Returns their number.
+    fn close_caches(&self) -> usize {
         let Some(caches) = self.caches() else {
             return 0;
         };
         let mut moved = 0;
+        // mutant: close-revokes-caches
         caches.revoke(thread_cache::CLOSED);
-        caches.drain(|name| {
-            let Bits { word, bits } = self.place(name);
-            self.announce(self.word(word));
-            // No part of `refs` is given up for it (C2): it was not counted as out.
+        caches.drain(|id| {
+            let Bits { word, bits } = self.place(id);
+            self.set_hint(self.word(word));
+            // The frame was not counted as out, so no part of `refs` is given up for it (C2).
             let done = put_back(self.word(word), self.addend(bits));
             debug_assert_eq!(done, PutBack::DoneClosed);
+            // mutant: close-counts-moved
             moved += 1;
             false
         });
         moved
     }
 
-    /// Clears `CLOSED` in every word and counts the frames that were out at that moment.
+    /// Clears `CLOSED` in every word. Returns the number of frames that were out, counted word by
+    /// word as the flags were cleared.
     pub(crate) fn open(&self) -> usize {
-        let free = self.sum(|word| word.fetch_and(!CLOSED, Ordering::AcqRel));
+        let free = self.count_free(|word| word.fetch_and(!CLOSED, Ordering::AcqRel));
         if let Some(caches) = self.caches() {
             caches.end_revocation(thread_cache::CLOSED);
         }
         self.frames() - free
     }
 
-    /// Frames that are free now. Exact while nobody acquires or releases; in a closed pool all
-    /// frames are back if it says so (F4).
+    /// Returns the number of free frames. It is exact while no thread acquires or releases. If a
+    /// closed pool reports that all frames are free, they stay free until it opens (F4).
     pub(crate) fn free_frames(&self) -> usize {
-        // Acquire: pairs with the Release in `put_back`; who sees that all frames are back may do
-        // with the memory as they like.
-        let free = self.sum(|word| word.load(Ordering::Acquire));
+        // Acquire: pairs with the Release in `put_back`. A caller that sees all frames back may
+        // free their memory.
+        let free = self.count_free(|word| word.load(Ordering::Acquire));
         match self.caches() {
-            // A frame that goes from a word to a cache meanwhile may be counted twice.
+            // A frame that moves from a word to a cache meanwhile may be counted twice.
+            // mutant: free-frames-if-open
             Some(caches) if !self.is_closed() => (free + caches.frames()).min(self.frames),
-            // What is in the caches of a closed pool is somebody's who has it in hand.
+            // In a closed pool a frame that is still in a cache belongs to the thread that is
+            // taking it out.
             _ => free,
         }
     }
@@ -500,61 +514,68 @@ impl FreeList {
         self.word(0).load(Ordering::Acquire) & CLOSED != 0
     }
 
-    /// Whether so many frames are free that threads may keep some.
-    pub(crate) fn has_plenty(&self) -> bool {
+    /// Returns whether a quarter of the frames is free, which is enough for threads to cache some.
+    pub(crate) fn has_many_free(&self) -> bool {
         self.free_frames() >= self.frames / 4
     }
 
-    /// The frames that are out, as each word has it when its turn comes.
+    /// Returns the frames that are not free in the words, those in caches included. Each word is
+    /// read once, when the iterator reaches it.
     pub(crate) fn out(&self) -> impl Iterator<Item = usize> {
         self.shards.iter().flat_map(|shard| {
-            // Acquire: pairs with the Release in `put_back`; more than a report needs.
+            // Acquire: pairs with the Release in `put_back`. It is more than a report needs.
             let free = shard.word.load(Ordering::Acquire);
-            let taken = move |bit: &u32| free & (1 << bit) == 0;
-            let bits = (0..shard.count).filter(taken);
+            let is_out = move |bit: &u32| free & (1 << bit) == 0;
+            let bits = (0..shard.count).filter(is_out);
             bits.map(|bit| shard.first + bit as usize)
         })
     }
 
-    /// Whether a thread keeps this frame for itself; for whoever wants to know.
-    pub(crate) fn is_kept(&self, frame: usize) -> bool {
-        let name = self.names.of(frame);
-        name.is_some_and(|name| self.caches().is_some_and(|caches| caches.contains(name)))
+    /// Returns whether this frame is in a thread cache. The answer is for reports and may be
+    /// outdated.
+    pub(crate) fn is_cached(&self, frame: usize) -> bool {
+        let id = self.ids.of(frame);
+        id.is_some_and(|id| self.caches().is_some_and(|caches| caches.contains(id)))
     }
 
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {
         self.shards.iter().map(|shard| &shard.word)
     }
 
-    fn sum(&self, look: impl Fn(&AtomicU64) -> u64) -> usize {
+    /// Counts the free bits in the values that `read` returns for the words.
+    fn count_free(&self, read: impl Fn(&AtomicU64) -> u64) -> usize {
         self.words()
-            .map(|word| (look(word) & self.frame_bits).count_ones() as usize)
+            .map(|word| (read(word) & self.frame_bits).count_ones() as usize)
             .sum()
     }
 }
 
-/// What one pass over all words came to.
-enum Pass {
-    Took(Bits),
+/// Result of one scan of all words.
+enum Scan {
+    Taken(Bits),
     Empty { versions: u64 },
 }
 
-/// Puts frames back whose bits and version step `addend` holds, unless somebody waits for them.
+/// Puts back the frames whose bits, and version step, are in `addend`, unless callers wait for a
+/// frame.
 ///
-/// A free function over the word alone: once the exchange has succeeded another thread may free the
-/// pool (F5), so nothing else of the pool may be borrowed at that moment.
+/// This is a free function over the word alone. Once the exchange has succeeded, another thread
+/// may free the pool (F5), so nothing else of the pool may be borrowed at that moment.
 #[inline(always)]
 pub(crate) fn put_back(word: &AtomicU64, addend: u64) -> PutBack {
     let mut seen = word.load(Ordering::Relaxed);
     loop {
+        // mutant: put-back-checks-waiters
         if seen & FLAGS == WAITERS {
             return PutBack::Wanted;
         }
-        // By F1 our bits are clear in `seen`, so adding sets them; what the version carries over
-        // falls off.
+        // By F1 the bits are clear in `seen`, so the addition sets them. The carry out of the
+        // version is masked off.
         let after = ((seen & !FLAGS).wrapping_add(addend) & !FLAGS) | (seen & FLAGS);
         // Release: pairs with the Acquire in `take_from`, hands over the frame's bytes (F2).
+        // mutant: put-back-exchange
         match word.compare_exchange_weak(seen, after, Ordering::Release, Ordering::Relaxed) {
+            // mutant: put-back-saw-closed
             Ok(_) if seen & CLOSED == 0 => return PutBack::Done,
             Ok(_) => return PutBack::DoneClosed,
             Err(now) => seen = now,
@@ -562,7 +583,7 @@ pub(crate) fn put_back(word: &AtomicU64, addend: u64) -> PutBack {
     }
 }
 
-/// How many words hold `frames` frames, if `shards` are wanted.
+/// Returns the number of words for `frames` frames if the caller asks for `shards`.
 fn word_count(frames: usize, shards: usize) -> usize {
     let useful = shards.min(frames / MIN_FRAMES_PER_SHARD).max(1);
     if useful == 1 && frames <= MAX_BATCH {
@@ -571,22 +592,22 @@ fn word_count(frames: usize, shards: usize) -> usize {
     useful.max(frames.div_ceil(FRAMES_BESIDE_VERSION))
 }
 
-/// The lowest `count` bits.
+/// Returns the lowest `count` bits.
 const fn ones(count: usize) -> u64 {
     (1 << count) - 1
 }
 
-/// The lowest set bits of `bits`, at most `most` of them.
+/// Returns the lowest set bits of `bits`, at most `max` of them.
 #[inline]
-fn lowest(bits: u64, most: usize) -> u64 {
-    match most {
+fn lowest(bits: u64, max: usize) -> u64 {
+    match max {
         1 => bits & bits.wrapping_neg(),
-        _ if bits.count_ones() as usize <= most => bits,
-        _ => bits & ((1 << position_of(bits, most)) - 1),
+        _ if bits.count_ones() as usize <= max => bits,
+        _ => bits & ((1 << position_of(bits, max)) - 1),
     }
 }
 
-/// The position of the set bit of `bits` that has `below` set bits below it.
+/// Returns the position of the set bit of `bits` that has `below` set bits below it.
 fn position_of(bits: u64, mut below: usize) -> u32 {
     let mut position = 0;
     for width in [32, 16, 8, 4, 2, 1] {
@@ -608,12 +629,12 @@ mod tests {
         FreeList::new(frames, shards, true).unwrap()
     }
 
-    fn give_back(list: &FreeList, taken: Bits) -> PutBack {
+    fn release(list: &FreeList, taken: Bits) -> PutBack {
         put_back(list.word(taken.word), list.addend(taken.bits))
     }
 
     #[test]
-    fn every_frame_comes_out_once_whatever_the_count() {
+    fn every_frame_is_taken_exactly_once_for_any_number_of_frames() {
         for frames in (1..200).chain([992, 1024, 4096, 65_536]) {
             for shards in [1, 2, 3, 16] {
                 let list = list(frames, shards);
@@ -622,7 +643,7 @@ mod tests {
                     let frame = list.frame_at(taken);
                     assert!(
                         !std::mem::replace(&mut seen[frame], true),
-                        "{frame} of {frames} twice"
+                        "frame {frame} of {frames} was taken twice"
                     );
                 }
                 assert!(
@@ -635,7 +656,7 @@ mod tests {
     }
 
     #[test]
-    fn places_and_frames_agree() {
+    fn places_and_frame_numbers_agree() {
         for frames in [1, 61, 62, 63, 100, 65, 500] {
             let list = list(frames, 4);
             let numbers: Vec<_> = list.places().map(|place| list.frame_at(place)).collect();
@@ -644,88 +665,85 @@ mod tests {
     }
 
     #[test]
-    fn the_last_frame_back_is_the_next_out_and_lower_bits_come_first() {
+    fn the_lowest_free_bit_is_taken_first() {
         let list = list(62, 1);
         let first = list.take(0, 1).unwrap();
         let second = list.take(0, 1).unwrap();
         assert_eq!((first.bits, second.bits), (1, 2));
-        assert_eq!(give_back(&list, first), PutBack::Done);
+        assert_eq!(release(&list, first), PutBack::Done);
         assert_eq!(list.take(0, 1).unwrap(), first);
     }
 
     #[test]
-    fn many_are_taken_and_put_back_in_one_go() {
-        for (frames, most) in [(62, 62), (62, 1), (62, 31), (20, 7), (64, 32)] {
+    fn several_frames_are_taken_and_put_back_at_once() {
+        for (frames, max) in [(62, 62), (62, 1), (62, 31), (20, 7), (64, 32)] {
             let list = list(frames, 2);
-            let taken = list.take(0, most).unwrap();
-            assert!(taken.bits.count_ones() as usize <= most);
+            let taken = list.take(0, max).unwrap();
+            assert!(taken.bits.count_ones() as usize <= max);
             let words = list.shards.len();
-            assert_eq!(taken.bits.count_ones() as usize, most.min(frames / words));
-            assert_eq!(give_back(&list, taken), PutBack::Done);
+            assert_eq!(taken.bits.count_ones() as usize, max.min(frames / words));
+            assert_eq!(release(&list, taken), PutBack::Done);
             assert_eq!(list.free_frames(), frames);
         }
     }
 
     #[test]
-    fn lowest_takes_the_lowest() {
+    fn lowest_returns_the_lowest_set_bits() {
         let mut bits = 0x9E37_79B9_7F4A_7C15_u64;
         for _ in 0..1000 {
             bits = bits.rotate_left(7).wrapping_mul(0xD134_2543_DE82_EF95) & !FLAGS;
-            for most in 1..=62 {
+            for max in 1..=62 {
                 let mut expected = 0;
                 for bit in (0..64)
                     .map(|index| 1 << index)
                     .filter(|bit| bits & bit != 0)
-                    .take(most)
+                    .take(max)
                 {
                     expected |= bit;
                 }
-                assert_eq!(lowest(bits, most), expected, "{most} of {bits:#x}");
+                assert_eq!(lowest(bits, max), expected, "{max} of {bits:#x}");
             }
         }
     }
 
     #[test]
-    fn a_version_that_overflows_leaves_the_flags_alone() {
+    fn a_version_overflow_leaves_the_flags_unchanged() {
         let list = list(16, 2);
         let taken = list.take(0, 1).unwrap();
         let version = !FLAGS & !ones(32);
         list.word(taken.word).fetch_or(version, Ordering::Relaxed);
-        assert_eq!(give_back(&list, taken), PutBack::Done);
+        assert_eq!(release(&list, taken), PutBack::Done);
         assert_eq!(list.word(taken.word).load(Ordering::Relaxed), ones(8));
     }
 
     #[test]
-    fn a_closed_list_takes_back_and_gives_nothing() {
+    fn a_closed_list_takes_frames_back_and_hands_none_out() {
         let list = list(8, 1);
         let taken = list.take(0, 3).unwrap();
         assert_eq!(list.close(), 3);
         assert_eq!(list.take(0, 1), Err(TakeError::Closed));
-        assert_eq!(give_back(&list, taken), PutBack::DoneClosed);
+        assert_eq!(release(&list, taken), PutBack::DoneClosed);
         assert_eq!(list.open(), 0);
         assert_eq!(list.take(0, 62).unwrap().bits, ones(8));
     }
 
     #[test]
-    fn waiters_bar_the_way_back() {
+    fn no_frame_is_put_back_while_waiters_is_set() {
         let list = list(8, 1);
         let all = list.take(0, 62).unwrap();
         assert!(!list.set_waiters());
-        assert_eq!(give_back(&list, all), PutBack::Wanted);
+        assert_eq!(release(&list, all), PutBack::Wanted);
         list.clear_waiters();
-        assert_eq!(give_back(&list, all), PutBack::Done);
+        assert_eq!(release(&list, all), PutBack::Done);
     }
 
     #[test]
     fn a_frame_in_a_word_without_a_hint_is_found() {
         let list = list(65_536, 2);
         while list.take(0, 62).is_ok() {}
-        // Released without being announced: no hint is set.
+        // Put back without `set_hint`.
         let place = list.places().nth(40_000).unwrap();
-        assert_eq!(
-            put_back(list.word(place.word), list.addend(place.bits)),
-            PutBack::Done
-        );
+        assert_eq!(release(&list, place), PutBack::Done);
         let taken = list.take(0, 1).unwrap();
         assert_eq!(list.frame_at(taken), 40_000);
     }
@@ -736,7 +754,7 @@ mod tests {
 mod loom_models {
     #![expect(
         unsafe_code,
-        reason = "the frame's bytes are stood for by a checked cell"
+        reason = "a cell that loom checks stands for the bytes of a frame"
     )]
 
     use loom::thread;
@@ -749,14 +767,14 @@ mod loom_models {
         Arc::new(FreeList::new(frames, shards, true).unwrap())
     }
 
-    fn give_back(list: &FreeList, taken: Bits) -> PutBack {
+    fn release(list: &FreeList, taken: Bits) -> PutBack {
         put_back(list.word(taken.word), list.addend(taken.bits))
     }
 
-    /// F1, F2: a frame has one owner at a time, who sees what the last one did.
+    /// F1, F2: a frame has one owner at a time, which sees all accesses of the last one.
     ///
-    /// Kills: `Release` to `Relaxed` in `put_back`; `AcqRel` to `Release` in `take_from`;
-    /// `seen & !bits` to `seen` there.
+    /// Kills: `Release` to `Relaxed` in `put_back`; `AcqRel` to `Release`, and `seen & !bits` to
+    /// `seen`, in `take_from`.
     #[test]
     fn a_frame_has_one_owner_at_a_time() {
         loom::model(|| {
@@ -765,10 +783,11 @@ mod loom_models {
             let use_once = |list: Arc<FreeList>, bytes: Arc<UnsafeCell<i32>>| {
                 if let Ok(taken) = list.take(0, 1) {
                     bytes.with_mut(|bytes| {
-                        // SAFETY: the frame is ours; loom checks that.
+                        // SAFETY: this thread has the frame, so by F1 no other thread accesses the
+                        // bytes. loom checks that.
                         unsafe { *bytes += 1 }
                     });
-                    assert_eq!(give_back(&list, taken), PutBack::Done);
+                    assert_eq!(release(&list, taken), PutBack::Done);
                 }
             };
             let other = {
@@ -781,10 +800,10 @@ mod loom_models {
         });
     }
 
-    /// F6: with two frames in two words and two threads that hold one frame at a time, nobody is
-    /// ever told that all are out, though the frames may move from under the search.
+    /// F6: with two frames in two words and two threads that hold one frame at a time, no search
+    /// reports that all frames are out, even if frames move during the search.
     ///
-    /// Kills: no second pass in `take_elsewhere`; `AcqRel` to `Acquire` in `take_from`.
+    /// Kills: no second scan in `take_elsewhere`; `AcqRel` to `Acquire` in `take_from`.
     #[test]
     fn a_search_fails_only_if_all_frames_were_out_at_once() {
         loom::model(|| {
@@ -793,24 +812,24 @@ mod loom_models {
             let mover = {
                 let list = list.clone();
                 thread::spawn(move || {
-                    assert_eq!(give_back(&list, held), PutBack::Done);
+                    assert_eq!(release(&list, held), PutBack::Done);
                     list.take(1, 1)
-                        .expect("the other thread has at most one of the two")
+                        .expect("the other thread holds at most one of the two frames")
                 })
             };
             list.take(0, 1)
-                .expect("the other thread has at most one of the two");
+                .expect("the other thread holds at most one of the two frames");
             mover.join().unwrap();
         });
     }
 
-    /// F6: the same, if what moved moves back between the two passes.
+    /// F6: the same if the frame that moved moves back between the two scans.
     ///
     /// Kills: `version_step` 0.
     #[test]
-    fn a_search_is_not_fooled_by_frames_that_move_back() {
+    fn a_search_notices_frames_that_move_back() {
         let mut model = loom::model::Builder::new();
-        // The search has to be interrupted within both passes and between them.
+        // The search has to be interrupted within both scans and between them.
         model.preemption_bound = Some(6);
         model.check(|| {
             let list = list(2, 2);
@@ -819,36 +838,36 @@ mod loom_models {
                 let list = list.clone();
                 thread::spawn(move || {
                     for other in [1, 0, 1] {
-                        assert_eq!(give_back(&list, held), PutBack::Done);
+                        assert_eq!(release(&list, held), PutBack::Done);
                         held = list
                             .take(other, 1)
-                            .expect("the other thread has at most one");
+                            .expect("the other thread holds at most one of the two frames");
                     }
                 })
             };
             list.take(0, 1)
-                .expect("the other thread has at most one of the two");
+                .expect("the other thread holds at most one of the two frames");
             mover.join().unwrap();
         });
     }
 
-    /// F4 and what C2 needs: a closing list counts a frame as out exactly if its release learns that
-    /// the list is closed, and an opening list likewise.
+    /// F4, and the part of C2 that this module carries: `close` counts a frame as out if and only
+    /// if its release learns that the list is closed. The same holds for `open`.
     ///
-    /// Kills: deciding between `Done` and `DoneClosed` by another load after the exchange in
-    /// `put_back`; `close` counting before it sets `CLOSED`.
+    /// Kills: another load after the exchange of `put_back` that decides between `Done` and
+    /// `DoneClosed`; `close` counting before it sets `CLOSED`.
     #[test]
-    fn closing_and_releasing_agree_on_who_counts_the_frame() {
+    fn close_and_release_agree_on_which_of_them_counts_the_frame() {
         loom::model(|| {
             let list = list(1, 1);
             let held = list.take(0, 1).unwrap();
             let releaser = {
                 let list = list.clone();
-                thread::spawn(move || give_back(&list, held))
+                thread::spawn(move || release(&list, held))
             };
             let counted = list.close() - list.open();
-            let heard = releaser.join().unwrap() == PutBack::DoneClosed;
-            assert_eq!(counted, usize::from(heard));
+            let learned = releaser.join().unwrap() == PutBack::DoneClosed;
+            assert_eq!(counted, usize::from(learned));
         });
     }
 }

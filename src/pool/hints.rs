@@ -1,9 +1,11 @@
-//! Where to look first in a free list of many words.
+//! Hints for a free list of many words: the words to look at first.
 //!
-//! One bit a word of the list: set means that frames may be free there. Hints may lie in both
-//! directions. A bit that is set for nothing costs one look; a bit that is missing is made good by
-//! the pass over all words without which [`FreeList::take`](super::free_list::FreeList::take) never
-//! says that all frames are out. So no frame is stranded by them, and no ordering matters.
+//! Each word of the list has one bit; a set bit means that frames may be free in that word. Hints
+//! may be wrong in both directions. A set bit without a free frame costs one look. A missing bit
+//! is made up for by the scan over all words, which
+//! [`FreeList::take`](super::free_list::FreeList::take) completes before it reports that all
+//! frames are out. So a wrong hint strands no frame, and the memory ordering of hints does not
+//! matter.
 
 use crossbeam_utils::CachePadded;
 
@@ -11,18 +13,20 @@ use crate::error::CommitError;
 use crate::memory::try_with_capacity;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering};
 
-/// Threads that have a home of their own; more of them share.
+/// Number of home words that are remembered. Threads share one if their indices are equal modulo
+/// this number.
 const HOMES: usize = 16;
 
+/// Hint bits, and the home word of each thread.
 #[derive(Debug)]
 pub(crate) struct Hints {
     groups: Vec<AtomicU64>,
-    /// Where each thread found something last.
+    /// The words in which the threads last found a frame.
     homes: Vec<CachePadded<AtomicUsize>>,
 }
 
 impl Hints {
-    /// Hints for `words` words, all of which may have free frames.
+    /// Creates hints for `words` words, all of which may have free frames.
     pub(crate) fn new(words: usize) -> Result<Self, CommitError> {
         let count = words.div_ceil(64);
         let mut groups = try_with_capacity(count)?;
@@ -35,29 +39,29 @@ impl Hints {
         Ok(Self { groups, homes })
     }
 
-    /// The word in which this thread is to look first.
+    /// Returns the word at which this thread looks first.
     #[inline]
     pub(crate) fn home(&self, thread: usize) -> usize {
         self.homes[thread % HOMES].load(Ordering::Relaxed)
     }
 
-    /// Says that this thread has found something in `word`.
-    pub(crate) fn assign(&self, thread: usize, word: usize) {
+    /// Makes `word` the home word of this thread, which has found a frame there.
+    pub(crate) fn set_home(&self, thread: usize, word: usize) {
         self.homes[thread % HOMES].store(word, Ordering::Relaxed);
     }
 
-    /// Says that frames may be free in `word`.
+    /// Sets the hint that frames may be free in `word`.
     #[inline]
     pub(crate) fn set(&self, word: usize) {
         let (group, bit) = (&self.groups[word / 64], 1 << (word % 64));
-        // Almost always set already: a plain load spares the others the line.
+        // The bit is almost always set already. A plain load leaves the cache line shared.
         if group.load(Ordering::Relaxed) & bit == 0 {
             group.fetch_or(bit, Ordering::Relaxed);
         }
     }
 
-    /// Tries the hinted words one by one, from the group of `home` on, until `take` takes
-    /// something. Words in which it finds nothing lose their bit.
+    /// Calls `take` with one hinted word after the other, from the group of `home` on, until it
+    /// takes something. Clears the hints of the words in which it finds nothing.
     pub(crate) fn find<T>(
         &self,
         home: usize,

@@ -1,16 +1,16 @@
-//! Which frames are lent to other processes, and under what number.
+//! Loan numbers of the frames that are lent to other processes.
 //!
-//! | word of the slot | the frame is |
+//! | word of the slot | state of the frame |
 //! |---|---|
 //! | 0 | not lent |
-//! | n | lent, by the token with the number n |
+//! | n | lent; its token carries the loan number n |
 //!
 //! # Invariants
 //!
-//! - **L1** A frame that is lent is out, and belongs to nobody but its token. Of those who come with
-//!   the token one gets the frame, once: by the exchange of its number for 0.
-//! - **L2** A number is as good as random, of 64 bits, and says nothing about any other: whoever does not
-//!   have the token does not have the number.
+//! - **L1** A lent frame is out, and only its token has a claim to it. Of all callers that redeem
+//!   the token exactly one gets the frame: the one whose exchange replaces the number by 0.
+//! - **L2** A loan number has 64 bits, is as good as random, and reveals nothing about any other.
+//!   So a process that does not have the token does not know the number.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -19,18 +19,19 @@ use crate::error::CommitError;
 use crate::memory::try_with_capacity;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The numbers of all slots of a pool; none at all if its frames cannot be lent.
+/// The loan numbers of all slots of a pool. Empty if frames of the pool cannot be lent.
 #[derive(Debug)]
 pub(crate) struct Loans {
     numbers: Vec<AtomicU64>,
-    /// How many frames have been lent.
+    /// Number of loans so far.
     count: AtomicU64,
-    /// Makes numbers of counts (L2): a keyed hash, whose key is this pool's and random.
+    /// Keyed hash that turns counts into loan numbers (L2). The key is random and differs per
+    /// pool.
     key: RandomState,
 }
 
 impl Loans {
-    /// Room for the numbers of so many slots, of which none is lent.
+    /// Creates the words of `slots` slots, none of which is lent.
     pub(crate) fn new(slots: usize) -> Result<Self, CommitError> {
         let mut numbers = try_with_capacity(slots)?;
         numbers.extend((0..slots).map(|_| AtomicU64::new(0)));
@@ -41,36 +42,40 @@ impl Loans {
         })
     }
 
-    /// Whether frames can be lent at all.
+    /// Returns whether frames of this pool can be lent.
     pub(crate) fn is_possible(&self) -> bool {
         !self.numbers.is_empty()
     }
 
-    /// Whether the frame of this slot is lent; for whoever wants to know.
+    /// Returns whether the frame of this slot is lent. The answer is for reports and may be
+    /// outdated.
     pub(crate) fn is_lent(&self, slot: usize) -> bool {
-        // Relaxed: to be shown.
+        // Relaxed: the answer is only displayed.
         self.numbers
             .get(slot)
             .is_some_and(|number| number.load(Ordering::Relaxed) != 0)
     }
 
-    /// Marks a frame as lent; returns its number. The frame was the caller's.
+    /// Marks a frame of the caller as lent and returns its loan number.
     pub(crate) fn lend(&self, slot: usize) -> u64 {
-        // Relaxed: nothing but distinct counts is wanted.
+        // Relaxed: the counts only have to differ.
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let number = self.key.hash_one((slot, count)).max(1);
-        // Release: pairs with the Acquire in `take_back`, however the token gets there; what was done
-        // with the frame has been done before.
+        // Release: pairs with the Acquire in `reclaim`, by whatever path the token gets there. The
+        // lender's accesses to the frame come before the redeemer's.
+        // mutant: loan-published
         self.numbers[slot].store(number, Ordering::Release);
         number
     }
 
-    /// Ends the loan of `number`. Returns whether there was one: then the frame is the caller's.
+    /// Ends the loan with this number. Returns whether there was one; the frame then belongs to
+    /// the caller.
     pub(crate) fn reclaim(&self, slot: usize, number: u64) -> bool {
         let Some(word) = self.numbers.get(slot).filter(|_| number != 0) else {
             return false;
         };
-        // Acquire: pairs with the Release in `lend`. L1 is the exchange itself.
+        // Acquire: pairs with the Release in `lend`. The exchange itself ensures L1.
+        // mutant: loan-ended
         word.compare_exchange(number, 0, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
@@ -82,25 +87,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_number_is_good_for_its_slot_and_once() {
-        let lent = Loans::new(2).unwrap();
-        let number = lent.lend(0);
-        assert!(!lent.reclaim(1, number));
-        assert!(!lent.reclaim(2, number));
-        assert!(!lent.reclaim(0, number ^ 1));
-        assert!(lent.reclaim(0, number));
-        assert!(!lent.reclaim(0, number));
+    fn a_number_is_valid_once_and_only_for_its_slot() {
+        let loans = Loans::new(2).unwrap();
+        let number = loans.lend(0);
+        assert!(!loans.reclaim(1, number));
+        assert!(!loans.reclaim(2, number));
+        assert!(!loans.reclaim(0, number ^ 1));
+        assert!(loans.reclaim(0, number));
+        assert!(!loans.reclaim(0, number));
     }
 
     #[test]
-    fn what_was_never_lent_is_not_taken_back_by_the_number_0() {
+    fn the_number_0_does_not_reclaim_a_frame_that_was_never_lent() {
         assert!(!Loans::new(1).unwrap().reclaim(0, 0));
     }
 
     #[test]
-    fn numbers_are_as_different_as_chance_makes_them() {
-        let lent = [Loans::new(1).unwrap(), Loans::new(1).unwrap()];
-        let numbers = lent.iter().flat_map(|lent| (0..1000).map(|_| lent.lend(0)));
+    fn numbers_differ_between_loans_and_between_pools() {
+        let pools = [Loans::new(1).unwrap(), Loans::new(1).unwrap()];
+        let numbers = pools
+            .iter()
+            .flat_map(|loans| (0..1000).map(|_| loans.lend(0)));
         let distinct: std::collections::HashSet<_> = numbers.collect();
         assert_eq!(distinct.len(), 2000);
     }
@@ -115,31 +122,31 @@ mod loom_models {
 
     use super::*;
 
-    /// L1: of two who come with the token one gets the frame, as its lender left it.
+    /// L1: exactly one of two redeemers gets the frame, and sees the lender's accesses to it.
     ///
-    /// Kills: `Release` to `Relaxed` in `lend`; `Acquire` to `Relaxed` in `take_back`; a look and a
-    /// store in place of the exchange.
+    /// Kills: `Release` to `Relaxed` in `lend`; `Acquire` to `Relaxed` in `reclaim`; a load and a
+    /// store instead of the exchange.
     #[test]
     fn a_loan_ends_once() {
         loom::model(|| {
-            let lent = Arc::new(Loans::new(1).unwrap());
+            let loans = Arc::new(Loans::new(1).unwrap());
             let frame = Arc::new(UnsafeCell::new(()));
-            // The token gets there by a way that orders nothing.
+            // The token is transferred without any ordering.
             let token = Arc::new(AtomicU64::new(0));
-            let redeem = |lent: &Loans, frame: &UnsafeCell<()>, token: &AtomicU64| {
-                let redeemed = lent.reclaim(0, token.load(Ordering::Relaxed));
+            let redeem = |loans: &Loans, frame: &UnsafeCell<()>, token: &AtomicU64| {
+                let redeemed = loans.reclaim(0, token.load(Ordering::Relaxed));
                 if redeemed {
                     frame.with_mut(|_| ());
                 }
                 redeemed
             };
             let other = {
-                let (lent, frame, token) = (lent.clone(), frame.clone(), token.clone());
-                thread::spawn(move || redeem(&lent, &frame, &token))
+                let (loans, frame, token) = (loans.clone(), frame.clone(), token.clone());
+                thread::spawn(move || redeem(&loans, &frame, &token))
             };
             frame.with_mut(|_| ());
-            token.store(lent.lend(0), Ordering::Relaxed);
-            let here = redeem(&lent, &frame, &token);
+            token.store(loans.lend(0), Ordering::Relaxed);
+            let here = redeem(&loans, &frame, &token);
             let there = other.join().unwrap();
             assert!(here != there);
         });

@@ -144,6 +144,7 @@ impl Handles {
     pub(crate) fn is_one(&self) -> bool {
         // Acquire: pairs with the Release in `remove`. The reads through the other handles happened
         // before the writes that follow here.
+        // mutant: is-only-handle
         self.0.load(Ordering::Acquire) == 1
     }
 
@@ -156,12 +157,15 @@ impl Handles {
             return true;
         }
         // Release: pairs with the fence here and the Acquire in `is_one`.
+        // mutant: handle-is-dropped
         if self.0.fetch_sub(1, Ordering::Release) != 1 {
             return false;
         }
         // Acquire: pairs with the Release of the handles that were removed before.
+        // mutant: last-handle-acquires
         fence(Ordering::Acquire);
         // Relaxed: the release of the frame publishes this with everything else.
+        // mutant: last-handle-is-counted-again
         self.0.store(1, Ordering::Relaxed);
         true
     }

@@ -911,13 +911,13 @@ mod loom_models {
     /// Returns an open list with caches. All frames are in one word.
     fn list(frames: usize) -> Arc<FreeList> {
         let list = FreeList::new(frames, 1, true).unwrap();
-        Arc::new(list.with_caches(FrameIds::COUNTED).unwrap())
+        Arc::new(list.with_caches(FrameIds::ONE_BASED).unwrap())
     }
 
     /// Acquires a frame.
     fn acquire(list: &FreeList, thread: usize) -> Option<usize> {
         match list.caches().unwrap().pop(thread) {
-            Some(id) => Some(FrameIds::COUNTED.frame(id)),
+            Some(id) => Some(FrameIds::ONE_BASED.frame(id)),
             None => acquire_slow(list, thread),
         }
     }
@@ -930,7 +930,7 @@ mod loom_models {
 
     /// Releases a frame into the thread's own cache.
     fn cache(list: &FreeList, thread: usize, frame: usize) -> Pushed {
-        let id = FrameIds::COUNTED.of(frame).unwrap();
+        let id = FrameIds::ONE_BASED.of(frame).unwrap();
         list.caches().unwrap().push(thread, id)
     }
 
@@ -1108,7 +1108,7 @@ mod loom_models {
                 thread::spawn(move || {
                     let popped = list.caches().unwrap().pop(0);
                     popped
-                        .inspect(|id| touch(&bytes[FrameIds::COUNTED.frame(*id)]))
+                        .inspect(|id| touch(&bytes[FrameIds::ONE_BASED.frame(*id)]))
                         .iter()
                         .count()
                 })
@@ -1119,7 +1119,7 @@ mod loom_models {
             }
             let mut popped = 0;
             while let Some(id) = list.caches().unwrap().pop(1) {
-                touch(&bytes[FrameIds::COUNTED.frame(id)]);
+                touch(&bytes[FrameIds::ONE_BASED.frame(id)]);
                 popped += 1;
             }
             assert_eq!(popped + other.join().unwrap(), 3);

@@ -1,37 +1,38 @@
-//! Acquirer waits for a frame: one line, first come, first served.
+//! FIFO queue of the callers that wait for a frame.
 //!
-//! This file knows indices only, no memory, and is safe code. Blocking, timed and asynchronous
-//! callers stand in the same line.
+//! The module handles frame numbers only, never memory, and is safe code. Blocking, timed and
+//! asynchronous callers share one queue.
 //!
-//! The line is a locked list. Nobody touches it while frames are free: an acquire comes here when
-//! it found none, a release when it saw `WAITERS` in its word. (A lock-free queue would serve, too,
-//! but nothing can leave one from the middle, so that callers who time out again and again would
+//! The queue is a list under a lock. No thread touches it while frames are free: an acquire comes
+//! here after it found no free frame, a release after it saw `WAITERS` in its word. (A lock-free
+//! queue cannot remove entries from the middle, so callers that time out again and again would
 //! fill it.)
 //!
-//! # The waiter
+//! # States of a waiter
 //!
 //! ```text
-//!            enqueue              assign(ticket, outcome)
-//!   Idle ─────────────▶ Waiting ─────────────────────────▶ Settled
-//!    ▲                     │ cancel                         │ outcome, cancel
-//!    └─────────────────────┴──────────────────────────────────┘
+//!           enqueue            assign(ticket, outcome)
+//!   Idle ---------------> Waiting -----------------------> Assigned
+//!    ^                       | cancel                         | outcome, cancel
+//!    +-----------------------+--------------------------------+
 //! ```
 //!
 //! # Invariants
 //!
-//! - **W1** While nobody holds the line's lock: `WAITERS` is set in every word if somebody stands in
-//!   the line, and in none otherwise.
-//! - **W2** While somebody stands in the line and the pool is open, no bit is set in any word: the
-//!   first to come set `WAITERS` everywhere and found nothing, and F3 keeps it so. So nobody waits
+//! - **W1** Whenever the lock of the queue is free, `WAITERS` is set in every word if the queue
+//!   has entries, and in none otherwise.
+//! - **W2** While the queue has entries and the pool is open, no bit is set in any word: the first
+//!   waiter set `WAITERS` everywhere and found no frame, and F3 keeps it so. So no waiter waits
 //!   while a frame is free.
-//! - **W3** Each time a waiter stands in the line it has a ticket of its own, and a frame is given
-//!   only to the ticket that was called. Whoever was called leaves with the frame, or has withdrawn
-//!   before; then the caller knows and calls the next. Between being called and being settled the
-//!   frame belongs to whoever called, who alone can delay it.
-//! - **W4** The frame is settled on a waiter with no lock of the pool held and nothing of the pool
-//!   touched afterwards: the waiter may run, drop the frame and with it the pool at once.
-//! - **W5** Whoever closes the pool empties the line in the same breath, so everybody who waited
-//!   then is refused, even if the pool is opened again before they run.
+//! - **W3** Each wait has its own ticket, and a frame is assigned only to the ticket whose entry
+//!   was popped. The popped waiter leaves with the frame, unless it has canceled before. Then the
+//!   popping thread learns that and pops the next entry. Between the pop and the assignment the
+//!   frame belongs to the popping thread, and no other thread can delay it.
+//! - **W4** A frame is assigned while no lock of the pool is held, and the assigning thread
+//!   touches nothing of the pool afterwards: the waiter may run at once, drop the frame and, with
+//!   it, the pool.
+//! - **W5** Closing the pool also empties the queue, under the same lock. So every caller that
+//!   waits at that moment fails, even if the pool opens again before the caller runs.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -47,10 +48,10 @@ use crate::sync::{
 
 use super::free_list::FreeList;
 
-/// WaitQueue kept ready, so that to wait allocates nothing.
+/// Number of idle waiters that are kept for reuse, so that a wait does not allocate.
 const SPARES: usize = if cfg!(loom) { 1 } else { 16 };
 
-/// Why somebody leaves the line without a frame, or does not get into it.
+/// The reason why a wait ends without a frame, or does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     TimedOut,
@@ -68,12 +69,12 @@ impl From<Refusal> for AcquireError {
     }
 }
 
-/// Why a pool hands nothing out, and whether.
+/// State of a pool. It hands out frames if it is committed and neither flushing nor retired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolState {
     pub(crate) committed: bool,
     pub(crate) flushing: bool,
-    /// Closed for good.
+    /// Never opens again.
     pub(crate) retired: bool,
 }
 
@@ -84,7 +85,7 @@ impl PoolState {
         retired: false,
     };
 
-    /// What callers are told, unless the pool is open.
+    /// Returns why acquires fail in this state, or `None` if the pool is open.
     fn refusal(self) -> Option<Refusal> {
         match self {
             Self {
@@ -97,10 +98,11 @@ impl PoolState {
     }
 }
 
-/// What [`PoolState::refusal`] can be, numbered for an atomic.
+/// All values of [`PoolState::refusal`]. Their indices fit into an atomic.
 const REFUSALS: [Option<Refusal>; 3] = [None, Some(Refusal::Flushing), Some(Refusal::NotCommitted)];
 
-/// What a change of the gate did to the free list; with the frames that were out at that moment.
+/// Effect of a change of state on the free list, with the number of frames that were out at that
+/// moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StateChange {
     None,
@@ -108,64 +110,66 @@ pub(crate) enum StateChange {
     Opened { out: usize },
 }
 
-/// The number of one stay in the line.
+/// The number of one wait.
 type Ticket = u64;
 
-/// What a waiter leaves the line with: the number of a frame, which is now its own, or a refusal.
+/// Result of a wait: the number of a frame, which then belongs to the caller, or the reason for
+/// the failure.
 pub(crate) type Outcome = Result<usize, Refusal>;
 
-/// The line before a pool.
+/// The wait queue of a pool.
 #[derive(Debug)]
 pub(crate) struct WaitQueue {
-    line: NoAllocMutex<Line>,
-    /// The index in `REFUSALS` of what a closed pool says, for those who found it so and are not to
-    /// take the lock. Written before the words are closed and after they are opened: whoever saw
-    /// `CLOSED` and then finds no refusal has missed an opening, and nobody finds a wrong one.
+    queue: NoAllocMutex<Queue>,
+    /// Index in `REFUSALS` of the reason why the pool is closed, readable without the lock. It is
+    /// written before the words are closed and after they are opened. So a caller that saw
+    /// `CLOSED` and then finds no reason has missed an opening, and no caller finds a wrong
+    /// reason.
     refusal: AtomicUsize,
     spares: ArrayQueue<Arc<Waiter>>,
 }
 
 #[derive(Debug)]
-struct Line {
-    waiting: VecDeque<QueueEntry>,
+struct Queue {
+    entries: VecDeque<QueueEntry>,
     next_ticket: Ticket,
-    gate: PoolState,
+    state: PoolState,
 }
 
-/// A place in the line.
+/// An entry of the queue.
 #[derive(Debug)]
 struct QueueEntry {
     ticket: Ticket,
-    began: WaitStart,
+    start: WaitStart,
     waiter: Arc<Waiter>,
 }
 
-/// How a thread waits.
+/// Parameters of a blocking wait.
 pub(crate) struct WaitParams<'a> {
-    pub(crate) began: WaitStart,
-    /// When it gives up.
+    pub(crate) start: WaitStart,
+    /// Time at which the wait times out.
     pub(crate) deadline: Option<Instant>,
-    /// What it does once it stands in the line. It must not panic, or the place would be nobody's; nor may the
-    /// next.
-    pub(crate) enlisted: &'a dyn Fn(),
-    /// When it calls for help, once, if it waits for so long; and how.
+    /// Called once the caller is in the queue. Neither this function nor the alarm may panic,
+    /// because the queue entry would be left behind.
+    pub(crate) on_enqueued: &'a dyn Fn(),
+    /// Time from which on the wait counts as starved, and the function that is called once then.
     pub(crate) alarm: Option<(Instant, &'a dyn Fn())>,
 }
 
 impl WaitParams<'_> {
-    /// When the thread is to wake up by itself, if ever.
-    fn until(&self) -> Option<Instant> {
+    /// Returns when the thread next wakes up by itself, if ever.
+    fn next_wake_up(&self) -> Option<Instant> {
         match (self.deadline, &self.alarm) {
             (Some(deadline), &Some((alarm, _))) => Some(deadline.min(alarm)),
             (deadline, alarm) => deadline.or(alarm.as_ref().map(|&(at, _)| at)),
         }
     }
 
-    /// Calls for help, if it is time for that and not for giving up.
-    fn call_for_help(&mut self) -> bool {
+    /// Runs the alarm and returns true if it comes before the deadline and has not run yet.
+    fn run_alarm(&mut self) -> bool {
         match self.alarm.take() {
-            Some((alarm, call)) if self.deadline.is_none_or(|deadline| alarm <= deadline) => {
-                call();
+            Some((alarm, run)) if self.deadline.is_none_or(|deadline| alarm <= deadline) => {
+                run();
                 true
             }
             _ => false,
@@ -173,7 +177,7 @@ impl WaitParams<'_> {
     }
 }
 
-/// One caller that waits.
+/// One waiting caller.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     state: NoAllocMutex<State>,
@@ -183,7 +187,7 @@ pub(crate) struct Waiter {
 enum State {
     Idle,
     Waiting { ticket: Ticket, wake: Wake },
-    Settled(Outcome),
+    Assigned(Outcome),
 }
 
 #[derive(Debug)]
@@ -196,239 +200,256 @@ impl Wake {
     fn wake(self) {
         match self {
             Self::Thread(thread) => thread.unpark(),
-            // It is not to end the release that woke it, nor to keep the next in the line waiting.
+            // A panic must not end the release that wakes the task, nor leave the next waiter
+            // waiting.
             Self::Task(waker) => catch_panics(|| waker.wake()),
         }
     }
 }
 
-/// What came of the request to wait.
+/// Result of [`WaitQueue::enqueue`].
 #[derive(Debug, PartialEq, Eq)]
-enum Enlisted {
-    /// No need to: it was settled at once.
-    Settled(Outcome),
+enum Enqueued {
+    /// The caller need not wait.
+    Done(Outcome),
     Waiting(Ticket),
 }
 
 impl WaitQueue {
-    /// An empty line before a pool with this gate.
-    pub(crate) fn new(gate: PoolState) -> Self {
+    /// Creates an empty queue for a pool in this state.
+    pub(crate) fn new(state: PoolState) -> Self {
         let spares = ArrayQueue::new(SPARES);
         while spares.push(Arc::new(Waiter::new())).is_ok() {}
-        let waiters = Self {
-            line: NoAllocMutex::new(Line {
-                waiting: new_line(),
+        let this = Self {
+            queue: NoAllocMutex::new(Queue {
+                entries: new_entries(),
                 next_ticket: 0,
-                gate,
+                state,
             }),
             refusal: AtomicUsize::new(0),
             spares,
         };
-        waiters.publish(gate.refusal());
-        waiters
+        this.publish_refusal(state.refusal());
+        this
     }
 
-    /// What a pool says that was found closed; `None` if it has been opened since.
+    /// Returns why the pool is closed, for a caller that saw `CLOSED`; `None` if the pool has been
+    /// opened since.
     pub(crate) fn refusal(&self) -> Option<Refusal> {
-        // Acquire: pairs with the Release in `publish`; whoever finds that the pool has been opened
-        // finds the words open, too. That the refusal is no older than the `CLOSED` that the caller
-        // saw follows from the Release in `FreeList::close`.
+        // Acquire: pairs with the Release in `publish_refusal`. A caller that finds the pool
+        // opened also finds the words open. By the Release in `FreeList::close` the reason is no
+        // older than the `CLOSED` that the caller saw.
         REFUSALS[self.refusal.load(Ordering::Acquire)]
     }
 
-    fn publish(&self, refusal: Option<Refusal>) {
+    fn publish_refusal(&self, refusal: Option<Refusal>) {
         let index = REFUSALS.iter().position(|&known| known == refusal);
         // Release: pairs with the Acquire in `refusal`.
-        self.refusal
-            .store(index.expect("`REFUSALS` has them all"), Ordering::Release);
+        self.refusal.store(
+            index.expect("`REFUSALS` contains every value of `PoolState::refusal`"),
+            Ordering::Release,
+        );
     }
 
-    /// The gate as it is now.
-    pub(crate) fn gate(&self) -> PoolState {
-        self.line.lock().gate
+    /// Returns the state of the pool.
+    pub(crate) fn state(&self) -> PoolState {
+        self.queue.lock().state
     }
 
-    /// Callers that stand in the line now, and since when the first of them.
-    pub(crate) fn in_line(&self) -> (usize, Option<Instant>) {
-        let line = self.line.lock();
-        let first = line.waiting.front();
-        (line.waiting.len(), first.map(|standing| standing.began.at))
+    /// Returns the number of waiting callers and the time since when the first of them waits.
+    pub(crate) fn waiting(&self) -> (usize, Option<Instant>) {
+        let queue = self.queue.lock();
+        let first = queue.entries.front();
+        (queue.entries.len(), first.map(|entry| entry.start.at))
     }
 
-    /// Waits for a frame, for as long as the caller has patience.
-    pub(crate) fn wait(&self, free: &FreeList, patience: WaitParams<'_>) -> Outcome {
-        let waiter = self.spare();
+    /// Blocks until a frame is assigned to the caller, the pool closes or the deadline has passed.
+    pub(crate) fn wait(&self, free: &FreeList, params: WaitParams<'_>) -> Outcome {
+        let waiter = self.pop_spare();
         let wake = Wake::Thread(current_thread());
-        let outcome = match self.enqueue(free, &waiter, wake, patience.began) {
-            Enlisted::Settled(outcome) => outcome,
-            Enlisted::Waiting(ticket) => {
-                (patience.enlisted)();
-                self.stand_in_line(free, &waiter, ticket, patience)
+        let outcome = match self.enqueue(free, &waiter, wake, params.start) {
+            Enqueued::Done(outcome) => outcome,
+            Enqueued::Waiting(ticket) => {
+                (params.on_enqueued)();
+                self.wait_for_outcome(free, &waiter, ticket, params)
             }
         };
-        self.keep(waiter);
+        self.push_spare(waiter);
         outcome
     }
 
-    fn stand_in_line(
+    fn wait_for_outcome(
         &self,
         free: &FreeList,
         waiter: &Waiter,
         ticket: Ticket,
-        mut patience: WaitParams<'_>,
+        mut params: WaitParams<'_>,
     ) -> Outcome {
         loop {
             if let Some(outcome) = waiter.outcome() {
                 return outcome;
             }
-            if !park_until(patience.until()) && !patience.call_for_help() {
+            if !park_until(params.next_wake_up()) && !params.run_alarm() {
                 return self
-                    .leave(free, waiter, ticket)
+                    .cancel_wait(free, waiter, ticket)
                     .unwrap_or(Err(Refusal::TimedOut));
             }
         }
     }
 
-    /// Stands `waiter` at the end of the line, unless a frame came back in the meantime or the
-    /// pool is closed.
+    /// Adds `waiter` to the end of the queue, unless a frame came back in the meantime or the pool
+    /// is closed.
     fn enqueue(
         &self,
         free: &FreeList,
         waiter: &Arc<Waiter>,
         wake: Wake,
-        began: WaitStart,
-    ) -> Enlisted {
-        let mut line = self.line.lock();
-        if let Some(error) = line.gate.refusal() {
-            return Enlisted::Settled(Err(error));
+        start: WaitStart,
+    ) -> Enqueued {
+        let mut queue = self.queue.lock();
+        if let Some(refusal) = queue.state.refusal() {
+            return Enqueued::Done(Err(refusal));
         }
-        // By W2 only the first in the line can find a frame. If somebody who does not stand in the
-        // line snatches it, `take` says so, and then there is none (F3).
-        if line.waiting.is_empty() && free.set_waiters() {
+        // By W2 only the first waiter can find a frame. If a thread outside the queue takes it
+        // first, `take` fails, and no frame is free from then on (F3).
+        // mutant: enqueue-looks-again
+        if queue.entries.is_empty() && free.set_waiters() {
+            // mutant: enqueue-takes
             if let Ok(taken) = free.take(0, 1) {
                 free.clear_waiters();
-                return Enlisted::Settled(Ok(free.frame_at(taken)));
+                return Enqueued::Done(Ok(free.frame_at(taken)));
             }
         }
-        let ticket = line.next_ticket;
-        line.next_ticket += 1;
-        waiter.arm(ticket, wake);
-        line.waiting.push_back(QueueEntry {
+        let ticket = queue.next_ticket;
+        queue.next_ticket += 1;
+        waiter.start(ticket, wake);
+        queue.entries.push_back(QueueEntry {
             ticket,
-            began,
+            start,
             waiter: Arc::clone(waiter),
         });
-        Enlisted::Waiting(ticket)
+        Enqueued::Waiting(ticket)
     }
 
-    /// Takes back the request to wait. Returns what `waiter` was called for at the same moment, which
-    /// is then the caller's.
-    fn leave(&self, free: &FreeList, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
+    /// Cancels the wait of `ticket`. If an outcome was assigned to `waiter` at the same moment,
+    /// returns that outcome, and its frame belongs to the caller.
+    fn cancel_wait(&self, free: &FreeList, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
         let outcome = waiter.cancel();
         if outcome.is_none() {
             self.remove(free, ticket);
         }
+        // mutant: cancel-returns-outcome
         outcome
     }
 
-    /// Removes the entry of `ticket`, unless it was called already: then whoever called it finds
-    /// that it has withdrawn (W3).
+    /// Removes the entry of `ticket`, unless it was popped already. Then the popping thread learns
+    /// that the waiter has canceled (W3).
     fn remove(&self, free: &FreeList, ticket: Ticket) {
-        let mut line = self.line.lock();
-        if let Ok(index) = line
-            .waiting
-            .binary_search_by_key(&ticket, |standing| standing.ticket)
+        let mut queue = self.queue.lock();
+        if let Ok(index) = queue
+            .entries
+            .binary_search_by_key(&ticket, |entry| entry.ticket)
         {
-            line.waiting.remove(index);
-            if line.waiting.is_empty() {
+            queue.entries.remove(index);
+            // mutant: remove-clears-waiters
+            if queue.entries.is_empty() {
                 free.clear_waiters();
             }
         }
     }
 
-    /// Calls the first in the line, on behalf of a holder whose release is [`Wanted`]. Returns
-    /// `None` if there is nobody any more, and then no `WAITERS` bars the frame's way back.
+    /// Pops the first entry, for a releasing thread whose frame is [`Wanted`]. Returns `None` if
+    /// the queue is empty; then `WAITERS` is clear, and the frame can be put back.
     ///
     /// [`Wanted`]: super::free_list::PutBack::Wanted
-    pub(crate) fn call_first(&self, free: &FreeList) -> Option<Handoff> {
-        let mut line = self.line.lock();
-        let QueueEntry { ticket, waiter, .. } = line.waiting.pop_front()?;
-        if line.waiting.is_empty() {
+    pub(crate) fn pop_first(&self, free: &FreeList) -> Option<Handoff> {
+        let mut queue = self.queue.lock();
+        let QueueEntry { ticket, waiter, .. } = queue.entries.pop_front()?;
+        // mutant: pop-clears-waiters
+        if queue.entries.is_empty() {
             free.clear_waiters();
         }
+        // mutant: pop-before-assign
         Some(Handoff { ticket, waiter })
     }
 
-    /// Opens or closes the pool. Everybody who waits at a closing is out of the line when this
-    /// returns (W5), and is told when the [`RejectedWaiters`] is dropped.
+    /// Changes the state of the pool, and opens or closes the free list accordingly. If the pool
+    /// closes, all waiters are out of the queue when this function returns (W5). They learn of it
+    /// when the [`RejectedWaiters`] are dropped.
     pub(crate) fn change_state(
         &self,
         free: &FreeList,
         change: impl FnOnce(&mut PoolState),
     ) -> (StateChange, Option<RejectedWaiters>) {
-        let mut line = self.line.lock();
-        let before = line.gate.refusal();
-        change(&mut line.gate);
-        let after = line.gate.refusal();
+        let mut queue = self.queue.lock();
+        let before = queue.state.refusal();
+        change(&mut queue.state);
+        let after = queue.state.refusal();
         match (before, after) {
-            (None, Some(error)) => {
-                self.publish(after);
+            (None, Some(refusal)) => {
+                self.publish_refusal(after);
                 let out = free.close();
+                // mutant: close-clears-waiters
                 free.clear_waiters();
-                (StateChange::Closed { out }, line.refuse_all(error))
+                (StateChange::Closed { out }, queue.reject_all(refusal))
             }
             (Some(_), None) => {
+                // mutant: open-words
                 let out = free.open();
-                self.publish(after);
+                // mutant: publish-open
+                self.publish_refusal(after);
                 (StateChange::Opened { out }, None)
             }
             (Some(_), Some(_)) | (None, None) => {
-                self.publish(after);
+                self.publish_refusal(after);
                 (StateChange::None, None)
             }
         }
     }
 
-    fn spare(&self) -> Arc<Waiter> {
+    fn pop_spare(&self) -> Arc<Waiter> {
         self.spares.pop().unwrap_or_else(|| Arc::new(Waiter::new()))
     }
 
-    /// Keeps an idle waiter for the next caller. Somebody may still be about to assign an earlier
-    /// stay of it: that fails by its ticket (W3).
-    fn keep(&self, waiter: Arc<Waiter>) {
-        // A full bag means that more callers waited at once than are foreseen: let this one go.
+    /// Stores an idle waiter for the next caller. Another thread may still be about to assign an
+    /// outcome to an earlier wait of it, which fails because of the ticket (W3).
+    fn push_spare(&self, waiter: Arc<Waiter>) {
+        // If the store is full, more callers waited at once than it has room for. This waiter is
+        // freed.
         drop(self.spares.push(waiter));
     }
 }
 
-impl Line {
-    fn refuse_all(&mut self, error: Refusal) -> Option<RejectedWaiters> {
-        if self.waiting.is_empty() {
+impl Queue {
+    fn reject_all(&mut self, refusal: Refusal) -> Option<RejectedWaiters> {
+        if self.entries.is_empty() {
             return None;
         }
-        let waiting = mem::replace(&mut self.waiting, new_line());
-        Some(RejectedWaiters { waiting, error })
+        // mutant: reject-empties-queue
+        let entries = mem::replace(&mut self.entries, new_entries());
+        Some(RejectedWaiters { entries, refusal })
     }
 }
 
-/// Room for as many as there are spare waiters, so that to stand in it allocates nothing.
-fn new_line() -> VecDeque<QueueEntry> {
+/// Allocates room for as many entries as there are spare waiters, so that `enqueue` allocates
+/// nothing up to that number.
+fn new_entries() -> VecDeque<QueueEntry> {
     VecDeque::with_capacity(SPARES)
 }
 
-/// Everybody who waited when the pool closed. Dropping it tells them, which may run wakers: no lock
-/// may be held then.
+/// The callers that waited when the pool closed. Dropping this fails their waits, which may run
+/// wakers, so no lock may be held then.
 #[derive(Debug)]
-#[must_use = "tells the waiters when it is dropped, which is to be after all locks are free"]
+#[must_use = "fails the waits when it is dropped, which must happen after all locks are released"]
 pub(crate) struct RejectedWaiters {
-    waiting: VecDeque<QueueEntry>,
-    error: Refusal,
+    entries: VecDeque<QueueEntry>,
+    refusal: Refusal,
 }
 
 impl Drop for RejectedWaiters {
     fn drop(&mut self) {
-        for QueueEntry { ticket, waiter, .. } in self.waiting.drain(..) {
-            waiter.assign(ticket, Err(self.error));
+        for QueueEntry { ticket, waiter, .. } in self.entries.drain(..) {
+            waiter.assign(ticket, Err(self.refusal));
         }
     }
 }
@@ -440,31 +461,33 @@ impl Waiter {
         }
     }
 
-    fn arm(&self, ticket: Ticket, wake: Wake) {
+    fn start(&self, ticket: Ticket, wake: Wake) {
         *self.state.lock() = State::Waiting { ticket, wake };
     }
 
-    /// Ends the stay of `ticket` with `outcome` and wakes the caller. Returns `false`, and does
-    /// nothing, if that stay has ended already.
+    /// Ends the wait of `ticket` with `outcome` and wakes the caller. Does nothing and returns
+    /// false if that wait has ended already.
     fn assign(&self, ticket: Ticket, outcome: Outcome) -> bool {
         let mut state = self.state.lock();
+        // mutant: assign-checks-ticket
         if !matches!(*state, State::Waiting { ticket: current, .. } if current == ticket) {
+            // mutant: assign-reports-canceled
             return false;
         }
-        let before = mem::replace(&mut *state, State::Settled(outcome));
+        let before = mem::replace(&mut *state, State::Assigned(outcome));
         drop(state);
-        // With the lock free: what a waker does is not ours to know.
+        // The lock is free here, because a waker is foreign code.
         if let State::Waiting { wake, .. } = before {
             wake.wake();
         }
         true
     }
 
-    /// What the stay ended with, if it did.
+    /// Returns the outcome if one has been assigned; the waiter is idle then.
     fn outcome(&self) -> Option<Outcome> {
         let mut state = self.state.lock();
         match *state {
-            State::Settled(outcome) => {
+            State::Assigned(outcome) => {
                 *state = State::Idle;
                 Some(outcome)
             }
@@ -472,24 +495,26 @@ impl Waiter {
         }
     }
 
-    /// Ends the stay, however it stands. Returns what it ended with, if somebody was faster.
+    /// Ends the wait in any state. Returns the outcome if one has been assigned before.
     fn cancel(&self) -> Option<Outcome> {
         let mut state = self.state.lock();
         let before = mem::replace(&mut *state, State::Idle);
         drop(state);
         match before {
-            State::Settled(outcome) => Some(outcome),
+            State::Assigned(outcome) => Some(outcome),
             State::Idle | State::Waiting { .. } => None,
         }
     }
 
-    /// As [`outcome`](Self::outcome), and the next to be woken is `context`'s task.
+    /// Returns the outcome if one has been assigned. Otherwise the assignment will wake the task
+    /// of `context`.
     fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
-        // Cloned before the lock is taken and dropped after it is free: what a waker does then is
-        // not ours to know.
+        // Wakers are foreign code, so they are cloned before the lock is taken and dropped after
+        // it is free.
         let mut wake_next = Wake::Task(context.waker().clone());
         let mut state = self.state.lock();
         if let State::Waiting { wake, .. } = &mut *state {
+            // mutant: poll-replaces-waker
             mem::swap(wake, &mut wake_next);
             return Poll::Pending;
         }
@@ -499,7 +524,7 @@ impl Waiter {
     }
 }
 
-/// Somebody who was called out of the line and is to get a frame.
+/// A waiter that was popped from the queue and is to be assigned a frame.
 #[derive(Debug)]
 pub(crate) struct Handoff {
     ticket: Ticket,
@@ -507,77 +532,85 @@ pub(crate) struct Handoff {
 }
 
 impl Handoff {
-    /// Hands over `frame`. Returns `false` if they have given up: then the frame is still the
-    /// caller's. Touches nothing of the pool (W4).
+    /// Assigns `frame` to the waiter. Returns false if the waiter has canceled; the frame then
+    /// still belongs to the caller. Touches nothing of the pool (W4).
     pub(crate) fn assign(self, frame: usize) -> bool {
         self.waiter.assign(self.ticket, Ok(frame))
     }
 }
 
-/// The stay in the line of an asynchronous caller, who keeps it from poll to poll and must
-/// [`leave`](Self::leave) it before it is dropped.
+/// Wait of an asynchronous caller, kept from poll to poll. The caller must
+/// [`cancel`](Self::cancel) it before it drops it.
 #[derive(Debug, Default)]
 pub(crate) struct PendingWait {
-    standing: Option<QueueEntry>,
-    /// Whether the task has called for help.
-    called_for_help: bool,
+    entry: Option<QueueEntry>,
+    alarm_ran: bool,
 }
 
 impl PendingWait {
-    /// Since when it stands in the line, if it does.
-    pub(crate) fn began(&self) -> Option<WaitStart> {
-        self.standing.as_ref().map(|standing| standing.began)
+    /// Returns the start of the wait if the caller is in the queue.
+    pub(crate) fn start(&self) -> Option<WaitStart> {
+        self.entry.as_ref().map(|entry| entry.start)
     }
 
-    /// Whether this is asked for the first time.
+    /// Returns true for the first call only.
     pub(crate) fn is_first_alarm(&mut self) -> bool {
-        !mem::replace(&mut self.called_for_help, true)
+        !mem::replace(&mut self.alarm_ran, true)
     }
 
-    /// Stands in the line, if it does not yet, and asks what came of it.
+    /// Enters the queue if the caller is not in it yet. Returns the outcome if there is one.
     pub(crate) fn poll(
         &mut self,
-        waiters: &WaitQueue,
+        queue: &WaitQueue,
         free: &FreeList,
         context: &Context<'_>,
-        began: WaitStart,
+        start: WaitStart,
     ) -> Poll<Outcome> {
-        let polled = match &self.standing {
-            Some(standing) => standing.waiter.poll(context),
-            None => {
-                let waiter = waiters.spare();
-                let wake = Wake::Task(context.waker().clone());
-                match waiters.enqueue(free, &waiter, wake, began) {
-                    Enlisted::Settled(outcome) => {
-                        waiters.keep(waiter);
-                        return Poll::Ready(outcome);
-                    }
-                    Enlisted::Waiting(ticket) => {
-                        self.standing = Some(QueueEntry {
-                            ticket,
-                            began,
-                            waiter,
-                        });
-                        return Poll::Pending;
-                    }
-                }
-            }
+        let Some(entry) = &self.entry else {
+            return self.enqueue(queue, free, context, start);
         };
+        let polled = entry.waiter.poll(context);
         if polled.is_ready() {
-            if let Some(standing) = self.standing.take() {
-                waiters.keep(standing.waiter);
+            if let Some(entry) = self.entry.take() {
+                queue.push_spare(entry.waiter);
             }
         }
         polled
     }
 
-    /// Leaves the line, if it stands in it. A frame that it was called for at the same moment is
-    /// then the caller's.
+    /// The first poll.
+    fn enqueue(
+        &mut self,
+        queue: &WaitQueue,
+        free: &FreeList,
+        context: &Context<'_>,
+        start: WaitStart,
+    ) -> Poll<Outcome> {
+        let waiter = queue.pop_spare();
+        let wake = Wake::Task(context.waker().clone());
+        match queue.enqueue(free, &waiter, wake, start) {
+            Enqueued::Done(outcome) => {
+                queue.push_spare(waiter);
+                Poll::Ready(outcome)
+            }
+            Enqueued::Waiting(ticket) => {
+                self.entry = Some(QueueEntry {
+                    ticket,
+                    start,
+                    waiter,
+                });
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Cancels the wait if the caller is in the queue. Returns the frame that was assigned to the
+    /// caller at the same moment, which then belongs to the caller.
     #[must_use]
-    pub(crate) fn leave(&mut self, waiters: &WaitQueue, free: &FreeList) -> Option<usize> {
-        let QueueEntry { ticket, waiter, .. } = self.standing.take()?;
-        let outcome = waiters.leave(free, &waiter, ticket);
-        waiters.keep(waiter);
+    pub(crate) fn cancel(&mut self, queue: &WaitQueue, free: &FreeList) -> Option<usize> {
+        let QueueEntry { ticket, waiter, .. } = self.entry.take()?;
+        let outcome = queue.cancel_wait(free, &waiter, ticket);
+        queue.push_spare(waiter);
         outcome.and_then(Result::ok)
     }
 }
@@ -588,9 +621,9 @@ mod testing {
 
     use super::*;
 
-    /// A pool of frames without memory: what `Core` makes of list and line.
+    /// A pool of frames without memory: free list and wait queue, combined as in `Core`.
     #[derive(Debug)]
-    pub(super) struct Bare {
+    pub(super) struct TestPool {
         pub(super) free: FreeList,
         pub(super) wait_queue: WaitQueue,
     }
@@ -602,29 +635,29 @@ mod testing {
         }
     }
 
-    /// That of a thread that waits for as long as it takes.
-    pub(super) fn endless() -> WaitParams<'static> {
+    /// Returns the parameters of a wait without a deadline.
+    pub(super) fn no_deadline() -> WaitParams<'static> {
         WaitParams {
-            began: now(),
+            start: now(),
             deadline: None,
-            enlisted: &|| (),
+            on_enqueued: &|| (),
             alarm: None,
         }
     }
 
-    impl Bare {
-        /// A pool whose frames are all out, in a single word.
+    impl TestPool {
+        /// Creates a pool whose frames are all out, in a single word.
         pub(super) fn exhausted(frames: usize) -> Arc<Self> {
             Self::all_out(FreeList::new(frames, 1, true).unwrap())
         }
 
-        /// The same, where threads may keep frames.
+        /// Creates the same pool with thread caches.
         #[cfg(loom)]
         pub(super) fn exhausted_with_caches(frames: usize) -> Arc<Self> {
             use crate::pool::free_list::FrameIds;
 
             let free = FreeList::new(frames, 1, true).unwrap();
-            Self::all_out(free.with_caches(FrameIds::COUNTED).unwrap())
+            Self::all_out(free.with_caches(FrameIds::ONE_BASED).unwrap())
         }
 
         fn all_out(free: FreeList) -> Arc<Self> {
@@ -639,14 +672,14 @@ mod testing {
             })
         }
 
-        /// As `Core::release` by a thread that may keep the frame.
+        /// Does what `Core::release` does in a pool with caches.
         #[cfg(loom)]
-        pub(super) fn keep_or_release(&self, thread: usize, frame: usize) {
+        pub(super) fn cache_or_release(&self, thread: usize, frame: usize) {
             use crate::pool::free_list::FrameIds;
             use crate::pool::thread_cache::Pushed;
 
             let caches = self.free.caches().unwrap();
-            match caches.push(thread, FrameIds::COUNTED.of(frame).unwrap()) {
+            match caches.push(thread, FrameIds::ONE_BASED.of(frame).unwrap()) {
                 Pushed::Cached => return,
                 Pushed::NotCached => {}
                 Pushed::CooldownOver => caches.restore(),
@@ -654,21 +687,21 @@ mod testing {
             self.release(frame);
         }
 
-        /// As `Core::release`.
+        /// Does what `Core::release` does in a pool without caches.
         pub(super) fn release(&self, frame: usize) {
             let place = self.free.places().nth(frame).unwrap();
             while put_back(self.free.word(place.word), self.free.addend(place.bits))
                 == PutBack::Wanted
             {
-                if let Some(called) = self.wait_queue.call_first(&self.free) {
-                    if called.assign(frame) {
+                if let Some(handoff) = self.wait_queue.pop_first(&self.free) {
+                    if handoff.assign(frame) {
                         return;
                     }
                 }
             }
         }
 
-        /// Releases what an outcome brought.
+        /// Releases the frame of an outcome, if it has one.
         #[cfg(loom)]
         pub(super) fn release_outcome(&self, outcome: Outcome) {
             if let Ok(frame) = outcome {
@@ -677,28 +710,35 @@ mod testing {
         }
 
         pub(super) fn wait(&self) -> Outcome {
-            self.wait_queue.wait(&self.free, endless())
+            self.wait_queue.wait(&self.free, no_deadline())
         }
 
-        /// Stands in the line without waiting; `None` if there was no need.
+        /// Enters the queue without blocking. Returns the outcome if there is no need to wait.
         pub(super) fn enqueue(&self, waiter: &Arc<Waiter>) -> Result<Ticket, Outcome> {
-            match self
-                .wait_queue
-                .enqueue(&self.free, waiter, Wake::Thread(current_thread()), now())
-            {
-                Enlisted::Waiting(ticket) => Ok(ticket),
-                Enlisted::Settled(outcome) => Err(outcome),
+            let wake = Wake::Thread(current_thread());
+            match self.wait_queue.enqueue(&self.free, waiter, wake, now()) {
+                Enqueued::Waiting(ticket) => Ok(ticket),
+                Enqueued::Done(outcome) => Err(outcome),
             }
         }
 
-        /// What a time-out does.
-        pub(super) fn leave(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
-            self.wait_queue.leave(&self.free, waiter, ticket)
+        /// Does what a time-out does.
+        pub(super) fn cancel(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
+            self.wait_queue.cancel_wait(&self.free, waiter, ticket)
         }
 
-        /// That nothing is left behind: nobody in the line, no flag, every frame free.
+        /// Closes the pool and opens it again.
+        #[cfg(loom)]
+        pub(super) fn close_and_open(&self) {
+            for committed in [false, true] {
+                let change = |state: &mut PoolState| state.committed = committed;
+                drop(self.wait_queue.change_state(&self.free, change));
+            }
+        }
+
+        /// Asserts that no waiter, flag or frame is left behind.
         pub(super) fn assert_at_rest(&self) {
-            assert_eq!(self.wait_queue.in_line(), (0, None));
+            assert_eq!(self.wait_queue.waiting(), (0, None));
             assert_eq!(self.free.free_frames(), self.free.frames());
             let taken = self.free.take(0, 1).unwrap();
             let done = put_back(self.free.word(taken.word), self.free.addend(taken.bits));
@@ -710,12 +750,12 @@ mod testing {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use super::testing::Bare;
+    use super::testing::TestPool;
     use super::*;
 
     #[test]
-    fn first_come_first_served() {
-        let pool = Bare::exhausted(3);
+    fn waiters_get_frames_in_fifo_order() {
+        let pool = TestPool::exhausted(3);
         let waiters = [(); 3].map(|()| Arc::new(Waiter::new()));
         for waiter in &waiters {
             pool.enqueue(waiter).unwrap();
@@ -734,14 +774,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_leaves_the_middle_of_the_line_is_passed_over_and_forgotten() {
-        let pool = Bare::exhausted(2);
+    fn a_waiter_that_cancels_leaves_the_middle_of_the_queue() {
+        let pool = TestPool::exhausted(2);
         let waiters = [(); 3].map(|()| Arc::new(Waiter::new()));
         let tickets = waiters
             .each_ref()
             .map(|waiter| pool.enqueue(waiter).unwrap());
-        assert_eq!(pool.leave(&waiters[1], tickets[1]), None);
-        assert_eq!(pool.wait_queue.in_line().0, 2);
+        assert_eq!(pool.cancel(&waiters[1], tickets[1]), None);
+        assert_eq!(pool.wait_queue.waiting().0, 2);
         pool.release(0);
         pool.release(1);
         assert_eq!(
@@ -751,35 +791,35 @@ mod tests {
     }
 
     #[test]
-    fn the_line_does_not_grow_with_callers_that_give_up() {
-        let pool = Bare::exhausted(1);
+    fn canceled_waits_do_not_grow_the_queue() {
+        let pool = TestPool::exhausted(1);
         let waiter = Arc::new(Waiter::new());
         for _ in 0..10_000 {
             let ticket = pool.enqueue(&waiter).unwrap();
-            assert_eq!(pool.leave(&waiter, ticket), None);
+            assert_eq!(pool.cancel(&waiter, ticket), None);
         }
-        assert!(pool.wait_queue.line.lock().waiting.capacity() <= SPARES);
+        assert!(pool.wait_queue.queue.lock().entries.capacity() <= SPARES);
         pool.release(0);
         pool.assert_at_rest();
     }
 
     #[test]
-    fn everybody_is_refused_at_a_closing_even_if_it_opens_at_once() {
-        let pool = Bare::exhausted(1);
+    fn closing_fails_all_waits_even_if_the_pool_opens_at_once() {
+        let pool = TestPool::exhausted(1);
         let waiters = [(); 5].map(|()| Arc::new(Waiter::new()));
         for waiter in &waiters {
             pool.enqueue(waiter).unwrap();
         }
-        let (shut, refused) = pool
+        let (closed, rejected) = pool
             .wait_queue
-            .change_state(&pool.free, |gate| gate.committed = false);
-        assert_eq!(shut, StateChange::Closed { out: 1 });
-        let (opened, nobody) = pool
+            .change_state(&pool.free, |state| state.committed = false);
+        assert_eq!(closed, StateChange::Closed { out: 1 });
+        let (opened, none) = pool
             .wait_queue
-            .change_state(&pool.free, |gate| gate.committed = true);
+            .change_state(&pool.free, |state| state.committed = true);
         assert_eq!(opened, StateChange::Opened { out: 1 });
-        assert!(nobody.is_none());
-        drop(refused);
+        assert!(none.is_none());
+        drop(rejected);
         for waiter in &waiters {
             assert_eq!(waiter.outcome(), Some(Err(Refusal::NotCommitted)));
         }
@@ -788,21 +828,21 @@ mod tests {
     }
 
     #[test]
-    fn a_decommit_during_a_flush_gives_the_stronger_reason() {
-        let pool = Bare::exhausted(1);
+    fn a_decommit_during_a_flush_takes_precedence_over_the_flush() {
+        let pool = TestPool::exhausted(1);
         let change =
             |change: fn(&mut PoolState)| pool.wait_queue.change_state(&pool.free, change).0;
         assert_eq!(
-            change(|gate| gate.flushing = true),
+            change(|state| state.flushing = true),
             StateChange::Closed { out: 1 }
         );
         assert_eq!(pool.wait_queue.refusal(), Some(Refusal::Flushing));
-        assert_eq!(change(|gate| gate.committed = false), StateChange::None);
+        assert_eq!(change(|state| state.committed = false), StateChange::None);
         assert_eq!(pool.wait_queue.refusal(), Some(Refusal::NotCommitted));
-        assert_eq!(change(|gate| gate.committed = true), StateChange::None);
+        assert_eq!(change(|state| state.committed = true), StateChange::None);
         assert_eq!(pool.wait(), Err(Refusal::Flushing));
         assert_eq!(
-            change(|gate| gate.flushing = false),
+            change(|state| state.flushing = false),
             StateChange::Opened { out: 1 }
         );
     }
@@ -813,84 +853,83 @@ mod tests {
 mod loom_models {
     use loom::thread;
 
-    use super::testing::{Bare, endless, now};
+    use super::testing::{TestPool, no_deadline, now};
     use super::*;
 
-    fn release_elsewhere(pool: &Arc<Bare>) -> thread::JoinHandle<()> {
+    /// Releases frame 0 in another thread.
+    fn spawn_release(pool: &Arc<TestPool>) -> thread::JoinHandle<()> {
         let pool = pool.clone();
         thread::spawn(move || pool.release(0))
     }
 
-    /// W2: a release at the moment of registering is seen by one side or the other.
+    /// Waits for frame 0 while `releaser` releases it, and releases it again.
+    fn wait_for_release(pool: &TestPool, releaser: thread::JoinHandle<()>) {
+        let outcome = pool.wait();
+        assert_eq!(outcome, Ok(0));
+        releaser.join().unwrap();
+        pool.release_outcome(outcome);
+        pool.assert_at_rest();
+    }
+
+    /// W2: if a frame is released while a waiter is enqueued, one of the two threads sees the
+    /// other.
     ///
-    /// Kills: `set_waiters` not looked at in `enqueue`; `put_back` exchanging past `WAITERS`;
-    /// `call_first` not clearing `WAITERS` after the last.
+    /// Kills: `enqueue` ignoring the result of `set_waiters`; `put_back` exchanging in spite of
+    /// `WAITERS`; `pop_first` not clearing `WAITERS` after the last entry.
     #[test]
-    fn no_wake_up_is_lost_between_a_release_and_a_registration() {
+    fn no_wake_up_is_lost_between_a_release_and_an_enqueue() {
         loom::model(|| {
-            let pool = Bare::exhausted(1);
-            let releaser = release_elsewhere(&pool);
-            let outcome = pool.wait();
-            assert_eq!(outcome, Ok(0));
-            releaser.join().unwrap();
-            pool.release_outcome(outcome);
-            pool.assert_at_rest();
+            let pool = TestPool::exhausted(1);
+            let releaser = spawn_release(&pool);
+            wait_for_release(&pool, releaser);
         });
     }
 
-    /// W2 and T4: a frame that its releaser keeps at the moment of registering is found by one side or
-    /// the other.
+    /// W2 and T4: if a releasing thread caches its frame while a waiter is enqueued, one of the
+    /// two threads finds the frame.
     ///
-    /// Kills: `set_waiters` not saying that the caches may have frames; `push_at` not looking behind, or
-    /// without its fence; no `heavy_fence`.
+    /// Kills: `set_waiters` ignoring the caches; a push into a cache without its fence, or without
+    /// its second look at the revocation word; no heavy fence.
     #[test]
-    fn nobody_waits_while_a_frame_lies_in_a_cache() {
+    fn no_caller_waits_while_a_frame_is_in_a_cache() {
         loom::model(|| {
-            let pool = Bare::exhausted_with_caches(1);
+            let pool = TestPool::exhausted_with_caches(1);
             let releaser = {
                 let pool = pool.clone();
-                thread::spawn(move || pool.keep_or_release(1, 0))
+                thread::spawn(move || pool.cache_or_release(1, 0))
             };
-            let outcome = pool.wait();
-            assert_eq!(outcome, Ok(0));
-            releaser.join().unwrap();
-            pool.release_outcome(outcome);
-            pool.assert_at_rest();
+            wait_for_release(&pool, releaser);
         });
     }
 
-    /// The same with a gate that has been resting, and is opened by somebody else.
+    /// The same with caches in cooldown that another thread restores.
     ///
-    /// Kills: `set_waiters` not raising the gate; `reopen` opening in spite of a line.
+    /// Kills: `set_waiters` not revoking the caches; `restore` ignoring waiters.
     #[test]
-    fn nobody_waits_behind_a_gate_that_is_opened() {
+    fn no_caller_waits_while_a_frame_is_in_a_restored_cache() {
         loom::model(|| {
-            let pool = Bare::exhausted_with_caches(1);
+            let pool = TestPool::exhausted_with_caches(1);
             drop(pool.free.caches().unwrap().search());
             let releaser = {
                 let pool = pool.clone();
                 thread::spawn(move || {
                     pool.free.caches().unwrap().restore();
-                    pool.keep_or_release(1, 0);
+                    pool.cache_or_release(1, 0);
                 })
             };
-            let outcome = pool.wait();
-            assert_eq!(outcome, Ok(0));
-            releaser.join().unwrap();
-            pool.release_outcome(outcome);
-            pool.assert_at_rest();
+            wait_for_release(&pool, releaser);
         });
     }
 
-    /// W2 with frames that somebody outside the line takes and gives back.
+    /// W2: the same for a frame that a thread outside the queue takes and releases.
     ///
-    /// Kills: as above; `enqueue` clearing `WAITERS` when its `take` came too late.
+    /// Kills: `enqueue` clearing `WAITERS` when its `take` fails.
     #[test]
-    fn a_snatched_frame_comes_back_to_the_line() {
+    fn a_frame_taken_by_a_thread_that_does_not_wait_reaches_the_waiter() {
         loom::model(|| {
-            let pool = Bare::exhausted(1);
+            let pool = TestPool::exhausted(1);
             pool.release(0);
-            let snatcher = {
+            let other = {
                 let pool = pool.clone();
                 thread::spawn(move || {
                     if let Ok(taken) = pool.free.take(0, 1) {
@@ -899,24 +938,24 @@ mod loom_models {
                 })
             };
             pool.release_outcome(pool.wait());
-            snatcher.join().unwrap();
+            other.join().unwrap();
             pool.assert_at_rest();
         });
     }
 
     /// W3: a frame that is assigned at the moment of a cancellation or a time-out is not lost: the
-    /// one who leaves takes it along, or it goes to the next in the line.
+    /// canceling caller gets it, or it goes to the next waiter or back into the free list.
     ///
-    /// Kills: `leave` dropping the outcome; `assign` returning `true` for a waiter that withdrew;
-    /// `remove` not clearing `WAITERS` after the last.
+    /// Kills: `cancel_wait` dropping the outcome; `assign` returning true for a waiter that has
+    /// canceled; `remove` not clearing `WAITERS` after the last entry.
     #[test]
     fn no_frame_is_lost_between_an_assignment_and_a_cancellation() {
         loom::model(|| {
-            let pool = Bare::exhausted(1);
+            let pool = TestPool::exhausted(1);
             let waiter = Arc::new(Waiter::new());
             let ticket = pool.enqueue(&waiter).unwrap();
-            let releaser = release_elsewhere(&pool);
-            if let Some(outcome) = pool.leave(&waiter, ticket) {
+            let releaser = spawn_release(&pool);
+            if let Some(outcome) = pool.cancel(&waiter, ticket) {
                 pool.release_outcome(outcome);
             }
             releaser.join().unwrap();
@@ -924,21 +963,21 @@ mod loom_models {
         });
     }
 
-    /// W3: the same with somebody else in the line, who must get the frame in the end.
+    /// W3: the same with a second waiter, which must get the frame in the end.
     ///
-    /// Kills: as above; `release` giving up after the first who withdrew.
+    /// Kills: `assign` returning true for a waiter that has canceled.
     #[test]
-    fn a_cancellation_passes_the_frame_on() {
+    fn a_canceled_wait_passes_the_frame_to_the_next_waiter() {
         loom::model(|| {
-            let pool = Bare::exhausted(1);
+            let pool = TestPool::exhausted(1);
             let waiter = Arc::new(Waiter::new());
             let ticket = pool.enqueue(&waiter).unwrap();
-            let releaser = release_elsewhere(&pool);
+            let releaser = spawn_release(&pool);
             let next = {
                 let pool = pool.clone();
                 thread::spawn(move || pool.release_outcome(pool.wait()))
             };
-            if let Some(outcome) = pool.leave(&waiter, ticket) {
+            if let Some(outcome) = pool.cancel(&waiter, ticket) {
                 pool.release_outcome(outcome);
             }
             releaser.join().unwrap();
@@ -947,25 +986,24 @@ mod loom_models {
         });
     }
 
-    /// W3: who was called for an earlier stay gets nothing in a later one, though it is the same
-    /// waiter.
+    /// W3: a frame for an earlier wait is not assigned to a later wait of the same waiter.
     ///
     /// Kills: `assign` not comparing the ticket.
     #[test]
-    fn a_ticket_is_good_for_one_stay() {
+    fn a_ticket_is_valid_for_one_wait() {
         loom::model(|| {
-            let pool = Bare::exhausted(1);
+            let pool = TestPool::exhausted(1);
             let waiter = Arc::new(Waiter::new());
             let ticket = pool.enqueue(&waiter).unwrap();
-            let releaser = release_elsewhere(&pool);
-            if let Some(outcome) = pool.leave(&waiter, ticket) {
+            let releaser = spawn_release(&pool);
+            if let Some(outcome) = pool.cancel(&waiter, ticket) {
                 pool.release_outcome(outcome);
             } else if let Ok(ticket) = pool.enqueue(&waiter) {
-                let outcome = pool
-                    .wait_queue
-                    .stand_in_line(&pool.free, &waiter, ticket, endless());
-                // Whoever has left the line with a frame has no entry in it any more.
-                assert_eq!(pool.wait_queue.in_line().0, 0);
+                let outcome =
+                    pool.wait_queue
+                        .wait_for_outcome(&pool.free, &waiter, ticket, no_deadline());
+                // A waiter that has left with a frame has no entry any more.
+                assert_eq!(pool.wait_queue.waiting().0, 0);
                 pool.release_outcome(outcome);
             } else {
                 pool.release(0);
@@ -975,11 +1013,11 @@ mod loom_models {
         });
     }
 
-    /// A task that was polled again is woken by the waker of its last poll.
+    /// A task that is polled again is woken by the waker of its last poll.
     ///
-    /// Kills: `poll` keeping the waker that it has.
+    /// Kills: `poll` keeping the first waker.
     #[test]
-    fn the_last_waker_is_the_one_that_is_woken() {
+    fn the_waker_of_the_last_poll_is_woken() {
         struct Unpark(Thread);
         impl std::task::Wake for Unpark {
             fn wake(self: std::sync::Arc<Self>) {
@@ -987,12 +1025,12 @@ mod loom_models {
             }
         }
         loom::model(|| {
-            let pool = Bare::exhausted(1);
-            let releaser = release_elsewhere(&pool);
-            let mut stay = PendingWait::default();
+            let pool = TestPool::exhausted(1);
+            let releaser = spawn_release(&pool);
+            let mut wait = PendingWait::default();
             let mut poll = |waker: &Waker| {
                 let context = Context::from_waker(waker);
-                stay.poll(&pool.wait_queue, &pool.free, &context, now())
+                wait.poll(&pool.wait_queue, &pool.free, &context, now())
             };
             let mut polled = poll(Waker::noop());
             let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
@@ -1012,28 +1050,22 @@ mod loom_models {
         });
     }
 
-    /// W5: whoever waited at a closing is refused or served, even if the pool opens at once, and a
-    /// frame that comes back meanwhile is not lost.
+    /// W5: a caller that waits when the pool closes fails or gets a frame, even if the pool opens
+    /// at once. A frame that is released meanwhile is not lost.
     ///
-    /// Kills: `refuse_all` leaving the line as it is; `change_state` not clearing `WAITERS`.
+    /// Kills: `reject_all` leaving the entries in the queue; `change_state` not clearing
+    /// `WAITERS`.
     #[test]
-    fn a_closing_refuses_everybody_who_waits() {
+    fn closing_ends_every_wait() {
         loom::model(|| {
-            let pool = Bare::exhausted(1);
+            let pool = TestPool::exhausted(1);
             let waiter = Arc::new(Waiter::new());
             let ticket = pool.enqueue(&waiter).unwrap();
-            let releaser = release_elsewhere(&pool);
-            drop(
+            let releaser = spawn_release(&pool);
+            pool.close_and_open();
+            let outcome =
                 pool.wait_queue
-                    .change_state(&pool.free, |gate| gate.committed = false),
-            );
-            drop(
-                pool.wait_queue
-                    .change_state(&pool.free, |gate| gate.committed = true),
-            );
-            let outcome = pool
-                .wait_queue
-                .stand_in_line(&pool.free, &waiter, ticket, endless());
+                    .wait_for_outcome(&pool.free, &waiter, ticket, no_deadline());
             assert!(matches!(outcome, Ok(0) | Err(Refusal::NotCommitted)));
             pool.release_outcome(outcome);
             releaser.join().unwrap();

@@ -83,6 +83,7 @@ impl<T: Copy> Entry<T> {
     fn take(&self) -> bool {
         // Acquire: pairs with the Release in `clear` of the owner before; what its readers read was read
         // before we write.
+        // mutant: entry-take
         self.word
             .compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
@@ -95,19 +96,23 @@ impl<T: Copy> Entry<T> {
             unsafe { *slot = Some(value) }
         });
         // Release: pairs with the Acquire in `enter`, hands over the value and what it leads to.
+        // mutant: entry-fill
         self.word.store(TAKEN | LIVE, Ordering::Release);
     }
 
     /// To be called by the owner, once, after `fill`.
     fn clear(&self) {
         // Relaxed: nothing is handed over. That no reader comes after it is a matter of this word alone.
+        // mutant: entry-not-live
         self.word.fetch_and(!LIVE, Ordering::Relaxed);
         // Acquire: pairs with the Release in `leave` of every reader (exchanges of this word in between,
         // ours included, carry it on); what they read was read before it goes.
+        // mutant: entry-waits-for-readers
         while self.word.load(Ordering::Acquire) != TAKEN {
             pause();
         }
         // Release: pairs with the Acquire in `take`.
+        // mutant: entry-free
         self.word.store(FREE, Ordering::Release);
     }
 
@@ -127,8 +132,10 @@ impl<T: Copy> Entry<T> {
     /// Counts a reader, if the entry can be found.
     fn enter(&self) -> bool {
         let mut seen = self.word.load(Ordering::Relaxed);
+        // mutant: entry-enter-if-live
         while seen & LIVE != 0 {
             // Acquire: pairs with the Release in `fill`; readers that came and went in between carry it on.
+            // mutant: entry-enter
             let entered = self.word.compare_exchange_weak(
                 seen,
                 seen + READER,
@@ -136,6 +143,7 @@ impl<T: Copy> Entry<T> {
                 Ordering::Relaxed,
             );
             match entered {
+                // mutant: entry-entered
                 Ok(_) => return true,
                 Err(now) => seen = now,
             }
@@ -145,6 +153,7 @@ impl<T: Copy> Entry<T> {
 
     fn leave(&self) {
         // Release: pairs with the Acquire in `clear`.
+        // mutant: entry-leave
         self.word.fetch_sub(READER, Ordering::Release);
     }
 }
