@@ -1,17 +1,32 @@
-//! After a commit, frames move without a single heap allocation.
+//! After a commit, acquire, use and release of frames make no heap allocation.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unsafe_code, reason = "a global allocator that counts")]
+#![expect(unsafe_code, reason = "implements a global allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::Write;
+use std::pin::pin;
 use std::sync::mpsc;
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use ks_allocator::{AcquireError, FramePool, Framing, KsAllocator, PoolAllocator, Starvation};
+use ks_allocator::{AcquireError, FramePool, KsAllocator, Starvation};
 
+use support::committed_allocator::committed_allocator;
+use support::poll_once::poll_once;
+use support::wait_until::wait_until;
+
+mod support {
+    #[cfg(feature = "windows")]
+    pub(crate) mod com_client;
+    pub(crate) mod committed_allocator;
+    pub(crate) mod poll_once;
+    pub(crate) mod wait_until;
+}
+
+/// The system allocator, with a count of allocations per thread.
 struct Counting;
 
 thread_local!(static ALLOCATIONS: Cell<usize> = const { Cell::new(0) });
@@ -20,22 +35,23 @@ fn count() {
     ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
 }
 
-// SAFETY: everything is passed on to the system's allocator as it came; counting allocates nothing.
+// SAFETY: each method passes its arguments to the same method of `System`. The count lives in a
+// thread-local with a constant initial value and no destructor, so counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises what `alloc` requires.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises what `dealloc` requires, and `System` allocated the block.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         count();
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller promises what `realloc` requires, and `System` allocated the block.
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
@@ -43,7 +59,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-/// Allocations of this thread during `work`.
+/// Returns the number of allocations that this thread makes during `work`.
 fn allocations(work: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.with(Cell::get);
     work();
@@ -60,7 +76,7 @@ fn pool(frames: usize) -> FramePool {
 }
 
 #[test]
-fn the_count_counts() {
+fn a_heap_allocation_is_counted() {
     assert_eq!(allocations(|| drop(Box::new(1))), 1);
 }
 
@@ -89,11 +105,10 @@ fn acquire_fill_share_and_release_allocate_nothing() {
 }
 
 #[test]
-fn frames_through_the_trait_allocate_nothing() {
-    let allocator = PoolAllocator::with_framing(Framing::new(8, 256)).unwrap();
-    allocator.commit().unwrap();
+fn acquire_through_the_trait_allocates_nothing() {
+    let allocator = committed_allocator(8, 256);
     let allocator: &dyn KsAllocator = &allocator;
-    // The first look at the current pool gives the thread its place in a table of readers.
+    // The first load of the current pool allocates the thread's entry in a table of readers.
     drop(allocator.acquire().unwrap());
     let count = allocations(|| {
         for _ in 0..1000 {
@@ -104,7 +119,7 @@ fn frames_through_the_trait_allocate_nothing() {
 }
 
 #[test]
-fn failing_allocates_nothing_and_waiting_in_vain_only_its_report() {
+fn a_failed_try_acquire_allocates_nothing_and_a_timeout_only_its_report() {
     let pool = pool(100);
     let held: Vec<_> = (0..100).map(|_| pool.try_acquire().unwrap()).collect();
     let count = allocations(|| {
@@ -115,20 +130,20 @@ fn failing_allocates_nothing_and_waiting_in_vain_only_its_report() {
     });
     assert_eq!(count, 0);
 
-    let in_vain = || {
+    let time_out = || {
         let error = pool.acquire_timeout(Duration::from_micros(10)).unwrap_err();
         assert!(matches!(&error, AcquireError::TimedOut(report) if report.holders().is_some()));
     };
     let report = allocations(|| drop(pool.holders()));
     for _ in 0..100 {
-        // One more: the box that it travels in.
-        assert!(allocations(in_vain) <= report + 1);
+        // The error boxes the report: one allocation more.
+        assert!(allocations(time_out) <= report + 1);
     }
     drop(held);
 }
 
 #[test]
-fn copying_on_write_allocates_nothing() {
+fn copy_on_write_allocates_nothing() {
     let pool = pool(2);
     let count = allocations(|| {
         for _ in 0..100 {
@@ -141,104 +156,115 @@ fn copying_on_write_allocates_nothing() {
 }
 
 #[test]
-fn waiting_and_being_woken_allocates_nothing() {
+fn a_blocking_wait_and_its_wakeup_allocate_nothing() {
     let pool = pool(1);
-    let (to_holder, ask) = mpsc::sync_channel(1);
-    let (to_waiter, held) = mpsc::sync_channel(1);
+    let (request, requests) = mpsc::sync_channel(1);
+    let (pool_is_empty, go) = mpsc::sync_channel(1);
     let waiter = {
         let pool = pool.clone();
         thread::spawn(move || {
             let mut count = 0;
             for _ in 0..200 {
-                to_holder.send(()).unwrap();
-                held.recv().unwrap();
+                request.send(()).unwrap();
+                go.recv().unwrap();
                 count += allocations(|| drop(pool.acquire().unwrap()));
             }
             count
         })
     };
     let mut releases = 0;
-    for () in ask {
+    for () in requests {
         let frame = pool.acquire().unwrap();
-        to_waiter.send(()).unwrap();
-        thread::yield_now();
+        pool_is_empty.send(()).unwrap();
+        wait_until(|| pool.waiting() == 1);
         releases += allocations(|| drop(frame));
     }
     assert_eq!((waiter.join().unwrap(), releases), (0, 0));
 }
 
-/// The same by COM. On Windows the count is still of Rust's heap, and so it is of all that the crate
-/// allocates but copies of media types.
+#[test]
+fn an_async_wait_allocates_nothing() {
+    let pool = pool(1);
+    let count = allocations(|| {
+        for _ in 0..100 {
+            let frame = pool.acquire().unwrap();
+            let mut future = pin!(pool.acquire_async());
+            assert!(poll_once(future.as_mut(), Waker::noop()).is_pending());
+            drop(frame);
+            assert!(poll_once(future, Waker::noop()).is_ready());
+        }
+    });
+    assert_eq!(count, 0);
+}
+
+/// The same promises for COM clients. The count covers the Rust heap alone. On Windows that is all
+/// that the crate allocates, except copies of media types.
 #[cfg(feature = "windows")]
 mod com {
     use std::ffi::c_void;
     use std::ptr;
 
+    use ks_allocator::Framing;
     use ks_allocator::com::{
-        ComAllocator, GetBufferFlags, IMediaSample2, IMemAllocator, IMemAllocatorCallbackTemp,
+        ComAllocator, E_NOINTERFACE, GetBufferFlags, IMediaSample2, IMemAllocatorCallbackTemp,
         S_OK, VFW_E_TIMEOUT,
     };
-    use windows_core::{GUID, HRESULT, Interface};
+    use windows_core::{GUID, HRESULT};
 
+    use super::support::com_client::{committed_com_allocator, get_buffer};
     use super::*;
 
-    const NOWAIT: u32 = GetBufferFlags::NOWAIT.bits();
+    const NOWAIT: GetBufferFlags = GetBufferFlags::NOWAIT;
 
-    /// A client's object for `SetNotify`, which lives for ever.
+    thread_local!(static NOTIFICATIONS: Cell<usize> = const { Cell::new(0) });
+
+    /// A client's object for `SetNotify`. It is static, so its reference count is a constant.
     #[repr(C)]
-    struct Callback(&'static Table);
-
-    type Method<T> = unsafe extern "system" fn(*mut c_void) -> T;
-    type Query = unsafe extern "system" fn(*mut c_void, *const GUID, *mut *mut c_void) -> HRESULT;
+    struct Callback(&'static CallbackTable);
 
     #[repr(C)]
-    struct Table(Query, Method<u32>, Method<u32>, Method<HRESULT>);
+    struct CallbackTable {
+        query_interface:
+            unsafe extern "system" fn(*mut c_void, *const GUID, *mut *mut c_void) -> HRESULT,
+        add_ref: unsafe extern "system" fn(*mut c_void) -> u32,
+        release: unsafe extern "system" fn(*mut c_void) -> u32,
+        notify_release: unsafe extern "system" fn(*mut c_void) -> HRESULT,
+    }
 
-    static TABLE: Table = Table(query, one, one, nothing);
-    static CALLBACK: Callback = Callback(&TABLE);
+    static CALLBACK: Callback = Callback(&CallbackTable {
+        query_interface: no_interface,
+        add_ref: one_reference,
+        release: one_reference,
+        notify_release: count_notification,
+    });
 
-    unsafe extern "system" fn query(
+    unsafe extern "system" fn no_interface(
         _: *mut c_void,
         _: *const GUID,
         _: *mut *mut c_void,
     ) -> HRESULT {
-        ks_allocator::com::E_NOINTERFACE
+        E_NOINTERFACE
     }
 
-    unsafe extern "system" fn one(_: *mut c_void) -> u32 {
+    unsafe extern "system" fn one_reference(_: *mut c_void) -> u32 {
         1
     }
 
-    unsafe extern "system" fn nothing(_: *mut c_void) -> HRESULT {
+    unsafe extern "system" fn count_notification(_: *mut c_void) -> HRESULT {
+        NOTIFICATIONS.with(|notifications| notifications.set(notifications.get() + 1));
         S_OK
     }
 
     fn committed() -> (ComAllocator, IMemAllocatorCallbackTemp) {
-        let framing = Framing::new(8, 256).prefix(8);
-        let allocator = ComAllocator::new(PoolAllocator::with_framing(framing).unwrap());
-        let client: IMemAllocatorCallbackTemp = allocator.cast().unwrap();
-        // SAFETY: has no arguments.
-        assert_eq!(unsafe { client.Commit() }, S_OK);
-        (allocator, client)
-    }
-
-    fn get_buffer(client: &IMemAllocator) -> Result<IMediaSample2, HRESULT> {
-        let mut sample: *mut c_void = ptr::null_mut();
-        // SAFETY: the pointers are NULL, or to be written through.
-        let result = unsafe { client.GetBuffer(&raw mut sample, ptr::null(), ptr::null(), NOWAIT) };
-        match result {
-            // SAFETY: a sample with one reference, which we take.
-            S_OK => Ok(unsafe { IMediaSample2::from_raw(sample) }),
-            error => Err(error),
-        }
+        committed_com_allocator(Framing::new(8, 256).prefix(8))
     }
 
     fn use_and_release(sample: IMediaSample2) {
         let (start, end) = (400_000, 800_000);
-        // SAFETY: both can be read.
+        // SAFETY: both times can be read.
         let result = unsafe { sample.SetTime(&raw const start, &raw const end) };
         assert_eq!(result, S_OK);
-        // SAFETY: a length is no pointer.
+        // SAFETY: the method takes no pointers.
         assert_eq!(unsafe { sample.SetActualDataLength(256) }, S_OK);
         drop(sample.clone());
         drop(sample);
@@ -249,33 +275,35 @@ mod com {
         let (_allocator, client) = committed();
         let round = || {
             for _ in 0..1000 {
-                use_and_release(get_buffer(&client).unwrap());
+                use_and_release(get_buffer(&client, NOWAIT).unwrap());
             }
         };
-        // The first look at the current pool gives the thread its place in a table of readers.
+        // The first load of the current pool allocates the thread's entry in a table of readers.
         round();
         assert_eq!(allocations(round), 0);
     }
 
     #[test]
-    fn telling_a_client_allocates_nothing() {
+    fn a_release_that_notifies_a_client_allocates_nothing() {
         let (_allocator, client) = committed();
         let callback = ptr::from_ref(&CALLBACK).cast_mut().cast();
-        // SAFETY: an object, which is only read.
+        // SAFETY: the object is static, has the table of the callback interface, and is only read.
         assert_eq!(unsafe { client.SetNotify(callback) }, S_OK);
-        let round = || use_and_release(get_buffer(&client).unwrap());
+        let round = || use_and_release(get_buffer(&client, NOWAIT).unwrap());
         round();
+        assert_eq!(NOTIFICATIONS.get(), 1);
         assert_eq!(allocations(|| (0..1000).for_each(|_| round())), 0);
-        // SAFETY: no object at all.
+        assert_eq!(NOTIFICATIONS.get(), 1001);
+        // SAFETY: NULL ends the notifications.
         assert_eq!(unsafe { client.SetNotify(ptr::null_mut()) }, S_OK);
     }
 
     #[test]
-    fn lending_frames_and_failing_allocates_nothing() {
+    fn frames_that_become_samples_and_a_failed_get_buffer_allocate_nothing() {
         let (allocator, client) = committed();
         let round = || {
             let frames: [_; 8] = std::array::from_fn(|_| allocator.try_acquire().unwrap());
-            assert_eq!(get_buffer(&client).unwrap_err(), VFW_E_TIMEOUT);
+            assert_eq!(get_buffer(&client, NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
             for frame in frames {
                 let sample = allocator.lend(frame).unwrap();
                 drop(ComAllocator::take_back(sample).unwrap());

@@ -1,136 +1,118 @@
-//! Frames that threads keep for themselves: nobody else is to notice.
+//! Thread caches. No caller can tell whether a free frame lies in a thread's cache or in the free
+//! list.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use ks_allocator::{AcquireError, Frame, FramePool, Framing, KsAllocator, PoolAllocator};
+use ks_allocator::{AcquireError, Frame, FramePool, Framing, KsAllocator};
 
-use random::Random;
+use support::assert_all_free::assert_all_free;
+use support::committed_allocator::committed_allocator;
+use support::marked_frame::MarkedFrame;
+use support::poll_once::poll_once;
+use support::pool::pool;
+use support::random::Random;
 
-mod random;
+mod support {
+    pub(crate) mod assert_all_free;
+    pub(crate) mod committed_allocator;
+    pub(crate) mod marked_frame;
+    pub(crate) mod poll_once;
+    pub(crate) mod pool;
+    pub(crate) mod random;
+}
 
 const FRAMES: usize = 64;
 const FRAME_SIZE: usize = 64;
-/// More than a thread keeps, and than it leaves for others.
-const HANDFUL: usize = 30;
+/// More frames than a thread's cells and magazine hold (8), and more than the depot of this pool
+/// holds (28). A thread that releases so many fills both.
+const MANY: usize = 30;
 
-fn pool() -> FramePool {
-    let builder = FramePool::builder().frames(FRAMES).frame_size(FRAME_SIZE);
-    builder.build().unwrap()
-}
-
-fn allocator() -> PoolAllocator {
-    let builder = FramePool::builder().frames(FRAMES).frame_size(FRAME_SIZE);
-    PoolAllocator::from_builder(&builder).unwrap()
-}
-
-fn take(pool: &FramePool, count: usize) -> Vec<Frame> {
+fn acquire_all(pool: &FramePool, count: usize) -> Vec<Frame> {
     (0..count).map(|_| pool.try_acquire().unwrap()).collect()
 }
 
-/// That each frame can be had, once.
-fn assert_all_there(pool: &FramePool) {
-    assert_eq!(pool.free_frames(), FRAMES);
-    let all = take(pool, FRAMES);
-    let slots: HashSet<_> = all.iter().map(Frame::slot).collect();
-    assert_eq!(slots.len(), FRAMES);
-    assert_eq!(pool.free_frames(), 0);
-    assert!(matches!(
-        pool.try_acquire(),
-        Err(AcquireError::Exhausted(_))
-    ));
-    drop(all);
-    assert_eq!(pool.free_frames(), FRAMES);
-}
-
-/// Runs `test` while two other threads are parked that have released a handful of frames each.
+/// Runs `test` while two other threads are parked that have released `MANY` frames each.
 fn beside_parked_threads(pool: &FramePool, test: impl FnOnce()) {
-    let (kept, end) = (Barrier::new(3), Barrier::new(3));
+    let (released, end) = (Barrier::new(3), Barrier::new(3));
     thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
-                let handful = take(pool, HANDFUL);
-                drop(handful);
-                kept.wait();
+                drop(acquire_all(pool, MANY));
+                released.wait();
                 end.wait();
             });
         }
-        kept.wait();
+        released.wait();
         test();
         end.wait();
     });
 }
 
-/// Whether this thread keeps anything: otherwise the lower slot comes first.
-fn keeps(caches: bool) -> bool {
+/// Returns whether this thread's releases go to a cache. Without one, the lower slot is next.
+fn has_cache(caches: bool) -> bool {
     let builder = FramePool::builder().frames(FRAMES).frame_size(FRAME_SIZE);
     let pool = builder.caches(caches).build().unwrap();
-    let [one, two] = [0, 1].map(|_| pool.try_acquire().unwrap());
-    let second = two.slot();
-    drop(two);
-    drop(one);
-    pool.try_acquire().unwrap().slot() == second
+    let [lower, upper] = [0, 1].map(|_| pool.try_acquire().unwrap());
+    assert!(lower.slot() < upper.slot());
+    let upper_slot = upper.slot();
+    drop(upper);
+    drop(lower);
+    pool.try_acquire().unwrap().slot() == upper_slot
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn threads_keep_frames_however_many_there_were_before_them() {
+fn a_thread_has_a_cache_however_many_threads_ended_before_it() {
     for _ in 0..200 {
-        assert!(thread::spawn(|| keeps(true)).join().unwrap());
+        assert!(thread::spawn(|| has_cache(true)).join().unwrap());
     }
-    assert!(!keeps(false));
+    assert!(!has_cache(false));
 }
 
 #[test]
-fn what_parked_threads_keep_is_had_by_others() {
-    let pool = pool();
+fn try_acquire_finds_frames_in_the_caches_of_parked_threads() {
+    let pool = pool(FRAMES, FRAME_SIZE);
     beside_parked_threads(&pool, || {
-        assert_all_there(&pool);
-        assert_all_there(&pool);
+        assert_all_free(&pool);
+        assert_all_free(&pool);
     });
-    assert_all_there(&pool);
+    assert_all_free(&pool);
 }
 
 #[test]
-fn what_ended_threads_kept_is_had_by_others() {
-    let pool = pool();
+fn try_acquire_finds_frames_in_the_caches_of_ended_threads() {
+    let pool = pool(FRAMES, FRAME_SIZE);
     for _ in 0..3 {
         let pool = pool.clone();
-        thread::spawn(move || drop(take(&pool, HANDFUL)))
+        thread::spawn(move || drop(acquire_all(&pool, MANY)))
             .join()
             .unwrap();
     }
-    assert_all_there(&pool);
+    assert_all_free(&pool);
 }
 
 #[test]
-fn nobody_waits_for_what_a_parked_thread_keeps() {
-    let pool = pool();
+fn no_acquire_waits_while_the_cache_of_a_parked_thread_has_a_frame() {
+    let pool = pool(FRAMES, FRAME_SIZE);
     beside_parked_threads(&pool, || {
         let mut held = Vec::new();
         while held.len() < FRAMES {
             held.push(match held.len() % 3 {
                 0 => pool.acquire().unwrap(),
                 1 => pool.acquire_timeout(Duration::ZERO).unwrap(),
-                _ => {
-                    let mut future = pin!(pool.acquire_async());
-                    match future
-                        .as_mut()
-                        .poll(&mut Context::from_waker(Waker::noop()))
-                    {
-                        Poll::Ready(frame) => frame.unwrap(),
-                        Poll::Pending => panic!("{} of {FRAMES} are out", held.len()),
-                    }
-                }
+                _ => match poll_once(pin!(pool.acquire_async()), Waker::noop()) {
+                    Poll::Ready(frame) => frame.unwrap(),
+                    Poll::Pending => panic!("{} of {FRAMES} frames are out", held.len()),
+                },
             });
         }
         let waited = pool.acquire_timeout(Duration::from_millis(1));
@@ -139,8 +121,8 @@ fn nobody_waits_for_what_a_parked_thread_keeps() {
 }
 
 #[test]
-fn a_batch_finds_what_others_keep() {
-    let pool = pool();
+fn batches_take_frames_from_the_caches_of_other_threads() {
+    let pool = pool(FRAMES, FRAME_SIZE);
     beside_parked_threads(&pool, || {
         let mut frames = Vec::new();
         while let Ok(batch) = pool.try_acquire_many(32) {
@@ -151,34 +133,34 @@ fn a_batch_finds_what_others_keep() {
 }
 
 #[test]
-fn a_closed_pool_hands_out_nothing_that_is_kept() {
-    let pool = pool();
-    drop(take(&pool, HANDFUL));
+fn a_flushing_pool_hands_out_no_cached_frame() {
+    let pool = pool(FRAMES, FRAME_SIZE);
+    drop(acquire_all(&pool, MANY));
     beside_parked_threads(&pool, || {
         pool.begin_flush();
         assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Flushing);
         assert_eq!(pool.free_frames(), FRAMES);
         pool.end_flush();
-        assert_all_there(&pool);
+        assert_all_free(&pool);
     });
 }
 
 #[test]
-fn the_allocator_knows_that_kept_frames_are_back() {
-    let allocator = allocator();
+fn the_status_of_an_allocator_counts_cached_frames_as_free() {
+    let allocator = committed_allocator(FRAMES, FRAME_SIZE);
     for frames in [FRAMES, FRAMES + 1] {
         allocator.commit().unwrap();
         thread::scope(|scope| {
             scope.spawn(|| {
-                let handful: Vec<_> = (0..HANDFUL).map(|_| allocator.acquire().unwrap()).collect();
-                assert_eq!(allocator.allocator_status().allocated_frames, HANDFUL);
-                drop(handful);
+                let held: Vec<_> = (0..MANY).map(|_| allocator.acquire().unwrap()).collect();
+                assert_eq!(allocator.allocator_status().allocated_frames, MANY);
+                drop(held);
             });
         });
         assert_eq!(allocator.allocator_status().allocated_frames, 0);
         allocator.decommit();
         assert_eq!(allocator.allocator_status().allocated_frames, 0);
-        // RejectedWaiters if a frame were out.
+        // Fails while a frame is out.
         allocator
             .set_framing(&Framing::new(frames, FRAME_SIZE))
             .unwrap();
@@ -186,38 +168,40 @@ fn the_allocator_knows_that_kept_frames_are_back() {
 }
 
 #[test]
-fn frames_in_thread_locals_come_back_when_their_thread_ends() {
+fn frames_in_thread_locals_are_released_when_their_thread_ends() {
     thread_local!(static HELD: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) });
-    let pool = pool();
+    let pool = pool(FRAMES, FRAME_SIZE);
     for _ in 0..3 {
         let pool = pool.clone();
-        thread::spawn(move || HELD.with_borrow_mut(|held| held.extend(take(&pool, HANDFUL))))
+        // Not a scoped thread: the end of a scope does not wait for the destructors.
+        thread::spawn(move || HELD.with_borrow_mut(|held| held.extend(acquire_all(&pool, MANY))))
             .join()
             .unwrap();
     }
-    assert_all_there(&pool);
+    assert_all_free(&pool);
 }
 
+/// Each pool reuses the caches of a pool before it, and must not get the frames of that pool.
 #[test]
-fn a_pool_ends_with_full_caches_of_threads_that_go_on() {
-    // Each pool gets the caches of one before it, and must not get its frames.
-    let (pools, done) = (Arc::new(Barrier::new(3)), Arc::new(AtomicBool::new(false)));
+fn a_pool_ends_while_the_caches_of_live_threads_are_full() {
+    let step = Arc::new(Barrier::new(3));
+    let done = Arc::new(AtomicBool::new(false));
     let current = Arc::new(parking_lot::Mutex::new(None::<FramePool>));
     let threads: Vec<_> = (0..2)
         .map(|_| {
-            let (pools, done, current) = (pools.clone(), done.clone(), current.clone());
+            let (step, done, current) = (step.clone(), done.clone(), current.clone());
             thread::spawn(move || {
                 loop {
-                    pools.wait();
+                    step.wait();
                     if done.load(Ordering::Relaxed) {
                         return;
                     }
                     let pool = current.lock().clone().unwrap();
-                    let mut handful = take(&pool, HANDFUL);
-                    // The last of the handful comes back when the pool may be gone.
-                    let last = handful.pop();
-                    drop(handful);
-                    pools.wait();
+                    let mut held = acquire_all(&pool, MANY);
+                    // The last frame is released when the pool may be gone.
+                    let last = held.pop();
+                    drop(held);
+                    step.wait();
                     drop(pool);
                     drop(last);
                 }
@@ -225,40 +209,17 @@ fn a_pool_ends_with_full_caches_of_threads_that_go_on() {
         })
         .collect();
     for _ in 0..200 {
-        *current.lock() = Some(pool());
-        pools.wait();
-        pools.wait();
+        *current.lock() = Some(pool(FRAMES, FRAME_SIZE));
+        step.wait();
+        step.wait();
         drop(current.lock().take());
     }
     done.store(true, Ordering::Relaxed);
-    pools.wait();
+    step.wait();
     for thread in threads {
         thread.join().unwrap();
     }
-    assert_all_there(&pool());
-}
-
-static NEXT_OWNER: AtomicU64 = AtomicU64::new(1);
-
-/// A frame with the mark of its owner all over it.
-struct Marked(Frame, u64);
-
-impl Marked {
-    fn new(mut frame: Frame) -> Self {
-        let mark = NEXT_OWNER.fetch_add(1, Ordering::Relaxed);
-        for word in frame.chunks_exact_mut(8) {
-            word.copy_from_slice(&mark.to_ne_bytes());
-        }
-        Self(frame, mark)
-    }
-}
-
-impl Drop for Marked {
-    fn drop(&mut self) {
-        for word in self.0.chunks_exact(8) {
-            assert_eq!(word, self.1.to_ne_bytes(), "the bytes have another owner");
-        }
-    }
+    assert_all_free(&pool(FRAMES, FRAME_SIZE));
 }
 
 const THREADS: usize = 4;
@@ -268,74 +229,74 @@ const ROUNDS: usize = if cfg!(debug_assertions) {
     1_000_000
 };
 
-/// Takes and drops frames at random, never more than `most` at once. `acquire` may fail by `None`.
-fn shuffle(seed: u64, most: usize, mut acquire: impl FnMut() -> Option<Frame>) {
-    let mut random = Random(0x9E37_79B9 * seed);
+/// Acquires and releases frames at random and holds at most `max` at a time. `acquire` returns
+/// `None` if it found no frame.
+fn acquire_and_release(seed: usize, max: usize, mut acquire: impl FnMut() -> Option<Frame>) {
+    let mut random = Random(0x9E37_79B9 * seed as u64);
     let mut held = Vec::new();
-    // How many this thread wants changes from time to time, so that frames become scarce and plenty.
-    let mut wanted = most;
+    // The target changes from time to time, so that frames are scarce at times and plentiful at
+    // others.
+    let mut target = max;
     for round in 0..ROUNDS {
         if round % 5000 == 0 {
-            wanted = 1 + random.below(most);
+            target = 1 + random.below(max);
         }
-        if held.len() >= wanted || (random.below(3) == 0 && !held.is_empty()) {
+        if held.len() >= target || (random.below(3) == 0 && !held.is_empty()) {
             let index = random.below(held.len());
             drop(held.swap_remove(index));
         } else if let Some(frame) = acquire() {
-            held.push(Marked::new(frame));
+            held.push(MarkedFrame::new(frame));
         }
     }
 }
 
-fn seeds() -> std::ops::RangeInclusive<u64> {
-    1..=THREADS as u64
-}
-
 #[test]
-fn nobody_is_refused_while_a_frame_is_free() {
-    let pool = pool();
-    // Together they never want all.
-    let most = (FRAMES - 1) / THREADS;
+fn try_acquire_never_fails_while_a_frame_is_free() {
+    let pool = pool(FRAMES, FRAME_SIZE);
+    // All threads together never hold all frames.
+    let max = (FRAMES - 1) / THREADS;
     thread::scope(|scope| {
-        for seed in seeds() {
+        for seed in 1..=THREADS {
             let pool = &pool;
-            scope.spawn(move || shuffle(seed, most, || Some(pool.try_acquire().unwrap())));
+            scope.spawn(move || {
+                acquire_and_release(seed, max, || Some(pool.try_acquire().unwrap()))
+            });
         }
     });
-    assert_all_there(&pool);
+    assert_all_free(&pool);
 }
 
 #[test]
-fn frames_go_from_threads_that_acquire_to_threads_that_release() {
-    const BETWEEN: usize = 20;
+fn frames_return_from_threads_that_only_release_to_threads_that_only_acquire() {
+    const QUEUE: usize = 20;
     const PAIRS: usize = 2;
-    // Besides what is between, each thread has one in its hands.
-    const { assert!(PAIRS * (BETWEEN + 2) < FRAMES) };
-    let pool = pool();
+    // Each thread holds one frame beside those in its queue.
+    const { assert!(PAIRS * (QUEUE + 2) < FRAMES) };
+    let pool = pool(FRAMES, FRAME_SIZE);
     thread::scope(|scope| {
         for _ in 0..PAIRS {
-            let (to_other, from_other) = mpsc::sync_channel(BETWEEN);
+            let (to_releaser, from_acquirer) = mpsc::sync_channel(QUEUE);
             let pool = &pool;
             scope.spawn(move || {
                 for _ in 0..ROUNDS {
                     let frame = pool.try_acquire().unwrap();
-                    to_other.send(Marked::new(frame)).unwrap();
+                    to_releaser.send(MarkedFrame::new(frame)).unwrap();
                 }
             });
-            scope.spawn(move || from_other.into_iter().for_each(drop));
+            scope.spawn(move || from_acquirer.into_iter().for_each(drop));
         }
     });
-    assert_all_there(&pool);
+    assert_all_free(&pool);
 }
 
 #[test]
 fn scarce_frames_have_one_owner_at_a_time() {
-    let pool = pool();
+    let pool = pool(FRAMES, FRAME_SIZE);
     thread::scope(|scope| {
-        for seed in seeds() {
+        for seed in 1..=THREADS {
             let pool = &pool;
             scope.spawn(move || {
-                shuffle(seed, 40, || match pool.try_acquire() {
+                acquire_and_release(seed, 40, || match pool.try_acquire() {
                     Ok(frame) => Some(frame),
                     Err(AcquireError::Exhausted(_)) => None,
                     Err(error) => panic!("{error}"),
@@ -343,42 +304,42 @@ fn scarce_frames_have_one_owner_at_a_time() {
             });
         }
     });
-    assert_all_there(&pool);
+    assert_all_free(&pool);
 }
 
+/// A waiter that misses a cached frame would block for ever.
 #[test]
-fn nobody_waits_for_ever_while_frames_are_kept() {
-    let pool = pool();
+fn a_waiter_gets_a_frame_although_releases_go_to_caches() {
+    let pool = pool(FRAMES, FRAME_SIZE);
     thread::scope(|scope| {
-        for seed in seeds() {
+        for seed in 1..=THREADS {
             let pool = &pool;
-            // One less than would let all of them wait for each other.
-            let most = FRAMES / THREADS;
-            scope.spawn(move || shuffle(seed, most, || Some(pool.acquire().unwrap())));
+            // A thread that waits holds fewer than `max` frames, so not all threads wait at once.
+            let max = FRAMES / THREADS;
+            scope.spawn(move || acquire_and_release(seed, max, || Some(pool.acquire().unwrap())));
         }
-        // And one who takes what there is, again and again.
+        // Empties the pool again and again, so that the other threads do wait.
         scope.spawn(|| {
             for _ in 0..ROUNDS / 500 {
                 let mut held = Vec::new();
                 while let Ok(frame) = pool.acquire_timeout(Duration::from_micros(20)) {
-                    held.push(Marked::new(frame));
+                    held.push(MarkedFrame::new(frame));
                 }
             }
         });
     });
-    assert_all_there(&pool);
+    assert_all_free(&pool);
 }
 
 #[test]
-fn decommit_commit_and_flush_lose_no_frame_that_is_kept() {
-    let allocator = allocator();
-    allocator.commit().unwrap();
+fn decommit_commit_and_flush_lose_no_cached_frame() {
+    let allocator = committed_allocator(FRAMES, FRAME_SIZE);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        for seed in seeds().take(2) {
+        for seed in 1..=2 {
             let (allocator, done) = (&allocator, &done);
             scope.spawn(move || {
-                shuffle(seed, 10, || match allocator.acquire() {
+                acquire_and_release(seed, 10, || match allocator.acquire() {
                     Ok(frame) => Some(frame),
                     Err(AcquireError::NotCommitted | AcquireError::Flushing) => None,
                     Err(error) => panic!("{error}"),
@@ -403,19 +364,11 @@ fn decommit_commit_and_flush_lose_no_frame_that_is_kept() {
         }
     });
     assert_eq!(allocator.free_frames(), FRAMES);
-    let all: Vec<_> = (0..FRAMES)
-        .map(|_| allocator.try_acquire().unwrap())
-        .collect();
-    assert!(matches!(
-        allocator.try_acquire(),
-        Err(AcquireError::Exhausted(_))
-    ));
-    drop(all);
+    assert_all_free(&allocator.pool().unwrap());
 }
 
-/// What a thread keeps is free, and so nobody's in a report.
 #[test]
-fn what_a_thread_keeps_has_no_holder() {
+fn a_cached_frame_has_no_holder_in_reports() {
     let builder = FramePool::builder().frames(FRAMES).frame_size(FRAME_SIZE);
     let pool = builder.caches(true).build().unwrap();
     let held = pool.try_acquire().unwrap();

@@ -1,6 +1,4 @@
-//! What a pipeline does with a frame in its hands.
-
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Operations of an owner on its frames: contents, sharing and batches.
 
 use std::io::{self, Read, Write};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -10,28 +8,28 @@ use ks_allocator::{
     SharedFrame, Starvation,
 };
 
-fn pool(frames: usize, frame_size: usize) -> FramePool {
-    FramePool::builder()
-        .frames(frames)
-        .frame_size(frame_size)
-        .build()
-        .unwrap()
+use support::pool::pool;
+use support::wait_until::wait_until;
+
+mod support {
+    pub(crate) mod pool;
+    pub(crate) mod wait_until;
 }
 
 #[test]
-fn handles_are_send_sync_static_and_thin() {
-    fn check<T: Send + Sync + UnwindSafe + RefUnwindSafe + 'static>() {}
-    check::<Frame>();
-    check::<SharedFrame>();
-    check::<FrameBatch>();
-    check::<FramePool>();
-    check::<PoolAllocator>();
+fn handles_are_send_sync_static_and_frames_are_one_pointer_wide() {
+    fn assert_bounds<T: Send + Sync + UnwindSafe + RefUnwindSafe + 'static>() {}
+    assert_bounds::<Frame>();
+    assert_bounds::<SharedFrame>();
+    assert_bounds::<FrameBatch>();
+    assert_bounds::<FramePool>();
+    assert_bounds::<PoolAllocator>();
     assert_eq!(size_of::<Option<Frame>>(), size_of::<usize>());
     assert_eq!(size_of::<Option<SharedFrame>>(), size_of::<usize>());
 }
 
 #[test]
-fn a_fresh_frame_is_full_length_and_zero() {
+fn a_fresh_frame_is_zeroed_and_has_its_full_length() {
     let pool = pool(3, 1000);
     for frame in [pool.acquire(), pool.acquire(), pool.acquire()] {
         let frame = frame.unwrap();
@@ -42,7 +40,7 @@ fn a_fresh_frame_is_full_length_and_zero() {
 }
 
 #[test]
-fn a_recycled_frame_keeps_its_bytes_but_neither_length_nor_metadata() {
+fn a_recycled_frame_keeps_its_bytes_but_not_its_length_or_metadata() {
     let pool = pool(1, 8);
     let mut frame = pool.acquire().unwrap();
     frame.copy_from_slice(b"previous");
@@ -53,12 +51,13 @@ fn a_recycled_frame_keeps_its_bytes_but_neither_length_nor_metadata() {
     drop(frame);
 
     let frame = pool.acquire().unwrap();
+    // The comparison includes the length, which was 2.
     assert_eq!(&*frame, b"previous");
     assert_eq!(*frame.metadata(), Metadata::default());
 }
 
 #[test]
-fn metadata_is_cleared_after_sharing_as_well() {
+fn metadata_lasts_until_the_last_shared_handle_is_dropped() {
     let pool = pool(1, 8);
     let mut frame = pool.acquire().unwrap();
     frame.metadata_mut().sequence = 9;
@@ -71,7 +70,7 @@ fn metadata_is_cleared_after_sharing_as_well() {
 }
 
 #[test]
-fn a_length_beyond_the_capacity_is_refused_with_the_numbers() {
+fn a_length_beyond_the_capacity_fails_and_the_error_has_the_numbers() {
     let pool = pool(1, 8);
     let mut frame = pool.acquire().unwrap();
     let LengthError {
@@ -104,20 +103,17 @@ fn prefix_and_payload_do_not_overlap() {
     for (number, frame) in (0..).zip(&frames) {
         assert_eq!(frame.prefix(), [0x10 + number; 7]);
         assert!(frame.iter().all(|&byte| byte == 0x20 + number));
-        assert_eq!(
-            frame.prefix().as_ptr().addr() % 3,
-            0,
-            "the prefix start is aligned"
-        );
-        assert_eq!(frame.prefix().as_ptr().wrapping_add(7), frame.as_ptr());
+        let start = frame.prefix().as_ptr();
+        assert_eq!(start.addr() % 3, 0, "the prefix start is aligned");
+        assert_eq!(start.wrapping_add(7), frame.as_ptr());
     }
 }
 
 #[test]
-fn writing_appends_until_the_frame_is_full() {
+fn write_appends_until_the_frame_is_full() {
     let pool = pool(1, 8);
     let mut frame = pool.acquire().unwrap();
-    assert_eq!(frame.write(b"no room").unwrap(), 0);
+    assert_eq!(frame.write(b"full").unwrap(), 0);
     frame.clear();
     assert_eq!(frame.write(b"12345").unwrap(), 5);
     assert_eq!(frame.write(b"67890").unwrap(), 3);
@@ -129,7 +125,7 @@ fn writing_appends_until_the_frame_is_full() {
     frame.flush().unwrap();
 }
 
-/// A reader with a script: what to do at each call.
+/// A reader that returns these results in turn, and then end of file.
 struct Script(Vec<io::Result<usize>>);
 
 impl Read for Script {
@@ -140,6 +136,7 @@ impl Read for Script {
             self.0.remove(0)
         };
         if let Ok(count) = next {
+            // The result may claim more bytes than there is room for.
             let count = count.min(into.len());
             into[..count].fill(b'x');
         }
@@ -148,7 +145,7 @@ impl Read for Script {
 }
 
 #[test]
-fn reading_goes_on_over_short_reads_and_interruptions() {
+fn read_from_continues_after_short_reads_and_interruptions() {
     let pool = pool(1, 8);
     let mut frame = pool.acquire().unwrap();
     let interrupted = io::ErrorKind::Interrupted.into();
@@ -161,7 +158,7 @@ fn reading_goes_on_over_short_reads_and_interruptions() {
 }
 
 #[test]
-fn a_reader_that_fails_or_lies_does_no_harm() {
+fn a_reader_that_fails_or_claims_too_many_bytes_leaves_the_frame_valid() {
     let pool = pool(1, 8);
     let mut frame = pool.acquire().unwrap();
     frame.set_len(5).unwrap();
@@ -171,15 +168,13 @@ fn a_reader_that_fails_or_lies_does_no_harm() {
         .unwrap_err();
     assert_eq!((error.kind(), frame.len()), (io::ErrorKind::BrokenPipe, 5));
 
-    assert_eq!(
-        frame.read_from(&mut Script(vec![Ok(usize::MAX)])).unwrap(),
-        8
-    );
+    let mut reader = Script(vec![Ok(usize::MAX)]);
+    assert_eq!(frame.read_from(&mut reader).unwrap(), 8);
     assert_eq!(frame.len(), 8);
 }
 
 #[test]
-fn shared_handles_see_one_frame_and_the_last_gives_it_back() {
+fn shared_handles_see_one_frame_and_the_last_releases_it() {
     let pool = pool(2, 4);
     let mut frame = pool.acquire().unwrap();
     frame.copy_from_slice(b"once");
@@ -194,7 +189,7 @@ fn shared_handles_see_one_frame_and_the_last_gives_it_back() {
 }
 
 #[test]
-fn only_the_only_handle_turns_back_into_a_unique_frame() {
+fn a_shared_frame_becomes_unique_only_by_its_single_handle() {
     let pool = pool(1, 4);
     let one = pool.acquire().unwrap().share();
     let two = one.clone();
@@ -207,7 +202,7 @@ fn only_the_only_handle_turns_back_into_a_unique_frame() {
 }
 
 #[test]
-fn make_mut_writes_in_place_or_copies_everything() {
+fn make_mut_writes_in_place_if_unique_and_copies_all_parts_if_shared() {
     let pool = FramePool::builder()
         .frames(2)
         .frame_size(8)
@@ -236,13 +231,13 @@ fn make_mut_writes_in_place_or_copies_everything() {
     assert_eq!((&*one, &*two), (&b"Xrig"[..], &b"Orig"[..]));
     assert_eq!(pool.free_frames(), 0);
 
-    // Both handles are the only ones of their frames now.
+    // Each handle is the single one of its frame now.
     assert!(one.try_into_unique().is_ok());
     assert!(two.try_into_unique().is_ok());
 }
 
 #[test]
-fn make_mut_that_finds_no_frame_leaves_the_handle_as_it_was() {
+fn make_mut_without_a_free_frame_leaves_the_handle_unchanged() {
     let pool = pool(1, 4);
     let mut one = pool.acquire().unwrap().share();
     let two = one.clone();
@@ -253,10 +248,11 @@ fn make_mut_that_finds_no_frame_leaves_the_handle_as_it_was() {
     assert_eq!(one.as_ptr(), two.as_ptr());
     pool.begin_flush();
     assert_eq!(one.make_mut().unwrap_err(), AcquireError::Flushing);
+    assert_eq!(one.as_ptr(), two.as_ptr());
 }
 
 #[test]
-fn frames_can_be_swapped_through_make_mut() {
+fn a_frame_that_is_swapped_in_through_make_mut_can_be_shared_and_is_released() {
     let pool = pool(2, 4);
     let mut shared = pool.acquire().unwrap().share();
     let mut unique = pool.acquire().unwrap();
@@ -269,7 +265,7 @@ fn frames_can_be_swapped_through_make_mut() {
 }
 
 #[test]
-fn a_batch_is_split_or_dropped() {
+fn a_dropped_batch_releases_the_frames_that_were_not_taken_out() {
     let pool = FramePool::builder()
         .frames(62)
         .frame_size(8)
@@ -288,7 +284,7 @@ fn a_batch_is_split_or_dropped() {
 }
 
 #[test]
-fn a_frame_that_goes_back_in_a_batch_leaves_no_metadata() {
+fn a_batch_clears_the_metadata_of_its_frames() {
     let pool = pool(1, 8);
     let mut frame = pool.acquire().unwrap();
     frame.metadata_mut().sequence = 77;
@@ -299,7 +295,7 @@ fn a_frame_that_goes_back_in_a_batch_leaves_no_metadata() {
 }
 
 #[test]
-fn frames_go_back_in_the_batch_that_they_are_put_in() {
+fn a_batch_releases_the_frames_that_are_pushed_into_it() {
     let builder = FramePool::builder().frames(8).frame_size(8);
     let pool = builder.shards(1).build().unwrap();
     let mut batch = pool.acquire_many(4).unwrap();
@@ -316,34 +312,34 @@ fn frames_go_back_in_the_batch_that_they_are_put_in() {
     batch.push(again).unwrap();
     let left = batch.len();
     drop(batch);
-    assert_eq!(pool.free_frames(), 8, "{left} were left");
+    assert_eq!(pool.free_frames(), 8, "{left} frames were in the batch");
 }
 
 #[test]
-fn a_batch_takes_no_frame_that_does_not_go_where_it_goes() {
+fn a_batch_rejects_frames_of_another_pool_or_another_word() {
     let (pool, other) = (pool(80, 8), pool(80, 8));
     let mut batch = pool.acquire_many(1).unwrap();
     let foreign = batch.push(other.acquire().unwrap()).unwrap_err();
     assert_eq!((batch.len(), other.free_frames()), (1, 79));
     drop(foreign);
 
-    // The pool has several words, so somewhere there is a frame of another.
+    // The pool has several words, so some frames belong to another word than the batch.
     let all: Vec<_> = std::iter::from_fn(|| pool.try_acquire().ok()).collect();
     assert_eq!(all.len(), 79);
-    let refused: Vec<_> = all
+    let rejected: Vec<_> = all
         .into_iter()
         .filter_map(|frame| batch.push(frame).err())
         .collect();
-    assert!(!refused.is_empty());
-    assert_eq!(batch.len() + refused.len(), 80);
+    assert!(!rejected.is_empty());
+    assert_eq!(batch.len() + rejected.len(), 80);
     drop(batch);
-    assert_eq!(pool.free_frames(), 80 - refused.len());
-    drop(refused);
+    assert_eq!(pool.free_frames(), 80 - rejected.len());
+    drop(rejected);
     assert_eq!(pool.free_frames(), 80);
 }
 
 #[test]
-fn an_empty_batch_becomes_that_of_the_first_frame_that_is_put_in() {
+fn an_empty_batch_takes_a_first_frame_of_any_pool() {
     let (pool, other) = (pool(4, 8), pool(4, 8));
     let mut batch = pool.acquire_many(0).unwrap();
     batch.push(other.acquire().unwrap()).unwrap();
@@ -354,7 +350,7 @@ fn an_empty_batch_becomes_that_of_the_first_frame_that_is_put_in() {
 }
 
 #[test]
-fn a_batch_of_an_exhausted_pool_waits_for_one_frame() {
+fn acquire_many_on_an_exhausted_pool_waits_for_a_frame() {
     let pool = pool(2, 8);
     let held = pool.acquire_many(2).unwrap();
     assert_eq!(
@@ -362,18 +358,20 @@ fn a_batch_of_an_exhausted_pool_waits_for_one_frame() {
         AcquireError::Exhausted(Starvation::default())
     );
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| pool.acquire_many(2).unwrap().len());
+        let waiter = scope.spawn(|| pool.acquire_many(2).unwrap().len());
+        wait_until(|| pool.waiting() == 1);
         drop(held);
-        assert!((1..=2).contains(&waits.join().unwrap()));
+        assert_eq!(waiter.join().unwrap(), 1);
     });
     assert_eq!(pool.free_frames(), 2);
 }
 
 #[test]
-fn pools_whose_size_is_a_multiple_of_a_word_lose_no_frame() {
-    let sizes: &[usize] = match cfg!(miri) {
-        true => &[1, 33, 62, 64],
-        false => &[1, 31, 32, 33, 61, 62, 63, 64, 96, 128, 1024, 4096],
+fn all_frames_are_distinct_in_pools_of_sizes_around_multiples_of_a_word() {
+    let sizes: &[usize] = if cfg!(miri) {
+        &[1, 33, 62, 64]
+    } else {
+        &[1, 31, 32, 33, 61, 62, 63, 64, 96, 128, 1024, 4096]
     };
     for &frames in sizes {
         for shards in [1, 2, 5] {
@@ -399,13 +397,17 @@ fn pools_whose_size_is_a_multiple_of_a_word_lose_no_frame() {
 }
 
 #[test]
-fn debug_output_says_what_and_not_the_payload() {
+fn debug_output_has_the_properties_and_not_the_payload() {
     let pool = pool(2, 64);
-    let frame = pool.acquire().unwrap();
+    let mut frame = pool.acquire().unwrap();
+    frame.fill(211);
     let text = format!("{frame:?} {pool:?}");
     for part in ["slot: 0", "len: 64", "capacity: 64", "free_frames: 1"] {
         assert!(text.contains(part), "{text}");
     }
+    assert!(!text.contains("211, 211"), "{text}");
     assert!(text.len() < 500, "{text}");
-    assert!(format!("{:?}", frame.share()).starts_with("SharedFrame"));
+    let text = format!("{:?}", frame.share());
+    assert!(text.starts_with("SharedFrame"), "{text}");
+    assert!(!text.contains("211, 211"), "{text}");
 }

@@ -1,36 +1,42 @@
-//! Frames that outlive what they came from, and holders that end badly.
+//! Frames that outlive their pool, allocator or thread, and holders that panic or leak.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use ks_allocator::{
-    AcquireError, Frame, FramePool, Framing, KsAllocator, PoolAllocator, Starvation,
-};
+use ks_allocator::{AcquireError, Frame, FramePool, Framing, KsAllocator, Starvation};
 
-fn pool(frames: usize) -> FramePool {
-    FramePool::builder()
-        .frames(frames)
-        .frame_size(4096)
-        .build()
-        .unwrap()
+use support::committed_allocator::committed_allocator;
+use support::pool::pool;
+use support::wait_until::wait_until;
+
+mod support {
+    pub(crate) mod committed_allocator;
+    pub(crate) mod pool;
+    pub(crate) mod wait_until;
 }
 
-/// Memory that this process really occupies, in bytes; 0 where the system does not tell.
+const FRAME_SIZE: usize = 4096;
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// Returns the resident memory of this process in bytes, or 0 if the system does not report it.
 fn resident() -> usize {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = statm.split_whitespace().nth(1);
     pages.map_or(0, |pages| pages.parse::<usize>().unwrap() * 4096)
 }
 
-const MIB: usize = 1 << 20;
-
-/// Repeats `round` often, or a few times under a slow checker, and sees to it that no memory is left
-/// behind. If all of it were, that would be some hundred MiB.
-fn leaks_no_memory(often: usize, mut round: impl FnMut(usize)) {
-    let times = if cfg!(miri) { 10 } else { often };
+/// Calls `round` `times` times and asserts that resident memory grows by at most 100 MiB, which
+/// leaves room for the other tests of this process.
+///
+/// If every round leaked, the growth would be several hundred MiB. Under Miri, which is slow, 10
+/// rounds check all but the memory.
+fn assert_no_leak(times: usize, mut round: impl FnMut(usize)) {
+    let times = if cfg!(miri) { 10 } else { times };
     (0..times / 10).for_each(&mut round);
     let before = resident();
     (0..times).for_each(&mut round);
@@ -43,7 +49,7 @@ fn leaks_no_memory(often: usize, mut round: impl FnMut(usize)) {
 
 #[test]
 fn frames_outlive_their_pool() {
-    let pool = pool(3);
+    let pool = pool(3, FRAME_SIZE);
     let mut frames: Vec<_> = (0..3).map(|_| pool.acquire().unwrap()).collect();
     drop(pool);
     for frame in &mut frames {
@@ -55,61 +61,59 @@ fn frames_outlive_their_pool() {
 }
 
 #[test]
-fn frames_outlive_their_allocator_and_shared_ones_too() {
-    let allocator = PoolAllocator::with_framing(Framing::new(2, 64)).unwrap();
-    allocator.commit().unwrap();
+fn unique_and_shared_frames_outlive_their_allocator() {
+    let allocator = committed_allocator(2, 64);
     let pool = allocator.pool().unwrap();
     let mut shared = allocator.acquire().unwrap().share();
     let other = shared.clone();
     drop(allocator);
     assert_eq!(pool.acquire().unwrap_err(), AcquireError::NotCommitted);
     drop(pool);
-    // A copy would need a frame of a pool that is gone.
+    // A copy would need another frame.
     assert_eq!(shared.make_mut().unwrap_err(), AcquireError::NotCommitted);
     drop(other);
     shared.make_mut().unwrap().fill(1);
     assert_eq!(shared[63], 1);
+    let mut unique = shared.try_into_unique().unwrap();
+    unique.fill(2);
+    assert_eq!(unique[63], 2);
 }
 
 #[test]
 fn a_batch_outlives_its_pool() {
-    let pool = pool(4);
+    let pool = pool(4, FRAME_SIZE);
     let mut batch = pool.acquire_many(4).unwrap();
     drop(pool);
-    let frame = batch.next().unwrap();
+    let mut frame = batch.next().unwrap();
     drop(batch);
-    assert_eq!(frame.len(), 4096);
+    frame.fill(0xA5);
+    assert_eq!(*frame, [0xA5; FRAME_SIZE]);
 }
 
 #[test]
-fn dropping_the_allocator_refuses_those_who_wait_on_its_pool() {
-    let allocator = PoolAllocator::with_framing(Framing::new(1, 64)).unwrap();
-    allocator.commit().unwrap();
+fn dropping_an_allocator_fails_the_pending_acquires_of_its_pool() {
+    let allocator = committed_allocator(1, 64);
     let pool = allocator.pool().unwrap();
     let frame = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(drop));
-        while pool.waiting() == 0 {
-            thread::yield_now();
-        }
+        wait_until(|| pool.waiting() == 1);
         drop(allocator);
         assert_eq!(waiter.join().unwrap(), Err(AcquireError::NotCommitted));
     });
     drop(frame);
 }
 
-thread_local! {
-    static KEPT: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
-}
-
 #[test]
-fn frames_come_back_from_thread_local_destructors() {
-    let pool = pool(8);
+fn frames_in_thread_locals_are_released_when_their_thread_ends() {
+    thread_local!(static HELD: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) });
+    let pool = pool(8, FRAME_SIZE);
+    // Not scoped threads: the end of a scope does not wait for the destructors.
     let threads: Vec<_> = (0..4)
         .map(|_| {
             let pool = pool.clone();
             thread::spawn(move || {
-                KEPT.with(|kept| kept.borrow_mut().extend(pool.acquire_many(2).unwrap()));
+                HELD.with_borrow_mut(|held| held.extend(pool.acquire_many(2).unwrap()));
             })
         })
         .collect();
@@ -120,55 +124,58 @@ fn frames_come_back_from_thread_local_destructors() {
 }
 
 #[test]
-fn a_frame_may_be_acquired_in_a_thread_local_destructor() {
-    struct Late(FramePool);
-    impl Drop for Late {
+fn a_thread_local_destructor_may_acquire_and_release_a_frame() {
+    struct AcquireOnDrop(FramePool, Sender<usize>);
+    impl Drop for AcquireOnDrop {
         fn drop(&mut self) {
-            drop(self.0.acquire().unwrap());
+            let frame = self.0.acquire().unwrap();
+            self.1.send(frame.slot()).unwrap();
         }
     }
-    thread_local!(static LATE: RefCell<Option<Late>> = const { RefCell::new(None) });
-    let pool = pool(2);
-    let late = Late(pool.clone());
-    thread::spawn(move || LATE.with(|slot| *slot.borrow_mut() = Some(late)))
-        .join()
-        .unwrap();
+    thread_local!(static LAST: RefCell<Option<AcquireOnDrop>> = const { RefCell::new(None) });
+    let pool = pool(2, FRAME_SIZE);
+    let (sender, slots) = channel();
+    let last = AcquireOnDrop(pool.clone(), sender);
+    thread::spawn(move || LAST.set(Some(last))).join().unwrap();
+    assert_eq!(slots.iter().count(), 1);
     assert_eq!(pool.free_frames(), 2);
 }
 
 #[test]
-fn a_holder_that_panics_gives_its_frames_back() {
-    let pool = pool(4);
+fn a_panicking_holder_releases_its_frames() {
+    let pool = pool(4, FRAME_SIZE);
     let result = catch_unwind(AssertUnwindSafe(|| {
         let _one = pool.acquire().unwrap();
         let _two = pool.acquire().unwrap().share();
         let _rest = pool.acquire_many(2).unwrap();
-        panic!("on purpose");
+        panic!("a holder");
     }));
     assert!(result.is_err());
     assert_eq!(pool.free_frames(), 4);
 }
 
 #[test]
-fn a_reader_that_panics_does_no_harm() {
-    struct Panics;
-    #[expect(clippy::panic_in_result_fn, reason = "what is tested")]
-    impl std::io::Read for Panics {
+fn a_panicking_reader_leaves_the_frame_valid() {
+    struct PanickingReader;
+    #[expect(clippy::panic_in_result_fn, reason = "the subject of the test")]
+    impl std::io::Read for PanickingReader {
         fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
-            panic!("on purpose");
+            panic!("a reader");
         }
     }
-    let pool = pool(1);
+    let pool = pool(1, FRAME_SIZE);
     let mut frame = pool.acquire().unwrap();
-    let read = catch_unwind(AssertUnwindSafe(|| frame.read_from(&mut Panics)));
+    let read = catch_unwind(AssertUnwindSafe(|| frame.read_from(&mut PanickingReader)));
     assert!(read.is_err());
-    assert_eq!(frame.len(), 4096);
+    assert_eq!(frame.len(), FRAME_SIZE);
+    drop(frame);
+    assert_eq!(pool.free_frames(), 1);
 }
 
 #[test]
-#[expect(clippy::mem_forget, reason = "what is tested")]
-fn a_forgotten_frame_is_missing_and_nothing_else() {
-    let pool = pool(3);
+#[expect(clippy::mem_forget, reason = "the subject of the test")]
+fn a_forgotten_frame_is_lost_and_the_others_still_circulate() {
+    let pool = pool(3, FRAME_SIZE);
     std::mem::forget(pool.acquire().unwrap());
     let rest = pool.acquire_many(3).unwrap();
     assert_eq!((rest.len(), pool.free_frames()), (2, 0));
@@ -178,14 +185,15 @@ fn a_forgotten_frame_is_missing_and_nothing_else() {
     );
     drop(rest);
     assert_eq!(pool.free_frames(), 2);
+    // Neither call waits for the forgotten frame.
     pool.begin_flush();
     drop(pool);
 }
 
 #[test]
-fn frames_cross_threads_and_come_home() {
-    let pool = pool(16);
-    let (sender, receiver) = std::sync::mpsc::channel::<Frame>();
+fn frames_are_released_on_another_thread() {
+    let pool = pool(16, FRAME_SIZE);
+    let (sender, receiver) = channel::<Frame>();
     let sink = thread::spawn(move || {
         receiver
             .iter()
@@ -206,9 +214,9 @@ fn frames_cross_threads_and_come_home() {
 }
 
 #[test]
-fn ten_thousand_commits_and_decommits_leak_nothing() {
-    let allocator = PoolAllocator::with_framing(Framing::new(4, 64 * 1024)).unwrap();
-    let round = |number: usize| {
+fn ten_thousand_commits_and_decommits_leak_no_memory() {
+    let allocator = committed_allocator(4, 64 * KIB);
+    assert_no_leak(10_000, |number| {
         allocator.commit().unwrap();
         let frame = allocator.acquire().unwrap();
         allocator.decommit();
@@ -217,50 +225,44 @@ fn ten_thousand_commits_and_decommits_leak_nothing() {
             allocator.decommit();
         }
         drop(frame);
-        // Every third round has new memory.
+        // Another framing, so that the next commit allocates memory.
         if number % 3 == 0 {
             allocator
-                .set_framing(&Framing::new(1 + number % 7, 64 * 1024))
+                .set_framing(&Framing::new(1 + number % 7, 64 * KIB))
                 .unwrap();
         }
-    };
-    leaks_no_memory(10_000, round);
+    });
 }
 
 #[test]
-fn pools_that_come_and_go_with_frames_out_leak_nothing() {
-    let round = |_| {
-        let pool = FramePool::builder()
-            .frames(4)
-            .frame_size(64 * 1024)
-            .build()
-            .unwrap();
+fn a_thousand_pools_that_end_before_their_frames_leak_no_memory() {
+    assert_no_leak(1000, |_| {
+        let pool = pool(4, 64 * KIB);
         let held: Vec<_> = pool.acquire_many(3).unwrap().collect();
         drop(pool);
         drop(held);
-    };
-    leaks_no_memory(1000, round);
+    });
 }
 
 #[test]
-fn a_stale_handle_does_not_hold_the_memory_of_its_generation() {
-    let allocator = PoolAllocator::with_framing(Framing::new(1, 1 << 20)).unwrap();
-    allocator.commit().unwrap();
-    let stale: Vec<_> = (0..64)
+fn a_handle_of_an_old_generation_does_not_keep_its_memory() {
+    let framing = Framing::new(1, MIB);
+    let allocator = committed_allocator(framing.frames, framing.frame_size);
+    let handles: Vec<_> = (0..64)
         .map(|_| {
             let pool = allocator.pool().unwrap();
             allocator.decommit();
-            allocator.set_framing(&Framing::new(1, 1 << 20)).unwrap();
+            allocator.set_framing(&framing).unwrap();
             allocator.commit().unwrap();
             pool
         })
         .collect();
     let with_handles = resident();
-    drop(stale);
-    let without = resident();
-    // They would hold 64 MiB.
+    drop(handles);
+    let without_handles = resident();
+    // The memory of the 64 generations would be 64 MiB.
     assert!(
-        with_handles <= without + 32 * MIB,
-        "{with_handles} bytes fell to {without}"
+        with_handles <= without_handles + 32 * MIB,
+        "{with_handles} bytes fell to {without_handles}"
     );
 }

@@ -1,7 +1,9 @@
-//! Every state of an allocator against every call: the table of `KsAllocator`'s documentation.
+//! Every call of the control plane in every state: the table in the documentation of `KsAllocator`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use ks_allocator::{
@@ -11,9 +13,15 @@ use ks_allocator::{
 
 use AllocatorState::{Committed, Decommitting, Uncommitted};
 
+use support::committed_allocator::committed_allocator;
+
+mod support {
+    pub(crate) mod committed_allocator;
+}
+
 const STATES: [AllocatorState; 3] = [Uncommitted, Committed, Decommitting];
 
-/// An allocator of 3 frames of 64 bytes in a given state, with the frame that keeps it there.
+/// An allocator of 3 frames of 64 bytes in a given state. In `Decommitting`, a frame is held.
 struct Subject {
     allocator: PoolAllocator,
     held: Option<Frame>,
@@ -40,8 +48,11 @@ impl Subject {
     }
 }
 
-/// Calls `call` in each state, and checks what it returns and which state it leaves behind.
-fn table<T: PartialEq + std::fmt::Debug>(
+/// Calls `call` in each state, and asserts its result and the state after it.
+///
+/// The rows are in the order of [`STATES`].
+#[track_caller]
+fn assert_table<T: PartialEq + std::fmt::Debug>(
     call: impl Fn(&PoolAllocator) -> T,
     rows: [(T, AllocatorState); 3],
 ) {
@@ -53,9 +64,9 @@ fn table<T: PartialEq + std::fmt::Debug>(
 }
 
 #[test]
-fn framing_is_told_in_every_state() {
+fn framing_in_every_state() {
     let framing = Framing::new(3, 64);
-    table(
+    assert_table(
         KsAllocator::framing,
         [
             (framing, Uncommitted),
@@ -67,10 +78,10 @@ fn framing_is_told_in_every_state() {
 }
 
 #[test]
-fn set_framing() {
+fn set_framing_in_every_state() {
     let request = Framing::new(5, 100).alignment(16).prefix(3);
     let actual = Framing::new(5, 109).alignment(16).prefix(3);
-    table(
+    assert_table(
         |allocator| allocator.set_framing(&request),
         [
             (Ok(actual), Uncommitted),
@@ -87,10 +98,10 @@ fn set_framing() {
 }
 
 #[test]
-fn set_framing_looks_at_the_alignment_first() {
+fn set_framing_checks_the_alignment_before_the_state() {
     for alignment in [0, 65_537, 131_072, usize::MAX] {
         let error = Err(FramingError::Alignment { alignment });
-        table(
+        assert_table(
             |allocator| allocator.set_framing(&Framing::new(5, 100).alignment(alignment)),
             [
                 (error, Uncommitted),
@@ -102,7 +113,7 @@ fn set_framing_looks_at_the_alignment_first() {
 }
 
 #[test]
-fn a_refused_framing_changes_nothing() {
+fn a_rejected_framing_changes_nothing() {
     for state in STATES {
         let subject = Subject::in_state(state);
         assert!(
@@ -116,8 +127,8 @@ fn a_refused_framing_changes_nothing() {
 }
 
 #[test]
-fn set_allocator_mode_to_the_same_mode() {
-    table(
+fn set_allocator_mode_to_the_same_mode_in_every_state() {
+    assert_table(
         |allocator| allocator.set_allocator_mode(AllocatorMode::User),
         [
             (Ok(()), Uncommitted),
@@ -128,8 +139,8 @@ fn set_allocator_mode_to_the_same_mode() {
 }
 
 #[test]
-fn set_allocator_mode_to_another_mode() {
-    let refused = Err(ModeError::AlreadyCommitted {
+fn set_allocator_mode_to_another_mode_in_every_state() {
+    let rejected = Err(ModeError::AlreadyCommitted {
         current: AllocatorMode::User,
         requested: AllocatorMode::Kernel,
     });
@@ -137,30 +148,30 @@ fn set_allocator_mode_to_another_mode() {
         let result = allocator.set_allocator_mode(AllocatorMode::Kernel);
         (result, allocator.allocator_mode())
     };
-    table(
+    assert_table(
         call,
         [
             ((Ok(()), AllocatorMode::Kernel), Uncommitted),
-            ((refused, AllocatorMode::User), Committed),
-            ((refused, AllocatorMode::User), Decommitting),
+            ((rejected, AllocatorMode::User), Committed),
+            ((rejected, AllocatorMode::User), Decommitting),
         ],
     );
 }
 
 #[test]
-fn commit_and_decommit() {
-    table(
+fn commit_and_decommit_in_every_state() {
+    assert_table(
         |allocator| allocator.commit().is_ok(),
         [(true, Committed), (true, Committed), (true, Committed)],
     );
-    table(
+    assert_table(
         KsAllocator::decommit,
         [((), Uncommitted), ((), Uncommitted), ((), Decommitting)],
     );
 }
 
 #[test]
-fn commit_of_nothing_is_framing_not_set() {
+fn commit_without_frames_or_size_fails_with_framing_not_set() {
     for framing in [Framing::default(), Framing::new(0, 64), Framing::new(3, 0)] {
         let allocator = PoolAllocator::new();
         if framing != Framing::default() {
@@ -177,7 +188,7 @@ fn commit_of_nothing_is_framing_not_set() {
 }
 
 #[test]
-fn a_size_that_rounds_up_from_nothing_commits() {
+fn a_frame_size_that_rounding_raises_above_0_commits() {
     let allocator =
         PoolAllocator::with_framing(Framing::new(1, 0).alignment(16).prefix(1)).unwrap();
     allocator.commit().unwrap();
@@ -185,7 +196,7 @@ fn a_size_that_rounds_up_from_nothing_commits() {
 }
 
 #[test]
-fn commit_of_more_than_there_is_names_the_numbers_and_changes_nothing() {
+fn a_commit_that_is_too_large_fails_with_the_numbers_and_changes_nothing() {
     let too_large = [
         Framing::new(usize::MAX, usize::MAX),
         Framing::new(2, usize::MAX / 2),
@@ -210,7 +221,7 @@ fn commit_of_more_than_there_is_names_the_numbers_and_changes_nothing() {
         allocator.commit().unwrap();
         assert_eq!(allocator.free_frames(), 3);
 
-        // The pool of an earlier commit goes before there is any memory for the next.
+        // The commit drops the pool of the earlier framing before it allocates, so none is left.
         allocator.decommit();
         allocator.set_framing(&framing).unwrap();
         assert!(allocator.commit().is_err());
@@ -219,21 +230,21 @@ fn commit_of_more_than_there_is_names_the_numbers_and_changes_nothing() {
     }
 }
 
-/// `tests/kernel_mode.rs` has more of it.
+/// More tests of Kernel mode are in `tests/kernel_mode.rs`.
 #[test]
-fn commit_in_kernel_mode_gives_a_handle_or_says_that_there_is_none() {
+fn a_commit_in_kernel_mode_has_a_handle_or_fails_with_mode_unsupported() {
     let allocator = PoolAllocator::with_framing(Framing::new(3, 64)).unwrap();
     allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap();
-    let here = cfg!(any(target_os = "linux", target_os = "android", windows));
+    let supported = cfg!(any(target_os = "linux", target_os = "android", windows));
     match allocator.commit() {
         Ok(()) => {
-            assert!(here);
+            assert!(supported);
             assert_eq!(allocator.allocator_status().state, Committed);
             assert!(allocator.allocator_handle().is_some());
             allocator.decommit();
         }
         Err(CommitError::ModeUnsupported { mode, .. }) => {
-            assert!(!here);
+            assert!(!supported);
             assert_eq!(mode, AllocatorMode::Kernel);
             assert_eq!(allocator.allocator_status().state, Uncommitted);
             assert!(allocator.allocator_handle().is_none());
@@ -246,17 +257,17 @@ fn commit_in_kernel_mode_gives_a_handle_or_says_that_there_is_none() {
 }
 
 #[test]
-fn acquiring_while_frames_are_free() {
-    let patience = Duration::from_secs(60);
+fn acquire_in_every_state_while_frames_are_free() {
+    let timeout = Duration::from_secs(60);
     type Acquire = fn(&PoolAllocator, Duration) -> Result<Frame, AcquireError>;
     let calls: [Acquire; 3] = [
         |allocator, _| allocator.acquire(),
         |allocator, _| allocator.try_acquire(),
-        |allocator, patience| allocator.acquire_timeout(patience),
+        |allocator, timeout| allocator.acquire_timeout(timeout),
     ];
     for call in calls {
-        let call = |allocator: &PoolAllocator| call(allocator, patience).map(|frame| frame.len());
-        table(
+        let call = |allocator: &PoolAllocator| call(allocator, timeout).map(|frame| frame.len());
+        assert_table(
             call,
             [
                 (Err(AcquireError::NotCommitted), Uncommitted),
@@ -268,17 +279,16 @@ fn acquiring_while_frames_are_free() {
 }
 
 #[test]
-fn acquiring_while_all_frames_are_out() {
-    let allocator = PoolAllocator::with_framing(Framing::new(3, 64)).unwrap();
-    allocator.commit().unwrap();
+fn acquire_while_all_frames_are_out() {
+    let allocator = committed_allocator(3, 64);
     let held: Vec<_> = (0..3).map(|_| allocator.acquire().unwrap()).collect();
-    let patience = Duration::from_millis(1);
+    let timeout = Duration::from_millis(1);
     assert_eq!(
         allocator.try_acquire().unwrap_err(),
         AcquireError::Exhausted(Starvation::default())
     );
     assert_eq!(
-        allocator.acquire_timeout(patience).unwrap_err(),
+        allocator.acquire_timeout(timeout).unwrap_err(),
         AcquireError::TimedOut(Starvation::default())
     );
     assert_eq!(
@@ -286,7 +296,7 @@ fn acquiring_while_all_frames_are_out() {
         AcquireError::TimedOut(Starvation::default())
     );
 
-    // Not committed beats exhausted, and flushing.
+    // Flushing takes precedence over exhausted, and not committed over both.
     allocator.begin_flush();
     assert_eq!(allocator.try_acquire().unwrap_err(), AcquireError::Flushing);
     allocator.decommit();
@@ -298,15 +308,15 @@ fn acquiring_while_all_frames_are_out() {
 }
 
 #[test]
-fn status_and_free_frames() {
-    let seen = |allocator: &PoolAllocator| {
+fn status_and_free_frames_in_every_state() {
+    let counts = |allocator: &PoolAllocator| {
         (
             allocator.allocator_status().allocated_frames,
             allocator.free_frames(),
         )
     };
-    table(
-        seen,
+    assert_table(
+        counts,
         [
             ((0, 3), Uncommitted),
             ((0, 3), Committed),
@@ -316,7 +326,7 @@ fn status_and_free_frames() {
 }
 
 #[test]
-fn free_frames_follows_the_framing_through_a_whole_life() {
+fn free_frames_follows_framing_commit_acquire_decommit_and_release() {
     let allocator = PoolAllocator::new();
     assert_eq!(allocator.free_frames(), 0);
     allocator.set_framing(&Framing::new(3, 64)).unwrap();
@@ -338,12 +348,12 @@ fn free_frames_follows_the_framing_through_a_whole_life() {
 fn flush_in_every_state() {
     let flush = |allocator: &PoolAllocator| {
         allocator.begin_flush();
-        let refused = allocator.try_acquire().unwrap_err();
+        let during = allocator.try_acquire().unwrap_err();
         allocator.end_flush();
-        (refused, allocator.try_acquire().map(|frame| frame.len()))
+        (during, allocator.try_acquire().map(|frame| frame.len()))
     };
     let not_committed = || (AcquireError::NotCommitted, Err(AcquireError::NotCommitted));
-    table(
+    assert_table(
         flush,
         [
             (not_committed(), Uncommitted),
@@ -354,7 +364,7 @@ fn flush_in_every_state() {
 }
 
 #[test]
-fn a_flush_lasts_across_decommit_commit_and_another_framing() {
+fn a_flush_lasts_across_decommit_commit_and_set_framing() {
     let allocator = PoolAllocator::with_framing(Framing::new(3, 64)).unwrap();
     allocator.begin_flush();
     allocator.commit().unwrap();
@@ -371,11 +381,22 @@ fn a_flush_lasts_across_decommit_commit_and_another_framing() {
 }
 
 #[test]
-fn a_flush_of_the_pool_and_of_its_allocator_is_the_same() {
-    let allocator = PoolAllocator::with_framing(Framing::new(3, 64)).unwrap();
-    allocator.commit().unwrap();
+fn a_flush_ends_for_pool_and_allocator_whichever_of_them_ends_it() {
+    let allocator = committed_allocator(3, 64);
+    let pool = allocator.pool().unwrap();
     allocator.begin_flush();
-    allocator.pool().unwrap().end_flush();
+    assert_eq!(pool.acquire().unwrap_err(), AcquireError::Flushing);
+    pool.end_flush();
+    assert!(allocator.acquire().is_ok());
+
+    pool.begin_flush();
+    assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
+    allocator.end_flush();
+    assert!(pool.acquire().is_ok());
+
+    // The next generation does not inherit a flush that the pool ended.
+    allocator.begin_flush();
+    pool.end_flush();
     allocator.decommit();
     allocator.set_framing(&Framing::new(4, 64)).unwrap();
     allocator.commit().unwrap();
@@ -383,7 +404,7 @@ fn a_flush_of_the_pool_and_of_its_allocator_is_the_same() {
 }
 
 #[test]
-fn the_last_frame_back_completes_a_decommit() {
+fn the_release_of_the_last_frame_completes_a_decommit() {
     let mut subject = Subject::in_state(Decommitting);
     drop(subject.held.take());
     assert_eq!(subject.state(), Uncommitted);
@@ -393,13 +414,13 @@ fn the_last_frame_back_completes_a_decommit() {
 }
 
 #[test]
-fn commit_cancels_a_pending_decommit_without_allocating() {
+fn commit_cancels_a_pending_decommit_and_keeps_the_memory() {
     let mut subject = Subject::in_state(Decommitting);
     let memory = subject.held.as_ref().unwrap().as_ptr();
     subject.allocator.commit().unwrap();
     assert_eq!(subject.allocator.allocator_status().allocated_frames, 1);
 
-    // The frame that was out all the time counts as before and comes back to the same memory.
+    // The held frame still counts as allocated and returns to the same memory.
     drop(subject.held.take());
     assert_eq!(subject.allocator.free_frames(), 3);
     let frames: Vec<_> = (0..3)
@@ -413,9 +434,8 @@ fn commit_cancels_a_pending_decommit_without_allocating() {
 }
 
 #[test]
-fn a_commit_that_changes_nothing_keeps_memory_contents_and_handles() {
-    let allocator = PoolAllocator::with_framing(Framing::new(1, 4)).unwrap();
-    allocator.commit().unwrap();
+fn a_commit_without_a_change_keeps_memory_contents_and_pool_handles() {
+    let allocator = committed_allocator(1, 4);
     let pool = allocator.pool().unwrap();
     let mut frame = pool.acquire().unwrap();
     frame.copy_from_slice(b"kept");
@@ -431,13 +451,12 @@ fn a_commit_that_changes_nothing_keeps_memory_contents_and_handles() {
 }
 
 #[test]
-fn a_commit_after_a_change_brings_zeroed_memory() {
-    let allocator = PoolAllocator::with_framing(Framing::new(1, 4)).unwrap();
-    allocator.commit().unwrap();
+fn a_commit_after_set_framing_allocates_zeroed_memory() {
+    let allocator = committed_allocator(1, 4);
     let old = allocator.pool().unwrap();
     allocator.acquire().unwrap().copy_from_slice(b"gone");
 
-    // Even if it is the same framing.
+    // Setting the same framing also counts as a change.
     allocator.decommit();
     allocator.set_framing(&Framing::new(1, 4)).unwrap();
     allocator.commit().unwrap();
@@ -447,9 +466,8 @@ fn a_commit_after_a_change_brings_zeroed_memory() {
 }
 
 #[test]
-fn a_handle_of_an_old_generation_stays_refused() {
-    let allocator = PoolAllocator::with_framing(Framing::new(2, 4)).unwrap();
-    allocator.commit().unwrap();
+fn a_pool_handle_of_an_old_generation_stays_not_committed() {
+    let allocator = committed_allocator(2, 4);
     let old = allocator.pool().unwrap();
     allocator.decommit();
     allocator.set_framing(&Framing::new(3, 8)).unwrap();
@@ -462,14 +480,12 @@ fn a_handle_of_an_old_generation_stays_refused() {
 }
 
 #[test]
-fn the_trait_is_object_safe_and_shared_between_threads() {
-    let allocator: std::sync::Arc<dyn KsAllocator> =
-        std::sync::Arc::new(PoolAllocator::with_framing(Framing::new(3, 64)).unwrap());
-    allocator.commit().unwrap();
+fn a_trait_object_is_shared_between_threads() {
+    let allocator: Arc<dyn KsAllocator> = Arc::new(committed_allocator(3, 64));
     let threads: Vec<_> = (0..3)
         .map(|_| {
             let allocator = allocator.clone();
-            std::thread::spawn(move || allocator.acquire().unwrap())
+            thread::spawn(move || allocator.acquire().unwrap())
         })
         .collect();
     let frames: Vec<_> = threads

@@ -1,70 +1,34 @@
-//! Many threads, at random, with an ownership canary in every frame.
+//! Random operations of many threads, with an ownership canary in every frame.
 //!
-//! A canary is written when a frame is acquired and must still be there when it is released. Two
-//! owners of one frame, or a frame released before its owner was done with it, kill it. Counts and
-//! seeds are fixed, so that a run takes no longer than it must and a failure can be had again.
+//! Round counts and seeds are fixed, so that a run takes a bounded time and each thread draws the
+//! same numbers in every run.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use ks_allocator::{
     AcquireError, AllocatorState, Frame, FramePool, Framing, FramingError, KsAllocator,
-    PoolAllocator, SharedFrame, Starvation,
+    SharedFrame, Starvation,
 };
 
-use random::Random;
+use support::assert_all_free::assert_all_free;
+use support::committed_allocator::committed_allocator;
+use support::marked_frame::{MarkedFrame, assert_marked};
+use support::pool::pool;
+use support::random::Random;
 
-mod random;
-
-static NEXT_OWNER: AtomicU64 = AtomicU64::new(1);
-
-/// A frame with the mark of its owner all over it.
-struct Marked {
-    frame: Frame,
-    mark: u64,
-}
-
-impl Marked {
-    fn new(mut frame: Frame) -> Self {
-        assert_eq!(frame.len(), frame.capacity());
-        assert_eq!(frame.metadata().sequence, 0, "metadata of the last owner");
-        let mark = NEXT_OWNER.fetch_add(1, Ordering::Relaxed);
-        for word in frame.chunks_exact_mut(8) {
-            word.copy_from_slice(&mark.to_ne_bytes());
-        }
-        frame.metadata_mut().sequence = mark;
-        Self { frame, mark }
-    }
-
-    fn check(&self) {
-        check(&self.frame, self.frame.metadata().sequence, self.mark);
-    }
-
-    fn into_frame(self) -> Frame {
-        self.check();
-        self.frame
-    }
-}
-
-fn check(bytes: &[u8], sequence: u64, mark: u64) {
-    assert_eq!(sequence, mark, "the metadata has another owner");
-    for word in bytes.chunks_exact(8) {
-        assert_eq!(word, mark.to_ne_bytes(), "the bytes have another owner");
-    }
-}
-
-fn check_shared(shared: &SharedFrame) {
-    check(
-        shared,
-        shared.metadata().sequence,
-        shared.metadata().sequence,
-    );
+mod support {
+    pub(crate) mod assert_all_free;
+    pub(crate) mod committed_allocator;
+    pub(crate) mod marked_frame;
+    pub(crate) mod pool;
+    pub(crate) mod random;
 }
 
 const THREADS: u64 = 4;
@@ -75,13 +39,23 @@ const ROUNDS: u64 = if cfg!(debug_assertions) {
 };
 const FRAME_SIZE: usize = 64;
 
-/// What one thread does with a pool and with what the others send it.
+/// Returns the mark that the owner of a frame wrote into its first word.
+fn mark_of(bytes: &[u8]) -> u64 {
+    u64::from_ne_bytes(bytes[..8].try_into().unwrap())
+}
+
+/// Asserts that bytes and metadata are those of a single owner.
+fn assert_consistent(shared: &SharedFrame) {
+    assert_marked(shared, shared.metadata(), mark_of(shared));
+}
+
+/// A thread that works with a pool and with shared frames that other workers send it.
 struct Worker {
     pool: FramePool,
     random: Random,
     to_others: Vec<SyncSender<SharedFrame>>,
     from_others: Receiver<SharedFrame>,
-    held: Vec<Marked>,
+    held: Vec<MarkedFrame>,
 }
 
 impl Worker {
@@ -99,13 +73,13 @@ impl Worker {
     }
 
     fn acquire(&mut self) {
-        // Never hold so many that all threads together could wait for each other.
+        // A bound on the held frames, so that other workers find frames in the scarce pool.
         if self.held.len() >= 2 {
             return self.release();
         }
-        let patience = Duration::from_micros(self.random.below(50) as u64);
-        match self.pool.acquire_timeout(patience) {
-            Ok(frame) => self.held.push(Marked::new(frame)),
+        let timeout = Duration::from_micros(self.random.below(50) as u64);
+        match self.pool.acquire_timeout(timeout) {
+            Ok(frame) => self.held.push(MarkedFrame::new(frame)),
             Err(error) => assert_eq!(error, AcquireError::TimedOut(Starvation::default())),
         }
     }
@@ -113,27 +87,26 @@ impl Worker {
     fn release(&mut self) {
         if !self.held.is_empty() {
             let index = self.random.below(self.held.len());
-            drop(self.held.swap_remove(index).into_frame());
+            drop(self.held.swap_remove(index));
         }
     }
 
     fn share(&mut self) {
         if let Some(marked) = self.held.pop() {
-            let shared = marked.into_frame().share();
+            let shared = Frame::from(marked).share();
             for other in &self.to_others {
-                // A full queue gives the handle back, which is dropped.
+                // A full queue returns the handle, which is dropped.
                 drop(other.try_send(shared.clone()));
             }
-            check_shared(&shared);
+            assert_consistent(&shared);
         }
     }
 
     fn receive(&mut self) {
         while let Ok(shared) = self.from_others.try_recv() {
-            check_shared(&shared);
+            assert_consistent(&shared);
             if let Ok(frame) = shared.try_into_unique() {
-                let mark = frame.metadata().sequence;
-                Marked { frame, mark }.check();
+                assert_marked(&frame, frame.metadata(), mark_of(&frame));
             }
         }
     }
@@ -141,26 +114,27 @@ impl Worker {
     fn batch(&mut self) {
         if let Ok(mut batch) = self.pool.try_acquire_many(3) {
             if let Some(frame) = batch.next() {
-                let frame = Marked::new(frame).into_frame();
-                // If it was the only one, the batch begins anew with it.
+                let frame = Frame::from(MarkedFrame::new(frame));
+                // If the batch is empty now, it takes a frame of any word.
                 batch.push(frame).unwrap();
             }
             if let Some(marked) = self.held.pop() {
-                drop(batch.push(marked.into_frame()));
+                drop(batch.push(marked.into()));
             }
         }
     }
 
     fn copy_on_write(&mut self) {
         if let Some(marked) = self.held.pop() {
-            let mark = marked.mark;
-            let mut shared = marked.into_frame().share();
+            let frame = Frame::from(marked);
+            let mark = mark_of(&frame);
+            let mut shared = frame.share();
             let other = shared.clone();
             if let Ok(copy) = shared.make_mut() {
-                check(copy, copy.metadata().sequence, mark);
+                assert_marked(copy, copy.metadata(), mark);
                 copy.fill(0);
             }
-            check(&other, other.metadata().sequence, mark);
+            assert_marked(&other, other.metadata(), mark);
         }
     }
 }
@@ -187,81 +161,66 @@ fn stress(frames: usize, shards: usize) {
         }
         drop(senders);
     });
-    assert_eq!(pool.free_frames(), frames);
-    let all: Vec<_> = (0..frames).map(|_| pool.try_acquire().unwrap()).collect();
-    assert_eq!(
-        pool.try_acquire().unwrap_err(),
-        AcquireError::Exhausted(Starvation::default())
-    );
-    drop(all);
+    assert_all_free(&pool);
 }
 
 #[test]
-fn a_scarce_pool_of_one_word() {
+fn random_operations_on_a_scarce_pool_of_one_word() {
     stress(3, 1);
 }
 
 #[test]
-fn a_pool_of_two_words() {
+fn random_operations_on_a_pool_of_two_words() {
     stress(16, 2);
 }
 
 #[test]
-fn a_pool_of_many_words_with_hints() {
+fn random_operations_on_a_pool_of_many_words_with_hints() {
     stress(1000, 2);
 }
 
+/// A lost wake-up would block a thread for ever.
 #[test]
-fn blocked_threads_outnumber_frames_and_none_is_forgotten() {
-    let pool = FramePool::builder()
-        .frames(2)
-        .frame_size(FRAME_SIZE)
-        .build()
-        .unwrap();
+fn every_blocked_thread_is_woken_when_threads_outnumber_frames() {
+    let pool = pool(2, FRAME_SIZE);
     thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {
                 for _ in 0..ROUNDS / 4 {
-                    drop(Marked::new(pool.acquire().unwrap()).into_frame());
+                    drop(MarkedFrame::new(pool.acquire().unwrap()));
                 }
             });
         }
     });
-    assert_eq!(pool.free_frames(), 2);
+    assert_all_free(&pool);
 }
 
 #[test]
-fn decommit_commit_flush_and_reframing_under_load() {
-    let allocator = PoolAllocator::with_framing(Framing::new(4, FRAME_SIZE)).unwrap();
-    allocator.commit().unwrap();
+fn decommit_commit_flush_and_set_framing_under_load() {
+    let allocator = committed_allocator(4, FRAME_SIZE);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..3_u64)
-            .map(|number| {
-                let (allocator, done) = (&allocator, &done);
-                scope.spawn(move || {
-                    let mut random = Random(number + 77);
-                    let mut served = 0_u64;
-                    let mut late = Vec::new();
-                    while !done.load(Ordering::Relaxed) {
-                        match allocator.acquire() {
-                            Ok(frame) => {
-                                served += 1;
-                                late.push(Marked::new(frame));
-                            }
-                            Err(AcquireError::NotCommitted | AcquireError::Flushing) => {
-                                thread::yield_now();
-                            }
-                            Err(error) => panic!("{error}"),
+        for number in 0..3 {
+            let (allocator, done) = (&allocator, &done);
+            scope.spawn(move || {
+                let mut random = Random(number + 77);
+                while !done.load(Ordering::Acquire) {
+                    match allocator.acquire() {
+                        Ok(frame) => {
+                            let _held = MarkedFrame::new(frame);
+                            // Some frames come back after the next decommit, or after a commit.
+                            (0..random.below(4)).for_each(|_| thread::yield_now());
                         }
-                        if random.below(4) == 0 || !late.is_empty() {
-                            late.drain(..).for_each(|marked| drop(marked.into_frame()));
+                        Err(AcquireError::NotCommitted | AcquireError::Flushing) => {
+                            thread::yield_now();
                         }
+                        Err(error) => panic!("{error}"),
                     }
-                    served
-                })
-            })
-            .collect();
+                }
+                // The allocator is left committed, so an acquire succeeds again.
+                drop(MarkedFrame::new(allocator.acquire().unwrap()));
+            });
+        }
 
         let mut random = Random(1);
         for round in 0..ROUNDS / 8 {
@@ -294,13 +253,7 @@ fn decommit_commit_flush_and_reframing_under_load() {
                 "round {round}: {status:?}"
             );
         }
-        // Whatever happened last, everybody gets a frame again.
-        done.store(true, Ordering::Relaxed);
-        allocator.end_flush();
-        allocator.commit().unwrap();
-        for worker in workers {
-            worker.join().unwrap();
-        }
+        done.store(true, Ordering::Release);
     });
     let status = allocator.allocator_status();
     assert_eq!(
@@ -308,25 +261,23 @@ fn decommit_commit_flush_and_reframing_under_load() {
         (0, AllocatorState::Committed)
     );
     assert_eq!(allocator.free_frames(), allocator.framing().frames);
+    assert_all_free(&allocator.pool().unwrap());
 }
 
 #[test]
-fn pools_end_while_their_last_frames_come_back() {
+fn the_last_frames_of_a_pool_may_be_released_by_several_threads_at_once() {
     for round in 0..ROUNDS / 20 {
-        let pool = FramePool::builder()
-            .frames(4)
-            .frame_size(FRAME_SIZE)
-            .build()
-            .unwrap();
+        let pool = pool(4, FRAME_SIZE);
         let frames: Vec<_> = (0..3)
-            .map(|_| Marked::new(pool.acquire().unwrap()))
+            .map(|_| MarkedFrame::new(pool.acquire().unwrap()))
             .collect();
         let threads: Vec<_> = frames
             .into_iter()
             .map(|marked| {
+                // In every other round a handle goes last.
                 let handle = (round % 2 == 0).then(|| pool.clone());
                 thread::spawn(move || {
-                    drop(marked.into_frame());
+                    drop(marked);
                     drop(handle);
                 })
             })
@@ -338,9 +289,9 @@ fn pools_end_while_their_last_frames_come_back() {
     }
 }
 
-/// Threads keep frames for themselves, but only so many threads at a time do.
+/// 48 threads at a time have a cache.
 #[test]
-fn more_threads_than_can_keep_frames() {
+fn more_threads_than_caches_acquire_and_release() {
     const FRAMES: usize = 1000;
     const MANY: usize = 80;
     let pool = FramePool::builder()
@@ -349,26 +300,20 @@ fn more_threads_than_can_keep_frames() {
         .caches(true)
         .build()
         .unwrap();
-    let together = Barrier::new(MANY);
+    let all_live = Barrier::new(MANY);
     thread::scope(|scope| {
         for _ in 0..MANY {
             scope.spawn(|| {
-                together.wait();
+                all_live.wait();
                 for _ in 0..20 {
-                    let few: Vec<_> = (0..10)
-                        .map(|_| Marked::new(pool.try_acquire().unwrap()))
+                    let held: Vec<_> = (0..10)
+                        .map(|_| MarkedFrame::new(pool.try_acquire().unwrap()))
                         .collect();
-                    few.into_iter().for_each(|marked| drop(marked.into_frame()));
+                    drop(held);
                 }
-                together.wait();
+                all_live.wait();
             });
         }
     });
-    assert_eq!(pool.free_frames(), FRAMES);
-    let all: Vec<_> = (0..FRAMES).map(|_| pool.try_acquire().unwrap()).collect();
-    assert!(matches!(
-        pool.try_acquire(),
-        Err(AcquireError::Exhausted(_))
-    ));
-    drop(all);
+    assert_all_free(&pool);
 }

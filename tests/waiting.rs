@@ -1,4 +1,4 @@
-//! Callers that wait: blocked, timed and asynchronous, in one line.
+//! Waits for a frame: blocked threads, timed acquires and futures share one FIFO queue.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,50 +7,57 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use ks_allocator::{
-    AcquireError, Frame, FramePool, Framing, KsAllocator, PoolAllocator, Starvation,
-};
+use ks_allocator::{AcquireError, FramePool, KsAllocator, PoolAllocator, Starvation};
 
-fn pool(frames: usize) -> FramePool {
-    FramePool::builder()
-        .frames(frames)
-        .frame_size(64)
-        .build()
-        .unwrap()
+use support::committed_allocator::committed_allocator;
+use support::poll_once::poll_once;
+use support::pool::pool;
+use support::wait_until::wait_until;
+
+mod support {
+    pub(crate) mod committed_allocator;
+    pub(crate) mod poll_once;
+    pub(crate) mod pool;
+    pub(crate) mod wait_until;
 }
 
-/// Waits until so many callers stand in the line.
-fn until_waiting(pool: &FramePool, callers: usize) {
-    while pool.waiting() < callers {
-        thread::yield_now();
-    }
+const FRAME_SIZE: usize = 64;
+
+/// A pool of one shard, so that a batch can take all of its frames.
+fn pool_of_one_shard(frames: usize) -> FramePool {
+    let builder = FramePool::builder().frames(frames).frame_size(FRAME_SIZE);
+    builder.shards(1).build().unwrap()
 }
 
-/// A task that remembers how often it was woken.
+/// A task that counts its wake-ups.
 #[derive(Default)]
-struct Counter(AtomicU16);
+struct Task(AtomicU16);
 
-impl Wake for Counter {
+impl Wake for Task {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-impl Counter {
-    fn count(&self) -> u16 {
+impl Task {
+    fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    fn wakeups(&self) -> u16 {
         self.0.load(Ordering::SeqCst)
     }
 }
 
-fn poll<F: Future>(future: Pin<&mut F>, task: &Arc<Counter>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(&Waker::from(task.clone())))
+fn poll<F: Future>(future: Pin<&mut F>, task: &Arc<Task>) -> Poll<F::Output> {
+    poll_once(future, &Waker::from(task.clone()))
 }
 
-/// The smallest executor.
+/// Polls a future whenever it is woken, and parks this thread in between.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -61,7 +68,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut future = pin!(future);
     loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+        if let Poll::Ready(output) = poll_once(future.as_mut(), &waker) {
             return output;
         }
         thread::park();
@@ -70,24 +77,24 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 #[test]
 fn a_release_ends_a_wait() {
-    let pool = pool(1);
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
-        until_waiting(&pool, 1);
+        wait_until(|| pool.waiting() == 1);
         drop(frame);
         assert_eq!(waiter.join().unwrap(), Ok(0));
     });
 }
 
 #[test]
-fn a_stray_unpark_does_not_end_a_wait() {
-    let pool = pool(1);
+fn a_spurious_unpark_does_not_end_a_wait() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
         for _ in 0..10 {
-            until_waiting(&pool, 1);
+            wait_until(|| pool.waiting() == 1);
             waiter.thread().unpark();
             thread::sleep(Duration::from_millis(1));
         }
@@ -98,66 +105,65 @@ fn a_stray_unpark_does_not_end_a_wait() {
 }
 
 #[test]
-fn a_time_out_is_not_early_and_leaves_no_trace() {
-    let pool = pool(1);
+fn a_timeout_is_not_early_and_the_waiter_leaves_the_queue() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
-    let patience = Duration::from_millis(30);
+    let timeout = Duration::from_millis(30);
     let began = Instant::now();
     assert_eq!(
-        pool.acquire_timeout(patience).unwrap_err(),
+        pool.acquire_timeout(timeout).unwrap_err(),
         AcquireError::TimedOut(Starvation::default())
     );
-    assert!(began.elapsed() >= patience);
+    assert!(began.elapsed() >= timeout);
+    assert_eq!(pool.waiting(), 0);
     drop(frame);
     assert_eq!(pool.free_frames(), 1);
     assert!(pool.try_acquire().is_ok());
 }
 
 #[test]
-fn a_time_out_past_the_end_of_time_is_none() {
-    let pool = pool(1);
+fn a_timeout_beyond_the_range_of_the_clock_is_no_limit() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| {
             pool.acquire_timeout(Duration::MAX)
                 .map(|frame| frame.slot())
         });
-        until_waiting(&pool, 1);
+        wait_until(|| pool.waiting() == 1);
         drop(frame);
         assert_eq!(waiter.join().unwrap(), Ok(0));
     });
 }
 
 #[test]
-fn whoever_comes_first_is_served_first_whatever_their_kind() {
-    let pool = pool(1);
+fn threads_and_futures_are_served_in_the_order_of_their_arrival() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
     let (served, order) = mpsc::channel();
-    let tasks = [(); 3].map(|()| Arc::new(Counter::default()));
+    let tasks = [(); 3].map(|()| Task::new());
     let mut futures = [(); 3].map(|()| Box::pin(pool.acquire_async()));
 
     thread::scope(|scope| {
-        // Futures and threads in turn: 0, 1, 2, ...
-        for (turn, (future, task)) in futures.iter_mut().zip(&tasks).enumerate() {
+        // Waiters 0, 2 and 4 are futures; 1, 3 and 5 are threads.
+        for (pair, (future, task)) in futures.iter_mut().zip(&tasks).enumerate() {
             assert!(poll(future.as_mut(), task).is_pending());
             let (handle, served) = (pool.clone(), served.clone());
             scope.spawn(move || {
-                let frame = match turn {
+                let frame = match pair {
                     0 => handle.acquire(),
                     _ => handle.acquire_timeout(Duration::from_secs(600)),
                 };
-                served.send(2 * turn + 1).unwrap();
+                served.send(2 * pair + 1).unwrap();
                 drop(frame.unwrap());
             });
-            until_waiting(&pool, 2 * turn + 2);
+            wait_until(|| pool.waiting() == 2 * pair + 2);
         }
         drop(frame);
-        for (turn, (future, task)) in futures.iter_mut().zip(&tasks).enumerate() {
-            // The frame has come to this future, and nobody behind it has got it before.
-            while task.count() == 0 {
-                thread::yield_now();
-            }
-            served.send(2 * turn).unwrap();
+        for (pair, (future, task)) in futures.iter_mut().zip(&tasks).enumerate() {
+            // The frame is assigned to this future. No later waiter has sent its number yet.
+            wait_until(|| task.wakeups() > 0);
+            served.send(2 * pair).unwrap();
             assert!(poll(future.as_mut(), task).is_ready());
         }
     });
@@ -168,10 +174,10 @@ fn whoever_comes_first_is_served_first_whatever_their_kind() {
 }
 
 #[test]
-fn nobody_overtakes_the_line() {
-    let pool = pool(1);
+fn try_acquire_does_not_overtake_the_queue() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
-    let task = Arc::new(Counter::default());
+    let task = Task::new();
     let mut future = pin!(pool.acquire_async());
     assert!(poll(future.as_mut(), &task).is_pending());
     drop(frame);
@@ -184,29 +190,28 @@ fn nobody_overtakes_the_line() {
 }
 
 #[test]
-fn decommit_refuses_every_waiter_even_if_a_commit_follows_at_once() {
+fn decommit_fails_every_pending_acquire_even_if_a_commit_follows_at_once() {
     for waiters in [1, 2, 5, 16] {
-        let allocator = PoolAllocator::with_framing(Framing::new(2, 64)).unwrap();
-        allocator.commit().unwrap();
+        let allocator = committed_allocator(2, FRAME_SIZE);
         let pool = allocator.pool().unwrap();
         let held = [pool.acquire().unwrap(), pool.acquire().unwrap()];
         thread::scope(|scope| {
             let threads: Vec<_> = (0..waiters)
                 .map(|_| scope.spawn(|| allocator.acquire().map(drop)))
                 .collect();
-            let task = Arc::new(Counter::default());
+            let task = Task::new();
             let mut future = pin!(pool.acquire_async());
             assert!(poll(future.as_mut(), &task).is_pending());
-            until_waiting(&pool, waiters + 1);
+            wait_until(|| pool.waiting() == waiters + 1);
 
             allocator.decommit();
             allocator.commit().unwrap();
             for thread in threads {
                 assert_eq!(thread.join().unwrap(), Err(AcquireError::NotCommitted));
             }
-            assert_eq!(task.count(), 1);
-            let refused = Poll::Ready(Err(AcquireError::NotCommitted));
-            assert_eq!(poll(future, &task).map_ok(drop), refused);
+            assert_eq!(task.wakeups(), 1);
+            let failed = Poll::Ready(Err(AcquireError::NotCommitted));
+            assert_eq!(poll(future, &task).map_ok(drop), failed);
         });
         drop(held);
         assert_eq!(pool.free_frames(), 2);
@@ -214,12 +219,12 @@ fn decommit_refuses_every_waiter_even_if_a_commit_follows_at_once() {
 }
 
 #[test]
-fn flush_refuses_every_waiter_and_end_flush_resumes() {
-    let pool = pool(1);
+fn a_flush_fails_every_pending_acquire_and_end_flush_ends_it() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiters = [(); 3].map(|()| scope.spawn(|| pool.acquire().map(drop)));
-        until_waiting(&pool, 3);
+        wait_until(|| pool.waiting() == 3);
         pool.begin_flush();
         for waiter in waiters {
             assert_eq!(waiter.join().unwrap(), Err(AcquireError::Flushing));
@@ -233,8 +238,8 @@ fn flush_refuses_every_waiter_and_end_flush_resumes() {
 }
 
 #[test]
-fn a_frame_that_comes_back_during_a_flush_is_there_afterwards() {
-    let pool = pool(1);
+fn a_frame_that_is_released_during_a_flush_is_free_afterwards() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
     pool.begin_flush();
     drop(frame);
@@ -244,77 +249,78 @@ fn a_frame_that_comes_back_during_a_flush_is_there_afterwards() {
 }
 
 #[test]
-fn a_future_is_ready_at_once_while_frames_are_free() {
-    let pool = pool(2);
-    let frame = block_on(pool.acquire_async()).unwrap();
-    assert_eq!(pool.free_frames(), 1);
-    drop(frame);
+fn a_future_is_ready_at_its_first_poll_while_a_frame_is_free() {
+    let pool = pool(2, FRAME_SIZE);
+    let task = Task::new();
+    let frame = poll(pin!(pool.acquire_async()), &task);
+    assert!(matches!(frame, Poll::Ready(Ok(_))));
+    assert_eq!((task.wakeups(), pool.free_frames()), (0, 1));
 }
 
 #[test]
-fn a_future_waits_on_another_thread() {
-    let pool = pool(1);
+fn a_release_on_another_thread_wakes_a_future() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| block_on(pool.acquire_async()).map(|frame| frame.slot()));
-        until_waiting(&pool, 1);
+        wait_until(|| pool.waiting() == 1);
         drop(frame);
         assert_eq!(waiter.join().unwrap(), Ok(0));
     });
 }
 
 #[test]
-fn only_the_last_waker_is_woken() {
-    let pool = pool(1);
+fn only_the_waker_of_the_last_poll_is_woken() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
-    let (old, new) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
+    let (old, new) = (Task::new(), Task::new());
     let mut future = pin!(pool.acquire_async());
     assert!(poll(future.as_mut(), &old).is_pending());
     assert!(poll(future.as_mut(), &new).is_pending());
     drop(frame);
-    assert_eq!((old.count(), new.count()), (0, 1));
+    assert_eq!((old.wakeups(), new.wakeups()), (0, 1));
     assert!(poll(future, &new).is_ready());
 }
 
 #[test]
-fn a_future_dropped_in_the_line_leaves_it() {
-    let pool = pool(1);
+fn a_dropped_future_leaves_the_queue() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
-    let (first, second) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
-    let mut gone = Box::pin(pool.acquire_async());
-    let mut stays = pin!(pool.acquire_async());
-    assert!(poll(gone.as_mut(), &first).is_pending());
-    assert!(poll(stays.as_mut(), &second).is_pending());
-    drop(gone);
+    let (first, second) = (Task::new(), Task::new());
+    let mut dropped = Box::pin(pool.acquire_async());
+    let mut next = pin!(pool.acquire_async());
+    assert!(poll(dropped.as_mut(), &first).is_pending());
+    assert!(poll(next.as_mut(), &second).is_pending());
+    drop(dropped);
+    assert_eq!(pool.waiting(), 1);
     drop(frame);
-    assert_eq!((first.count(), second.count()), (0, 1));
-    assert!(matches!(poll(stays, &second), Poll::Ready(Ok(_))));
+    assert_eq!((first.wakeups(), second.wakeups()), (0, 1));
+    assert!(matches!(poll(next, &second), Poll::Ready(Ok(_))));
 }
 
 #[test]
-fn a_future_dropped_with_its_frame_passes_it_on() {
-    let pool = pool(1);
+fn a_dropped_future_passes_its_assigned_frame_to_the_next_waiter() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
-    let (first, second) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
-    let mut gone = Box::pin(pool.acquire_async());
+    let (first, second) = (Task::new(), Task::new());
+    let mut dropped = Box::pin(pool.acquire_async());
     let mut next = pin!(pool.acquire_async());
-    assert!(poll(gone.as_mut(), &first).is_pending());
+    assert!(poll(dropped.as_mut(), &first).is_pending());
     assert!(poll(next.as_mut(), &second).is_pending());
     drop(frame);
-    assert_eq!((first.count(), second.count()), (1, 0));
-    drop(gone);
-    assert_eq!(second.count(), 1);
-    let frame: Frame = match poll(next, &second) {
-        Poll::Ready(Ok(frame)) => frame,
+    assert_eq!((first.wakeups(), second.wakeups()), (1, 0));
+    drop(dropped);
+    assert_eq!(second.wakeups(), 1);
+    match poll(next, &second) {
+        Poll::Ready(Ok(frame)) => drop(frame),
         other => panic!("{other:?}"),
-    };
-    drop(frame);
+    }
     assert_eq!(pool.free_frames(), 1);
 }
 
 #[test]
-fn a_future_that_was_never_polled_stands_in_no_line() {
-    let pool = pool(1);
+fn a_future_that_was_never_polled_is_not_in_the_queue() {
+    let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();
     let future = pool.acquire_async();
     drop(frame);
@@ -324,29 +330,24 @@ fn a_future_that_was_never_polled_stands_in_no_line() {
 }
 
 #[test]
-fn a_batch_that_comes_back_serves_several_waiters() {
-    let pool = FramePool::builder()
-        .frames(8)
-        .frame_size(64)
-        .shards(1)
-        .build()
-        .unwrap();
+fn the_release_of_a_batch_serves_several_waiters() {
+    let pool = pool_of_one_shard(8);
     let batch = pool.acquire_many(8).unwrap();
-    let task = Arc::new(Counter::default());
+    let task = Task::new();
     let mut futures: Vec<_> = (0..5).map(|_| Box::pin(pool.acquire_async())).collect();
     for future in &mut futures {
         assert!(poll(future.as_mut(), &task).is_pending());
     }
     drop(batch);
-    assert_eq!((task.count(), pool.free_frames()), (5, 3));
+    assert_eq!((task.wakeups(), pool.free_frames()), (5, 3));
     drop(futures);
     assert_eq!(pool.free_frames(), 8);
 }
 
-/// A task whose waker does something inconvenient.
-struct Inconvenient<F: Fn() + Send + Sync>(F);
+/// A task whose waker runs a closure.
+struct OnWake<F: Fn() + Send + Sync>(F);
 
-impl<F: Fn() + Send + Sync + 'static> Wake for Inconvenient<F> {
+impl<F: Fn() + Send + Sync + 'static> Wake for OnWake<F> {
     fn wake(self: Arc<Self>) {
         (self.0)();
     }
@@ -354,84 +355,68 @@ impl<F: Fn() + Send + Sync + 'static> Wake for Inconvenient<F> {
 
 #[test]
 fn a_waker_may_call_the_allocator_that_wakes_it() {
-    let allocator = Arc::new(PoolAllocator::with_framing(Framing::new(1, 64)).unwrap());
-    allocator.commit().unwrap();
+    let allocator = Arc::new(committed_allocator(1, FRAME_SIZE));
     let pool = allocator.pool().unwrap();
     let frame = pool.acquire().unwrap();
+    let calls = Arc::new(AtomicU16::new(0));
     let waker = {
-        let allocator = allocator.clone();
-        Waker::from(Arc::new(Inconvenient(move || {
+        let (allocator, calls) = (allocator.clone(), calls.clone());
+        Waker::from(Arc::new(OnWake(move || {
             allocator.allocator_status();
             allocator.decommit();
             allocator.commit().unwrap();
             allocator.begin_flush();
             allocator.end_flush();
+            calls.fetch_add(1, Ordering::Relaxed);
         })))
     };
-    let shuts: [fn(&PoolAllocator); 2] = [KsAllocator::decommit, KsAllocator::begin_flush];
-    for shut in shuts {
+    let fail_waiters: [fn(&PoolAllocator); 2] = [KsAllocator::decommit, KsAllocator::begin_flush];
+    for fail_waiters in fail_waiters {
         let mut future = pin!(pool.acquire_async());
-        assert!(
-            future
-                .as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
-        shut(&allocator);
-        assert!(
-            future
-                .poll(&mut Context::from_waker(&waker))
-                .map(|acquired| acquired.is_err())
-                .is_ready()
-        );
+        assert!(poll_once(future.as_mut(), &waker).is_pending());
+        fail_waiters(&allocator);
+        assert!(matches!(poll_once(future, &waker), Poll::Ready(Err(_))));
     }
+    assert_eq!(calls.load(Ordering::Relaxed), 2);
     drop(frame);
     assert!(pool.acquire().is_ok());
 }
 
-#[test]
-fn a_waker_that_panics_harms_nobody_else() {
-    struct Bomb;
-    impl Drop for Bomb {
+/// Returns a waker that panics. The drop of the payload panics as well.
+fn panicking_waker() -> Waker {
+    struct PanicOnDrop;
+    impl Drop for PanicOnDrop {
         fn drop(&mut self) {
-            panic!("once more, on purpose");
+            panic!("the drop of a panic payload");
         }
     }
-    let bad = Waker::from(Arc::new(Inconvenient(|| std::panic::panic_any(Bomb))));
-    let good = Arc::new(Counter::default());
-    let pool = FramePool::builder()
-        .frames(4)
-        .frame_size(64)
-        .shards(1)
-        .build()
-        .unwrap();
-    let batch = pool.acquire_many(4).unwrap();
+    Waker::from(Arc::new(OnWake(|| std::panic::panic_any(PanicOnDrop))))
+}
 
+#[test]
+fn a_release_survives_a_panicking_waker_and_serves_the_next_waiter() {
+    let task = Task::new();
+    let pool = pool_of_one_shard(4);
+    let batch = pool.acquire_many(4).unwrap();
     let mut first = Box::pin(pool.acquire_async());
     let mut second = Box::pin(pool.acquire_async());
-    assert!(
-        first
-            .as_mut()
-            .poll(&mut Context::from_waker(&bad))
-            .is_pending()
-    );
-    assert!(poll(second.as_mut(), &good).is_pending());
+    assert!(poll_once(first.as_mut(), &panicking_waker()).is_pending());
+    assert!(poll(second.as_mut(), &task).is_pending());
     drop(batch);
-    assert_eq!((good.count(), pool.free_frames()), (1, 2));
+    assert_eq!((task.wakeups(), pool.free_frames()), (1, 2));
     drop((first, second));
     assert_eq!(pool.free_frames(), 4);
+}
 
+#[test]
+fn a_flush_survives_a_panicking_waker_and_fails_the_next_waiter() {
+    let pool = pool_of_one_shard(4);
     let batch = pool.acquire_many(4).unwrap();
     let mut first = Box::pin(pool.acquire_async());
-    assert!(
-        first
-            .as_mut()
-            .poll(&mut Context::from_waker(&bad))
-            .is_pending()
-    );
+    assert!(poll_once(first.as_mut(), &panicking_waker()).is_pending());
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(drop));
-        until_waiting(&pool, 2);
+        wait_until(|| pool.waiting() == 2);
         pool.begin_flush();
         assert_eq!(waiter.join().unwrap(), Err(AcquireError::Flushing));
     });
@@ -441,8 +426,8 @@ fn a_waker_that_panics_harms_nobody_else() {
 }
 
 #[test]
-fn a_pool_that_is_only_flushed_is_never_not_committed() {
-    let pool = pool(1);
+fn an_acquire_during_flushes_never_fails_with_not_committed() {
+    let pool = pool(1, FRAME_SIZE);
     thread::scope(|scope| {
         let flusher = scope.spawn(|| {
             for _ in 0..if cfg!(miri) { 50 } else { 20_000 } {
