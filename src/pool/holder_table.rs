@@ -165,9 +165,6 @@ impl HolderRecord {
     /// The frame was picked up. For its only holder.
     #[inline(always)]
     pub(crate) fn record_acquire(&self, site: CallSite) {
-        if cfg!(ks_allocator_no_holders) {
-            return;
-        }
         let generation = self.generation.load(PlainOrdering::Relaxed);
         self.generation
             .store(generation.wrapping_add(1), PlainOrdering::Relaxed);
@@ -181,9 +178,6 @@ impl HolderRecord {
     /// The frame is about to go back. For its only holder.
     #[inline(always)]
     pub(crate) fn record_release(&self) {
-        if cfg!(ks_allocator_no_holders) {
-            return;
-        }
         self.held.store(0, PlainOrdering::Relaxed);
     }
 
