@@ -1,6 +1,6 @@
-//! A frame out and back, so often as is said: for counting instructions, which no neighbour on the
-//! machine can disturb. `.ci/check-instructions` runs it twice, and the difference is what the rounds
-//! take.
+//! Acquires and releases a frame a given number of times, so that the instructions can be counted.
+//! Unlike time, the count does not depend on the load of the machine. `.ci/check-instructions`
+//! runs this program twice; the difference of the counts belongs to the difference in rounds.
 //!
 //! `cargo bench --bench instructions -- ROUNDS [no-caches]`
 
@@ -10,7 +10,7 @@ use std::hint::black_box;
 use ks_allocator::FramePool;
 
 fn main() {
-    // Cargo adds arguments of its own.
+    // Cargo adds arguments of its own, which are ignored.
     let arguments: Vec<_> = env::args().skip(1).collect();
     let rounds = arguments.iter().find_map(|argument| argument.parse().ok());
     let caches = !arguments.iter().any(|argument| argument == "no-caches");
@@ -19,7 +19,7 @@ fn main() {
         .frame_size(4096)
         .caches(caches)
         .build()
-        .expect("a quarter of a megabyte is there");
+        .expect("256 KiB of memory are free");
     acquire_and_drop(&pool, rounds.unwrap_or(1));
     assert_eq!(pool.free_frames(), 64);
 }

@@ -1,9 +1,9 @@
-//! Builds and runs the benchmark `memory`, what the first use of a frame's memory costs and every later one: with the
-//! peers, in `ratios/benches/memory.rs`.
+//! Builds and runs the benchmark `memory`: the costs of the first and of every later use of a
+//! frame's memory. The benchmark itself is `ratios/benches/memory.rs`, beside the peers.
 //!
 //! `cargo bench --bench memory`, on Linux
 
-#![expect(clippy::print_stderr, reason = "a program that says what went wrong")]
+#![expect(clippy::print_stderr, reason = "a program that reports its errors")]
 
 #[path = "ratios/launch.rs"]
 mod launch;
@@ -11,10 +11,11 @@ mod launch;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let (arguments, to_measure) = launch::arguments();
-    let command: &[&str] = match to_measure {
-        true => &["bench", "--bench", "memory"],
-        false => &["test", "--release", "--bench", "memory"],
+    let (arguments, is_benchmark) = launch::arguments();
+    let command: &[&str] = if is_benchmark {
+        &["bench", "--bench", "memory"]
+    } else {
+        &["test", "--release", "--bench", "memory"]
     };
     launch::cargo(command, &arguments)
 }

@@ -1,15 +1,16 @@
-//! How fast frames go round: one thread, two threads on one pool, and from hand to hand.
+//! Throughput of frames: with one thread, with two threads that share a pool, and with frames that
+//! one thread passes to another.
 //!
-//! Each group runs the pool beside what people use instead, with frames of the same size: a bounded
-//! lock-free queue of boxes, a locked stack of boxes, and the heap. `floor` is two uncontended
-//! read-modify-writes on one word: what a pool without per-thread caches cannot do without.
+//! The peers have frames of the same size: a bounded lock-free queue of boxes, a stack of boxes in
+//! a mutex, and the heap. `lower_bound` is two uncontended read-modify-writes on one word, the
+//! least work of a pool without thread caches.
 //!
 //! `cargo bench --bench throughput`
 
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
+#![expect(missing_docs, reason = "criterion's macros define public functions")]
 #![expect(
     clippy::disallowed_types,
-    reason = "the peers are built from the plain types"
+    reason = "the peers use the types of std and parking_lot directly"
 )]
 
 use std::hint::black_box;
@@ -26,15 +27,19 @@ use parking_lot::Mutex;
 
 const FRAMES: usize = 64;
 const FRAME_SIZE: usize = 4096;
-/// Frames between the two threads of a hand-off.
-const IN_FLIGHT: usize = 32;
+/// Capacity of the queue between the two threads of `transfer`, in frames.
+const QUEUE_CAPACITY: usize = 32;
+/// Number of frames per burst.
 const BURST: usize = 32;
 
-/// Something that frames come from and go back to.
+/// Source of frames.
 trait Supply: Sync {
     type Item: Send;
+    /// Acquires a frame. Returns `None` if none is free.
     fn get(&self) -> Option<Self::Item>;
+    /// Releases a frame.
     fn put(&self, item: Self::Item);
+    /// Writes the first 8 bytes of a frame.
     fn touch(item: &mut Self::Item);
 }
 
@@ -68,7 +73,10 @@ impl Supply for ArrayQueue<Boxed> {
     }
 
     fn put(&self, item: Boxed) {
-        assert!(self.push(item).is_ok(), "what comes back has gone out");
+        assert!(
+            self.push(item).is_ok(),
+            "the queue has room for every frame that was out"
+        );
     }
 
     fn touch(item: &mut Boxed) {
@@ -92,7 +100,7 @@ impl Supply for Mutex<Vec<Boxed>> {
     }
 }
 
-/// A fresh, unwritten allocation for each frame.
+/// The heap, with a new, uninitialized allocation per frame.
 struct Heap;
 
 impl Supply for Heap {
@@ -112,7 +120,7 @@ impl Supply for Heap {
     }
 }
 
-/// Writes the first 8 bytes.
+/// Writes the first 8 bytes of a frame.
 fn touch(bytes: &mut [u8]) {
     if let Some(start) = bytes.first_chunk_mut() {
         *start = black_box(7_u64).to_ne_bytes();
@@ -121,21 +129,20 @@ fn touch(bytes: &mut [u8]) {
 }
 
 fn pool() -> FramePool {
-    built(true)
+    build(true)
 }
 
-/// A pool whose threads keep no frames.
 fn pool_without_caches() -> FramePool {
-    built(false)
+    build(false)
 }
 
-fn built(caches: bool) -> FramePool {
+fn build(caches: bool) -> FramePool {
     FramePool::builder()
         .frames(FRAMES)
         .frame_size(FRAME_SIZE)
         .caches(caches)
         .build()
-        .expect("a quarter of a megabyte is there")
+        .expect("256 KiB of memory are free")
 }
 
 fn queue() -> ArrayQueue<Boxed> {
@@ -148,8 +155,8 @@ fn stack() -> Mutex<Vec<Boxed>> {
     Mutex::new((0..FRAMES).map(|_| boxed()).collect())
 }
 
-/// One frame out and back.
-fn round<S: Supply>(supply: &S) {
+/// Acquires a frame, writes to it, and releases it.
+fn round_trip<S: Supply>(supply: &S) {
     if let Some(mut item) = supply.get() {
         S::touch(&mut item);
         supply.put(item);
@@ -160,19 +167,21 @@ fn one_thread(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one_thread");
     group.throughput(Throughput::Elements(1));
     let word = AtomicU64::new(0);
-    group.bench_function("floor", |bencher| {
+    group.bench_function("lower_bound", |bencher| {
         bencher.iter(|| {
             word.fetch_or(1, Ordering::AcqRel);
             word.fetch_and(!1, Ordering::AcqRel);
         });
     });
     let (pool, queue, stack) = (pool(), queue(), stack());
-    let bare = pool_without_caches();
-    group.bench_function("pool", |bencher| bencher.iter(|| round(&pool)));
-    group.bench_function("without_caches", |bencher| bencher.iter(|| round(&bare)));
-    group.bench_function("array_queue", |bencher| bencher.iter(|| round(&queue)));
-    group.bench_function("mutex_vec", |bencher| bencher.iter(|| round(&stack)));
-    group.bench_function("heap", |bencher| bencher.iter(|| round(&Heap)));
+    let without_caches = pool_without_caches();
+    group.bench_function("pool", |bencher| bencher.iter(|| round_trip(&pool)));
+    group.bench_function("without_caches", |bencher| {
+        bencher.iter(|| round_trip(&without_caches));
+    });
+    group.bench_function("array_queue", |bencher| bencher.iter(|| round_trip(&queue)));
+    group.bench_function("mutex_vec", |bencher| bencher.iter(|| round_trip(&stack)));
+    group.bench_function("heap", |bencher| bencher.iter(|| round_trip(&Heap)));
     group.finish();
 }
 
@@ -194,7 +203,7 @@ fn burst(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Time that two threads take for `rounds` each.
+/// Returns the time that two threads take for `rounds` round trips each.
 fn contend<S: Supply>(supply: &S, rounds: u64) -> Duration {
     let start = Barrier::new(3);
     let began = thread::scope(|scope| {
@@ -202,7 +211,7 @@ fn contend<S: Supply>(supply: &S, rounds: u64) -> Duration {
             scope.spawn(|| {
                 start.wait();
                 for _ in 0..rounds {
-                    round(supply);
+                    round_trip(supply);
                 }
             });
         }
@@ -228,10 +237,10 @@ fn two_threads(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Time that `count` frames take from one thread, which takes them from the supply, to another,
-/// which puts them back.
-fn hand_on<S: Supply>(supply: &S, count: u64) -> Duration {
-    let between = ArrayQueue::new(IN_FLIGHT);
+/// Returns the time in which one thread acquires `count` frames and sends them to another thread,
+/// which releases them.
+fn send_and_receive<S: Supply>(supply: &S, count: u64) -> Duration {
+    let queue = ArrayQueue::new(QUEUE_CAPACITY);
     let began = Instant::now();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -240,7 +249,7 @@ fn hand_on<S: Supply>(supply: &S, count: u64) -> Duration {
                 S::touch(&mut item);
                 let mut item = Some(item);
                 spin_for(|| {
-                    between
+                    queue
                         .push(item.take()?)
                         .map_err(|back| item = Some(back))
                         .ok()
@@ -248,30 +257,30 @@ fn hand_on<S: Supply>(supply: &S, count: u64) -> Duration {
             }
         });
         for _ in 0..count {
-            supply.put(spin_for(|| between.pop()));
+            supply.put(spin_for(|| queue.pop()));
         }
     });
     began.elapsed()
 }
 
-/// Asks until there is an answer, and lets others run in between.
-fn spin_for<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+/// Calls `poll` until it returns a value. Between calls it spins, or yields to other threads.
+fn spin_for<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     let backoff = crossbeam_utils::Backoff::new();
     loop {
-        match ask() {
-            Some(answer) => return answer,
+        match poll() {
+            Some(value) => return value,
             None => backoff.snooze(),
         }
     }
 }
 
-fn hand_off(criterion: &mut Criterion) {
+fn transfer(criterion: &mut Criterion) {
     fn run<S: Supply>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, supply: &S) {
         group.bench_function(name, |bencher| {
-            bencher.iter_custom(|count| hand_on(supply, count));
+            bencher.iter_custom(|count| send_and_receive(supply, count));
         });
     }
-    let mut group = criterion.benchmark_group("hand_off");
+    let mut group = criterion.benchmark_group("transfer");
     group.throughput(Throughput::Elements(1));
     run(&mut group, "pool", &pool());
     run(&mut group, "without_caches", &pool_without_caches());
@@ -281,7 +290,7 @@ fn hand_off(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Many short samples: neighbours on the machine disturb long ones.
+/// Configures many short samples, because other load on the machine disturbs long ones.
 fn short_samples() -> Criterion {
     Criterion::default()
         .sample_size(60)
@@ -292,6 +301,6 @@ fn short_samples() -> Criterion {
 criterion_group! {
     name = throughput;
     config = short_samples();
-    targets = one_thread, burst, two_threads, hand_off
+    targets = one_thread, burst, two_threads, transfer
 }
 criterion_main!(throughput);

@@ -1,20 +1,22 @@
-//! Has cargo do something with the package of the peers, which is not part of the crate's own build: they are many,
-//! one of them takes over a minute, and some want a C compiler.
+//! Runs cargo on the package `benches/ratios`, which contains the peers. As dev-dependencies of
+//! this crate, every `cargo test` would build them; jemalloc alone takes over a minute and needs a
+//! C compiler.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-/// What this program was called with, and whether it is to measure: cargo says so, or else this is a test.
+/// Returns this program's arguments, and whether it runs as a benchmark: `cargo bench` passes
+/// `--bench`, `cargo test` does not.
 pub(crate) fn arguments() -> (Vec<OsString>, bool) {
     let mut arguments: Vec<_> = env::args_os().skip(1).collect();
-    let to_measure = arguments.iter().any(|argument| argument == "--bench");
+    let is_benchmark = arguments.iter().any(|argument| argument == "--bench");
     arguments.retain(|argument| argument != "--bench");
-    (arguments, to_measure)
+    (arguments, is_benchmark)
 }
 
-/// Runs `cargo COMMAND --release ... -- ARGUMENTS` for the package.
+/// Runs `cargo COMMAND ... -- ARGUMENTS` for the package.
 pub(crate) fn cargo(command: &[&str], arguments: &[OsString]) -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
@@ -31,7 +33,7 @@ pub(crate) fn cargo(command: &[&str], arguments: &[OsString]) -> ExitCode {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("cargo could not be run: {error}");
+            eprintln!("cargo cannot be run: {error}");
             ExitCode::FAILURE
         }
     }

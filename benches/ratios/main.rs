@@ -1,16 +1,16 @@
-//! Builds and runs the benchmark `ratios`, which is a package of its own in this folder.
+//! Builds and runs the benchmark `ratios`, the package in this folder.
 //!
 //! `cargo bench --bench ratios -- --help`
 
-#![expect(clippy::print_stderr, reason = "a program that says what went wrong")]
+#![expect(clippy::print_stderr, reason = "a program that reports its errors")]
 
 mod launch;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let (mut arguments, to_measure) = launch::arguments();
-    if !to_measure {
+    let (mut arguments, is_benchmark) = launch::arguments();
+    if !is_benchmark {
         arguments.push("--quick".into());
     }
     launch::cargo(&["run", "--release"], &arguments)

@@ -1,4 +1,4 @@
-// rte_mempool: a ring of frames, with or without a cache for each registered thread.
+// rte_mempool: a ring of frames, with or without a cache per registered thread.
 #define _GNU_SOURCE
 #include <sched.h>
 
@@ -9,12 +9,13 @@
 #include <stdint.h>
 #include <stdio.h>
 
-// 0, or what went wrong. Without huge pages, devices and files that are shared, any user may run it.
+// Returns 0 or an error number. Without huge pages, devices and shared files, it runs without root.
 int shim_dpdk_start(void) {
     char *arguments[] = {"c-peers", "--no-huge", "--no-pci",  "--no-shconf", "-m", "64",
                          "-l",      "0",         "--log-level", "3",         "--no-telemetry"};
     int count = (int)(sizeof arguments / sizeof arguments[0]);
-    // It ties this thread to a core, and so those that come from it; we tie our threads ourselves.
+    // rte_eal_init pins this thread to a core, and new threads inherit that. The harness pins its
+    // own threads, so the affinity is restored.
     cpu_set_t cores;
     int known = sched_getaffinity(0, sizeof cores, &cores);
     int started = rte_eal_init(count, arguments);
@@ -24,13 +25,14 @@ int shim_dpdk_start(void) {
 }
 
 void *shim_dpdk_new(const char *name, uint32_t frames, uint32_t size, uint32_t cache) {
-    return rte_mempool_create(name, frames, size, cache, 0, NULL, NULL, NULL, NULL, SOCKET_ID_ANY, 0);
+    return rte_mempool_create(name, frames, size, cache, 0, NULL, NULL, NULL, NULL, SOCKET_ID_ANY,
+                              0);
 }
 
-// Threads have caches only if they are registered. Once for each thread.
-void shim_dpdk_enter(void) {
+// Registers the calling thread, once. Only registered threads have caches.
+void shim_dpdk_register_thread(void) {
     if (rte_lcore_id() == LCORE_ID_ANY && rte_thread_register() != 0)
-        fprintf(stderr, "DPDK registers no more threads: %s\n", rte_strerror(rte_errno));
+        fprintf(stderr, "DPDK cannot register a thread: %s\n", rte_strerror(rte_errno));
 }
 
 void *shim_dpdk_get(void *pool) {

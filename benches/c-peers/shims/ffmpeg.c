@@ -1,4 +1,4 @@
-// AVBufferPool: it grows whenever it is empty.
+// AVBufferPool: it allocates another buffer whenever it is empty.
 #include <libavutil/buffer.h>
 #include <stdint.h>
 

@@ -1,24 +1,25 @@
-//! A frame of a pool in C, and the pool.
+//! Frames of a pool in C, and the pool itself.
 
 use std::ffi::c_void;
 use std::ptr::NonNull;
 
-/// A frame that is out, as its pool names it.
+/// A frame that is out, as a pointer from its pool.
 #[repr(transparent)]
 pub(crate) struct CFrame(pub(crate) NonNull<c_void>);
 
-// SAFETY: all three libraries let a buffer wander from thread to thread.
+// SAFETY: all three libraries allow a buffer to be used and released by another thread than the
+// one that acquired it.
 unsafe impl Send for CFrame {}
 
-/// The pool.
+/// A pool in C, which is never freed.
 pub(crate) struct CPool(NonNull<c_void>);
 
-// SAFETY: all three libraries let any thread use a pool at any time.
+// SAFETY: all three libraries allow several threads to use a pool at the same time.
 unsafe impl Sync for CPool {}
 
 impl CPool {
-    pub(crate) fn new(pool: *mut c_void, what: &str) -> Self {
-        Self(NonNull::new(pool).unwrap_or_else(|| panic!("{what}: no pool was made")))
+    pub(crate) fn new(pool: *mut c_void, name: &str) -> Self {
+        Self(NonNull::new(pool).unwrap_or_else(|| panic!("{name}: the pool cannot be made")))
     }
 
     #[inline(always)]

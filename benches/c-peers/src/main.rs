@@ -1,4 +1,5 @@
-//! This pool beside those of GStreamer, FFmpeg and DPDK, by the same harness as the peers in Rust.
+//! Comparison of this pool with those of GStreamer, FFmpeg and DPDK, in the harness of
+//! `benches/ratios`.
 //!
 //! `cargo run --release --manifest-path benches/c-peers/Cargo.toml -- --help`
 
@@ -12,10 +13,10 @@ use std::process::ExitCode;
 
 use ks_allocator_ratios::contender::Contender;
 use ks_allocator_ratios::options::{HELP, Request};
-use ks_allocator_ratios::workloads::{Demand, Setup, asked_for};
+use ks_allocator_ratios::workloads::{Demand, Setup, select};
 use ks_allocator_ratios::{readme, report};
 
-/// What these pools are measured with.
+/// Workloads that these pools are measured with.
 const WORKLOADS: [&str; 6] = ["W1", "W1-1024", "W2", "W3", "W3-8", "W4"];
 
 fn peers(demand: Demand) -> Vec<Box<dyn Contender>> {
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
             let records: Vec<&Path> = records.iter().map(PathBuf::as_path).collect();
             readme::replace_tables(&readme, &records)
         }
-        Request::Draw { .. } => Err("`ratios` draws, this does not".to_owned()),
+        Request::Draw { .. } => Err("only the benchmark `ratios` can draw".to_owned()),
         Request::Help => {
             println!("{HELP}\nWorkloads: {}", WORKLOADS.join(" "));
             Ok(())
@@ -53,11 +54,11 @@ fn main() -> ExitCode {
 }
 
 fn measure(filters: &[String], quick: bool, path: &Path) -> Result<(), String> {
-    let mut workloads = asked_for(filters)?;
+    let mut workloads = select(filters)?;
     workloads.retain(|workload| WORKLOADS.contains(&workload.id));
     if workloads.is_empty() {
         return Err(format!(
-            "these pools are measured with: {}",
+            "these pools are measured only with {}",
             WORKLOADS.join(" ")
         ));
     }

@@ -1,15 +1,15 @@
-//! What the first use of a frame's memory costs, and every later one, when all of its bytes are written;
-//! and what the commit costs that this is saved by.
+//! Costs of memory: of a commit, and of the first and every later use of a frame whose bytes are
+//! all written.
 //!
-//! The pool in both modes, prefaulted or not, and with transparent huge pages where the system gives
-//! any, beside what people use instead: a fresh `Vec`, a mapping for each frame, and boxes of two other
-//! allocators. `fill` is writing alone, to memory that was used just now: nothing can do with less.
+//! The pool is measured in both modes, prefaulted and not, and with transparent huge pages if the
+//! system grants any. The peers are a new `Vec` per frame, a new mapping per frame, and blocks of
+//! two other allocators. The lower bound is `fill`: it writes to memory that was just used.
 //!
 //! `cargo bench --bench memory`, on Linux
 
 #![cfg_attr(
     target_os = "linux",
-    expect(unsafe_code, reason = "uses allocators and the system directly")
+    expect(unsafe_code, reason = "calls allocators and the system directly")
 )]
 
 #[cfg(not(target_os = "linux"))]
@@ -36,44 +36,44 @@ mod linux {
         ("2160p P010", 3840 * 2160 * 3),
     ];
 
-    /// What a user does with a frame.
+    /// Writes all bytes of a frame.
     fn write(frame: &mut [u8]) {
         frame.fill(black_box(7));
         black_box(frame);
     }
 
-    /// The pools, as they are named in the results.
+    /// Returns the builders of the pools, with their names in the results.
     fn pools(bytes: usize) -> Vec<(&'static str, FramePoolBuilder)> {
         let pool = |mode: AllocatorMode, huge_pages: HugePages, prefault: bool| {
             let builder = FramePool::builder().frames(4).frame_size(bytes).mode(mode);
             builder.huge_pages(huge_pages).prefault(prefault)
         };
         use AllocatorMode::{Kernel, User};
-        use HugePages::{No, Transparent};
+        use HugePages::{Off, Transparent};
         let all = [
-            ("user", pool(User, No, false)),
-            ("user, prefaulted", pool(User, No, true)),
+            ("user", pool(User, Off, false)),
+            ("user, prefaulted", pool(User, Off, true)),
             ("user, huge", pool(User, Transparent, false)),
             ("user, huge, prefaulted", pool(User, Transparent, true)),
-            ("kernel", pool(Kernel, No, false)),
-            ("kernel, prefaulted", pool(Kernel, No, true)),
+            ("kernel", pool(Kernel, Off, false)),
+            ("kernel, prefaulted", pool(Kernel, Off, true)),
             ("kernel, huge", pool(Kernel, Transparent, false)),
             ("kernel, huge, prefaulted", pool(Kernel, Transparent, true)),
         ];
-        // What the system does not have at all would be measured under a wrong name.
-        let is_had = |builder: &FramePoolBuilder| {
+        // Without huge pages, a pool that requests them would be measured under the wrong name.
+        let is_available = |builder: &FramePoolBuilder| {
             let built = builder.clone().prefault(true).build();
             built.is_ok_and(|pool| {
                 let report = pool.commit_report();
-                report.requested.huge_pages == No || report.huge > Some(0)
+                report.requested.huge_pages == Off || report.huge > Some(0)
             })
         };
         all.into_iter()
-            .filter(|(_, builder)| is_had(builder))
+            .filter(|(_, builder)| is_available(builder))
             .collect()
     }
 
-    /// A block of an allocator's, given back on drop.
+    /// A block of an allocator, freed on drop.
     struct Block<'a, A: GlobalAlloc> {
         allocator: &'a A,
         start: NonNull<u8>,
@@ -83,10 +83,10 @@ mod linux {
     impl<'a, A: GlobalAlloc> Block<'a, A> {
         fn new(allocator: &'a A, bytes: usize) -> Self {
             let layout =
-                Layout::array::<u8>(bytes).expect("a frame is smaller than an address space");
+                Layout::array::<u8>(bytes).expect("a frame is smaller than the address space");
             // SAFETY: the size is not 0.
             let start = unsafe { allocator.alloc(layout) };
-            let start = NonNull::new(start).expect("there is memory");
+            let start = NonNull::new(start).expect("enough memory");
             Self {
                 allocator,
                 start,
@@ -95,41 +95,42 @@ mod linux {
         }
 
         fn write(&mut self) {
-            // SAFETY: so many bytes were allocated, and are this block's.
+            // SAFETY: the block has as many bytes as its layout says, and `self` is its only owner.
             unsafe { self.start.write_bytes(black_box(7), self.layout.size()) };
             black_box(self.start);
         }
 
-        /// Has the system take back all pages that are wholly the block's, as if it had never been used.
-        fn forget(&self) {
+        /// Returns all whole pages of the block to the system, as if they had never been used.
+        fn discard_pages(&self) {
             let page = page_size();
             let skipped = self.start.addr().get().next_multiple_of(page) - self.start.addr().get();
             let whole = (self.layout.size() - skipped) / page * page;
-            // SAFETY: inside of the block.
+            // SAFETY: a block is much larger than a page, so `skipped` bytes are inside it.
             let start = unsafe { self.start.add(skipped) };
-            // SAFETY: these bytes are the block's, and nobody reads them any more.
+            // SAFETY: the pages are inside the block, whose bytes are not read again before they
+            // are written.
             let done = unsafe { madvise(start.as_ptr().cast(), whole, Advice::LinuxDontNeed) };
-            done.expect("memory can be given back");
+            done.expect("private pages can be discarded");
         }
     }
 
     impl<A: GlobalAlloc> Drop for Block<'_, A> {
         fn drop(&mut self) {
-            // SAFETY: as it was allocated.
+            // SAFETY: `new` allocated the block from this allocator with this layout.
             unsafe { self.allocator.dealloc(self.start.as_ptr(), self.layout) };
         }
     }
 
-    /// Maps memory for one frame, writes to it, and unmaps it.
+    /// Maps memory for one frame, writes all its bytes, and unmaps it.
     fn map_and_write(bytes: usize) {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the system's choice replaces none that exists.
+        // SAFETY: the address is null, so that the new mapping replaces none.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE) };
-        let start = start.expect("there is memory");
-        // SAFETY: so many bytes were mapped, zeroed, and nobody else knows of them.
+        let start = start.expect("enough memory");
+        // SAFETY: `bytes` zeroed bytes were mapped there, and there is no other reference to them.
         write(unsafe { slice::from_raw_parts_mut(start.cast(), bytes) });
-        // SAFETY: exactly what was mapped, which nobody uses any more.
-        unsafe { munmap(start, bytes) }.expect("what was mapped can be unmapped");
+        // SAFETY: this is exactly the range that was mapped, and the reference to it has ended.
+        unsafe { munmap(start, bytes) }.expect("a mapping can be unmapped");
     }
 
     fn group<'a>(
@@ -145,7 +146,7 @@ mod linux {
         group
     }
 
-    /// A whole pool of four frames, made and dropped.
+    /// Measures the commit of a pool of four frames, and its end.
     fn commit(criterion: &mut Criterion) {
         for size in SIZES {
             let mut group = group(criterion, "commit of 4 frames", size);
@@ -155,7 +156,7 @@ mod linux {
         }
     }
 
-    /// From asking for a frame until all its bytes are written, where nobody has used its memory yet.
+    /// Measures an acquire and the writing of all bytes of memory that has not been used before.
     fn first_touch(criterion: &mut Criterion) {
         for size in SIZES {
             let (_, bytes) = size;
@@ -164,9 +165,9 @@ mod linux {
                 group.bench_function(name, |bencher| {
                     bencher.iter_custom(|rounds| {
                         let first_touch = |_| {
-                            let pool = builder.build().expect("as before");
+                            let pool = builder.build().expect("it was built before");
                             let start = Instant::now();
-                            write(&mut pool.try_acquire().expect("all are free"));
+                            write(&mut pool.try_acquire().expect("all frames are free"));
                             start.elapsed()
                         };
                         (0..rounds).map(first_touch).sum()
@@ -188,14 +189,14 @@ mod linux {
     ) {
         group.bench_function(name, |bencher| {
             bencher.iter_custom(|rounds| {
-                // What the first is given was used before.
-                Block::new(allocator, bytes).forget();
+                // The allocator may return memory that was used before.
+                Block::new(allocator, bytes).discard_pages();
                 let first_touch = |_| {
                     let start = Instant::now();
                     let mut block = Block::new(allocator, bytes);
                     block.write();
                     let elapsed = start.elapsed();
-                    block.forget();
+                    block.discard_pages();
                     elapsed
                 };
                 (0..rounds).map(first_touch).sum()
@@ -203,7 +204,8 @@ mod linux {
         });
     }
 
-    /// From asking for a frame until it is given back, all its bytes written, again and again.
+    /// Measures an acquire, the writing of all bytes, and the release, of memory that is used
+    /// repeatedly.
     fn steady_state(criterion: &mut Criterion) {
         for size in SIZES {
             let (_, bytes) = size;
@@ -211,9 +213,9 @@ mod linux {
             let mut memory = vec![0; bytes];
             group.bench_function("fill", |bencher| bencher.iter(|| write(&mut memory)));
             for (name, builder) in pools(bytes) {
-                let pool = builder.build().expect("as before");
+                let pool = builder.build().expect("it was built before");
                 group.bench_function(name, |bencher| {
-                    bencher.iter(|| write(&mut pool.try_acquire().expect("all are free")));
+                    bencher.iter(|| write(&mut pool.try_acquire().expect("all frames are free")));
                 });
             }
             group.bench_function("mmap", |bencher| bencher.iter(|| map_and_write(bytes)));

@@ -1,14 +1,14 @@
-//! A clock that costs less than what it times.
+//! Clock that takes less time to read than the operations that it times.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-/// Now, in ticks of an unknown length.
+/// Returns the current time in ticks of unknown length.
 #[inline(always)]
 pub(crate) fn ticks() -> u64 {
     #[cfg(target_arch = "x86_64")]
     {
-        // SAFETY: every x86-64 has the instruction.
+        // SAFETY: every x86-64 processor has the instruction.
         unsafe { std::arch::x86_64::_rdtsc() }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -23,8 +23,8 @@ fn epoch() -> &'static Instant {
     EPOCH.get_or_init(Instant::now)
 }
 
-/// Nanoseconds of a tick, measured once.
-pub(crate) fn nanoseconds_of_a_tick() -> f64 {
+/// Returns the length of a tick in nanoseconds. The first call measures it.
+pub(crate) fn nanoseconds_per_tick() -> f64 {
     static LENGTH: OnceLock<f64> = OnceLock::new();
     *LENGTH.get_or_init(|| {
         let (began, first) = (Instant::now(), ticks());

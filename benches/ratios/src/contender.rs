@@ -1,65 +1,69 @@
-//! A pool with its name, and the loops that it goes through.
+//! Contenders of the comparison, and the loops that each of them runs.
 
 use crossbeam_queue::ArrayQueue;
 
 use crate::clock;
-use crate::crew::spin_for;
 use crate::latencies::Latencies;
 use crate::pool::{Fault, Pool};
+use crate::workers::spin_for;
 
-/// Frames between the two threads of a hand-off, at most.
-pub const BETWEEN: usize = 32;
-/// Frames that are taken in one go.
+/// Capacity of the queue between the two threads of [`Task::Send`] and [`Task::Receive`], in
+/// frames.
+pub const QUEUE_CAPACITY: usize = 32;
+/// Number of frames that [`Task::Burst`] acquires at a time.
 pub const BURST: usize = 32;
 const PAGE: usize = 4096;
+/// Maximum number of frames that [`Task::Verify`] holds at a time.
+const MAX_VERIFIED: usize = 4096;
 
-/// What a contender is in the comparison.
+/// A contender's part in the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// This pool, in the way that is compared.
+    /// This pool, in the configuration that is compared.
     Ours,
-    /// This pool in another way.
-    OursToo,
-    /// Not a pool: what is the least.
-    Floor,
-    /// A pool all of whose free frames are there for every thread.
-    Shared,
-    /// What keeps frames back for threads, and allocators that have no bound.
-    Other,
+    /// This pool in another configuration.
+    OursVariant,
+    /// No pool, but the same loop, with little more than the work that a pool can hardly avoid.
+    LowerBound,
+    /// A peer in which every thread can acquire every free frame.
+    SharedPeer,
+    /// A peer that reserves free frames for single threads, or that is unbounded as an allocator
+    /// is.
+    OtherPeer,
 }
 
-/// What a thread is to do for a sample.
+/// Work of one thread in a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// Take many frames at once, and see that they are distinct. Not timed.
+    /// Acquire many frames at once and check that they are distinct. Not timed.
     Verify,
-    /// A frame out and back.
+    /// Acquire a frame, write to it, release it.
     RoundTrip,
-    /// The same, each timed by itself.
+    /// [`RoundTrip`](Self::RoundTrip), with each repetition timed.
     TimedRoundTrip,
-    /// As many frames as a burst has, out, then back.
+    /// Acquire [`BURST`] frames, write to them, release them.
     Burst,
-    /// A frame out and to the other thread.
-    Give,
-    /// From the other thread, and back.
-    Take,
-    /// A frame out, a byte written in every page, and back.
-    Pages,
+    /// Acquire a frame, write to it, send it to the other thread.
+    Send,
+    /// Receive a frame from the other thread, read it, release it.
+    Receive,
+    /// Acquire a frame, write one byte to each of its pages, release it.
+    TouchPages,
 }
 
-/// What is measured.
+/// One row of a comparison.
 pub trait Contender: Sync {
-    /// Its name in tables.
+    /// Returns its name in tables.
     fn name(&self) -> &str;
-    /// Its part in the comparison.
+    /// Returns its part in the comparison.
     fn role(&self) -> Role;
-    /// Handoff by each thread before each sample.
-    fn enter(&self);
-    /// Does `task`, `count` times, on thread `worker`.
+    /// Prepares the calling thread. Each thread calls it before each sample.
+    fn prepare_thread(&self);
+    /// Does `task` `count` times, on the thread with index `worker`.
     ///
     /// # Errors
     ///
-    /// If the contender does not do what it is for.
+    /// If the contender does not behave as a pool.
     #[expect(private_interfaces, reason = "only this crate's threads call it")]
     fn run(
         &self,
@@ -76,11 +80,11 @@ struct Entry<P: Pool> {
     pool: &'static P,
     frames: usize,
     size: usize,
-    between: ArrayQueue<P::Frame>,
+    queue: ArrayQueue<P::Frame>,
 }
 
-/// Enters `pool`, of `frames` frames of `size` bytes, under `name`.
-pub fn enter<P: Pool>(
+/// Makes a contender of `pool`, which has `frames` frames of `size` bytes.
+pub fn entry<P: Pool>(
     role: Role,
     name: &str,
     frames: usize,
@@ -93,13 +97,13 @@ pub fn enter<P: Pool>(
         pool: Box::leak(Box::new(pool)),
         frames,
         size,
-        between: ArrayQueue::new(BETWEEN),
+        queue: ArrayQueue::new(QUEUE_CAPACITY),
     })
 }
 
-/// What a thread writes in the frame that it has for the `n`th time.
+/// Returns the value that thread `worker` writes to the frame of its repetition `n`.
 #[inline(always)]
-fn stamp_of(worker: usize, n: u64) -> u64 {
+fn canary(worker: usize, n: u64) -> u64 {
     ((worker as u64 + 1) << 48) | n
 }
 
@@ -109,19 +113,21 @@ impl<P: Pool> Entry<P> {
         spin_for(|| self.pool.get()).ok_or(Fault::Empty)
     }
 
-    /// Writes the first 8 bytes.
+    /// Writes the first 8 bytes of a frame.
     #[inline(always)]
-    fn touch(&self, frame: &mut P::Frame, stamp: u64) {
+    fn write(&self, frame: &mut P::Frame, canary: u64) {
         let start = self.pool.start(frame).cast::<u64>();
-        // SAFETY: by the contract of `Pool`.
-        unsafe { start.write_volatile(stamp) };
+        // SAFETY: by the contract of `Pool`, `start` is aligned and valid for writes while the
+        // frame is out, and no frame is smaller than 8 bytes.
+        unsafe { start.write_volatile(canary) };
     }
 
-    /// The canary: what its holder wrote is still there.
+    /// Fails unless the first 8 bytes of a frame are what its holder wrote.
     #[inline(always)]
     fn check(&self, frame: &mut P::Frame, wrote: u64) -> Result<(), Fault> {
         let start = self.pool.start(frame).cast::<u64>();
-        // SAFETY: by the contract of `Pool`.
+        // SAFETY: by the contract of `Pool`, `start` is aligned and valid for reads while the
+        // frame is out, and no frame is smaller than 8 bytes.
         let found = unsafe { start.read_volatile() };
         if found == wrote {
             Ok(())
@@ -131,10 +137,10 @@ impl<P: Pool> Entry<P> {
     }
 
     #[inline(always)]
-    fn round_trip(&self, stamp: u64) -> Result<(), Fault> {
+    fn round_trip(&self, canary: u64) -> Result<(), Fault> {
         let mut frame = self.get()?;
-        self.touch(&mut frame, stamp);
-        self.check(&mut frame, stamp)?;
+        self.write(&mut frame, canary);
+        self.check(&mut frame, canary)?;
         self.pool.put(frame);
         Ok(())
     }
@@ -142,7 +148,7 @@ impl<P: Pool> Entry<P> {
     #[inline(never)]
     fn round_trips(&self, worker: usize, count: u64) -> Result<(), Fault> {
         for n in 0..count {
-            self.round_trip(stamp_of(worker, n))?;
+            self.round_trip(canary(worker, n))?;
         }
         Ok(())
     }
@@ -156,7 +162,7 @@ impl<P: Pool> Entry<P> {
     ) -> Result<(), Fault> {
         let mut last = clock::ticks();
         for n in 0..count {
-            self.round_trip(stamp_of(worker, n))?;
+            self.round_trip(canary(worker, n))?;
             let now = clock::ticks();
             latencies.add(now.saturating_sub(last));
             last = now;
@@ -172,11 +178,11 @@ impl<P: Pool> Entry<P> {
             if held.is_empty() {
                 return Err(Fault::Empty);
             }
-            for (place, frame) in (0_u64..).zip(held.iter_mut()) {
-                self.touch(frame, stamp_of(worker, n << 8 | place));
+            for (index, frame) in (0_u64..).zip(held.iter_mut()) {
+                self.write(frame, canary(worker, n << 8 | index));
             }
-            for (place, frame) in (0_u64..).zip(held.iter_mut()) {
-                self.check(frame, stamp_of(worker, n << 8 | place))?;
+            for (index, frame) in (0_u64..).zip(held.iter_mut()) {
+                self.check(frame, canary(worker, n << 8 | index))?;
             }
             self.pool.put_burst(&mut held);
         }
@@ -184,54 +190,55 @@ impl<P: Pool> Entry<P> {
     }
 
     #[inline(never)]
-    fn give(&self, count: u64) -> Result<(), Fault> {
+    fn send(&self, count: u64) -> Result<(), Fault> {
         for n in 0..count {
             let mut frame = self.get()?;
-            self.touch(&mut frame, stamp_of(0, n));
+            self.write(&mut frame, canary(0, n));
             let mut frame = Some(frame);
-            let given = spin_for(|| {
-                let refused = self.between.push(frame.take()?);
+            let sent = spin_for(|| {
+                let refused = self.queue.push(frame.take()?);
                 refused.map_err(|back| frame = Some(back)).ok()
             });
-            given.ok_or(Fault::Stuck)?;
+            sent.ok_or(Fault::Stuck)?;
         }
         Ok(())
     }
 
     #[inline(never)]
-    fn take(&self, count: u64) -> Result<(), Fault> {
+    fn receive(&self, count: u64) -> Result<(), Fault> {
         for n in 0..count {
-            let mut frame = spin_for(|| self.between.pop()).ok_or(Fault::Stuck)?;
-            self.check(&mut frame, stamp_of(0, n))?;
+            let mut frame = spin_for(|| self.queue.pop()).ok_or(Fault::Stuck)?;
+            self.check(&mut frame, canary(0, n))?;
             self.pool.put(frame);
         }
         Ok(())
     }
 
     #[inline(never)]
-    fn pages(&self, worker: usize, count: u64) -> Result<(), Fault> {
+    fn touch_pages(&self, worker: usize, count: u64) -> Result<(), Fault> {
         for n in 0..count {
             let mut frame = self.get()?;
-            let stamp = stamp_of(worker, n);
-            self.touch(&mut frame, stamp);
+            let canary = canary(worker, n);
+            self.write(&mut frame, canary);
             let start = self.pool.start(&mut frame);
             for offset in (PAGE..self.size).step_by(PAGE) {
                 let byte = start.wrapping_add(offset);
-                // SAFETY: by the contract of `Pool`, and it lies in the frame.
+                // SAFETY: `offset` is less than the frame's size, and by the contract of `Pool`
+                // all of the frame's bytes are valid for writes while it is out.
                 unsafe { byte.write_volatile(7) };
             }
-            self.check(&mut frame, stamp)?;
+            self.check(&mut frame, canary)?;
             self.pool.put(frame);
         }
         Ok(())
     }
 
-    /// Takes all frames, or as many as there should be, writes at both ends of each, and sees that all of
-    /// it is still there when the last was written.
+    /// Acquires all frames, up to [`MAX_VERIFIED`], writes to both ends of each, and then checks
+    /// that every value is still there.
     fn verify(&self) -> Result<(), Fault> {
         let ends = [0, self.size / 8 - 1];
         let mut held = Vec::new();
-        while held.len() < self.frames.min(4096) {
+        while held.len() < self.frames.min(MAX_VERIFIED) {
             let Some(mut frame) = self.pool.get() else {
                 break;
             };
@@ -240,7 +247,8 @@ impl<P: Pool> Entry<P> {
                 return Err(Fault::Misaligned);
             }
             for end in ends {
-                // SAFETY: by the contract of `Pool`, and it lies in the frame.
+                // SAFETY: `end` is the index of an 8-byte word inside the frame, and by the
+                // contract of `Pool` the frame's bytes are valid for writes while it is out.
                 unsafe { start.wrapping_add(end).write_volatile(held.len() as u64) };
             }
             held.push(frame);
@@ -251,7 +259,8 @@ impl<P: Pool> Entry<P> {
         for (number, mut frame) in (0_u64..).zip(held) {
             let start = self.pool.start(&mut frame).cast::<u64>();
             for end in ends {
-                // SAFETY: likewise.
+                // SAFETY: `end` is the index of an 8-byte word inside the frame, and by the
+                // contract of `Pool` the frame's bytes are valid for reads while it is out.
                 let found = unsafe { start.wrapping_add(end).read_volatile() };
                 if found != number {
                     let wrote = number;
@@ -273,8 +282,8 @@ impl<P: Pool> Contender for Entry<P> {
         self.role
     }
 
-    fn enter(&self) {
-        self.pool.enter();
+    fn prepare_thread(&self) {
+        self.pool.prepare_thread();
     }
 
     fn run(
@@ -285,15 +294,15 @@ impl<P: Pool> Contender for Entry<P> {
         latencies: &mut Latencies,
     ) -> Result<(), Fault> {
         match task {
-            // There is nothing to verify where there is no pool.
-            Task::Verify if self.role == Role::Floor => Ok(()),
+            // A lower bound is no pool: its frames need not be distinct.
+            Task::Verify if self.role == Role::LowerBound => Ok(()),
             Task::Verify => self.verify(),
             Task::RoundTrip => self.round_trips(worker, count),
             Task::TimedRoundTrip => self.timed_round_trips(worker, count, latencies),
             Task::Burst => self.bursts(worker, count),
-            Task::Give => self.give(count),
-            Task::Take => self.take(count),
-            Task::Pages => self.pages(worker, count),
+            Task::Send => self.send(count),
+            Task::Receive => self.receive(count),
+            Task::TouchPages => self.touch_pages(worker, count),
         }
     }
 }

@@ -1,38 +1,38 @@
-//! How long single rounds took: counts in buckets, 16 to each power of two.
+//! Histogram of the times of single repetitions, with 16 buckets per power of two.
 
 use crate::clock;
 
-const OF_A_POWER: u64 = 16;
+const BUCKETS_PER_POWER: u64 = 16;
 const BUCKETS: usize = 16 * 61;
 
-/// Ticks of many rounds.
+/// Times of many repetitions, in ticks.
 pub(crate) struct Latencies {
     counts: Box<[u64; BUCKETS]>,
-    most: u64,
+    max: u64,
 }
 
 impl Latencies {
     pub(crate) fn new() -> Self {
         Self {
             counts: Box::new([0; BUCKETS]),
-            most: 0,
+            max: 0,
         }
     }
 
     #[inline(always)]
     pub(crate) fn add(&mut self, ticks: u64) {
         self.counts[bucket(ticks)] += 1;
-        self.most = self.most.max(ticks);
+        self.max = self.max.max(ticks);
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts.iter()) {
             *count += more;
         }
-        self.most = self.most.max(other.most);
+        self.max = self.max.max(other.max);
     }
 
-    /// The nanoseconds that `share` of the rounds did not exceed.
+    /// Returns the time in nanoseconds that the fraction `share` of the repetitions did not exceed.
     pub(crate) fn quantile(&self, share: f64) -> f64 {
         let all: u64 = self.counts.iter().sum();
         let wanted = (all as f64 * share).ceil() as u64;
@@ -40,35 +40,35 @@ impl Latencies {
         for (bucket, count) in self.counts.iter().enumerate() {
             so_far += count;
             if so_far >= wanted.max(1) {
-                return middle(bucket) * clock::nanoseconds_of_a_tick();
+                return middle(bucket) * clock::nanoseconds_per_tick();
             }
         }
-        self.most()
+        self.max()
     }
 
-    /// The nanoseconds of the longest round.
-    pub(crate) fn most(&self) -> f64 {
-        self.most as f64 * clock::nanoseconds_of_a_tick()
+    /// Returns the longest time in nanoseconds.
+    pub(crate) fn max(&self) -> f64 {
+        self.max as f64 * clock::nanoseconds_per_tick()
     }
 }
 
 #[inline(always)]
 fn bucket(ticks: u64) -> usize {
-    if ticks < OF_A_POWER {
+    if ticks < BUCKETS_PER_POWER {
         return ticks as usize;
     }
-    let shift = ticks.ilog2() - OF_A_POWER.ilog2();
-    (u64::from(shift) * OF_A_POWER + (ticks >> shift)) as usize
+    let shift = ticks.ilog2() - BUCKETS_PER_POWER.ilog2();
+    (u64::from(shift) * BUCKETS_PER_POWER + (ticks >> shift)) as usize
 }
 
-/// The middle of a bucket, in ticks.
+/// Returns the middle of a bucket, in ticks.
 fn middle(bucket: usize) -> f64 {
-    let (bucket, of) = (bucket as u64, OF_A_POWER);
-    if bucket < of {
+    let bucket = bucket as u64;
+    if bucket < BUCKETS_PER_POWER {
         return bucket as f64;
     }
-    let shift = bucket / of - 1;
-    let first = (bucket - shift * of) << shift;
+    let shift = bucket / BUCKETS_PER_POWER - 1;
+    let first = (bucket - shift * BUCKETS_PER_POWER) << shift;
     first as f64 + ((1_u64 << shift) - 1) as f64 / 2.0
 }
 
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_holds_what_is_near_its_middle() {
+    fn a_value_is_within_a_sixteenth_of_the_middle_of_its_bucket() {
         for ticks in (0..100_000).chain([1 << 40, (1 << 50) + 12_345]) {
             let middle = middle(bucket(ticks));
             assert!(

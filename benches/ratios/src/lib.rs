@@ -1,26 +1,27 @@
-//! How fast frames go round in `ks-allocator`, beside its peers, all in one run.
+//! Benchmark harness that measures `ks-allocator` and its peers in one run.
 //!
-//! Every contender is a [`Pool`](pool::Pool) and goes through the same loops. Samples are short, and
-//! taken in turn: one of each contender, many times over. So what disturbs the machine disturbs all of
-//! them, and the ratios of the medians mean something where the nanoseconds do not.
+//! Every contender implements [`Pool`](pool::Pool) and runs the same loops. Samples are short:
+//! each round takes one sample of each contender, and there are many rounds. A disturbance of the
+//! machine therefore affects all contenders alike. That keeps the ratios of the medians meaningful
+//! where the nanoseconds are not.
 
-// What takes part.
+// The contenders.
 pub mod pool;
 
 mod memory;
 
-pub mod floors;
+pub mod lower_bounds;
 pub mod ours;
 #[cfg(feature = "peers")]
 pub mod peers;
-// How it is measured.
+// The measurement.
 mod clock;
 pub mod contender;
-mod crew;
 mod latencies;
 pub mod table;
+mod workers;
 pub mod workloads;
-// What comes of it.
+// The results.
 pub mod machine;
 pub mod options;
 #[cfg(feature = "draw")]

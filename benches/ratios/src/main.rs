@@ -1,11 +1,11 @@
-//! `cargo bench --bench ratios`, in the crate's root, runs this.
+//! Program behind `cargo bench --bench ratios`, which is run in the crate's root.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ks_allocator_ratios::options::{HELP, Request};
 use ks_allocator_ratios::record::Record;
-use ks_allocator_ratios::workloads::{Setup, asked_for};
+use ks_allocator_ratios::workloads::{Setup, select};
 use ks_allocator_ratios::{peers, pictures, readme, report};
 
 fn main() -> ExitCode {
@@ -40,7 +40,7 @@ fn measure(filters: &[String], quick: bool, path: &Path) -> Result<(), String> {
         peers: peers::all,
         quick,
     };
-    let record = report::run(&asked_for(filters)?, setup)?;
+    let record = report::run(&select(filters)?, setup)?;
     record.write(path)?;
     println!("\nwritten to {}", path.display());
     Ok(())

@@ -1,51 +1,52 @@
-//! What the command line asks for.
+//! Command-line options.
 
 use std::path::PathBuf;
 
-/// What to do.
+/// Action that the command line requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Measure.
     Measure {
-        /// The workloads; all if none is named.
+        /// Names of workloads; if empty, all workloads.
         filters: Vec<String>,
-        /// Everything once only.
+        /// Run everything once, as a check.
         quick: bool,
-        /// Where to write the results.
+        /// File that the results are written to.
         record: PathBuf,
     },
-    /// Draw pictures of results into a folder.
+    /// Draw results as pictures.
     Draw {
-        /// The results.
+        /// File that the results are read from.
         record: PathBuf,
-        /// The folder.
+        /// Folder that the pictures are written to.
         folder: PathBuf,
     },
-    /// Put results into a README.
+    /// Put results into the tables of a README.
     Tables {
         /// The README.
         readme: PathBuf,
-        /// The results.
+        /// Files that the results are read from.
         records: Vec<PathBuf>,
     },
-    /// Say how this is used.
+    /// Print the usage.
     Help,
 }
 
-/// How the program is used; the benchmark's name comes before it.
+/// Usage text. The name of the benchmark is printed before it.
 pub const HELP: &str = "\
-[WORKLOAD...]            measures those, such as W1 or W3-8; all if none is named
-  --quick, --test          everything once only: a check, no measurement
-  --json FILE              where the results go
---draw FILE FOLDER       draws pictures of the results in FILE
---tables README FILE...  puts the results in FILE into the tables of README";
+[WORKLOAD...]            measures these workloads, such as W1 or W3-8; without any, all of them
+  --quick, --test          runs everything once, as a check that measures nothing
+  --json FILE              writes the results to FILE
+--draw FILE FOLDER       draws the results in FILE as pictures in FOLDER
+--tables README FILE...  replaces the tables in README with the results in each FILE";
 
 impl Request {
-    /// Reads the arguments; results go to `record` unless they say otherwise.
+    /// Parses the arguments. Results are written to `record` unless the arguments name another
+    /// file.
     ///
     /// # Errors
     ///
-    /// If one of them is unknown or lacks what belongs to it.
+    /// If an argument is unknown, or its value is missing.
     pub fn parse(
         arguments: impl IntoIterator<Item = String>,
         record: PathBuf,
@@ -54,7 +55,7 @@ impl Request {
         let (mut filters, mut quick, mut record) = (Vec::new(), false, record);
         while let Some(argument) = arguments.next() {
             let mut next = |what: &str| {
-                let missing = || format!("{argument} lacks {what}");
+                let missing = || format!("{argument} needs {what}");
                 arguments.next().map(PathBuf::from).ok_or_else(missing)
             };
             match argument.as_str() {
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_understood() {
+    fn each_argument_is_parsed_and_an_incomplete_or_unknown_one_is_an_error() {
         let measure = |filters: &[&str], quick, record: &str| Request::Measure {
             filters: filters.iter().map(|&filter| filter.to_owned()).collect(),
             quick,

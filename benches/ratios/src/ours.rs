@@ -1,39 +1,34 @@
-//! `ks-allocator` itself.
+//! `ks-allocator`, in the configurations that are measured.
 
 use ks_allocator::{Frame, FrameBatch, FramePool};
 
 use crate::pool::Pool;
 
-/// A pool of ours, by `try_acquire`.
+/// This pool, through `try_acquire`.
 pub struct Ours(pub FramePool);
 
 impl Ours {
-    /// `frames` of `size` bytes.
+    /// Makes a pool of `frames` frames of `size` bytes.
     pub fn new(frames: usize, size: usize) -> Self {
         let pool = FramePool::builder().frames(frames).frame_size(size).build();
-        Self(pool.expect("the memory is there"))
+        Self(pool.expect("enough memory"))
     }
 
-    /// As [`new`](Self::new), but no thread keeps any of the frames that it releases.
+    /// Makes a pool without thread caches.
     pub fn without_caches(frames: usize, size: usize) -> Self {
         let builder = FramePool::builder().frames(frames).frame_size(size);
-        Self(builder.caches(false).build().expect("the memory is there"))
+        Self(builder.caches(false).build().expect("enough memory"))
     }
 
-    /// As [`new`](Self::new), but with memory that is not touched yet.
-    pub fn untouched(frames: usize, size: usize) -> Self {
+    /// Makes a pool whose memory is not prefaulted.
+    pub fn not_prefaulted(frames: usize, size: usize) -> Self {
         let builder = FramePool::builder().frames(frames).frame_size(size);
-        Self(
-            builder
-                .prefault(false)
-                .build()
-                .expect("the memory is there"),
-        )
+        Self(builder.prefault(false).build().expect("enough memory"))
     }
 
-    /// All frames out but every hundredth, which leaves the free ones far apart.
+    /// Makes a pool of which only every hundredth frame is free, so that free frames are far apart.
     pub fn nearly_empty(frames: usize, size: usize) -> Self {
-        let this = Self::untouched(frames, size);
+        let this = Self::not_prefaulted(frames, size);
         let all: Vec<Frame> = std::iter::from_fn(|| this.0.try_acquire().ok()).collect();
         for (number, frame) in all.into_iter().enumerate() {
             if number % 100 == 0 {
@@ -46,7 +41,8 @@ impl Ours {
     }
 }
 
-// SAFETY: a `Frame` is unique and derefs to its bytes; the framing's alignment is checked when it runs.
+// SAFETY: the address is that of the frame's bytes, of which a pool of `ks-allocator` has as many
+// as it was built with. `Task::Verify` fails if the address is not a multiple of 8.
 unsafe impl Pool for Ours {
     type Frame = Frame;
 
@@ -61,10 +57,10 @@ unsafe impl Pool for Ours {
     }
 }
 
-/// A pool of ours whose bursts are acquired by `try_acquire_many`, and given back in batches.
+/// This pool, with bursts that are acquired by `try_acquire_many` and released in batches.
 pub struct OursMany(pub Ours);
 
-// SAFETY: as for `Ours`.
+// SAFETY: frames and addresses are those of `Ours`, which keeps the contract.
 unsafe impl Pool for OursMany {
     type Frame = Frame;
 
@@ -103,16 +99,16 @@ unsafe impl Pool for OursMany {
     }
 }
 
-/// A batch that is acquired and dropped whole, untouched.
+/// This pool, with batches that are acquired and dropped without a look at their frames.
 pub struct OursUntouched {
     pool: FramePool,
     burst: usize,
-    /// What is stamped in place of the frames, which are not looked at.
+    /// Memory that the harness writes to instead of the frames.
     decoy: crate::memory::Memory,
 }
 
 impl OursUntouched {
-    /// `frames` of `size` bytes, which go out `burst` at a time.
+    /// Makes a pool of `frames` frames of `size` bytes, which are acquired `burst` at a time.
     pub fn new(frames: usize, size: usize, burst: usize) -> Self {
         Self {
             pool: Ours::new(frames, size).0,
@@ -122,7 +118,8 @@ impl OursUntouched {
     }
 }
 
-// SAFETY: only one batch at a time is out, on one thread, and the decoy is of the frames' size.
+// SAFETY: `start` returns the address of the decoy, which is leaked: it is a multiple of 8, and
+// valid for as many bytes as a frame has.
 unsafe impl Pool for OursUntouched {
     type Frame = FrameBatch;
 

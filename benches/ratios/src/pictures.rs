@@ -1,4 +1,4 @@
-//! A picture of each workload: bars, the shortest first.
+//! Bar charts of the results, one per workload, the shortest bar first.
 
 use std::fs;
 use std::path::Path;
@@ -13,43 +13,45 @@ use crate::record::Record;
 use crate::table::Table;
 
 const WIDTH: i32 = 960;
-/// Where the bars begin; to the left are the names.
+/// Left end of the bars. The names are to the left of it.
 const LEFT: i32 = 350;
-/// Where the longest bar ends; to the right is its number.
+/// Right end of the longest bar. Its number is to the right of it.
 const RIGHT: i32 = WIDTH - 170;
 const TOP: i32 = 84;
 const BAR: i32 = 16;
 const ROW: i32 = 23;
-/// Below the bars: the numbers of the axis, what the colours mean, where and when.
+/// Height of what is below the bars: labels of the axis, legend, date and machine.
 const BELOW: i32 = 98;
-/// From this spread on, the scale is logarithmic.
-const WIDE: f64 = 20.0;
+/// Maximum ratio of the longest bar to the shortest on a linear scale. Above it, the scale is
+/// logarithmic.
+const MAX_LINEAR_SPREAD: f64 = 20.0;
 
 const INK: RGBColor = RGBColor(33, 37, 41);
 const FAINT: RGBColor = RGBColor(222, 226, 230);
 const QUIET: RGBColor = RGBColor(73, 80, 87);
 
-const COLOURS: [(Role, RGBColor, &str); 5] = [
+const COLORS: [(Role, RGBColor, &str); 5] = [
     (Role::Ours, RGBColor(217, 72, 15), "ks-allocator"),
-    (Role::OursToo, RGBColor(255, 169, 121), "used otherwise"),
+    (Role::OursVariant, RGBColor(255, 169, 121), "other options"),
     (
-        Role::Floor,
+        Role::LowerBound,
         RGBColor(134, 142, 150),
-        "no pool at all: a floor",
+        "lower bound, no pool",
     ),
     (
-        Role::Shared,
+        Role::SharedPeer,
         RGBColor(66, 99, 160),
-        "any thread gets any free frame",
+        "any thread can get any free frame",
     ),
     (
-        Role::Other,
+        Role::OtherPeer,
         RGBColor(165, 196, 228),
-        "keeps frames back, or has no bound",
+        "reserves frames, or is unbounded",
     ),
 ];
 
-/// Draws each table of `record` into `folder`, as NAME.svg.
+/// Draws each table of `record` into a file NAME.svg in `folder`, where NAME is that of the
+/// workload.
 ///
 /// # Errors
 ///
@@ -58,7 +60,7 @@ pub fn draw(record: &Record, folder: &Path) -> Result<(), String> {
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     for table in &record.tables {
         let path = folder.join(format!("{}.svg", table.id));
-        draw_table(table, &record.circumstances(), &path)
+        draw_table(table, &record.conditions(), &path)
             .map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
@@ -67,7 +69,7 @@ pub fn draw(record: &Record, folder: &Path) -> Result<(), String> {
 type Area<'path> = DrawingArea<SVGBackend<'path>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// Where a value lies between the left and the right.
+/// Mapping of values to x coordinates between [`LEFT`] and [`RIGHT`].
 struct Scale {
     from: f64,
     to: f64,
@@ -77,14 +79,14 @@ struct Scale {
 impl Scale {
     fn of(table: &Table) -> Self {
         let medians = || table.rows.iter().map(|row| row.median);
-        let most = medians().fold(0.0, f64::max);
-        let least = medians().fold(f64::INFINITY, f64::min);
-        let logarithmic = most > least * WIDE;
-        // A logarithmic scale begins so far below that the shortest bar can be seen.
-        let from = if logarithmic { least / 2.0 } else { 0.0 };
+        let max = medians().fold(0.0, f64::max);
+        let min = medians().fold(f64::INFINITY, f64::min);
+        let logarithmic = max > min * MAX_LINEAR_SPREAD;
+        // Starting a logarithmic scale below the minimum makes the shortest bar visible.
+        let from = if logarithmic { min / 2.0 } else { 0.0 };
         Self {
             from,
-            to: most,
+            to: max,
             logarithmic,
         }
     }
@@ -98,7 +100,7 @@ impl Scale {
         LEFT + (share * f64::from(RIGHT - LEFT)).round() as i32
     }
 
-    /// Round values along the axis.
+    /// Returns round values for the grid lines.
     fn ticks(&self) -> Vec<f64> {
         let power = |value: f64| 10_f64.powi(value.log10().floor() as i32);
         let mut ticks = Vec::new();
@@ -129,16 +131,16 @@ fn write(
     text: &str,
     at: (i32, i32),
     size: u32,
-    colour: RGBColor,
+    color: RGBColor,
     side: HPos,
 ) -> Drawn {
-    let style = ("sans-serif", size).into_font().color(&colour);
+    let style = ("sans-serif", size).into_font().color(&color);
     let style = style.pos(Pos::new(side, VPos::Center));
     area.draw(&Text::new(text.to_owned(), at, style))?;
     Ok(())
 }
 
-fn draw_table(table: &Table, circumstances: &str, path: &Path) -> Drawn {
+fn draw_table(table: &Table, conditions: &str, path: &Path) -> Drawn {
     let bars = i32::try_from(table.rows.len())? * ROW;
     let bottom = TOP + bars;
     let size = (WIDTH.unsigned_abs(), (bottom + BELOW).unsigned_abs());
@@ -158,26 +160,19 @@ fn draw_table(table: &Table, circumstances: &str, path: &Path) -> Drawn {
     } else {
         ""
     };
-    let unit = format!("nanoseconds a frame, median of the samples; shorter is faster{kind}");
+    let unit = format!("median nanoseconds per frame; shorter is faster{kind}");
     write(&area, &unit, (20, 48), 14, QUIET, HPos::Left)?;
     draw_axis(&area, &scale, bottom)?;
-    draw_floor(&area, table, &scale, bottom)?;
+    draw_lower_bound(&area, table, &scale, bottom)?;
     draw_bars(&area, table, &scale)?;
     draw_legend(&area, table, bottom + 48)?;
-    write(
-        &area,
-        circumstances,
-        (20, bottom + 80),
-        13,
-        QUIET,
-        HPos::Left,
-    )?;
+    write(&area, conditions, (20, bottom + 80), 13, QUIET, HPos::Left)?;
     area.present()?;
     Ok(())
 }
 
 fn draw_axis(area: &Area<'_>, scale: &Scale, bottom: i32) -> Drawn {
-    let mut written_to = 0;
+    let mut labeled_to = 0;
     for tick in scale.ticks() {
         let x = scale.x(tick);
         area.draw(&PathElement::new(vec![(x, TOP - 6), (x, bottom)], FAINT))?;
@@ -187,9 +182,9 @@ fn draw_axis(area: &Area<'_>, scale: &Scale, bottom: i32) -> Drawn {
             number(tick).replace(".00", "").replace(".0", "")
         };
         let half = i32::try_from(label.len())? * 4;
-        if x - half > written_to {
+        if x - half > labeled_to {
             write(area, &label, (x, bottom + 14), 12, QUIET, HPos::Center)?;
-            written_to = x + half;
+            labeled_to = x + half;
         }
     }
     area.draw(&PathElement::new(
@@ -199,16 +194,16 @@ fn draw_axis(area: &Area<'_>, scale: &Scale, bottom: i32) -> Drawn {
     Ok(())
 }
 
-/// A broken line down the picture where the floor is.
-fn draw_floor(area: &Area<'_>, table: &Table, scale: &Scale, bottom: i32) -> Drawn {
-    let Some(floor) = table.floor() else {
+/// Draws a dashed vertical line at the lower bound.
+fn draw_lower_bound(area: &Area<'_>, table: &Table, scale: &Scale, bottom: i32) -> Drawn {
+    let Some(bound) = table.lower_bound() else {
         return Ok(());
     };
-    let x = scale.x(floor.median);
+    let x = scale.x(bound.median);
     for y in (TOP - 6..bottom).step_by(8) {
         area.draw(&PathElement::new(vec![(x, y), (x, y + 4)], QUIET))?;
     }
-    write(area, "floor", (x, TOP - 14), 12, QUIET, HPos::Center)
+    write(area, "lower bound", (x, TOP - 14), 12, QUIET, HPos::Center)
 }
 
 fn draw_bars(area: &Area<'_>, table: &Table, scale: &Scale) -> Drawn {
@@ -220,15 +215,15 @@ fn draw_bars(area: &Area<'_>, table: &Table, scale: &Scale) -> Drawn {
     {
         let middle = top + ROW / 2;
         let is_ours = row.role == Role::Ours;
-        let side = if is_ours { INK } else { QUIET };
-        write(area, &row.name, (LEFT - 10, middle), 14, side, HPos::Right)?;
+        let ink = if is_ours { INK } else { QUIET };
+        write(area, &row.name, (LEFT - 10, middle), 14, ink, HPos::Right)?;
         let ends = [
             (LEFT, middle - BAR / 2),
             (scale.x(row.median), middle + BAR / 2),
         ];
-        area.draw(&Rectangle::new(ends, colour(row.role).filled()))?;
+        area.draw(&Rectangle::new(ends, color(row.role).filled()))?;
         let value = format!("{} ({:.2}×)", number(row.median), row.median / ours);
-        // So that no line of the grid runs through the number.
+        // Keeps grid lines out of the number.
         let (from, length) = (ends[1].0 + 4, i32::try_from(value.len())? * 7 + 4);
         let behind = [(from, middle - 8), (from + length, middle + 8)];
         area.draw(&Rectangle::new(behind, WHITE.filled()))?;
@@ -237,27 +232,27 @@ fn draw_bars(area: &Area<'_>, table: &Table, scale: &Scale) -> Drawn {
             &value,
             (scale.x(row.median) + 8, middle),
             13,
-            side,
+            ink,
             HPos::Left,
         )?;
     }
     Ok(())
 }
 
-fn colour(role: Role) -> RGBColor {
-    let entry = COLOURS.iter().find(|(known, ..)| *known == role);
-    entry.map_or(INK, |(_, colour, _)| *colour)
+fn color(role: Role) -> RGBColor {
+    let entry = COLORS.iter().find(|(known, ..)| *known == role);
+    entry.map_or(INK, |(_, color, _)| *color)
 }
 
 fn draw_legend(area: &Area<'_>, table: &Table, y: i32) -> Drawn {
     let mut x = 20;
-    for (role, colour, meaning) in COLOURS {
+    for (role, color, meaning) in COLORS {
         if !table.rows.iter().any(|row| row.role == role) {
             continue;
         }
         area.draw(&Rectangle::new(
             [(x, y - 6), (x + 12, y + 6)],
-            colour.filled(),
+            color.filled(),
         ))?;
         write(area, meaning, (x + 18, y), 13, QUIET, HPos::Left)?;
         x += 18 + i32::try_from(meaning.len())? * 7 + 14;

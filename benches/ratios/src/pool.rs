@@ -1,36 +1,36 @@
-//! The one small trait that all contenders have in common.
+//! The trait that every contender implements.
 
 use std::fmt;
 
-/// Something that frames come from and go back to. It is leaked, so that frames may be anywhere.
+/// Source of frames. The harness leaks it, so that frames can be `'static`.
 ///
 /// # Safety
 ///
-/// What [`start`](Self::start) returns is valid for reads and writes of as many bytes as the pool was
-/// made for, at a multiple of 8, until the frame is put back.
+/// [`start`](Self::start) returns a multiple of 8. Until the frame is put back, as many bytes from
+/// there as the pool was made for are valid for reads and writes.
 pub unsafe trait Pool: Sync + 'static {
     /// A frame that is out.
     type Frame: Send + 'static;
 
-    /// Takes a frame, or `None` if there is none now.
+    /// Acquires a frame. Returns `None` if none is free.
     fn get(&'static self) -> Option<Self::Frame>;
 
-    /// Gives a frame back.
+    /// Releases a frame.
     #[inline(always)]
     fn put(&'static self, frame: Self::Frame) {
         drop(frame);
     }
 
-    /// The first byte of a frame.
+    /// Returns the address of a frame's first byte.
     fn start(&'static self, frame: &mut Self::Frame) -> *mut u8;
 
-    /// Takes up to `count` frames more.
+    /// Acquires up to `count` more frames.
     #[inline(always)]
     fn get_burst(&'static self, held: &mut Vec<Self::Frame>, count: usize) {
         held.extend((0..count).map_while(|_| self.get()));
     }
 
-    /// Gives all of them back.
+    /// Releases all frames in `held`.
     #[inline(always)]
     fn put_burst(&'static self, held: &mut Vec<Self::Frame>) {
         for frame in held.drain(..) {
@@ -38,41 +38,41 @@ pub unsafe trait Pool: Sync + 'static {
         }
     }
 
-    /// Handoff by each thread before it uses the pool.
-    fn enter(&'static self) {}
+    /// Prepares the calling thread. Each thread calls it before each sample.
+    fn prepare_thread(&'static self) {}
 }
 
-/// Why a contender does not count.
+/// Reason why a contender fails the benchmark.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     /// Frames were free, and for seconds none was handed out.
     Empty,
-    /// Somebody else wrote in a frame that was out, or had it as well.
+    /// A frame that was out lost its content: another thread wrote to it, or held it too.
     Overwritten {
-        /// What its holder had written.
+        /// The value that its holder wrote.
         wrote: u64,
-        /// What was there.
+        /// The value that its holder read back.
         found: u64,
     },
-    /// A frame starts where none may.
+    /// A frame starts at an address that is not a multiple of 8.
     Misaligned,
-    /// The other thread of a hand-off is gone.
+    /// Another thread of the workload stopped responding.
     Stuck,
-    /// It panicked.
+    /// The contender panicked.
     Panicked,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("handed out no frame, though some were free"),
+            Self::Empty => f.write_str("handed out no frame although some were free"),
             Self::Overwritten { wrote, found } => write!(
                 f,
-                "a frame was not its holder's alone: {wrote:#x} was written, {found:#x} was there"
+                "overwrote a frame that was out: its holder wrote {wrote:#x} and read {found:#x}"
             ),
-            Self::Misaligned => f.write_str("a frame starts at no multiple of 8"),
+            Self::Misaligned => f.write_str("a frame does not start at a multiple of 8"),
             Self::Panicked => f.write_str("panicked"),
-            Self::Stuck => f.write_str("the hand-off came to a halt"),
+            Self::Stuck => f.write_str("another thread of the workload stopped responding"),
         }
     }
 }

@@ -1,4 +1,7 @@
-//! The results as a file, to be kept, drawn and compared.
+//! Results as a JSON file, to be kept, drawn and compared.
+//!
+//! The keys of the file do not change, so that older files can still be read. That is why a lower
+//! bound is a `floor` there.
 
 use std::path::Path;
 
@@ -7,25 +10,25 @@ use serde_json::{Value, json};
 use crate::contender::Role;
 use crate::machine;
 use crate::report;
-use crate::table::{Distance, Row, Table, Tail};
+use crate::table::{CoreDistance, Row, Table, Tail};
 
-/// The results of a run, and where and when it was.
+/// Results of a run, with its date and machine.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// The processor.
+    /// Model of the processor.
     pub machine: String,
-    /// How many cores the program could use.
+    /// Number of cores that the program could use.
     pub cores: u64,
-    /// The day.
+    /// Date of the run.
     pub date: String,
-    /// Whether everything was measured once only, which is no measurement.
+    /// `true` if everything ran only once, as a check. The numbers mean nothing then.
     pub quick: bool,
-    /// The workloads.
+    /// Results of each workload.
     pub tables: Vec<Table>,
 }
 
 impl Record {
-    /// `tables`, measured here and now.
+    /// Makes a record of `tables`, with today's date and this machine.
     pub fn of(tables: Vec<Table>, quick: bool) -> Self {
         Self {
             machine: machine::name(),
@@ -36,8 +39,8 @@ impl Record {
         }
     }
 
-    /// Where and when, in a few words.
-    pub fn circumstances(&self) -> String {
+    /// Returns the date, the processor and the number of cores as text.
+    pub fn conditions(&self) -> String {
         let Self {
             machine,
             cores,
@@ -46,14 +49,14 @@ impl Record {
             ..
         } = self;
         let quick = if *quick {
-            ", everything once only: no measurement"
+            ", a quick check, not a measurement"
         } else {
             ""
         };
         format!("{date}, {machine}, {cores} cores{quick}")
     }
 
-    /// Writes it as JSON.
+    /// Writes the record as JSON.
     ///
     /// # Errors
     ///
@@ -77,25 +80,25 @@ impl Record {
         std::fs::write(path, text).map_err(|error| failed(&error))
     }
 
-    /// Reads what [`write`](Self::write) wrote.
+    /// Reads a file that [`write`](Self::write) wrote.
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or is something else.
+    /// If the file cannot be read, or is not a record.
     pub fn read(path: &Path) -> Result<Self, String> {
         let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
         let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
         let all: Value = serde_json::from_str(&text).map_err(|error| failed(&error))?;
-        from_json(&all).ok_or_else(|| failed(&"no results of this benchmark"))
+        from_json(&all).ok_or_else(|| failed(&"not a record of this benchmark"))
     }
 }
 
 const ROLES: [(Role, &str); 5] = [
     (Role::Ours, "ours"),
-    (Role::OursToo, "ours_too"),
-    (Role::Floor, "floor"),
-    (Role::Shared, "peer"),
-    (Role::Other, "peer_unshared"),
+    (Role::OursVariant, "ours_too"),
+    (Role::LowerBound, "floor"),
+    (Role::SharedPeer, "peer"),
+    (Role::OtherPeer, "peer_unshared"),
 ];
 
 fn table_to_json(table: &Table) -> Value {
@@ -108,12 +111,12 @@ fn table_to_json(table: &Table) -> Value {
     json!({
         "id": table.id,
         "title": table.title,
-        "unit": "ns a frame",
-        "floor": table.floor,
+        "unit": "ns per frame",
+        "floor": table.lower_bound,
         "cores_apart": table.distance.map(|distance| json!({
-            "cache_line_round_trip_ns": distance.line_round_trip,
+            "cache_line_round_trip_ns": distance.cache_line_round_trip,
             "rounds": distance.rounds,
-            "rounds_left_out": distance.left_out,
+            "rounds_left_out": distance.ignored_rounds,
         })),
         "ratio": report::ratio_line(table),
         "rows": rows,
@@ -136,7 +139,7 @@ fn row_to_json(row: &Row, ours: f64) -> Value {
             "p99": tail.p99,
             "p99.9": tail.p999,
             "p99.99": tail.p9999,
-            "max": tail.most,
+            "max": tail.max,
         });
     }
     value
@@ -162,16 +165,16 @@ fn table_from_json(value: &Value) -> Option<Table> {
     let count = |value: &Value| usize::try_from(value.as_u64()?).ok();
     let apart = &value["cores_apart"];
     let distance = apart.is_object().then(|| {
-        Some(Distance {
-            line_round_trip: apart["cache_line_round_trip_ns"].as_f64()?,
+        Some(CoreDistance {
+            cache_line_round_trip: apart["cache_line_round_trip_ns"].as_f64()?,
             rounds: count(&apart["rounds"])?,
-            left_out: count(&apart["rounds_left_out"])?,
+            ignored_rounds: count(&apart["rounds_left_out"])?,
         })
     });
     Some(Table {
         id: text_of(&value["id"])?,
         title: text_of(&value["title"])?,
-        floor: text_of(&value["floor"])?,
+        lower_bound: text_of(&value["floor"])?,
         distance: match distance {
             Some(distance) => Some(distance?),
             None => None,
@@ -189,7 +192,7 @@ fn row_from_json(value: &Value) -> Option<Row> {
             p99: latency["p99"].as_f64()?,
             p999: latency["p99.9"].as_f64()?,
             p9999: latency["p99.99"].as_f64()?,
-            most: latency["max"].as_f64()?,
+            max: latency["max"].as_f64()?,
         })
     });
     Some(Row {
@@ -210,13 +213,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_record_reads_back_as_it_was_written() {
         let tail = Tail {
             p50: 1.0,
             p99: 2.0,
             p999: 3.0,
             p9999: 4.0,
-            most: 5.0,
+            max: 5.0,
         };
         let row = |name: &str, role, median| Row {
             name: name.to_owned(),
@@ -226,7 +229,10 @@ mod tests {
             samples: 3,
             tail: Some(tail),
         };
-        let rows = vec![row("peer", Role::Shared, 4.0), row("us", Role::Ours, 2.0)];
+        let rows = vec![
+            row("peer", Role::SharedPeer, 4.0),
+            row("us", Role::Ours, 2.0),
+        ];
         let record = Record::of(vec![Table::new("W1", "title", "none", rows)], true);
         let path = std::env::temp_dir().join(format!("ratios-{}.json", std::process::id()));
         record.write(&path).unwrap();

@@ -1,25 +1,25 @@
-//! Tables for people, and a line for machines.
+//! Results as text: tables for people, and one machine-readable line per workload.
 
 use std::fmt::Write;
 
 use crate::contender::Role;
 use crate::record::Record;
-use crate::table::{Distance, Row, Table};
+use crate::table::{CoreDistance, Row, Table};
 use crate::workloads::{Setup, Workload};
 
-/// The table as text, with columns for the tail where single rounds were timed.
+/// Returns a table as text, with columns for the tail if single repetitions were timed.
 pub fn text(table: &Table) -> String {
     let mut text = format!("\n{}: {}\n", table.id, table.title);
     if let Some(distance) = table.distance {
-        let Distance {
-            line_round_trip,
+        let CoreDistance {
+            cache_line_round_trip,
             rounds,
-            left_out,
+            ignored_rounds,
         } = distance;
         let _ = writeln!(
             text,
-            "(a cache line from core to core and back: {line_round_trip:.0} ns, in {rounds} rounds; \
-             {left_out} rounds at another distance do not count)"
+            "(a cache line takes {cache_line_round_trip:.0} ns from core to core and back, in \
+             {rounds} rounds; {ignored_rounds} rounds with another core distance are ignored)"
         );
     }
     let ours = table.ours().map_or(f64::NAN, |row| row.median);
@@ -28,7 +28,7 @@ pub fn text(table: &Table) -> String {
     let _ = write!(
         text,
         "  {:width$} {:>12} {:>12} {:>8}",
-        "ns a frame", "median", "minimum", "to ours"
+        "ns per frame", "median", "minimum", "relative"
     );
     if table.rows.iter().any(|row| row.tail.is_some()) {
         for heading in ["p50 ns", "p99 ns", "p99.9 ns", "p99.99 ns", "max us"] {
@@ -50,13 +50,7 @@ pub fn text(table: &Table) -> String {
             "  {name:width$} {median:>12.2} {minimum:>12.2} {ratio:>8.2}"
         );
         if let Some(tail) = row.tail {
-            for value in [
-                tail.p50,
-                tail.p99,
-                tail.p999,
-                tail.p9999,
-                tail.most / 1000.0,
-            ] {
+            for value in [tail.p50, tail.p99, tail.p999, tail.p9999, tail.max / 1000.0] {
                 let _ = write!(text, " {value:>10.0}");
             }
         }
@@ -65,23 +59,24 @@ pub fn text(table: &Table) -> String {
     text
 }
 
-/// What marks a row: this pool, a floor, or what keeps frames back or has no bound.
+/// Returns the mark of a row; see [`LEGEND`].
 pub(crate) fn mark(role: Role) -> char {
     match role {
-        Role::Ours | Role::OursToo => '>',
-        Role::Floor => '_',
-        Role::Shared => ' ',
-        Role::Other => '*',
+        Role::Ours | Role::OursVariant => '>',
+        Role::LowerBound => '_',
+        Role::SharedPeer => ' ',
+        Role::OtherPeer => '*',
     }
 }
 
-/// What the marks in the tables stand for.
+/// Explanation of the marks and columns of the tables.
 pub const LEGEND: &str = "\
-> this pool   _ a floor: no pool at all   * keeps frames back for its threads, or has no bound\n\
-`to ours` is a contender's median by this pool's: above 1, this pool is faster. `best_peer` is the\n\
-fastest peer of whose free frames every thread can have each, `best_of_all` the fastest of all peers.";
+> this pool   _ lower bound, no pool   * reserves frames for threads, or is unbounded\n\
+`relative` is a contender's median divided by this pool's; above 1, this pool is faster.\n\
+`best_peer` is the fastest peer in which every thread can acquire every free frame.\n\
+`best_of_all` is the fastest of all peers.";
 
-/// The ratios of the medians, for machines: below 1 this pool is faster.
+/// Returns the machine-readable line: ratios of the medians. Below 1, this pool is faster.
 pub fn ratio_line(table: &Table) -> String {
     let mut line = format!("ratio {}", table.id);
     let ours = table.ours().map(|row| row.median);
@@ -95,7 +90,7 @@ pub fn ratio_line(table: &Table) -> String {
         line,
         " ours/best_peer={} ours/floor={} best_peer={} ours/best_of_all={} best_of_all={}",
         to(peer),
-        to(table.floor()),
+        to(table.lower_bound()),
         name(peer),
         to(all),
         name(all)
@@ -103,11 +98,12 @@ pub fn ratio_line(table: &Table) -> String {
     line
 }
 
-/// Measures the workloads, one after the other, and prints each table, and its ratios, as it comes.
+/// Measures the workloads one after the other. Prints the table and the ratios of each as soon as
+/// it is measured.
 ///
 /// # Errors
 ///
-/// If a contender does not do what it is for.
+/// If a contender does not behave as a pool.
 pub fn run(workloads: &[Workload], setup: Setup) -> Result<Record, String> {
     let tables = workloads
         .iter()
@@ -119,6 +115,6 @@ pub fn run(workloads: &[Workload], setup: Setup) -> Result<Record, String> {
         })
         .collect::<Result<Vec<_>, String>>()?;
     let record = Record::of(tables, setup.quick);
-    println!("\n{LEGEND}\n\n{}", record.circumstances());
+    println!("\n{LEGEND}\n\n{}", record.conditions());
     Ok(record)
 }

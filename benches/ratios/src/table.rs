@@ -1,115 +1,130 @@
-//! Takes the samples of one workload, and makes a table of them.
+//! Measures one workload, and makes a table of the samples.
 
 use std::thread;
 use std::time::Duration;
 
 use crate::contender::{Contender, Role, Task};
-use crate::crew::Crew;
 use crate::latencies::Latencies;
 use crate::machine;
+use crate::workers::Workers;
 
-/// How a workload is measured.
+/// Description of a measurement.
 pub struct Plan {
-    /// What it is called on the command line.
+    /// Name of the workload on the command line.
     pub id: &'static str,
-    /// What it is, in words.
+    /// Description of the workload.
     pub title: String,
-    /// What each thread does.
+    /// Task of each thread.
     pub tasks: Vec<Task>,
-    /// Frames that go round when all threads do their task once.
+    /// Number of frames that are acquired and released when each thread does its task once.
     pub frames_at_once: u64,
-    /// How long a sample should take.
+    /// Intended duration of a sample.
     pub sample: Duration,
-    /// How many samples there are of each contender.
+    /// Number of samples of each contender.
     pub rounds: usize,
-    /// The name of the contender that is the floor here.
-    pub floor: &'static str,
+    /// Name of the contender that is the lower bound.
+    pub lower_bound: &'static str,
 }
 
-/// Nanoseconds of single rounds that so many per cent, or all, did not exceed.
+/// Quantiles of the times of single repetitions, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Tail {
-    /// 50 %.
+    /// Time that 50 % of the repetitions did not exceed.
     pub p50: f64,
-    /// 99 %.
+    /// Time that 99 % of the repetitions did not exceed.
     pub p99: f64,
-    /// 99.9 %.
+    /// Time that 99.9 % of the repetitions did not exceed.
     pub p999: f64,
-    /// 99.99 %.
+    /// Time that 99.99 % of the repetitions did not exceed.
     pub p9999: f64,
-    /// All.
-    pub most: f64,
+    /// Longest time.
+    pub max: f64,
 }
 
-/// How near to each other two cores were during the rounds. Virtual ones may be two cores at one time and
-/// one at another, and then what threads hand each other takes a tenth of the time. So the rounds are
-/// sorted by it, and only those count that were of the more frequent kind.
+impl Tail {
+    fn of(latencies: &Latencies) -> Self {
+        Self {
+            p50: latencies.quantile(0.5),
+            p99: latencies.quantile(0.99),
+            p999: latencies.quantile(0.999),
+            p9999: latencies.quantile(0.9999),
+            max: latencies.max(),
+        }
+    }
+}
+
+/// Distance between two cores during the rounds.
+///
+/// Two virtual cores may be two physical cores at one time, and two threads of one core at
+/// another. In the second case a transfer between threads takes a tenth of the time. The rounds
+/// are therefore classified by distance, and those of the less frequent class are ignored.
 #[derive(Clone, Copy, Debug)]
-pub struct Distance {
-    /// Nanoseconds that a cache line took there and back: the median of the rounds that count.
-    pub line_round_trip: f64,
-    /// Rounds that count.
+pub struct CoreDistance {
+    /// Nanoseconds that a cache line took from core to core and back: the median of the used
+    /// rounds.
+    pub cache_line_round_trip: f64,
+    /// Number of used rounds.
     pub rounds: usize,
-    /// Rounds of the other kind.
-    pub left_out: usize,
+    /// Number of ignored rounds.
+    pub ignored_rounds: usize,
 }
 
-/// One contender's result.
+/// Result of one contender.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// The contender.
+    /// Name of the contender.
     pub name: String,
     /// Its part in the comparison.
     pub role: Role,
-    /// Nanoseconds a frame: the median of the samples.
+    /// Nanoseconds per frame: the median of the samples.
     pub median: f64,
-    /// Nanoseconds a frame in the fastest sample.
+    /// Nanoseconds per frame in the fastest sample.
     pub minimum: f64,
-    /// How many samples there were.
+    /// Number of samples.
     pub samples: usize,
-    /// Of single rounds, where they were timed.
+    /// Times of single repetitions, if the workload measures them.
     pub tail: Option<Tail>,
 }
 
-/// The results of one workload, the fastest first.
+/// Results of one workload, the fastest contender first.
 #[derive(Clone, Debug)]
 pub struct Table {
-    /// What it is called on the command line.
+    /// Name of the workload on the command line.
     pub id: String,
-    /// What it is, in words.
+    /// Description of the workload.
     pub title: String,
-    /// The name of the row that is the floor.
-    pub floor: String,
-    /// How near to each other the cores were; where several threads ran.
-    pub distance: Option<Distance>,
-    /// The contenders.
+    /// Name of the row that is the lower bound.
+    pub lower_bound: String,
+    /// Distance between the cores, if the workload has several threads.
+    pub distance: Option<CoreDistance>,
+    /// Results of the contenders.
     pub rows: Vec<Row>,
 }
 
 impl Table {
     /// Makes a table of rows in any order.
-    pub fn new(id: &str, title: &str, floor: &str, mut rows: Vec<Row>) -> Self {
+    pub fn new(id: &str, title: &str, lower_bound: &str, mut rows: Vec<Row>) -> Self {
         rows.sort_by(|one, other| one.median.total_cmp(&other.median));
         Self {
             id: id.to_owned(),
             title: title.to_owned(),
-            floor: floor.to_owned(),
+            lower_bound: lower_bound.to_owned(),
             distance: None,
             rows,
         }
     }
 
-    /// One table of several of the same workload and contenders: of each contender the median of its
-    /// medians.
+    /// Merges tables of the same workload and contenders. The median of each contender is the
+    /// median of its medians, its minimum is the minimum of its minima.
     ///
     /// # Panics
     ///
-    /// If there is no table.
+    /// If `tables` is empty.
     pub fn merge(tables: &[Self]) -> Self {
         let Self {
             id,
             title,
-            floor,
+            lower_bound,
             rows,
             ..
         } = &tables[0];
@@ -130,32 +145,32 @@ impl Table {
                 ..medians.into_row(&row.name, row.role, row.tail)
             }
         });
-        Self::new(id, title, floor, rows.collect())
+        Self::new(id, title, lower_bound, rows.collect())
     }
 
-    /// This pool, in the way that is compared.
+    /// Returns the row of this pool, in the configuration that is compared.
     pub fn ours(&self) -> Option<&Row> {
         self.rows.iter().find(|row| row.role == Role::Ours)
     }
 
-    /// The row that is the floor here.
-    pub fn floor(&self) -> Option<&Row> {
-        self.rows.iter().find(|row| row.name == self.floor)
+    /// Returns the row of the lower bound.
+    pub fn lower_bound(&self) -> Option<&Row> {
+        self.rows.iter().find(|row| row.name == self.lower_bound)
     }
 
-    /// The fastest peer all of whose free frames are there for every thread.
+    /// Returns the row of the fastest peer in which every thread can acquire every free frame.
     pub fn best_peer(&self) -> Option<&Row> {
-        self.rows.iter().find(|row| row.role == Role::Shared)
+        self.rows.iter().find(|row| row.role == Role::SharedPeer)
     }
 
-    /// The fastest peer whatsoever.
+    /// Returns the row of the fastest of all peers.
     pub fn best_of_all(&self) -> Option<&Row> {
-        let peer = |row: &&Row| matches!(row.role, Role::Shared | Role::Other);
+        let peer = |row: &&Row| matches!(row.role, Role::SharedPeer | Role::OtherPeer);
         self.rows.iter().find(peer)
     }
 }
 
-/// The samples of one contender, in nanoseconds a frame.
+/// Samples of one contender, in nanoseconds per frame.
 #[derive(Default)]
 pub(crate) struct Samples(Vec<f64>);
 
@@ -178,51 +193,53 @@ impl Samples {
     }
 }
 
-/// The places of `count` contenders in the order of round `round`: each begins in its turn.
-pub(crate) fn in_turn(round: usize, count: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |place| (place + round) % count)
+/// Returns the indices of `count` contenders in the order of round `round`. Each round starts with
+/// the next contender.
+pub(crate) fn rotated(round: usize, count: usize) -> impl Iterator<Item = usize> {
+    (0..count).map(move |index| (index + round) % count)
 }
 
 /// Measures `contenders` as planned.
 ///
 /// # Errors
 ///
-/// If a contender does not do what it is for; the text names it.
+/// If a contender does not behave as a pool. The text names the contender.
 pub fn measure(plan: &Plan, contenders: &[Box<dyn Contender>]) -> Result<Table, String> {
     thread::scope(|scope| {
-        let crew = Crew::new(scope, plan.tasks.len());
+        let workers = Workers::new(scope, plan.tasks.len());
         let counts = contenders
             .iter()
-            .map(|contender| count_for(plan, &crew, contender.as_ref()))
+            .map(|contender| calibrate(plan, &workers, contender.as_ref()))
             .collect::<Result<Vec<_>, String>>()?;
-        sample_in_turn(plan, &crew, contenders, &counts)
+        take_samples(plan, &workers, contenders, &counts)
     })
 }
 
 fn run<'env>(
     plan: &Plan,
-    crew: &Crew<'env>,
+    workers: &Workers<'env>,
     contender: &'env dyn Contender,
     tasks: &[Task],
     count: u64,
 ) -> Result<(Duration, Latencies), String> {
-    crew.run(contender, tasks, count)
+    workers
+        .run(contender, tasks, count)
         .map_err(|fault| format!("{}: {}: {fault}", plan.id, contender.name()))
 }
 
-/// How often `contender` has to do its task for a sample to take as long as it should. Sees first that it
-/// does it at all.
-fn count_for<'env>(
+/// Returns the number of repetitions with which a sample of `contender` takes the intended time.
+/// First checks that the contender hands out distinct frames.
+fn calibrate<'env>(
     plan: &Plan,
-    crew: &Crew<'env>,
+    workers: &Workers<'env>,
     contender: &'env dyn Contender,
 ) -> Result<u64, String> {
-    run(plan, crew, contender, &[Task::Verify], 1)?;
-    // The first time warms up.
-    run(plan, crew, contender, &plan.tasks, 1)?;
+    run(plan, workers, contender, &[Task::Verify], 1)?;
+    // Warm-up.
+    run(plan, workers, contender, &plan.tasks, 1)?;
     let mut count = 1;
     loop {
-        let (took, _) = run(plan, crew, contender, &plan.tasks, count)?;
+        let (took, _) = run(plan, workers, contender, &plan.tasks, count)?;
         if took * 4 >= plan.sample {
             let wanted = plan.sample.as_secs_f64() / took.as_secs_f64();
             return Ok(((count as f64 * wanted) as u64).max(1));
@@ -231,9 +248,10 @@ fn count_for<'env>(
     }
 }
 
-fn sample_in_turn<'env>(
+/// Takes one sample of each contender per round, and makes a table of them.
+fn take_samples<'env>(
     plan: &Plan,
-    crew: &Crew<'env>,
+    workers: &Workers<'env>,
     contenders: &'env [Box<dyn Contender>],
     counts: &[u64],
 ) -> Result<Table, String> {
@@ -242,68 +260,68 @@ fn sample_in_turn<'env>(
     samples.resize_with(contenders.len(), || (Vec::new(), Latencies::new()));
     for round in 0..plan.rounds {
         if plan.tasks.len() > 1 {
-            distances.push(machine::line_round_trip());
+            distances.push(machine::cache_line_round_trip());
         }
-        for place in in_turn(round, contenders.len()) {
-            let contender = contenders[place].as_ref();
-            let (took, latencies) = run(plan, crew, contender, &plan.tasks, counts[place])?;
-            let frames = (counts[place] * plan.frames_at_once) as f64;
-            samples[place].0.push(took.as_secs_f64() * 1e9 / frames);
-            samples[place].1.merge(&latencies);
+        for index in rotated(round, contenders.len()) {
+            let contender = contenders[index].as_ref();
+            let (took, latencies) = run(plan, workers, contender, &plan.tasks, counts[index])?;
+            let frames = (counts[index] * plan.frames_at_once) as f64;
+            samples[index].0.push(took.as_secs_f64() * 1e9 / frames);
+            samples[index].1.merge(&latencies);
         }
     }
-    let (distance, kept) = more_frequent(&distances);
+    let (distance, used) = majority(&distances);
     let timed = plan.tasks.contains(&Task::TimedRoundTrip);
     let rows = contenders.iter().zip(samples);
     let rows = rows.map(|(contender, (of_rounds, latencies))| {
-        let tail = timed.then(|| Tail {
-            p50: latencies.quantile(0.5),
-            p99: latencies.quantile(0.99),
-            p999: latencies.quantile(0.999),
-            p9999: latencies.quantile(0.9999),
-            most: latencies.most(),
-        });
-        let counts = |round: &usize| kept.get(*round) != Some(&false);
+        let tail = timed.then(|| Tail::of(&latencies));
+        // With a single thread, no distances are measured and all rounds are used.
+        let is_used = |round: &usize| used.get(*round) != Some(&false);
         let of_rounds = (0..of_rounds.len())
-            .filter(counts)
+            .filter(is_used)
             .map(|round| of_rounds[round]);
         Samples(of_rounds.collect()).into_row(contender.name(), contender.role(), tail)
     });
-    let mut table = Table::new(plan.id, &plan.title, plan.floor, rows.collect());
+    let mut table = Table::new(plan.id, &plan.title, plan.lower_bound, rows.collect());
     table.distance = distance;
     Ok(table)
 }
 
-/// Sorts rounds into those in which the cores were near and those in which they were far, and says which
-/// are of the more frequent kind. They are of one kind if none took thrice the shortest.
-fn more_frequent(distances: &[f64]) -> (Option<Distance>, Vec<bool>) {
+/// Classifies rounds by the distance of the cores: near if less than three times the shortest,
+/// else far. Returns the distance in the more frequent class, and for each round whether it
+/// belongs to that class.
+fn majority(distances: &[f64]) -> (Option<CoreDistance>, Vec<bool>) {
     let shortest = distances.iter().copied().fold(f64::INFINITY, f64::min);
     let near: Vec<bool> = distances.iter().map(|far| *far < 3.0 * shortest).collect();
     let mostly_near = 2 * near.iter().filter(|near| **near).count() >= near.len();
-    let kept: Vec<bool> = near.iter().map(|near| *near == mostly_near).collect();
-    let counting = distances.iter().zip(&kept).filter(|(_, kept)| **kept);
-    let mut counting: Vec<f64> = counting.map(|(distance, _)| *distance).collect();
-    counting.sort_by(f64::total_cmp);
-    let distance = counting.get(counting.len() / 2).map(|median| Distance {
-        line_round_trip: *median,
-        rounds: counting.len(),
-        left_out: distances.len() - counting.len(),
-    });
-    (distance, kept)
+    let used: Vec<bool> = near.iter().map(|near| *near == mostly_near).collect();
+    let used_distances = distances.iter().zip(&used).filter(|(_, used)| **used);
+    let mut used_distances: Vec<f64> = used_distances.map(|(distance, _)| *distance).collect();
+    used_distances.sort_by(f64::total_cmp);
+    let distance = used_distances
+        .get(used_distances.len() / 2)
+        .map(|median| CoreDistance {
+            cache_line_round_trip: *median,
+            rounds: used_distances.len(),
+            ignored_rounds: distances.len() - used_distances.len(),
+        });
+    (distance, used)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contender::{BURST, enter};
+    use crate::contender::{BURST, entry};
     use crate::memory::Memory;
     use crate::pool::Pool;
 
-    /// Hands out one and the same frame to everybody.
-    struct OneForAll(Memory);
+    /// Faulty pool that hands out its only frame again and again.
+    struct SameFrame(Memory);
 
-    // SAFETY: it is not one frame's alone, as a pool's should be, but its memory is there.
-    unsafe impl Pool for OneForAll {
+    // SAFETY: `start` returns the address of a frame of `Memory`, which is leaked: it is a
+    // multiple of 8, and valid for as many bytes as a frame has. The contract does not require
+    // that frames are distinct.
+    unsafe impl Pool for SameFrame {
         type Frame = ();
 
         fn get(&'static self) -> Option<()> {
@@ -315,10 +333,11 @@ mod tests {
         }
     }
 
-    /// Hands out nothing more after the first frames.
+    /// Faulty pool that hands out 100 frames, and none after that.
     struct Leaky(std::sync::atomic::AtomicU64);
 
-    // SAFETY: the memory lives for ever.
+    // SAFETY: a frame is a leaked `u64`, which is aligned to 8, and the tests ask for frames of 8
+    // bytes.
     unsafe impl Pool for Leaky {
         type Frame = &'static mut u64;
 
@@ -340,24 +359,25 @@ mod tests {
             frames_at_once: 1,
             sample: Duration::from_millis(20),
             rounds: 50,
-            floor: "",
+            lower_bound: "",
         };
-        measure(&plan, &[enter(role, "culprit", frames, 8, pool)]).unwrap_err()
+        measure(&plan, &[entry(role, "faulty", frames, 8, pool)]).unwrap_err()
     }
 
     #[test]
-    fn a_frame_that_two_have_ends_the_measurement() {
-        let pool = || OneForAll(Memory::new(1, 8));
-        // When it is looked for before, and, for a floor is not looked at, while it is measured.
-        for role in [Role::Shared, Role::Floor] {
+    fn a_frame_with_two_holders_ends_the_measurement() {
+        let pool = || SameFrame(Memory::new(1, 8));
+        // `Task::Verify` finds it before the samples; a lower bound is not verified, so the
+        // samples find it.
+        for role in [Role::SharedPeer, Role::LowerBound] {
             for tasks in [
                 vec![Task::RoundTrip; 2],
                 vec![Task::Burst],
-                vec![Task::Give, Task::Take],
+                vec![Task::Send, Task::Receive],
             ] {
                 let error = error_of(role, pool(), BURST, tasks);
                 assert!(
-                    error.starts_with("W0: culprit: a frame was not its holder's"),
+                    error.starts_with("W0: faulty: overwrote a frame that was out"),
                     "{error}"
                 );
             }
@@ -367,31 +387,35 @@ mod tests {
     #[test]
     fn a_pool_that_loses_frames_ends_the_measurement() {
         let pool = Leaky(100.into());
-        let error = error_of(Role::Shared, pool, 1, vec![Task::RoundTrip]);
+        let error = error_of(Role::SharedPeer, pool, 1, vec![Task::RoundTrip]);
         assert!(
-            error.starts_with("W0: culprit: handed out no frame"),
+            error.starts_with("W0: faulty: handed out no frame"),
             "{error}"
         );
     }
 
     #[test]
-    fn rounds_of_the_rarer_kind_do_not_count() {
-        let (distance, kept) = more_frequent(&[50.0, 700.0, 52.0, 60.0]);
-        assert_eq!(kept, [true, false, true, true]);
+    fn rounds_of_the_less_frequent_class_are_ignored() {
+        let (distance, used) = majority(&[50.0, 700.0, 52.0, 60.0]);
+        assert_eq!(used, [true, false, true, true]);
         let distance = distance.unwrap();
         assert_eq!(
-            (distance.line_round_trip, distance.rounds, distance.left_out),
+            (
+                distance.cache_line_round_trip,
+                distance.rounds,
+                distance.ignored_rounds
+            ),
             (52.0, 3, 1)
         );
-        assert_eq!(more_frequent(&[50.0, 700.0, 690.0]).1, [false, true, true]);
-        assert_eq!(more_frequent(&[0.0]).1.len(), 1);
-        assert!(more_frequent(&[]).0.is_none());
+        assert_eq!(majority(&[50.0, 700.0, 690.0]).1, [false, true, true]);
+        assert_eq!(majority(&[0.0]).1.len(), 1);
+        assert!(majority(&[]).0.is_none());
     }
 
     #[test]
-    fn of_several_tables_the_middle_counts() {
+    fn merged_tables_have_the_median_of_the_medians() {
         let row =
-            |name, samples: &[f64]| Samples(samples.to_vec()).into_row(name, Role::Other, None);
+            |name, samples: &[f64]| Samples(samples.to_vec()).into_row(name, Role::OtherPeer, None);
         let table = |one, other| {
             let rows = vec![row("one", &[one]), row("other", &[other, other + 2.0])];
             Table::new("W0", "", "", rows)
@@ -405,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_median_is_in_the_middle() {
+    fn the_median_of_an_even_number_of_samples_is_the_mean_of_the_middle_two() {
         let row = |samples: &[f64]| Samples(samples.to_vec()).into_row("", Role::Ours, None);
         assert_eq!(row(&[3.0, 1.0, 2.0]).median, 2.0);
         assert_eq!(row(&[4.0, 1.0, 2.0, 3.0]).median, 2.5);

@@ -1,22 +1,29 @@
-//! General allocators, asked for each frame anew. They have no bound, and their memory may be anywhere.
+//! General allocators, with an allocation per frame. They are unbounded, and may return any
+//! address.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-use crate::contender::{Contender, Role, enter};
+use crate::contender::{Contender, Role, entry};
 use crate::pool::Pool;
 use crate::workloads::Demand;
 
 #[cfg(target_env = "gnu")]
-const SYSTEM: &str = "malloc, glibc's";
+const SYSTEM: &str = "glibc malloc";
 #[cfg(not(target_env = "gnu"))]
-const SYSTEM: &str = "malloc, the system's";
+const SYSTEM: &str = "system malloc";
 
 pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
     let Demand { frames, size, .. } = demand;
     let mut heaps = vec![
-        enter(Role::Other, SYSTEM, frames, size, Heap::new(System, size)),
-        enter(
-            Role::Other,
+        entry(
+            Role::OtherPeer,
+            SYSTEM,
+            frames,
+            size,
+            Heap::new(System, size),
+        ),
+        entry(
+            Role::OtherPeer,
             "mimalloc",
             frames,
             size,
@@ -26,10 +33,10 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
     #[cfg(unix)]
     {
         let jemalloc = Heap::new(tikv_jemallocator::Jemalloc, size);
-        heaps.push(enter(Role::Other, "jemalloc", frames, size, jemalloc));
+        heaps.push(entry(Role::OtherPeer, "jemalloc", frames, size, jemalloc));
         if demand.large {
-            heaps.push(enter(
-                Role::Other,
+            heaps.push(entry(
+                Role::OtherPeer,
                 "mmap, munmap",
                 frames,
                 size,
@@ -47,21 +54,21 @@ struct Heap<A> {
 
 impl<A: GlobalAlloc> Heap<A> {
     fn new(allocator: A, size: usize) -> Self {
-        let layout = Layout::from_size_align(size, 16).expect("a frame is not that large");
-        // The memory that an earlier contender gave back is taken out of the way, for it may be well or
-        // badly placed for good.
-        // SAFETY: the size is not 0.
-        let _kept_for_ever = unsafe { allocator.alloc(layout) };
+        let layout = Layout::from_size_align(size, 16)
+            .expect("a frame is smaller than half the address space");
+        // Leaks a block. It may be memory that an earlier contender freed, whose physical address
+        // would favor or harm this contender. SAFETY: the size is not 0.
+        let _leaked = unsafe { allocator.alloc(layout) };
         Self { allocator, layout }
     }
 }
 
 struct Block(*mut u8);
 
-// SAFETY: memory from the heap may be used by any thread.
+// SAFETY: any thread may use and free a block of the heap.
 unsafe impl Send for Block {}
 
-// SAFETY: the allocator gives a block of that size and alignment to one owner.
+// SAFETY: a block has the demanded size and an alignment of 16, and is valid until it is freed.
 unsafe impl<A: GlobalAlloc + Sync + 'static> Pool for Heap<A> {
     type Frame = Block;
 
@@ -74,7 +81,7 @@ unsafe impl<A: GlobalAlloc + Sync + 'static> Pool for Heap<A> {
 
     #[inline(always)]
     fn put(&'static self, block: Block) {
-        // SAFETY: it came from there, with that layout.
+        // SAFETY: `get` allocated the block from this allocator with this layout.
         unsafe { self.allocator.dealloc(block.0, self.layout) };
     }
 
@@ -90,23 +97,23 @@ struct Mapped {
 }
 
 #[cfg(unix)]
-// SAFETY: a fresh mapping is nobody else's.
+// SAFETY: a mapping has the demanded size, starts at a page, and is valid until it is unmapped.
 unsafe impl Pool for Mapped {
     type Frame = Block;
 
     fn get(&'static self) -> Option<Block> {
         use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the system chooses where.
+        // SAFETY: the address is null, so that the new mapping replaces none.
         let start =
             unsafe { mmap_anonymous(std::ptr::null_mut(), self.size, access, MapFlags::PRIVATE) };
         start.ok().map(|start| Block(start.cast()))
     }
 
     fn put(&'static self, block: Block) {
-        // SAFETY: it was mapped with that size, and nobody uses it any more.
+        // SAFETY: `get` mapped the block with this size, and its only holder gave it up.
         let unmapped = unsafe { rustix::mm::munmap(block.0.cast(), self.size) };
-        unmapped.expect("it is a mapping");
+        unmapped.expect("a mapping can be unmapped");
     }
 
     fn start(&'static self, block: &mut Block) -> *mut u8 {

@@ -1,7 +1,7 @@
-//! A stack under a lock.
+//! Stacks of boxes in a mutex.
 
 use super::{Boxed, boxed};
-use crate::contender::{Contender, Role, enter};
+use crate::contender::{Contender, Role, entry};
 use crate::pool::Pool;
 use crate::workloads::Demand;
 
@@ -11,9 +11,15 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
     let std = Std(std::sync::Mutex::new(boxes()));
     let lot = ParkingLot(parking_lot::Mutex::new(boxes()));
     vec![
-        enter(Role::Shared, "std Mutex<Vec<Box<[u8]>>>", frames, size, std),
-        enter(
-            Role::Shared,
+        entry(
+            Role::SharedPeer,
+            "std Mutex<Vec<Box<[u8]>>>",
+            frames,
+            size,
+            std,
+        ),
+        entry(
+            Role::SharedPeer,
             "parking_lot Mutex<Vec<Box<[u8]>>>",
             frames,
             size,
@@ -24,18 +30,19 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
 
 struct Std(std::sync::Mutex<Vec<Boxed>>);
 
-// SAFETY: a box is its owner's.
+// SAFETY: the address is that of a box of the demanded size, which the frame's holder owns.
+// `Task::Verify` fails if the address is not a multiple of 8.
 unsafe impl Pool for Std {
     type Frame = Boxed;
 
     #[inline(always)]
     fn get(&'static self) -> Option<Boxed> {
-        self.0.lock().expect("nobody panics").pop()
+        self.0.lock().expect("no thread panics").pop()
     }
 
     #[inline(always)]
     fn put(&'static self, frame: Boxed) {
-        self.0.lock().expect("nobody panics").push(frame);
+        self.0.lock().expect("no thread panics").push(frame);
     }
 
     #[inline(always)]
@@ -46,7 +53,8 @@ unsafe impl Pool for Std {
 
 struct ParkingLot(parking_lot::Mutex<Vec<Boxed>>);
 
-// SAFETY: a box is its owner's.
+// SAFETY: the address is that of a box of the demanded size, which the frame's holder owns.
+// `Task::Verify` fails if the address is not a multiple of 8.
 unsafe impl Pool for ParkingLot {
     type Frame = Boxed;
 

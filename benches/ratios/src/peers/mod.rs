@@ -1,4 +1,4 @@
-//! What people use instead.
+//! Peers from the standard library and from crates.io.
 
 mod heaps;
 mod locks;
@@ -8,14 +8,14 @@ mod queues;
 use crate::contender::Contender;
 use crate::workloads::Demand;
 
-/// Memory of a frame's size, from the heap.
+/// Memory of one frame, from the heap.
 type Boxed = Box<[u8]>;
 
 fn boxed(size: usize) -> Boxed {
     vec![0; size].into()
 }
 
-/// All of them; of large frames, only what their memory costs.
+/// Returns all peers, or only allocators if the frames are large: what counts then is the memory.
 pub fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
     let mut peers = heaps::all(demand);
     if !demand.large {

@@ -7,7 +7,7 @@ use sharded_slab::Clear;
 use zeropool::{BufUninit, ZeroPool};
 
 use super::{Boxed, boxed};
-use crate::contender::{Contender, Role, enter};
+use crate::contender::{Contender, Role, entry};
 use crate::pool::Pool;
 use crate::workloads::{Demand, FRAME_SIZE};
 
@@ -15,7 +15,7 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
     let Demand { frames, size, .. } = demand;
     assert_eq!(
         size, FRAME_SIZE,
-        "sharded-slab makes its frames without being told how large"
+        "the frames of sharded-slab have a fixed size"
     );
     let object_pool = object_pool::Pool::new(frames, || boxed(size));
     let linear = LinearObjectPool::new(move || boxed(size), |_| ());
@@ -26,23 +26,23 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
         .max_buffers_per_class(frames);
     zeropool.warm(frames, size);
     vec![
-        enter(
-            Role::Shared,
+        entry(
+            Role::SharedPeer,
             "object-pool",
             frames,
             size,
             Objects(object_pool),
         ),
-        enter(
-            Role::Shared,
+        entry(
+            Role::SharedPeer,
             "lockfree-object-pool, Linear",
             frames,
             size,
             Linear(linear),
         ),
-        enter(Role::Shared, "opool", frames, size, Opool(opool)),
-        enter(
-            Role::Other,
+        entry(Role::SharedPeer, "opool", frames, size, Opool(opool)),
+        entry(
+            Role::OtherPeer,
             "zeropool, alloc_uninit",
             frames,
             size,
@@ -51,8 +51,8 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
                 size,
             },
         ),
-        enter(
-            Role::Other,
+        entry(
+            Role::OtherPeer,
             "sharded-slab",
             frames,
             size,
@@ -63,7 +63,8 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
 
 struct Objects(object_pool::Pool<Boxed>);
 
-// SAFETY: a box is its owner's.
+// SAFETY: the address is that of a box of the demanded size, which the frame's holder owns.
+// `Task::Verify` fails if the address is not a multiple of 8.
 unsafe impl Pool for Objects {
     type Frame = Reusable<'static, Boxed>;
 
@@ -78,10 +79,11 @@ unsafe impl Pool for Objects {
     }
 }
 
-/// It has no bound: it makes more when all are out.
+/// An unbounded pool: it makes another frame when all are out.
 struct Linear(LinearObjectPool<Boxed>);
 
-// SAFETY: a box is its owner's.
+// SAFETY: the address is that of a box of the demanded size, which the frame's holder owns.
+// `Task::Verify` fails if the address is not a multiple of 8.
 unsafe impl Pool for Linear {
     type Frame = LinearReusable<'static, Boxed>;
 
@@ -106,7 +108,8 @@ impl PoolAllocator<Boxed> for Boxes {
 
 struct Opool(opool::Pool<Boxes, Boxed>);
 
-// SAFETY: a box is its owner's.
+// SAFETY: the address is that of a box of the demanded size, which the frame's holder owns.
+// `Task::Verify` fails if the address is not a multiple of 8.
 unsafe impl Pool for Opool {
     type Frame = RefGuard<'static, Boxes, Boxed>;
 
@@ -121,13 +124,14 @@ unsafe impl Pool for Opool {
     }
 }
 
-/// Each thread keeps up to 32 frames back; by default it would be 2, and slower.
+/// A pool that reserves up to 32 frames per thread. The default is 2, which is slower.
 struct Zero {
     pool: ZeroPool,
     size: usize,
 }
 
-// SAFETY: a buffer is its owner's.
+// SAFETY: the address is that of a buffer of the demanded size, which the frame's holder owns.
+// `Task::Verify` fails if the address is not a multiple of 8.
 unsafe impl Pool for Zero {
     type Frame = BufUninit<'static>;
 
@@ -154,7 +158,7 @@ impl Clear for Cleared {
     fn clear(&mut self) {}
 }
 
-/// A frame is its key: the guards of this pool do not give back.
+/// A pool whose frames are keys. Its guards do not release an object when they are dropped.
 struct Slab(sharded_slab::Pool<Cleared>);
 
 struct Key {
@@ -162,10 +166,12 @@ struct Key {
     start: *mut u8,
 }
 
-// SAFETY: the frame is this key's holder's.
+// SAFETY: the memory belongs to the pool, which is `Sync`; the key's holder alone accesses it.
 unsafe impl Send for Key {}
 
-// SAFETY: between `create` and `clear` nobody else is given the key.
+// SAFETY: the address is that of a box of the demanded size, and the pool keeps the box after
+// `create`, because `Cleared::clear` does not replace it. `Task::Verify` fails if it is not a
+// multiple of 8.
 unsafe impl Pool for Slab {
     type Frame = Key;
 

@@ -1,11 +1,11 @@
-//! Queues full of free frames: crossbeam's ring, its channel, and thingbuf.
+//! Queues of free frames: crossbeam's `ArrayQueue`, its channel, and thingbuf.
 
 use crossbeam_channel::{Receiver, Sender};
 use crossbeam_queue::ArrayQueue;
 use thingbuf::ThingBuf;
 
 use super::{Boxed, boxed};
-use crate::contender::{Contender, Role, enter};
+use crate::contender::{Contender, Role, entry};
 use crate::memory::Memory;
 use crate::pool::Pool;
 use crate::workloads::Demand;
@@ -16,35 +16,53 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
         free: ArrayQueue::new(frames),
         memory: Memory::new(frames, size),
     };
-    (0..frames).for_each(|number| numbers.free.push(number).expect("there is room"));
+    (0..frames).for_each(|number| {
+        numbers
+            .free
+            .push(number)
+            .expect("the queue has room for all frames")
+    });
     let boxes = ArrayQueue::new(frames);
-    (0..frames).for_each(|_| boxes.push(boxed(size)).expect("there is room"));
-    let (to, from) = crossbeam_channel::bounded(frames);
-    (0..frames).for_each(|_| to.send(boxed(size)).expect("there is room"));
-    // A ring that is full gives up slots that are being read, and then takes back one frame less than it
-    // gave out, for ever. So it has room to spare.
+    (0..frames).for_each(|_| {
+        boxes
+            .push(boxed(size))
+            .expect("the queue has room for all frames")
+    });
+    let (sender, receiver) = crossbeam_channel::bounded(frames);
+    (0..frames).for_each(|_| {
+        sender
+            .send(boxed(size))
+            .expect("the queue has room for all frames")
+    });
+    // A full ring skips a slot that is being read. From then on it accepts one frame fewer than it
+    // handed out. Twice the capacity avoids that.
     let things = Things {
         free: ThingBuf::new(2 * frames),
         memory: Memory::new(frames, size),
     };
-    (0..frames).for_each(|number| things.free.push(number).expect("there is room"));
+    (0..frames).for_each(|number| {
+        things
+            .free
+            .push(number)
+            .expect("the queue has room for all frames")
+    });
     vec![
-        enter(Role::Shared, "ArrayQueue<usize>", frames, size, numbers),
-        enter(
-            Role::Shared,
+        entry(Role::SharedPeer, "ArrayQueue<usize>", frames, size, numbers),
+        entry(
+            Role::SharedPeer,
             "ArrayQueue<Box<[u8]>>",
             frames,
             size,
             Boxes(boxes),
         ),
-        enter(
-            Role::Shared,
+        entry(
+            Role::SharedPeer,
             "crossbeam-channel",
             frames,
             size,
-            Channel { to, from },
+            Channel { sender, receiver },
         ),
-        enter(Role::Shared, "thingbuf", frames, size, things),
+        entry(Role::SharedPeer, "thingbuf", frames, size, things),
     ]
 }
 
@@ -53,7 +71,8 @@ struct Numbers {
     memory: Memory,
 }
 
-// SAFETY: a number is in the queue once, or out.
+// SAFETY: `start` returns the address of a frame of `memory`, which is leaked: it is a multiple of
+// 8, and valid for as many bytes as a frame has.
 unsafe impl Pool for Numbers {
     type Frame = usize;
 
@@ -65,7 +84,10 @@ unsafe impl Pool for Numbers {
     #[inline(always)]
     fn put(&'static self, number: usize) {
         let put = self.free.push(number);
-        debug_assert!(put.is_ok(), "what comes back has gone out");
+        debug_assert!(
+            put.is_ok(),
+            "the queue has room for every frame that was out"
+        );
     }
 
     #[inline(always)]
@@ -76,7 +98,8 @@ unsafe impl Pool for Numbers {
 
 struct Boxes(ArrayQueue<Boxed>);
 
-// SAFETY: a box is its owner's.
+// SAFETY: the address is that of a box of the demanded size, which the frame's holder owns.
+// `Task::Verify` fails if the address is not a multiple of 8.
 unsafe impl Pool for Boxes {
     type Frame = Boxed;
 
@@ -88,7 +111,10 @@ unsafe impl Pool for Boxes {
     #[inline(always)]
     fn put(&'static self, frame: Boxed) {
         let put = self.0.push(frame);
-        debug_assert!(put.is_ok(), "what comes back has gone out");
+        debug_assert!(
+            put.is_ok(),
+            "the queue has room for every frame that was out"
+        );
     }
 
     #[inline(always)]
@@ -98,23 +124,27 @@ unsafe impl Pool for Boxes {
 }
 
 struct Channel {
-    to: Sender<Boxed>,
-    from: Receiver<Boxed>,
+    sender: Sender<Boxed>,
+    receiver: Receiver<Boxed>,
 }
 
-// SAFETY: a box is its owner's.
+// SAFETY: the address is that of a box of the demanded size, which the frame's holder owns.
+// `Task::Verify` fails if the address is not a multiple of 8.
 unsafe impl Pool for Channel {
     type Frame = Boxed;
 
     #[inline(always)]
     fn get(&'static self) -> Option<Boxed> {
-        self.from.try_recv().ok()
+        self.receiver.try_recv().ok()
     }
 
     #[inline(always)]
     fn put(&'static self, frame: Boxed) {
-        let put = self.to.try_send(frame);
-        debug_assert!(put.is_ok(), "what comes back has gone out");
+        let put = self.sender.try_send(frame);
+        debug_assert!(
+            put.is_ok(),
+            "the queue has room for every frame that was out"
+        );
     }
 
     #[inline(always)]
@@ -128,7 +158,8 @@ struct Things {
     memory: Memory,
 }
 
-// SAFETY: a number is in the queue once, or out.
+// SAFETY: `start` returns the address of a frame of `memory`, which is leaked: it is a multiple of
+// 8, and valid for as many bytes as a frame has.
 unsafe impl Pool for Things {
     type Frame = usize;
 
@@ -139,9 +170,9 @@ unsafe impl Pool for Things {
 
     #[inline(always)]
     fn put(&'static self, number: usize) {
-        // It says that it is full also while another thread reads the slot whose turn it is.
-        let put = crate::crew::spin_for(|| self.free.push(number).ok());
-        assert!(put.is_some(), "there is room for twice as many");
+        // The push also fails while another thread still reads the next slot.
+        let put = crate::workers::spin_for(|| self.free.push(number).ok());
+        assert!(put.is_some(), "the ring has room for twice as many frames");
     }
 
     #[inline(always)]

@@ -1,7 +1,7 @@
-//! W4: one thread takes 32 frames, writes 8 bytes in each, and gives all of them back.
+//! W4: one thread acquires 32 frames, writes 8 bytes to each, and releases them.
 
-use crate::contender::{BURST, Role, Task, enter};
-use crate::floors::PlainVec;
+use crate::contender::{BURST, Role, Task, entry};
+use crate::lower_bounds::PlainVec;
 use crate::ours::{Ours, OursMany, OursUntouched};
 use crate::table::{Plan, Table, measure};
 use crate::workloads::{FRAME_SIZE, FRAMES, OURS, Setup, TWO_RMW};
@@ -10,8 +10,8 @@ pub(super) fn run(setup: Setup) -> Result<Table, String> {
     let (frames, size) = (FRAMES, FRAME_SIZE);
     let mut contenders = setup.contenders_with(frames, BURST, true);
     let vec = PlainVec::new(frames, size);
-    contenders.push(enter(
-        Role::Floor,
+    contenders.push(entry(
+        Role::LowerBound,
         "Vec<usize>, pop and push",
         frames,
         size,
@@ -19,20 +19,20 @@ pub(super) fn run(setup: Setup) -> Result<Table, String> {
     ));
     let many = OursMany(Ours::new(frames, size));
     let name = format!("{OURS}, acquire_many");
-    contenders.push(enter(Role::OursToo, &name, frames, size, many));
+    contenders.push(entry(Role::OursVariant, &name, frames, size, many));
     let untouched = OursUntouched::new(frames, size, BURST);
-    let name = format!("{OURS}, acquire_many, batch dropped whole");
-    contenders.push(enter(Role::OursToo, &name, 1, size, untouched));
+    let name = format!("{OURS}, acquire_many, frames untouched");
+    contenders.push(entry(Role::OursVariant, &name, 1, size, untouched));
     let plan = Plan {
         id: "W4",
         title: format!(
-            "one thread, {frames} frames: acquire {BURST}, write 8 bytes in each, release {BURST}"
+            "one thread, {frames} frames: acquire {BURST}, write 8 bytes to each, release {BURST}"
         ),
         tasks: vec![Task::Burst],
         frames_at_once: BURST as u64,
         sample: setup.sample(400),
         rounds: setup.rounds(300),
-        floor: TWO_RMW,
+        lower_bound: TWO_RMW,
     };
     measure(&plan, &contenders)
 }

@@ -1,18 +1,18 @@
-//! W5: frames of video, one byte written in every page.
+//! W5: one thread acquires video frames, writes one byte to each page, and releases them.
 //!
-//! Where the pages lie physically decides more than who hands them out: the same buffer may take twice
-//! the time of another. So all contenders are made anew several times, each time with other memory.
+//! The physical addresses of the pages matter more than the pool: one buffer may take twice the
+//! time of another. All contenders are therefore made several times, each time with other memory.
 
-use crate::contender::{Contender, Role, Task, enter};
-use crate::floors::NoPool;
+use crate::contender::{Contender, Role, Task, entry};
+use crate::lower_bounds::NoPool;
 use crate::ours::Ours;
 use crate::table::{Plan, Table, measure};
 use crate::workloads::{Demand, OURS, Setup};
 
-const KEPT: &str = "a buffer that is kept";
+const ONE_BUFFER: &str = "one reused buffer";
 const FRAMES: usize = 2;
-/// How often everything is made anew.
-const LIVES: usize = 7;
+/// Number of times that all contenders are made.
+const REPETITIONS: usize = 7;
 
 pub(super) fn full_hd(setup: Setup) -> Result<Table, String> {
     run(setup, "W5", "1080p NV12", 1920 * 1080 * 3 / 2)
@@ -25,24 +25,30 @@ pub(super) fn ultra_hd(setup: Setup) -> Result<Table, String> {
 fn run(setup: Setup, id: &'static str, what: &str, size: usize) -> Result<Table, String> {
     let plan = Plan {
         id,
-        title: format!("frames of {what}, {size} bytes: a byte written in every page"),
-        tasks: vec![Task::Pages],
+        title: format!("one thread, {what} frames of {size} bytes: write one byte per page"),
+        tasks: vec![Task::TouchPages],
         frames_at_once: 1,
         sample: setup.sample(1000),
         rounds: setup.rounds(8),
-        floor: KEPT,
+        lower_bound: ONE_BUFFER,
     };
-    let lives: Result<Vec<Table>, String> = (0..setup.rounds(LIVES))
+    let tables: Result<Vec<Table>, String> = (0..setup.rounds(REPETITIONS))
         .map(|_| measure(&plan, &contenders(setup, size)))
         .collect();
-    Ok(Table::merge(&lives?))
+    Ok(Table::merge(&tables?))
 }
 
 fn contenders(setup: Setup, size: usize) -> Vec<Box<dyn Contender>> {
     let frames = FRAMES;
     let mut contenders: Vec<Box<dyn Contender>> = vec![
-        enter(Role::Floor, KEPT, frames, size, NoPool::new(1, size)),
-        enter(Role::Ours, OURS, frames, size, Ours::new(frames, size)),
+        entry(
+            Role::LowerBound,
+            ONE_BUFFER,
+            frames,
+            size,
+            NoPool::new(1, size),
+        ),
+        entry(Role::Ours, OURS, frames, size, Ours::new(frames, size)),
     ];
     contenders.extend((setup.peers)(Demand {
         frames,

@@ -1,47 +1,47 @@
-//! What is done with the frames. Each workload is in a file of its own.
+//! The workloads, each in a file of its own.
 
 mod burst;
-mod crowd;
-mod hand_off;
 mod large;
 mod one_thread;
+mod oversubscribed;
+mod transfer;
 mod two_threads;
 mod wake;
 
 use std::time::Duration;
 
-use crate::contender::{Contender, Role, enter};
-use crate::floors::{NoPool, TwoReadModifyWrites};
+use crate::contender::{Contender, Role, entry};
+use crate::lower_bounds::{NoPool, TwoReadModifyWrites};
 use crate::ours::Ours;
 use crate::table::Table;
 
-/// Bytes of a frame, where they are not the point.
+/// Bytes per frame in the workloads that do not vary it.
 pub const FRAME_SIZE: usize = 4096;
-/// Frames of a pool, where they are not the point.
+/// Frames per pool in the workloads that do not vary it.
 pub const FRAMES: usize = 64;
 
 pub(crate) const NO_POOL: &str = "no pool";
 pub(crate) const TWO_RMW: &str = "two read-modify-writes";
 
-/// The frames that the peers should have.
+/// Requirements that a peer is made for.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand {
-    /// How many.
+    /// Number of frames.
     pub frames: usize,
-    /// Of how many bytes.
+    /// Bytes per frame.
     pub size: usize,
-    /// Whether they are so large that only what their memory costs is of interest.
+    /// `true` if the frames are so large that only the cost of their memory is of interest.
     pub large: bool,
-    /// Whether they go out and back many at once.
+    /// `true` if the frames are acquired and released in bursts.
     pub bursts: bool,
 }
 
-/// What runs beside this pool, and how thoroughly.
+/// Peers to compare with, and whether to measure or only to check.
 #[derive(Clone, Copy)]
 pub struct Setup {
     /// Makes the peers.
     pub peers: fn(Demand) -> Vec<Box<dyn Contender>>,
-    /// Everything once only.
+    /// `true` if everything runs only once, as a check.
     pub quick: bool,
 }
 
@@ -54,26 +54,31 @@ impl Setup {
         Duration::from_micros(if self.quick { 50 } else { microseconds })
     }
 
-    /// The two floors, this pool, and the peers.
+    /// Returns two lower bounds, this pool, and the peers.
     fn contenders(&self, frames: usize) -> Vec<Box<dyn Contender>> {
         self.contenders_with(frames, 1, false)
     }
 
-    /// The same; without a pool, each thread has `each` frames.
-    fn contenders_with(&self, frames: usize, each: usize, bursts: bool) -> Vec<Box<dyn Contender>> {
+    /// Returns two lower bounds with `frames_per_thread` frames each, this pool, and the peers.
+    fn contenders_with(
+        &self,
+        frames: usize,
+        frames_per_thread: usize,
+        bursts: bool,
+    ) -> Vec<Box<dyn Contender>> {
         let size = FRAME_SIZE;
-        let no_pool = NoPool::new(each, size);
-        let two_rmw = TwoReadModifyWrites::new(each, size);
+        let no_pool = NoPool::new(frames_per_thread, size);
+        let two_rmw = TwoReadModifyWrites::new(frames_per_thread, size);
         let mut contenders = vec![
-            enter(Role::Floor, NO_POOL, frames, size, no_pool),
-            enter(Role::Floor, TWO_RMW, frames, size, two_rmw),
-            enter(Role::Ours, OURS, frames, size, Ours::new(frames, size)),
+            entry(Role::LowerBound, NO_POOL, frames, size, no_pool),
+            entry(Role::LowerBound, TWO_RMW, frames, size, two_rmw),
+            entry(Role::Ours, OURS, frames, size, Ours::new(frames, size)),
         ];
         if frames >= FRAMES {
-            // A smaller pool has none.
+            // Smaller pools have no thread caches.
             let name = format!("{OURS}, no caches");
             let bare = Ours::without_caches(frames, size);
-            contenders.push(enter(Role::OursToo, &name, frames, size, bare));
+            contenders.push(entry(Role::OursVariant, &name, frames, size, bare));
         }
         contenders.extend((self.peers)(Demand {
             frames,
@@ -85,27 +90,27 @@ impl Setup {
     }
 }
 
-/// What this pool is called.
+/// Name of this pool in tables.
 pub const OURS: &str = "ks-allocator";
 
-/// A workload that can be asked for.
+/// A workload that the command line can name.
 #[derive(Clone, Copy)]
 pub struct Workload {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub id: &'static str,
-    /// Measures it.
+    /// Measures the workload.
     pub run: fn(Setup) -> Result<Table, String>,
 }
 
-/// All of them. What is asked for as `W1` is all those whose name is W1 up to a hyphen.
+/// All workloads.
 pub const ALL: &[Workload] = &[
     Workload {
         id: "W1",
-        run: one_thread::few,
+        run: one_thread::with_64_frames,
     },
     Workload {
         id: "W1-1024",
-        run: one_thread::many,
+        run: one_thread::with_1024_frames,
     },
     Workload {
         id: "W2",
@@ -113,11 +118,11 @@ pub const ALL: &[Workload] = &[
     },
     Workload {
         id: "W3",
-        run: hand_off::plenty,
+        run: transfer::with_64_frames,
     },
     Workload {
         id: "W3-8",
-        run: hand_off::scarce,
+        run: transfer::with_8_frames,
     },
     Workload {
         id: "W4",
@@ -133,11 +138,11 @@ pub const ALL: &[Workload] = &[
     },
     Workload {
         id: "W6",
-        run: crowd::four,
+        run: oversubscribed::with_4_threads,
     },
     Workload {
         id: "W6-8",
-        run: crowd::eight,
+        run: oversubscribed::with_8_threads,
     },
     Workload {
         id: "W8",
@@ -145,24 +150,25 @@ pub const ALL: &[Workload] = &[
     },
 ];
 
-/// Those of [`ALL`] that the filters ask for: all if there are none.
+/// Returns the workloads that the filters name, or [`ALL`] without filters. A filter is the name
+/// of a workload, or its part before the hyphen: `W1` selects W1 and W1-1024.
 ///
 /// # Errors
 ///
-/// If a filter is no workload's name.
-pub fn asked_for(filters: &[String]) -> Result<Vec<Workload>, String> {
+/// If a filter names no workload.
+pub fn select(filters: &[String]) -> Result<Vec<Workload>, String> {
     let fits = |filter: &str, id: &str| id == filter || id.split('-').next() == Some(filter);
     for filter in filters {
         if !ALL.iter().any(|workload| fits(filter, workload.id)) {
             let known: Vec<_> = ALL.iter().map(|workload| workload.id).collect();
             return Err(format!(
-                "no workload {filter}; there are: {}",
+                "unknown workload {filter}; the workloads are {}",
                 known.join(" ")
             ));
         }
     }
-    let requested = |workload: &&Workload| {
+    let is_selected = |workload: &&Workload| {
         filters.is_empty() || filters.iter().any(|filter| fits(filter, workload.id))
     };
-    Ok(ALL.iter().filter(asked).copied().collect())
+    Ok(ALL.iter().filter(is_selected).copied().collect())
 }

@@ -1,8 +1,8 @@
-//! W8: a release wakes a thread that waits in an acquire. From the release to the moment when the other
-//! thread has its frame.
+//! W8: a release wakes a thread that is blocked in an acquire. Measured is the time from the
+//! release until the woken thread has the frame.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, OnceLock};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -10,28 +10,28 @@ use std::time::{Duration, Instant};
 use ks_allocator::{Frame, FramePool};
 
 use crate::contender::Role;
-use crate::crew::spin_for;
 use crate::ours::Ours;
-use crate::table::{Samples, Table, in_turn};
+use crate::table::{Samples, Table, rotated};
+use crate::workers::spin_for;
 use crate::workloads::{FRAME_SIZE, OURS, Setup};
 
-const PARK: &str = "std::thread::park, unpark";
+const PARK: &str = "std::thread::park and unpark";
 #[cfg(target_os = "linux")]
-const FLOOR: &str = "futex, bare";
+const LOWER_BOUND: &str = "bare futex";
 #[cfg(not(target_os = "linux"))]
-const FLOOR: &str = PARK;
-/// After this a thread that said it would wait does so, asleep.
-const FALLING_ASLEEP: Duration = Duration::from_micros(150);
+const LOWER_BOUND: &str = PARK;
+/// Time in which a thread that is about to wait falls asleep.
+const SLEEP_DELAY: Duration = Duration::from_micros(150);
 
-/// One thread's wait, and the other's end to it.
+/// A way to block one thread until another wakes it.
 trait Wake: Send + Sync {
-    /// Handoff by the thread that will wait, once.
-    fn enter(&self) {}
-    /// Puts it back to where a wait really waits.
-    fn arm(&self);
-    /// Waits.
+    /// Registers the calling thread as the one that waits.
+    fn register(&self) {}
+    /// Resets the state, so that the next `wait` blocks.
+    fn reset(&self);
+    /// Blocks until the other thread calls `wake`.
     fn wait(&self);
-    /// Ends the wait.
+    /// Wakes the waiting thread.
     fn wake(&self);
 }
 
@@ -42,12 +42,12 @@ struct Pool {
 }
 
 impl Wake for Pool {
-    fn arm(&self) {
-        let mut held = self.held.lock().expect("nobody panics");
+    fn reset(&self) {
+        let mut held = self.held.lock().expect("no thread panics");
         if held.is_none() {
             *held = self.pool.try_acquire().ok();
         }
-        assert!(held.is_some(), "{OURS}: the frame is back");
+        assert!(held.is_some(), "{OURS}: the frame is not free");
     }
 
     fn wait(&self) {
@@ -55,7 +55,7 @@ impl Wake for Pool {
     }
 
     fn wake(&self) {
-        drop(self.held.lock().expect("nobody panics").take());
+        drop(self.held.lock().expect("no thread panics").take());
     }
 }
 
@@ -66,11 +66,11 @@ struct Park {
 }
 
 impl Wake for Park {
-    fn enter(&self) {
+    fn register(&self) {
         self.thread.get_or_init(thread::current);
     }
 
-    fn arm(&self) {
+    fn reset(&self) {
         self.flag.store(false, Ordering::Release);
     }
 
@@ -82,7 +82,10 @@ impl Wake for Park {
 
     fn wake(&self) {
         self.flag.store(true, Ordering::Release);
-        self.thread.get().expect("it has entered").unpark();
+        self.thread
+            .get()
+            .expect("the waiting thread has registered")
+            .unpark();
     }
 }
 
@@ -92,14 +95,14 @@ struct Futex(AtomicU32);
 
 #[cfg(target_os = "linux")]
 impl Wake for Futex {
-    fn arm(&self) {
+    fn reset(&self) {
         self.0.store(0, Ordering::Release);
     }
 
     fn wait(&self) {
         use rustix::thread::futex;
         while self.0.load(Ordering::Acquire) == 0 {
-            // It may end early, or not begin: the word decides.
+            // An early return or an error is harmless: the loop reads the word again.
             let _ = futex::wait(&self.0, futex::Flags::PRIVATE, 0, None);
         }
     }
@@ -107,77 +110,80 @@ impl Wake for Futex {
     fn wake(&self) {
         use rustix::thread::futex;
         self.0.store(1, Ordering::Release);
-        futex::wake(&self.0, futex::Flags::PRIVATE, 1).expect("the word is there");
+        futex::wake(&self.0, futex::Flags::PRIVATE, 1).expect("the address of the word is valid");
     }
 }
 
 #[derive(Default)]
 struct Condition {
-    there: Mutex<bool>,
+    woken: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Wake for Condition {
-    fn arm(&self) {
-        *self.there.lock().expect("nobody panics") = false;
+    fn reset(&self) {
+        *self.woken.lock().expect("no thread panics") = false;
     }
 
     fn wait(&self) {
-        let there = self.there.lock().expect("nobody panics");
-        let there = self.changed.wait_while(there, |there| !*there);
-        drop(there.expect("nobody panics"));
+        let woken = self.woken.lock().expect("no thread panics");
+        let woken = self.changed.wait_while(woken, |woken| !*woken);
+        drop(woken.expect("no thread panics"));
     }
 
     fn wake(&self) {
-        *self.there.lock().expect("nobody panics") = true;
+        *self.woken.lock().expect("no thread panics") = true;
         self.changed.notify_one();
     }
 }
 
 #[cfg(feature = "peers")]
 struct Channel {
-    to: crossbeam_channel::Sender<usize>,
-    from: crossbeam_channel::Receiver<usize>,
+    sender: crossbeam_channel::Sender<usize>,
+    receiver: crossbeam_channel::Receiver<usize>,
 }
 
 #[cfg(feature = "peers")]
 impl Wake for Channel {
-    fn arm(&self) {}
+    fn reset(&self) {}
 
     fn wait(&self) {
-        self.from.recv().expect("the sender lives");
+        self.receiver.recv().expect("the sender is not dropped");
     }
 
     fn wake(&self) {
-        self.to.send(0).expect("the receiver lives");
+        self.sender.send(0).expect("the receiver is not dropped");
     }
 }
 
 #[cfg(feature = "peers")]
 #[derive(Default)]
 struct LotCondition {
-    there: parking_lot::Mutex<bool>,
+    woken: parking_lot::Mutex<bool>,
     changed: parking_lot::Condvar,
 }
 
 #[cfg(feature = "peers")]
 impl Wake for LotCondition {
-    fn arm(&self) {
-        *self.there.lock() = false;
+    fn reset(&self) {
+        *self.woken.lock() = false;
     }
 
     fn wait(&self) {
-        let mut there = self.there.lock();
-        self.changed.wait_while(&mut there, |there| !*there);
+        let mut woken = self.woken.lock();
+        self.changed.wait_while(&mut woken, |woken| !*woken);
     }
 
     fn wake(&self) {
-        *self.there.lock() = true;
+        *self.woken.lock() = true;
         self.changed.notify_one();
     }
 }
 
-fn contenders() -> Vec<(Role, &'static str, Box<dyn Wake>)> {
+/// One way to wait, with its part in the comparison and its name.
+type Entry = (Role, &'static str, Box<dyn Wake>);
+
+fn contenders() -> Vec<Entry> {
     let pool = Pool {
         pool: Ours::new(1, FRAME_SIZE).0,
         held: Mutex::new(None),
@@ -185,23 +191,23 @@ fn contenders() -> Vec<(Role, &'static str, Box<dyn Wake>)> {
     vec![
         (Role::Ours, OURS, Box::new(pool)),
         #[cfg(target_os = "linux")]
-        (Role::Floor, FLOOR, Box::new(Futex::default())),
-        (Role::Floor, PARK, Box::new(Park::default())),
+        (Role::LowerBound, LOWER_BOUND, Box::new(Futex::default())),
+        (Role::LowerBound, PARK, Box::new(Park::default())),
         (
-            Role::Shared,
+            Role::SharedPeer,
             "std Mutex and Condvar",
             Box::new(Condition::default()),
         ),
         #[cfg(feature = "peers")]
         (
-            Role::Shared,
+            Role::SharedPeer,
             "parking_lot Mutex and Condvar",
             Box::new(LotCondition::default()),
         ),
         #[cfg(feature = "peers")]
-        (Role::Shared, "crossbeam-channel, recv", {
-            let (to, from) = crossbeam_channel::bounded(1);
-            Box::new(Channel { to, from })
+        (Role::SharedPeer, "crossbeam-channel, recv", {
+            let (sender, receiver) = crossbeam_channel::bounded(1);
+            Box::new(Channel { sender, receiver })
         }),
     ]
 }
@@ -211,64 +217,101 @@ pub(super) fn run(setup: Setup) -> Result<Table, String> {
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let mut samples: Vec<Samples> = Vec::new();
     samples.resize_with(contenders.len(), Samples::default);
-    let about_to_wait = AtomicU32::new(0);
+    let waits = AtomicU32::new(0);
 
     thread::scope(|scope| {
-        let (ask, asked) = sync_channel::<usize>(1);
-        let (answer, answered) = sync_channel::<Instant>(1);
-        let (contenders, about_to_wait) = (&contenders, &about_to_wait);
-        let sleepers_core = cores.get(1).copied();
+        let (ask, asked) = sync_channel(1);
+        let (answer, answered) = sync_channel(1);
+        let (contenders, waits) = (&contenders, &waits);
+        let waiter_core = cores.get(1).copied();
         scope.spawn(move || {
-            let _pinned = sleepers_core.is_some_and(core_affinity::set_for_current);
-            for place in asked {
-                let contender = &contenders[place].2;
-                contender.enter();
-                about_to_wait.fetch_add(1, Ordering::Release);
-                contender.wait();
-                if answer.send(Instant::now()).is_err() {
-                    break;
-                }
-            }
+            let _pinned = waiter_core.is_some_and(core_affinity::set_for_current);
+            wait_repeatedly(contenders, waits, &asked, &answer);
         });
-        let wakers_core = cores.first().copied();
+        let waker_core = cores.first().copied();
         let samples = &mut samples;
         let waker = scope.spawn(move || {
-            let _pinned = wakers_core.is_some_and(core_affinity::set_for_current);
-            let mut waits = 0;
-            for round in 0..setup.rounds(300) {
-                for place in in_turn(round, contenders.len()) {
-                    let (_, name, contender) = &contenders[place];
-                    contender.arm();
-                    ask.send(place)
-                        .map_err(|_| "W8: the sleeper is gone".to_owned())?;
-                    waits += 1;
-                    spin_for(|| (about_to_wait.load(Ordering::Acquire) == waits).then_some(()))
-                        .ok_or_else(|| format!("W8: {name}: the other thread does not come"))?;
-                    stay_busy(FALLING_ASLEEP);
-                    let began = Instant::now();
-                    contender.wake();
-                    let woken = answered.recv_timeout(Duration::from_secs(5));
-                    let woken = woken.map_err(|_| format!("W8: {name}: nobody woke"))?;
-                    samples[place].add((woken - began).as_secs_f64() * 1e9);
-                }
-            }
-            Ok::<(), String>(())
+            let _pinned = waker_core.is_some_and(core_affinity::set_for_current);
+            let waiter = Waiter {
+                waits,
+                ask,
+                answered,
+            };
+            wake_repeatedly(contenders, waiter, setup.rounds(300), samples)
         });
         waker
             .join()
-            .unwrap_or_else(|_| Err("W8: the waker panicked".to_owned()))
+            .unwrap_or_else(|_| Err("W8: the waking thread panicked".to_owned()))
     })?;
     let rows = contenders
         .iter()
         .zip(samples)
         .map(|((role, name, _), samples)| samples.into_row(name, *role, None))
         .collect();
-    let title = "a release wakes a blocked acquire: until the other thread has the frame";
-    Ok(Table::new("W8", title, FLOOR, rows))
+    let title = "a release wakes a blocked acquire: time until the woken thread has the frame";
+    Ok(Table::new("W8", title, LOWER_BOUND, rows))
 }
 
-/// Lets the time pass without leaving the core to sleep, which would slow down what follows.
-fn stay_busy(time: Duration) {
+/// Waits once for each index in `asked`, and answers with the time at which the wait ended.
+fn wait_repeatedly(
+    contenders: &[Entry],
+    waits: &AtomicU32,
+    asked: &Receiver<usize>,
+    answer: &SyncSender<Instant>,
+) {
+    for index in asked {
+        let contender = &contenders[index].2;
+        contender.register();
+        waits.fetch_add(1, Ordering::Release);
+        contender.wait();
+        if answer.send(Instant::now()).is_err() {
+            break;
+        }
+    }
+}
+
+/// The waiting thread, as the waking thread sees it.
+struct Waiter<'a> {
+    /// Number of waits that have been started, or are just about to start.
+    waits: &'a AtomicU32,
+    ask: SyncSender<usize>,
+    answered: Receiver<Instant>,
+}
+
+/// Wakes the waiting thread once per contender and round, and adds the times that it took to
+/// `samples`.
+fn wake_repeatedly(
+    contenders: &[Entry],
+    waiter: Waiter<'_>,
+    rounds: usize,
+    samples: &mut [Samples],
+) -> Result<(), String> {
+    let mut waits = 0;
+    for round in 0..rounds {
+        for index in rotated(round, contenders.len()) {
+            let (_, name, contender) = &contenders[index];
+            contender.reset();
+            waiter
+                .ask
+                .send(index)
+                .map_err(|_| "W8: the waiting thread ended".to_owned())?;
+            waits += 1;
+            spin_for(|| (waiter.waits.load(Ordering::Acquire) == waits).then_some(()))
+                .ok_or_else(|| format!("W8: {name}: the waiting thread does not start to wait"))?;
+            busy_wait(SLEEP_DELAY);
+            let began = Instant::now();
+            contender.wake();
+            let woken = waiter.answered.recv_timeout(Duration::from_secs(5));
+            let woken =
+                woken.map_err(|_| format!("W8: {name}: the waiting thread did not wake"))?;
+            samples[index].add((woken - began).as_secs_f64() * 1e9);
+        }
+    }
+    Ok(())
+}
+
+/// Lets time pass without putting the core to sleep, which would slow down the code that follows.
+fn busy_wait(time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {
         std::hint::spin_loop();

@@ -1,4 +1,4 @@
-//! The threads that do the work: pinned to cores, kept from sample to sample, started together.
+//! Worker threads: pinned to cores, reused from sample to sample, started together.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,69 +12,70 @@ use crate::contender::{Contender, Task};
 use crate::latencies::Latencies;
 use crate::pool::Fault;
 
-/// The most threads that a workload has.
-pub(crate) const MOST_WORKERS: usize = 8;
-/// How often to look again before another thread is let run.
+/// Maximum number of threads of a workload.
+pub(crate) const MAX_WORKERS: usize = 8;
+/// Number of polls between two yields to other threads.
 const SPINS: u32 = 64;
-/// After so long without a change, something is wrong.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time after which [`spin_for`] gives up.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 thread_local! {
-    static WORKER: Cell<usize> = const { Cell::new(0) };
-    static TURN: Cell<usize> = const { Cell::new(0) };
+    static INDEX: Cell<usize> = const { Cell::new(0) };
+    static SEQUENCE: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The number of this thread in its crew.
+/// Returns the index of the calling thread among the workers.
 #[inline(always)]
-pub(crate) fn worker() -> usize {
-    WORKER.get() % MOST_WORKERS
+pub(crate) fn index() -> usize {
+    INDEX.get() % MAX_WORKERS
 }
 
-/// How often this thread has asked so far.
+/// Returns how often the calling thread has called this function before.
 #[inline(always)]
-pub(crate) fn next_turn() -> usize {
-    let turn = TURN.get();
-    TURN.set(turn.wrapping_add(1));
-    turn
+pub(crate) fn next_sequence() -> usize {
+    let sequence = SEQUENCE.get();
+    SEQUENCE.set(sequence.wrapping_add(1));
+    sequence
 }
 
-/// Asks until there is an answer: a few times at once, then letting other threads run in between, and
-/// not for ever.
+/// Calls `poll` until it returns a value: first in a busy loop, then yielding to other threads.
+/// Returns `None` after [`TIMEOUT`].
 #[inline(always)]
-pub(crate) fn spin_for<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
-    ask().or_else(|| keep_asking(ask))
+pub(crate) fn spin_for<T>(mut poll: impl FnMut() -> Option<T>) -> Option<T> {
+    poll().or_else(|| spin_for_slow(poll))
 }
 
 #[cold]
 #[inline(never)]
-fn keep_asking<T>(mut ask: impl FnMut() -> Option<T>) -> Option<T> {
+fn spin_for_slow<T>(mut poll: impl FnMut() -> Option<T>) -> Option<T> {
     for _ in 0..SPINS {
         std::hint::spin_loop();
-        if let Some(answer) = ask() {
-            return Some(answer);
+        if let Some(value) = poll() {
+            return Some(value);
         }
     }
     let began = Instant::now();
-    while began.elapsed() < PATIENCE {
+    while began.elapsed() < TIMEOUT {
         for _ in 0..SPINS {
             thread::yield_now();
-            if let Some(answer) = ask() {
-                return Some(answer);
+            if let Some(value) = poll() {
+                return Some(value);
             }
         }
     }
     None
 }
 
-/// What one thread is to do.
+/// Work of one thread for one sample.
 struct Job<'env> {
     contender: &'env dyn Contender,
     task: Task,
     count: u64,
-    /// Threads that are not ready yet.
+    /// Number of threads that are not ready yet.
     not_ready: Arc<AtomicUsize>,
 }
 
+/// Result of a job.
 struct Done {
     began: Instant,
     ended: Instant,
@@ -82,28 +83,29 @@ struct Done {
     result: Result<(), Fault>,
 }
 
-/// Threads, each with an inbox.
-pub(crate) struct Crew<'env> {
+/// The worker threads, each with an inbox.
+pub(crate) struct Workers<'env> {
     inboxes: Vec<SyncSender<Job<'env>>>,
     done: Receiver<Done>,
 }
 
-impl<'env> Crew<'env> {
-    pub(crate) fn new<'scope>(scope: &'scope Scope<'scope, 'env>, workers: usize) -> Self {
-        assert!((1..=MOST_WORKERS).contains(&workers));
+impl<'env> Workers<'env> {
+    /// Starts `count` threads in `scope`.
+    pub(crate) fn new<'scope>(scope: &'scope Scope<'scope, 'env>, count: usize) -> Self {
+        assert!((1..=MAX_WORKERS).contains(&count));
         let (to_main, done) = channel();
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let inboxes = (0..workers)
-            .map(|number| {
+        let inboxes = (0..count)
+            .map(|index| {
                 let (inbox, jobs) = sync_channel::<Job<'env>>(1);
                 let to_main = to_main.clone();
-                let core = (!cores.is_empty()).then(|| cores[number % cores.len()]);
+                let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);
                 scope.spawn(move || {
-                    // Where it may not be pinned, it runs where the system puts it.
+                    // If pinning is not allowed, the system places the thread.
                     let _pinned = core.is_some_and(core_affinity::set_for_current);
-                    WORKER.set(number);
+                    INDEX.set(index);
                     for job in jobs {
-                        if to_main.send(work(&job, number)).is_err() {
+                        if to_main.send(work(&job, index)).is_err() {
                             break;
                         }
                     }
@@ -114,7 +116,8 @@ impl<'env> Crew<'env> {
         Self { inboxes, done }
     }
 
-    /// Lets thread `n` do `tasks[n]`, `count` times, all at once; and says how long it took.
+    /// Has thread `n` do `tasks[n]` `count` times, all threads at the same time. Returns the time
+    /// from the first start to the last end.
     pub(crate) fn run(
         &self,
         contender: &'env dyn Contender,
@@ -129,13 +132,18 @@ impl<'env> Crew<'env> {
                 count,
                 not_ready: not_ready.clone(),
             };
-            inbox.send(job).expect("the threads outlive the crew");
+            inbox
+                .send(job)
+                .expect("the threads run until their inboxes are dropped");
         }
         let mut latencies = Latencies::new();
         let mut span: Option<(Instant, Instant)> = None;
         let mut result = Ok(());
         for _ in tasks {
-            let done = self.done.recv().expect("each thread answers");
+            let done = self
+                .done
+                .recv()
+                .expect("each thread sends one result per job");
             latencies.merge(&done.latencies);
             result = result.and(done.result);
             span = Some(span.map_or((done.began, done.ended), |(began, ended)| {
@@ -143,23 +151,23 @@ impl<'env> Crew<'env> {
             }));
         }
         result?;
-        let (began, ended) = span.expect("there are threads");
+        let (began, ended) = span.expect("a workload has at least one task");
         Ok((ended - began, latencies))
     }
 }
 
-fn work(job: &Job<'_>, number: usize) -> Done {
-    job.contender.enter();
+fn work(job: &Job<'_>, index: usize) -> Done {
+    job.contender.prepare_thread();
     job.not_ready.fetch_sub(1, Ordering::AcqRel);
     let ready = spin_for(|| (job.not_ready.load(Ordering::Acquire) == 0).then_some(()));
     let mut latencies = Latencies::new();
     let began = Instant::now();
     let mut run = || {
         job.contender
-            .run(job.task, number, job.count, &mut latencies)
+            .run(job.task, index, job.count, &mut latencies)
     };
     let result = match ready {
-        // After a panic the program ends; nothing of what it left half done is used.
+        // Unwind safe: after a panic the program ends without using what the job left half done.
         Some(()) => catch_unwind(AssertUnwindSafe(&mut run)).unwrap_or(Err(Fault::Panicked)),
         None => Err(Fault::Stuck),
     };

@@ -1,27 +1,29 @@
-//! W6: more threads than cores on one pool. What counts is the tail: a thread that is stopped in the
-//! middle should not stop the others.
+//! W6: more threads than cores share one pool. The tail is of interest here: a thread that is
+//! preempted during an acquire or a release should not block the other threads.
 
 use crate::contender::Task;
 use crate::table::{Plan, Table, measure};
 use crate::workloads::{FRAMES, Setup, TWO_RMW};
 
-pub(super) fn four(setup: Setup) -> Result<Table, String> {
+pub(super) fn with_4_threads(setup: Setup) -> Result<Table, String> {
     run(setup, "W6", 4)
 }
 
-pub(super) fn eight(setup: Setup) -> Result<Table, String> {
+pub(super) fn with_8_threads(setup: Setup) -> Result<Table, String> {
     run(setup, "W6-8", 8)
 }
 
 fn run(setup: Setup, id: &'static str, threads: u64) -> Result<Table, String> {
     let plan = Plan {
         id,
-        title: format!("{threads} threads on one pool of {FRAMES}: time by all frames of all"),
+        title: format!(
+            "{threads} threads share {FRAMES} frames: elapsed time divided by frames of all threads"
+        ),
         tasks: vec![Task::TimedRoundTrip; threads as usize],
         frames_at_once: threads,
         sample: setup.sample(25_000),
         rounds: setup.rounds(16),
-        floor: TWO_RMW,
+        lower_bound: TWO_RMW,
     };
     measure(&plan, &setup.contenders(FRAMES))
 }
