@@ -42,8 +42,8 @@ impl Run {
     }
 }
 
-/// Runs one program at a time. Windows and Wine sometimes refuse to start a program while another one
-/// starts, so the start is retried there.
+/// Runs one program at a time. Windows and Wine sometimes refuse to start a program while another
+/// one starts, so the start is retried there.
 #[expect(clippy::disallowed_types, reason = "loom does not run these tests")]
 fn pipeline(args: &[&str]) -> Run {
     static ONE_AT_A_TIME: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
@@ -218,8 +218,8 @@ fn the_last_line_has_its_keys_in_order() {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_prefaulted_pool_has_no_page_faults_in_either_mode() {
-    // The warm-up touches some frames of so large a pool. Memory checkers may fault on pages of their
-    // own.
+    // The warm-up touches some frames of so large a pool. Memory checkers may fault on pages of
+    // their own.
     let pages = 640 * 360 * 3 / 2 / 4096;
     for mode in MODES {
         let args = ["--size", "640x360", "--frames", "60", "--pool", "64"];

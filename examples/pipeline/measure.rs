@@ -43,14 +43,14 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         count_allocation();
-        // SAFETY: `block` is from `System` with this `layout`, because every block of this allocator
-        // is. The caller passes a nonzero `new_size` that makes a valid layout.
+        // SAFETY: `block` is from `System` with this `layout`, because every block of this
+        // allocator is. The caller passes a nonzero `new_size` that makes a valid layout.
         unsafe { System.realloc(block, layout, new_size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: `block` is from `System` with this `layout`, because every block of this allocator
-        // is.
+        // SAFETY: `block` is from `System` with this `layout`, because every block of this
+        // allocator is.
         unsafe { System.dealloc(block, layout) }
     }
 }

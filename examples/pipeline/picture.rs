@@ -69,8 +69,8 @@ impl Contrast {
     }
 }
 
-/// Returns `3t² - 2t³`, rounded, between black (`t` = 0) and white (`t` = 1) of video. Luma outside
-/// of that range stays.
+/// Returns `3t² - 2t³`, rounded, between black (`t` = 0) and white (`t` = 1) of video. Luma
+/// outside of that range stays.
 fn steepen(luma: u8) -> u8 {
     const BLACK: u32 = 16;
     const WHITE: u32 = 235;

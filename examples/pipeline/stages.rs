@@ -10,9 +10,9 @@
 //! The queues have room for all frames of the pool. So the source never waits for a queue: if the
 //! later stages are slower, it waits in `acquire`.
 //!
-//! A stage that ends, for whatever reason, ends the others too. Its ends of the queues close, so the
-//! sink always ends. The sink then flushes the pool, because the source may be waiting for a frame
-//! that never comes back.
+//! A stage that ends, for whatever reason, ends the others too. Its ends of the queues close, so
+//! the sink always ends. The sink then flushes the pool, because the source may be waiting for a
+//! frame that never comes back.
 
 use std::thread;
 use std::time::{Duration, Instant};
