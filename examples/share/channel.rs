@@ -2,7 +2,7 @@
 //!
 //! | system | bytes | kernel object |
 //! |---|---|---|
-//! | Unix | pair of sockets; one is the child's standard input | attached to a byte (`SCM_RIGHTS`) |
+//! | Unix | socket pair; one is the child's standard input | attached to a byte (`SCM_RIGHTS`) |
 //! | Windows | pipes: standard input and output of the child | duplicated into the child |
 
 use std::io::{self, ErrorKind, Read, Write};
