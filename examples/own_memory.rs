@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join(format!("frames-{}", std::process::id()));
     let memory = MappedFile::create(&path)?;
     let file = memory.file()?;
-    fs::remove_file(&path)?; // the contents stay until the last use ends
+    fs::remove_file(&path)?; // the file exists until its last handle is closed
 
     let pool = FramePool::builder()
         .frames(4)
