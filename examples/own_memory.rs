@@ -1,15 +1,15 @@
-//! Frames in memory of the user's own: here a file, mapped into memory.
+//! Frames in the user's own memory: here a file that is mapped into memory.
 //!
 //! ```text
 //! cargo run --example own_memory
 //! ```
 //!
-//! What is written to a frame is in the file, where the segment's geometry says, without a copy. The
-//! same few lines put frames into memory that is pinned for a GPU, mapped from a device, or bound to a
-//! node.
+//! The bytes of a frame are in the file, at the offset that the segment's geometry gives, without a
+//! copy. The same few lines put frames into memory that is pinned for a GPU, mapped from a device,
+//! or bound to a NUMA node.
 
 #![expect(unsafe_code, reason = "maps memory")]
-#![expect(clippy::print_stdout, reason = "a program for people")]
+#![expect(clippy::print_stdout, reason = "a command-line program")]
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join(format!("frames-{}", std::process::id()));
     let memory = MappedFile::create(&path)?;
     let file = memory.file()?;
-    fs::remove_file(&path)?; // it lives on until nobody uses it
+    fs::remove_file(&path)?; // the file exists until its last handle is closed
 
     let pool = FramePool::builder()
         .frames(4)
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
     let segment = pool.segment();
     println!(
-        "{} bytes, a frame every {} bytes",
+        "segment of {} bytes, one frame per {} bytes",
         segment.bytes, segment.stride
     );
 
@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         file.read_exact_at(&mut read, offset as u64)?;
         found += usize::from(read == text.as_bytes());
         println!(
-            "at {offset:5} of the file: {}",
+            "offset {offset:5} of the file: {}",
             String::from_utf8_lossy(&read)
         );
     }
@@ -66,7 +66,7 @@ mod mapped_file {
     use ks_allocator::FrameMemory;
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-    /// A file that is as long as the frames need.
+    /// A file that grows to the size of the segment.
     pub(crate) struct MappedFile(File);
 
     impl MappedFile {
@@ -79,33 +79,37 @@ mod mapped_file {
                 .map(Self)
         }
 
-        /// The same file, to be looked into.
+        /// Returns another handle of the file.
         pub(crate) fn file(&self) -> io::Result<File> {
             self.0.try_clone()
         }
     }
 
-    // SAFETY: a mapping starts at a page, is as long as was asked for, and a file that was grown has
-    // zeroes. Nothing else in this process writes to the file.
+    // SAFETY:
+    // - `allocate` maps `bytes` bytes, readable and writable, until `release`.
+    // - The bytes are initialized: a file grows by zeros.
+    // - A mapping starts at a page, and pages are multiples of 4096 bytes.
+    // - The path is removed, and `main` only reads frames from the file that it holds itself.
     unsafe impl FrameMemory for MappedFile {
         fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>> {
             self.0.set_len(bytes as u64)?;
             let access = ProtFlags::READ | ProtFlags::WRITE;
-            // SAFETY: a new mapping, where the system likes, replaces none that exists.
+            // SAFETY: the system chooses the address, so no existing mapping is replaced.
             let start =
                 unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, &self.0, 0) };
             NonNull::new(start?.cast()).ok_or(io::ErrorKind::OutOfMemory.into())
         }
 
         unsafe fn release(&self, start: NonNull<u8>, bytes: usize) {
-            // SAFETY: mapped by `allocate`, and no longer used.
+            // SAFETY: `allocate` mapped exactly this range, and the caller promises that it is no
+            // longer used.
             let unmapped = unsafe { munmap(start.as_ptr().cast(), bytes) };
-            unmapped.unwrap_or_default(); // if it fails the mapping stays, and nothing else happens
+            unmapped.unwrap_or_default(); // after a failure the mapping leaks
         }
     }
 }
 
 #[cfg(not(unix))]
 fn main() {
-    println!("own_memory: this example maps a file by mmap, which there is on Unix only");
+    println!("own_memory: this example needs mmap, which only Unix systems have");
 }

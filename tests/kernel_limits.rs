@@ -1,7 +1,6 @@
-//! Kernel mode where the process runs out of something: a commit that fails has changed nothing and
-//! left nothing behind.
+//! Kernel mode at the limits of a process: a commit that fails changes nothing and leaks nothing.
 //!
-//! Limits, descriptors and mappings are the whole process's, so this is a single test.
+//! Limits, descriptors and mappings belong to the whole process, so this is a single test.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -20,11 +19,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const MIB: usize = 1 << 20;
 
-/// Set in the process that is told to go on when a file gets too large.
-const GOES_ON: &str = "KS_ALLOCATOR_GOES_ON";
+/// The environment variable of a process that ignores SIGXFSZ.
+const IGNORES_SIGXFSZ: &str = "KS_ALLOCATOR_IGNORES_SIGXFSZ";
 
-/// Descriptors that are open, and mappings of memory that belongs to a kernel object.
-fn left_behind() -> (usize, usize) {
+/// Counts the open descriptors of this process, and its mappings of pools' kernel objects.
+fn open_resources() -> (usize, usize) {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let mappings = maps
@@ -33,16 +32,16 @@ fn left_behind() -> (usize, usize) {
     (descriptors, mappings.count())
 }
 
-/// Runs `test` with a limit, which is lifted again even if it panics.
+/// Runs `test` with a limit, and restores the old limit even if it panics.
 fn limited<T>(resource: Resource, limit: u64, test: impl FnOnce() -> T) -> T {
-    struct Lift(Resource, Rlimit);
-    impl Drop for Lift {
+    struct Restore(Resource, Rlimit);
+    impl Drop for Restore {
         fn drop(&mut self) {
             setrlimit(self.0, self.1).unwrap();
         }
     }
     let before = getrlimit(resource);
-    let _lift = Lift(resource, before);
+    let _restore = Restore(resource, before);
     let current = Some(limit);
     setrlimit(resource, Rlimit { current, ..before }).unwrap();
     test()
@@ -54,17 +53,21 @@ fn kernel_allocator(framing: Framing) -> PoolAllocator {
     allocator
 }
 
-/// What a commit said to a limit. Without memory of an earlier one as with it, nothing is left behind,
-/// and the allocator is fit for another commit.
-fn refused(resource: Resource, limit: u64) -> CommitError {
-    let before = left_behind();
+/// Commits at a limit and returns the error. Asserts that nothing leaks and that the allocator can
+/// commit afterwards, both with and without memory of an earlier commit.
+fn commit_error(resource: Resource, limit: u64) -> CommitError {
+    let before = open_resources();
     let framing = Framing::new(4, 16 * MIB);
     let allocator = kernel_allocator(framing);
     let mut error = None;
     for earlier in [false, true] {
         allocator.set_framing(&framing).unwrap();
         error = Some(limited(resource, limit, || allocator.commit().unwrap_err()));
-        assert_eq!(left_behind(), before, "with an earlier commit: {earlier}");
+        assert_eq!(
+            open_resources(),
+            before,
+            "with an earlier commit: {earlier}"
+        );
         assert_eq!(allocator.framing(), framing);
         assert_eq!(allocator.allocator_mode(), AllocatorMode::Kernel);
         let state = allocator.allocator_status().state;
@@ -77,12 +80,12 @@ fn refused(resource: Resource, limit: u64) -> CommitError {
         allocator.decommit();
     }
     drop(allocator);
-    assert_eq!(left_behind(), before);
+    assert_eq!(open_resources(), before);
     error.unwrap()
 }
 
-fn without_descriptors_there_is_no_object() {
-    match refused(Resource::Nofile, 0) {
+fn a_commit_without_a_free_descriptor_fails() {
+    match commit_error(Resource::Nofile, 0) {
         CommitError::Os { call, source } => {
             assert_eq!(call, "memfd_create");
             let errno = Errno::from_io_error(&source);
@@ -92,8 +95,8 @@ fn without_descriptors_there_is_no_object() {
     }
 }
 
-/// There is never memory, nor a descriptor, for two.
-fn the_next_memory_may_have_the_last_descriptor_of_the_one_before() {
+/// A commit releases the old object before it creates the new one.
+fn a_commit_reuses_the_descriptor_of_the_memory_that_it_replaces() {
     let allocator = kernel_allocator(Framing::new(1, 64));
     allocator.commit().unwrap();
     allocator.decommit();
@@ -104,10 +107,10 @@ fn the_next_memory_may_have_the_last_descriptor_of_the_one_before() {
     assert_eq!(allocator.free_frames(), 2);
 }
 
-fn without_descriptors_there_is_no_clone_of_a_handle() {
+fn a_clone_of_a_handle_without_a_free_descriptor_fails() {
     let pool = FramePool::builder().frames(1).frame_size(64);
     let pool = pool.mode(AllocatorMode::Kernel).build().unwrap();
-    // The lowest that was free, so that there are none below it.
+    // The lowest free number, so that all below it are taken.
     let last = File::open("/dev/null").unwrap();
     let limit = u64::try_from(last.as_raw_fd()).unwrap() + 1;
     let cloned = limited(Resource::Nofile, limit, || pool.try_clone_handle());
@@ -116,19 +119,19 @@ fn without_descriptors_there_is_no_clone_of_a_handle() {
     assert!(pool.try_clone_handle().is_ok());
 }
 
-fn without_addresses_there_is_no_mapping() {
+fn a_commit_without_address_space_fails() {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').next().unwrap().parse().unwrap();
     let limit = pages * 4096 + 32 * MIB;
-    match refused(Resource::As, limit.try_into().unwrap()) {
+    match commit_error(Resource::As, limit.try_into().unwrap()) {
         CommitError::OutOfMemory { bytes } => assert!(bytes >= 64 * MIB, "{bytes}"),
         other => panic!("{other}"),
     }
 }
 
-/// As for every file that gets too large, the system ends a process that has not said otherwise.
-fn with_small_files_only_there_is_no_object() {
-    match refused(Resource::Fsize, MIB as u64) {
+/// The system kills a process that exceeds the limit of file sizes, unless it ignores SIGXFSZ.
+fn a_commit_beyond_the_limit_of_file_sizes_fails() {
+    match commit_error(Resource::Fsize, MIB as u64) {
         CommitError::Os { call, source } => {
             assert_eq!(call, "ftruncate");
             let errno = Errno::from_io_error(&source);
@@ -138,13 +141,14 @@ fn with_small_files_only_there_is_no_object() {
     }
 }
 
-fn a_thousand_commits_in_changing_modes_leave_nothing_behind() {
-    let before = left_behind();
+fn a_thousand_commits_in_changing_modes_leak_nothing() {
+    let before = open_resources();
     let allocator = PoolAllocator::with_framing(Framing::new(4, 5000)).unwrap();
     for round in 0..1000 {
-        let mode = match round % 3 {
-            0 => AllocatorMode::User,
-            _ => AllocatorMode::Kernel,
+        let mode = if round % 3 == 0 {
+            AllocatorMode::User
+        } else {
+            AllocatorMode::Kernel
         };
         allocator.set_allocator_mode(mode).unwrap();
         if round % 2 == 0 {
@@ -157,30 +161,30 @@ fn a_thousand_commits_in_changing_modes_leave_nothing_behind() {
         assert_eq!(handle.is_some(), mode == AllocatorMode::Kernel);
         allocator.decommit();
         drop(frame);
-        // One object at most, however many there were.
+        // The allocator keeps at most one object.
         drop(handle);
-        let (descriptors, mappings) = left_behind();
+        let (descriptors, mappings) = open_resources();
         assert!(descriptors <= before.0 + 1 && mappings <= 1);
     }
     drop(allocator);
-    assert_eq!(left_behind(), before);
+    assert_eq!(open_resources(), before);
 }
 
-fn frames_that_come_home_late_leave_nothing_behind() {
-    let before = left_behind();
+fn frames_that_outlive_their_allocator_leak_nothing() {
+    let before = open_resources();
     let allocator = kernel_allocator(Framing::new(4, 5000));
     allocator.commit().unwrap();
     let frames: Vec<_> = (0..4).map(|_| allocator.acquire().unwrap()).collect();
     let pool = allocator.pool();
     drop(allocator);
     drop(pool);
-    assert_eq!(left_behind().1, 1);
+    assert_eq!(open_resources().1, 1);
     drop(frames);
-    assert_eq!(left_behind(), before);
+    assert_eq!(open_resources(), before);
 }
 
-/// The system would promise it, and then take memory from everybody until none is left.
-fn more_memory_than_the_machine_has_is_refused_before_any_is_taken() {
+/// With overcommit, the system would grant the memory, and kill processes when it is touched.
+fn more_memory_than_the_machine_has_is_refused_before_any_is_allocated() {
     let machine = fs::read_to_string("/proc/meminfo").unwrap();
     let kib = |name| {
         let mut lines = machine.lines();
@@ -188,35 +192,35 @@ fn more_memory_than_the_machine_has_is_refused_before_any_is_taken() {
         line.split_whitespace().nth(1).unwrap().parse::<usize>()
     };
     let bytes = (kib("MemTotal:").unwrap() + kib("SwapTotal:").unwrap()) * 1024;
-    // Unless it is set to promise private memory without end, too.
+    // With this setting, the system grants private memory without limit, too.
     if fs::read_to_string("/proc/sys/vm/overcommit_memory").unwrap() == "1\n" {
         return;
     }
-    let before = left_behind();
+    let before = open_resources();
     let allocator = kernel_allocator(Framing::new(2, bytes));
     let error = allocator.commit().unwrap_err();
     assert!(matches!(error, CommitError::OutOfMemory { .. }), "{error}");
-    assert_eq!(left_behind(), before);
+    assert_eq!(open_resources(), before);
 }
 
 #[test]
-fn a_commit_at_a_limit_changes_nothing_and_nothing_is_left_behind() {
-    if env::var_os(GOES_ON).is_some() {
-        return with_small_files_only_there_is_no_object();
+fn a_commit_that_fails_at_a_limit_changes_nothing_and_leaks_nothing() {
+    if env::var_os(IGNORES_SIGXFSZ).is_some() {
+        return a_commit_beyond_the_limit_of_file_sizes_fails();
     }
-    a_thousand_commits_in_changing_modes_leave_nothing_behind();
-    frames_that_come_home_late_leave_nothing_behind();
-    without_descriptors_there_is_no_object();
-    the_next_memory_may_have_the_last_descriptor_of_the_one_before();
-    without_descriptors_there_is_no_clone_of_a_handle();
-    without_addresses_there_is_no_mapping();
-    more_memory_than_the_machine_has_is_refused_before_any_is_taken();
+    a_thousand_commits_in_changing_modes_leak_nothing();
+    frames_that_outlive_their_allocator_leak_nothing();
+    a_commit_without_a_free_descriptor_fails();
+    a_commit_reuses_the_descriptor_of_the_memory_that_it_replaces();
+    a_clone_of_a_handle_without_a_free_descriptor_fails();
+    a_commit_without_address_space_fails();
+    more_memory_than_the_machine_has_is_refused_before_any_is_allocated();
 
-    let goes_on = Command::new("sh")
+    let output = Command::new("sh")
         .args(["-c", "trap '' XFSZ; exec \"$0\""])
         .arg(env::current_exe().unwrap())
-        .env(GOES_ON, "1")
+        .env(IGNORES_SIGXFSZ, "1")
         .output()
         .unwrap();
-    assert!(goes_on.status.success(), "{goes_on:?}");
+    assert!(output.status.success(), "{output:?}");
 }

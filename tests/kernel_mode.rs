@@ -1,5 +1,5 @@
-//! Kernel mode: the same frames as in User mode, in memory that a kernel object owns, and who may do
-//! what with that object.
+//! Kernel mode: the same frames as in User mode, in memory that a kernel object owns, and the
+//! access that handles of that object give.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,7 +12,7 @@ use ks_allocator::{
 
 use AllocatorMode::{Kernel, User};
 
-/// What this system has.
+/// Modes of this system.
 const MODES: &[AllocatorMode] = if cfg!(any(target_os = "linux", target_os = "android", windows)) {
     &[User, Kernel]
 } else {
@@ -34,15 +34,15 @@ fn allocator(mode: AllocatorMode, framing: Framing) -> PoolAllocator {
 
 /// A pool in Kernel mode whose frames other processes may write to.
 #[cfg(any(target_os = "linux", windows))]
-#[expect(unsafe_code, reason = "a promise about whoever has a handle")]
+#[expect(unsafe_code, reason = "the peers are known here only")]
 fn shared_with_writers(frames: usize) -> FramePool {
     let builder = builder(Kernel, frames, 4096);
-    // SAFETY: the tests alone have a handle, and what they write is not looked at meanwhile.
+    // SAFETY: only the tests have a handle, and no frame is accessed while they write to it.
     let builder = unsafe { builder.peers_may_write(true) };
     builder.build().unwrap()
 }
 
-/// Every free frame of a pool.
+/// Acquires every free frame of a pool.
 fn all(pool: &FramePool) -> Vec<Frame> {
     let mut frames = Vec::new();
     while let Ok(batch) = pool.try_acquire_many(62) {
@@ -73,7 +73,7 @@ fn frames_are_acquired_filled_shared_and_released() {
 }
 
 #[test]
-fn a_copy_on_write_goes_to_another_frame() {
+fn a_copy_on_write_uses_another_frame() {
     for &mode in MODES {
         let pool = builder(mode, 2, 64).build().unwrap();
         let mut mine = pool.acquire().unwrap().share();
@@ -96,7 +96,7 @@ fn fresh_frames_are_zeroed_whether_prefaulted_or_not() {
 }
 
 #[test]
-fn bytes_are_kept_over_decommit_and_commit() {
+fn bytes_survive_decommit_and_commit() {
     for &mode in MODES {
         let allocator = allocator(mode, Framing::new(1, 4));
         allocator.commit().unwrap();
@@ -109,7 +109,7 @@ fn bytes_are_kept_over_decommit_and_commit() {
 }
 
 #[test]
-fn frames_are_zeroed_after_another_framing() {
+fn frames_are_zeroed_after_a_change_of_framing() {
     for &mode in MODES {
         let allocator = allocator(mode, Framing::new(1, 4096));
         for frame_size in [4096, 4096, 1000, 100_000] {
@@ -127,7 +127,7 @@ fn frames_are_zeroed_after_another_framing() {
 }
 
 #[test]
-fn frames_are_zeroed_after_another_mode() {
+fn frames_are_zeroed_after_a_change_of_mode() {
     let modes = [MODES, MODES, MODES].concat();
     let allocator = PoolAllocator::with_framing(Framing::new(1, 4096)).unwrap();
     for mode in modes.into_iter().filter(|_| MODES.len() > 1) {
@@ -143,7 +143,7 @@ fn frames_are_zeroed_after_another_mode() {
 }
 
 #[test]
-fn every_prefix_start_is_aligned_as_asked_for() {
+fn every_prefix_start_is_aligned() {
     for &mode in MODES {
         for alignment in [1, 3, 64, 4096, 5000, 8192, 65_535, 65_536] {
             for prefix in [0, 1, 64] {
@@ -160,7 +160,7 @@ fn every_prefix_start_is_aligned_as_asked_for() {
 }
 
 #[test]
-fn no_frame_of_many_lies_in_another() {
+fn frames_do_not_overlap() {
     for &mode in MODES {
         let pool = builder(mode, 1000, 100).prefix(3).build().unwrap();
         let mut frames = all(&pool);
@@ -191,9 +191,9 @@ fn frames_outlive_their_pool() {
     }
 }
 
-/// As the table of `KsAllocator` says.
+/// Follows the state table of `KsAllocator`.
 #[test]
-fn the_mode_changes_while_uncommitted_only() {
+fn the_mode_changes_only_while_uncommitted() {
     for &from in MODES {
         let allocator = allocator(from, Framing::new(2, 64));
         let to = if from == User { Kernel } else { User };
@@ -217,7 +217,7 @@ fn the_mode_changes_while_uncommitted_only() {
         drop(frame);
         assert_eq!(allocator.set_allocator_mode(to), Ok(()));
         assert_eq!(allocator.allocator_mode(), to);
-        // What is committed is what was asked for last.
+        // A commit uses the mode that was set last.
         assert_eq!(allocator.set_allocator_mode(from), Ok(()));
         allocator.commit().unwrap();
         assert_eq!(allocator.pool().unwrap().mode(), from);
@@ -234,7 +234,6 @@ fn frames_in_user_mode_have_no_handle() {
     assert!(pool.handle().is_none());
     let error = pool.try_clone_handle().unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::Unsupported);
-    assert_eq!(error.to_string(), "frames in user mode have no handle");
 }
 
 #[test]
@@ -254,9 +253,9 @@ fn kernel_mode_is_unsupported_here() {
     allocator.commit().unwrap();
 }
 
-/// A second mapping of a handle, as another process would have it.
+/// A second mapping of the memory that a handle names, as another process would have it.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "maps memory and looks at it")]
+#[expect(unsafe_code, reason = "maps memory and reads it")]
 mod mapping {
     use std::ffi::c_void;
     use std::os::fd::AsFd;
@@ -277,14 +276,14 @@ mod mapping {
     }
 
     impl Mapping {
-        /// All of what the handle names, to be read.
+        /// Maps all of the memory for reading.
         pub(crate) fn of(handle: impl AsFd) -> Self {
-            Self::with(handle, READ, MapFlags::SHARED).expect("it may be read")
+            Self::with(handle, READ, MapFlags::SHARED).expect("it can be read")
         }
 
         pub(crate) fn with(handle: impl AsFd, access: ProtFlags, flags: MapFlags) -> Result<Self> {
-            let bytes = usize::try_from(fstat(&handle)?.st_size).expect("it was mapped before");
-            // SAFETY: a new mapping at an address of the system's choice replaces none that exists.
+            let bytes = usize::try_from(fstat(&handle)?.st_size).expect("the size of a mapping");
+            // SAFETY: the system chooses the address, so no existing mapping is replaced.
             let base = unsafe { mmap(ptr::null_mut(), bytes, access, flags, handle, 0) }?;
             Ok(Self { base, bytes })
         }
@@ -294,13 +293,14 @@ mod mapping {
         }
 
         pub(crate) fn read(&self, at: usize) -> u8 {
-            // SAFETY: one byte of it, which is readable; no reference to it is alive.
+            // SAFETY: the byte is in the mapping, which is readable. No reference to it exists.
             unsafe { self.byte(at).read_volatile() }
         }
 
-        /// Only where it was mapped to be written.
+        /// Must only be called on a mapping for writing.
         pub(crate) fn write(&self, at: usize, value: u8) {
-            // SAFETY: one byte of it, which is writable; no reference to it is alive.
+            // SAFETY: the byte is in the mapping, which the caller made writable. No reference to
+            // it exists.
             unsafe { self.byte(at).write_volatile(value) };
         }
 
@@ -311,22 +311,22 @@ mod mapping {
 
         pub(crate) fn make_writable(&self) -> Result<()> {
             let access = MprotectFlags::READ | MprotectFlags::WRITE;
-            // SAFETY: exactly what `with` mapped, and it stays readable.
+            // SAFETY: `with` mapped exactly this range, and it stays readable.
             unsafe { mprotect(self.base, self.bytes, access) }
         }
     }
 
     impl Drop for Mapping {
         fn drop(&mut self) {
-            // SAFETY: exactly what `with` mapped, and nobody points into it any more.
+            // SAFETY: `with` mapped exactly this range, and no pointer into it is used any more.
             unsafe { munmap(self.base, self.bytes) }.expect("it was mapped");
         }
     }
 }
 
-/// A second view of a handle, as another process would have it.
+/// A second view of the memory that a handle names, as another process would have it.
 #[cfg(windows)]
-#[expect(unsafe_code, reason = "maps memory and looks at it")]
+#[expect(unsafe_code, reason = "maps memory and reads it")]
 mod mapping {
     use std::io;
     use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, OwnedHandle};
@@ -344,33 +344,33 @@ mod mapping {
     pub(crate) const READ: FILE_MAP = FILE_MAP_READ;
     pub(crate) const READ_AND_WRITE: FILE_MAP = FILE_MAP_READ | FILE_MAP_WRITE;
 
-    /// Another handle, with rights that the first need not have.
+    /// Returns another handle with these rights, which the given handle may lack.
     pub(crate) fn clone_with(handle: impl AsHandle, access: FILE_MAP) -> io::Result<OwnedHandle> {
         let handle = handle.as_handle().as_raw_handle();
         let mut clone = ptr::null_mut();
-        // SAFETY: takes no arguments; the pseudo handle need not be closed.
+        // SAFETY: the call has no preconditions, and its pseudo handle is not closed.
         let process = unsafe { GetCurrentProcess() };
-        // SAFETY: the handle is open, and `clone` can be written.
+        // SAFETY: the handle is open, and `clone` is a valid place for a handle.
         let done =
             unsafe { DuplicateHandle(process, handle, process, &raw mut clone, access, 0, 0) };
         if done == 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: a new handle, which nobody else has.
+        // SAFETY: the handle is new and has no other owner.
         Ok(unsafe { OwnedHandle::from_raw_handle(clone) })
     }
 
     pub(crate) struct Mapping(MEMORY_MAPPED_VIEW_ADDRESS);
 
     impl Mapping {
-        /// All of what the handle names, to be read.
+        /// Maps all of the memory for reading.
         pub(crate) fn of(handle: impl AsHandle) -> Self {
-            Self::with(handle, READ).expect("it may be read")
+            Self::with(handle, READ).expect("it can be read")
         }
 
         pub(crate) fn with(handle: impl AsHandle, access: FILE_MAP) -> io::Result<Self> {
             let handle = handle.as_handle().as_raw_handle();
-            // SAFETY: a new view at an address of the system's choice replaces none that exists.
+            // SAFETY: the system chooses the address, so no existing mapping is replaced.
             let view = unsafe { MapViewOfFile(handle, access, 0, 0, 0) };
             if view.Value.is_null() {
                 return Err(io::Error::last_os_error());
@@ -378,15 +378,16 @@ mod mapping {
             Ok(Self(view))
         }
 
-        /// Only of bytes that a frame has.
+        /// `at` must be within a frame.
         pub(crate) fn read(&self, at: usize) -> u8 {
-            // SAFETY: one byte of it, which is readable; no reference to it is alive.
+            // SAFETY: the byte is in the mapping, which is readable. No reference to it exists.
             unsafe { self.byte(at).read_volatile() }
         }
 
-        /// Only of bytes that a frame has, and where it was mapped to be written.
+        /// `at` must be within a frame, and the mapping one for writing.
         pub(crate) fn write(&self, at: usize, value: u8) {
-            // SAFETY: one byte of it, which is writable; no reference to it is alive.
+            // SAFETY: the byte is in the mapping, which the caller made writable. No reference to
+            // it exists.
             unsafe { self.byte(at).write_volatile(value) };
         }
 
@@ -397,14 +398,14 @@ mod mapping {
 
     impl Drop for Mapping {
         fn drop(&mut self) {
-            // SAFETY: exactly what `with` mapped, and nobody points into it any more.
+            // SAFETY: `with` mapped exactly this range, and no pointer into it is used any more.
             let unmapped = unsafe { UnmapViewOfFile(self.0) };
             assert_ne!(unmapped, 0);
         }
     }
 }
 
-/// The handle, which names what the frames live in: on every system that has one.
+/// The handle of the memory, on every system that has one.
 #[cfg(any(target_os = "linux", windows))]
 mod handle {
     use ks_allocator::{BuildError, CommitError, KernelHandle};
@@ -412,7 +413,7 @@ mod handle {
     use super::mapping::{AsObject, Mapping};
     use super::*;
 
-    /// An allocator in Kernel mode with one frame, which has `bytes` at its beginning.
+    /// Commits an allocator in Kernel mode with one frame, which begins with `bytes`.
     fn committed_with(bytes: &[u8; 4]) -> PoolAllocator {
         let allocator = allocator(Kernel, Framing::new(1, 4096));
         allocator.commit().unwrap();
@@ -420,13 +421,13 @@ mod handle {
         allocator
     }
 
-    fn beginning(handle: impl AsObject) -> [u8; 4] {
+    fn first_bytes(handle: impl AsObject) -> [u8; 4] {
         let mapping = Mapping::of(handle);
         [0, 1, 2, 3].map(|at| mapping.read(at))
     }
 
     #[test]
-    fn it_comes_with_the_first_commit_and_stays_after_a_decommit() {
+    fn the_handle_exists_from_the_first_commit_on() {
         let allocator = allocator(Kernel, Framing::new(1, 64));
         assert!(allocator.allocator_handle().is_none());
         allocator.commit().unwrap();
@@ -436,7 +437,7 @@ mod handle {
     }
 
     #[test]
-    fn it_goes_with_kernel_mode_and_comes_back_with_it() {
+    fn the_handle_exists_only_in_kernel_mode() {
         let allocator = committed_with(b"old.");
         allocator.decommit();
         allocator.set_allocator_mode(User).unwrap();
@@ -448,56 +449,56 @@ mod handle {
         allocator.set_allocator_mode(Kernel).unwrap();
         assert!(allocator.allocator_handle().is_none(), "the memory is User");
         allocator.commit().unwrap();
-        assert_eq!(beginning(allocator.allocator_handle().unwrap()), [0; 4]);
+        assert_eq!(first_bytes(allocator.allocator_handle().unwrap()), [0; 4]);
     }
 
     #[test]
-    fn it_names_the_same_memory_for_as_long_as_that_stays() {
+    fn the_handle_names_the_same_memory_after_decommit_and_commit() {
         let allocator = committed_with(b"kept");
         allocator.decommit();
         allocator.commit().unwrap();
-        assert_eq!(beginning(allocator.allocator_handle().unwrap()), *b"kept");
+        assert_eq!(first_bytes(allocator.allocator_handle().unwrap()), *b"kept");
         assert_eq!(&allocator.acquire().unwrap()[..4], b"kept");
     }
 
     #[test]
-    fn another_framing_brings_another_memory() {
+    fn a_change_of_framing_replaces_the_memory() {
         let allocator = committed_with(b"old.");
         let old = allocator.allocator_handle().unwrap();
         allocator.decommit();
         allocator.set_framing(&Framing::new(1, 4096)).unwrap();
         allocator.commit().unwrap();
         allocator.acquire().unwrap()[..4].copy_from_slice(b"new.");
-        assert_eq!(beginning(&old), *b"old.");
-        assert_eq!(beginning(allocator.allocator_handle().unwrap()), *b"new.");
+        assert_eq!(first_bytes(&old), *b"old.");
+        assert_eq!(first_bytes(allocator.allocator_handle().unwrap()), *b"new.");
     }
 
     #[test]
-    fn it_and_the_bytes_outlive_framing_mode_and_allocator() {
+    fn a_handle_and_its_bytes_outlive_framing_mode_and_allocator() {
         let allocator = committed_with(b"stay");
         let handle = allocator.allocator_handle().unwrap();
         let clone = handle.clone();
         allocator.decommit();
         allocator.set_framing(&Framing::new(3, 64)).unwrap();
         allocator.commit().unwrap();
-        assert_eq!(beginning(&handle), *b"stay");
+        assert_eq!(first_bytes(&handle), *b"stay");
         allocator.decommit();
         allocator.set_allocator_mode(User).unwrap();
         allocator.commit().unwrap();
-        assert_eq!(beginning(&handle), *b"stay");
+        assert_eq!(first_bytes(&handle), *b"stay");
         drop(allocator);
-        assert_eq!(beginning(&handle), *b"stay");
+        assert_eq!(first_bytes(&handle), *b"stay");
         drop(handle);
-        assert_eq!(beginning(&clone), *b"stay");
+        assert_eq!(first_bytes(&clone), *b"stay");
     }
 
     #[test]
-    fn a_clone_of_it_and_the_bytes_outlive_the_pool() {
+    fn a_clone_of_a_handle_and_its_bytes_outlive_the_pool() {
         let pool = builder(Kernel, 1, 4096).build().unwrap();
         pool.acquire().unwrap()[..4].copy_from_slice(b"stay");
         let object = pool.try_clone_handle().unwrap();
         drop(pool);
-        assert_eq!(beginning(&object), *b"stay");
+        assert_eq!(first_bytes(&object), *b"stay");
     }
 
     #[test]
@@ -512,21 +513,21 @@ mod handle {
     }
 
     #[test]
-    fn a_stale_pool_keeps_its_own() {
+    fn a_pool_of_an_earlier_commit_keeps_its_memory() {
         let allocator = committed_with(b"old.");
         let stale = allocator.pool().unwrap();
         allocator.decommit();
         allocator.set_framing(&Framing::new(2, 64)).unwrap();
         allocator.commit().unwrap();
         assert_eq!(stale.acquire().unwrap_err(), AcquireError::NotCommitted);
-        assert_eq!(beginning(stale.handle().unwrap()), *b"old.");
-        assert_eq!(beginning(stale.try_clone_handle().unwrap()), *b"old.");
+        assert_eq!(first_bytes(stale.handle().unwrap()), *b"old.");
+        assert_eq!(first_bytes(stale.try_clone_handle().unwrap()), *b"old.");
         drop(allocator);
-        assert_eq!(beginning(stale.handle().unwrap()), *b"old.");
+        assert_eq!(first_bytes(stale.handle().unwrap()), *b"old.");
     }
 
     #[test]
-    fn a_second_mapping_shows_what_frames_hold() {
+    fn a_second_mapping_shows_the_bytes_of_frames() {
         let pool = builder(Kernel, 3, 4096).alignment(4096).build().unwrap();
         let mapping = Mapping::of(pool.handle().unwrap());
         let mut frames = all(&pool);
@@ -543,7 +544,7 @@ mod handle {
     }
 
     #[test]
-    fn peers_that_may_write_write_to_the_frames() {
+    fn peers_write_to_frames_where_the_pool_lets_them() {
         let pool = shared_with_writers(1);
         let object = pool.try_clone_handle().unwrap();
         #[cfg(unix)]
@@ -557,7 +558,7 @@ mod handle {
     }
 
     #[test]
-    fn memory_that_cannot_be_had_is_an_error_with_the_number() {
+    fn the_error_for_too_much_memory_names_the_bytes() {
         let builder = builder(Kernel, 2, isize::MAX as usize / 4).prefault(false);
         match builder.build().unwrap_err() {
             BuildError::Commit(CommitError::OutOfMemory { bytes }) => {
@@ -568,18 +569,18 @@ mod handle {
     }
 
     #[test]
-    fn it_may_go_to_another_thread_and_end_there() {
+    fn a_handle_can_be_sent_to_another_thread_and_dropped_there() {
         let allocator: Box<dyn KsAllocator> = Box::new(committed_with(b"away"));
         let handle = allocator.allocator_handle().unwrap();
         drop(allocator);
-        let read = move |handle: &KernelHandle| beginning(handle);
+        let read = move |handle: &KernelHandle| first_bytes(handle);
         let thread = std::thread::spawn(move || read(&handle));
         assert_eq!(thread.join().unwrap(), *b"away");
     }
 
     #[test]
     #[cfg(windows)]
-    fn a_clone_cannot_be_mapped_to_be_written() {
+    fn a_clone_cannot_be_mapped_for_writing() {
         let pool = builder(Kernel, 1, 4096).build().unwrap();
         let object = pool.try_clone_handle().unwrap();
         assert!(Mapping::with(&object, mapping::READ).is_ok());
@@ -588,7 +589,7 @@ mod handle {
 
     #[test]
     #[cfg(windows)]
-    fn a_clone_of_a_clone_cannot_be_mapped_to_be_written_either() {
+    fn a_clone_of_a_clone_cannot_be_mapped_for_writing() {
         let pool = builder(Kernel, 1, 4096).build().unwrap();
         let object = pool.try_clone_handle().unwrap();
         match mapping::clone_with(&object, mapping::READ_AND_WRITE) {
@@ -598,7 +599,7 @@ mod handle {
     }
 }
 
-/// What Linux lets the holder of a file descriptor do with the memory, and what it does not.
+/// Access that a file descriptor of the memory gives on Linux.
 #[cfg(target_os = "linux")]
 mod sealed {
     use std::fs::{File, OpenOptions};
@@ -618,15 +619,15 @@ mod sealed {
         builder(Kernel, 2, 4096).build().unwrap()
     }
 
-    /// Opens what a descriptor names anew, as whoever is let near `/proc` can.
+    /// Opens the object of a descriptor again, as a process with access to `/proc` can.
     fn reopened(object: impl AsFd) -> File {
         let path = format!("/proc/self/fd/{}", object.as_fd().as_raw_fd());
         let mut options = OpenOptions::new();
         options.read(true).write(true).open(path).unwrap()
     }
 
-    /// Every way to the object of a pool.
-    fn ways(pool: &FramePool) -> [OwnedFd; 3] {
+    /// Returns descriptors of a pool's object, obtained in every possible way.
+    fn descriptors(pool: &FramePool) -> [OwnedFd; 3] {
         let handle = pool.handle().unwrap();
         [
             handle.try_clone_to_owned().unwrap(),
@@ -635,7 +636,7 @@ mod sealed {
         ]
     }
 
-    /// Whether this kernel can seal memory against being executed.
+    /// Returns whether this kernel can seal memory against execution.
     fn can_seal_against_execution() -> bool {
         memfd_create(c"probe", MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL).is_ok()
     }
@@ -644,12 +645,12 @@ mod sealed {
         fstat(object).unwrap().st_size.try_into().unwrap()
     }
 
-    /// Where the bytes of a frame lie in the object, as the system's map of this process says.
-    fn place_of(bytes: &[u8]) -> usize {
+    /// Returns the offset of a frame in the object, according to `/proc/self/maps`.
+    fn offset_of(bytes: &[u8]) -> usize {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let number = |text: &str| usize::from_str_radix(text, 16).unwrap();
         let address = bytes.as_ptr().addr();
-        let place = |line: &str| {
+        let offset_in = |line: &str| {
             let mut fields = line.split_whitespace();
             let (start, end) = fields.next()?.split_once('-')?;
             let offset = number(fields.nth(1)?);
@@ -657,11 +658,11 @@ mod sealed {
             (inside && line.contains("memfd:ks-allocator"))
                 .then(|| address - number(start) + offset)
         };
-        maps.lines().find_map(place).unwrap()
+        maps.lines().find_map(offset_in).unwrap()
     }
 
     #[test]
-    fn the_seals_are_for_good() {
+    fn the_seals_cannot_be_changed() {
         for (pool, may_write) in [(pool(), false), (shared_with_writers(2), true)] {
             let handle = pool.handle().unwrap();
             let seals = fcntl_get_seals(handle).unwrap();
@@ -681,9 +682,9 @@ mod sealed {
     }
 
     #[test]
-    fn the_size_stays() {
+    fn the_size_cannot_be_changed() {
         for pool in [pool(), shared_with_writers(2)] {
-            for object in ways(&pool) {
+            for object in descriptors(&pool) {
                 let bytes = bytes_of(&object);
                 assert!(bytes >= 2 * 4096);
                 for other in [0, 1, bytes - 4096, bytes - 1, bytes + 1, bytes * 2] {
@@ -699,7 +700,7 @@ mod sealed {
     #[test]
     fn memory_cannot_be_made_executable() {
         if can_seal_against_execution() {
-            for object in ways(&pool()) {
+            for object in descriptors(&pool()) {
                 let everything = Mode::RWXU | Mode::RWXG | Mode::RWXO;
                 assert_eq!(fchmod(&object, everything), Err(Errno::PERM));
             }
@@ -707,28 +708,28 @@ mod sealed {
     }
 
     #[test]
-    fn nobody_maps_it_to_write() {
+    fn memory_cannot_be_mapped_for_writing() {
         let pool = pool();
-        for object in ways(&pool) {
+        for object in descriptors(&pool) {
             let refused = Mapping::with(&object, READ_AND_WRITE, MapFlags::SHARED);
             assert_eq!(refused.err(), Some(Errno::PERM));
         }
     }
 
     #[test]
-    fn a_mapping_to_read_cannot_be_made_writable() {
+    fn a_mapping_for_reading_cannot_be_made_writable() {
         let pool = pool();
-        for object in ways(&pool) {
+        for object in descriptors(&pool) {
             let mapping = Mapping::with(&object, READ, MapFlags::SHARED).unwrap();
             assert_eq!(mapping.make_writable(), Err(Errno::ACCESS));
         }
     }
 
     #[test]
-    fn nobody_writes_to_the_descriptor() {
+    fn a_descriptor_cannot_be_written_to() {
         let pool = pool();
         let frames = all(&pool);
-        for object in ways(&pool) {
+        for object in descriptors(&pool) {
             assert_eq!(write(&object, b"no"), Err(Errno::PERM));
             for at in [0, 4096, bytes_of(&object) - 1, bytes_of(&object)] {
                 assert_eq!(pwrite(&object, b"no", at), Err(Errno::PERM));
@@ -738,11 +739,11 @@ mod sealed {
     }
 
     #[test]
-    fn nobody_punches_a_hole_into_the_frames() {
+    fn holes_cannot_be_punched_into_frames() {
         let pool = pool();
         let mut frame = pool.acquire().unwrap();
         frame.fill(1);
-        for object in ways(&pool) {
+        for object in descriptors(&pool) {
             for how in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
                 let how = how | FallocateFlags::KEEP_SIZE;
                 assert!(fallocate(&object, how, 0, 4096).is_err());
@@ -752,7 +753,7 @@ mod sealed {
     }
 
     #[test]
-    fn what_a_private_copy_is_written_to_stays_in_it() {
+    fn writes_to_a_private_mapping_do_not_reach_frames() {
         let pool = pool();
         let mut frame = pool.acquire().unwrap();
         frame.fill(1);
@@ -763,34 +764,34 @@ mod sealed {
     }
 
     #[test]
-    fn peers_that_may_write_do_so_in_every_way() {
+    fn peers_write_through_every_descriptor_where_the_pool_lets_them() {
         let pool = shared_with_writers(2);
         let mut frame = pool.acquire().unwrap();
-        let place = place_of(&frame);
-        for (value, object) in (1..).zip(ways(&pool)) {
+        let offset = offset_of(&frame);
+        for (value, object) in (1..).zip(descriptors(&pool)) {
             let mapping = Mapping::with(&object, READ_AND_WRITE, MapFlags::SHARED).unwrap();
-            mapping.write(place, value);
+            mapping.write(offset, value);
             assert_eq!(frame[0], value);
-            let at = u64::try_from(place).unwrap() + 1;
+            let at = u64::try_from(offset).unwrap() + 1;
             assert_eq!(pwrite(&object, &[value], at), Ok(1));
             assert_eq!(frame[1], value);
             frame[2] = value;
-            assert_eq!(mapping.read(place + 2), value);
+            assert_eq!(mapping.read(offset + 2), value);
         }
     }
 
     #[test]
-    fn every_way_shows_what_frames_hold_wherever_they_are() {
+    fn every_descriptor_shows_the_bytes_of_frames_at_any_alignment_and_prefix() {
         for (alignment, prefix) in [(1, 0), (64, 3), (5000, 7), (65_535, 1), (65_536, 64)] {
             let builder = builder(Kernel, 3, 5000).alignment(alignment).prefix(prefix);
             let pool = builder.build().unwrap();
             for (value, mut frame) in (1..).zip(all(&pool)) {
                 frame.fill(value);
-                let (place, last) = (place_of(&frame), frame.len() - 1);
-                for object in ways(&pool) {
+                let (offset, last) = (offset_of(&frame), frame.len() - 1);
+                for object in descriptors(&pool) {
                     let mapping = Mapping::of(object);
-                    assert_eq!(mapping.read(place), value);
-                    assert_eq!(mapping.read(place + last), value);
+                    assert_eq!(mapping.read(offset), value);
+                    assert_eq!(mapping.read(offset + last), value);
                 }
             }
         }
@@ -806,23 +807,27 @@ mod sealed {
     }
 
     #[test]
-    fn prefaulted_memory_is_there_and_other_memory_is_not() {
+    fn only_prefaulted_memory_is_allocated() {
         for prefault in [true, false] {
             let builder = builder(Kernel, 4, 1 << 20).prefault(prefault);
             let pool = builder.build().unwrap();
             let object = fstat(pool.handle().unwrap()).unwrap();
-            let there = object.st_blocks * 512;
+            let allocated = object.st_blocks * 512;
             if prefault {
-                assert!(there >= object.st_size, "{there} of {}", object.st_size);
+                assert!(
+                    allocated >= object.st_size,
+                    "{allocated} of {}",
+                    object.st_size
+                );
             } else {
-                assert_eq!(there, 0);
+                assert_eq!(allocated, 0);
             }
         }
     }
 
     #[test]
     #[cfg(target_pointer_width = "64")]
-    fn more_than_two_gigabytes_are_fine() {
+    fn segments_can_exceed_two_gigabytes() {
         const GIB: usize = 1 << 30;
         let pool = builder(Kernel, 3, GIB).prefault(false).build().unwrap();
         let mapping = Mapping::of(pool.handle().unwrap());
@@ -830,9 +835,9 @@ mod sealed {
             assert_eq!((frame[0], frame[GIB - 1]), (0, 0));
             frame[0] = value;
             frame[GIB - 1] = value;
-            let place = place_of(&frame);
-            assert_eq!(mapping.read(place), value);
-            assert_eq!(mapping.read(place + GIB - 1), value);
+            let offset = offset_of(&frame);
+            assert_eq!(mapping.read(offset), value);
+            assert_eq!(mapping.read(offset + GIB - 1), value);
         }
     }
 }

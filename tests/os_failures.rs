@@ -1,8 +1,8 @@
-//! Every call to the system that memory takes, refused, one at a time: the error names the call and what
-//! the system said, and nothing is left behind.
+//! Failure of each system call that allocates or inspects memory: the error names the call and the
+//! system's error, and nothing leaks.
 //!
-//! A thread is given a filter by which the system refuses one call to it. What is left behind shows in
-//! the whole process, so this is a single test.
+//! A seccomp filter of one thread makes the call fail there. Leaks show in the whole process, so
+//! this is a single test.
 
 #![cfg(all(
     target_os = "linux",
@@ -30,33 +30,33 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
-/// Larger than anything else that is mapped to be written to.
+/// Bytes of a frame: more than any other writable mapping of this process has.
 const FRAME: usize = 16 << 20;
 const LARGE: i64 = 16 << 20;
 
-/// What an argument of a call must be for it to be refused; counted from 0.
+/// Condition on the argument with this index, which counts from 0.
 #[derive(Clone, Copy, Debug)]
 enum Argument {
     Is(u8, i64),
-    Has(u8, i64),
+    HasBits(u8, i64),
     IsAtLeast(u8, i64),
 }
 
-use Argument::{Has, Is, IsAtLeast};
+use Argument::{HasBits, Is, IsAtLeast};
 
 impl Argument {
     fn condition(self) -> SeccompCondition {
         let word = |value: i64| u64::try_from(value).unwrap();
         let (index, operator, value) = match self {
             Is(index, value) => (index, SeccompCmpOp::Eq, value),
-            Has(index, bits) => (index, SeccompCmpOp::MaskedEq(word(bits)), bits),
+            HasBits(index, bits) => (index, SeccompCmpOp::MaskedEq(word(bits)), bits),
             IsAtLeast(index, value) => (index, SeccompCmpOp::Ge, value),
         };
         SeccompCondition::new(index, SeccompCmpArgLen::Qword, operator, word(value)).unwrap()
     }
 }
 
-/// A call that the system is to refuse, and when.
+/// A call that fails if all conditions hold.
 type Call = (c_long, &'static [Argument]);
 
 const MAP_PRIVATE: Call = (
@@ -64,23 +64,26 @@ const MAP_PRIVATE: Call = (
     &[
         IsAtLeast(1, LARGE),
         Is(2, (libc::PROT_READ | libc::PROT_WRITE) as i64),
-        Has(3, libc::MAP_PRIVATE as i64),
+        HasBits(3, libc::MAP_PRIVATE as i64),
     ],
 );
-const MAP_SHARED: Call = (libc::SYS_mmap, &[Has(3, libc::MAP_SHARED as i64)]);
-const MAP_HUGE: Call = (libc::SYS_mmap, &[Has(3, libc::MAP_HUGETLB as i64)]);
+const MAP_SHARED: Call = (libc::SYS_mmap, &[HasBits(3, libc::MAP_SHARED as i64)]);
+const MAP_HUGE: Call = (libc::SYS_mmap, &[HasBits(3, libc::MAP_HUGETLB as i64)]);
 const UNMAP: Call = (libc::SYS_munmap, &[IsAtLeast(1, LARGE)]);
 const CREATE: Call = (libc::SYS_memfd_create, &[]);
-const CREATE_HUGE: Call = (libc::SYS_memfd_create, &[Has(1, libc::MFD_HUGETLB as i64)]);
+const CREATE_HUGE: Call = (
+    libc::SYS_memfd_create,
+    &[HasBits(1, libc::MFD_HUGETLB as i64)],
+);
 const CREATE_NOEXEC: Call = (
     libc::SYS_memfd_create,
-    &[Has(1, libc::MFD_NOEXEC_SEAL as i64)],
+    &[HasBits(1, libc::MFD_NOEXEC_SEAL as i64)],
 );
 const RESIZE: Call = (libc::SYS_ftruncate, &[]);
 const SEAL: Call = (libc::SYS_fcntl, &[Is(1, libc::F_ADD_SEALS as i64)]);
-const SEALS: Call = (libc::SYS_fcntl, &[Is(1, libc::F_GET_SEALS as i64)]);
+const GET_SEALS: Call = (libc::SYS_fcntl, &[Is(1, libc::F_GET_SEALS as i64)]);
 const CLONE: Call = (libc::SYS_fcntl, &[Is(1, libc::F_DUPFD_CLOEXEC as i64)]);
-const SET_ASIDE: Call = (libc::SYS_fallocate, &[]);
+const ALLOCATE: Call = (libc::SYS_fallocate, &[]);
 const ADVISE_HUGE: Call = (libc::SYS_madvise, &[Is(2, libc::MADV_HUGEPAGE as i64)]);
 const POPULATE: Call = (
     libc::SYS_madvise,
@@ -93,16 +96,21 @@ const IN_CORE: Call = (libc::SYS_mincore, &[]);
 const MOVE: Call = (libc::SYS_move_pages, &[]);
 const OPEN: Call = (libc::SYS_openat, &[]);
 
-/// Runs `test` in a thread that the call is refused to.
-fn refused<T: Send>((call, arguments): Call, errno: c_int, test: impl FnOnce() -> T + Send) -> T {
+/// Runs `test` in a thread where the call fails with `errno`.
+fn with_failing<T: Send>(
+    (call, arguments): Call,
+    errno: c_int,
+    test: impl FnOnce() -> T + Send,
+) -> T {
     let conditions: Vec<_> = arguments
         .iter()
         .map(|argument| argument.condition())
         .collect();
-    // No rule at all stands for any arguments.
-    let rules = match conditions.is_empty() {
-        true => Vec::new(),
-        false => vec![SeccompRule::new(conditions).unwrap()],
+    // An empty list of rules matches all arguments.
+    let rules = if conditions.is_empty() {
+        Vec::new()
+    } else {
+        vec![SeccompRule::new(conditions).unwrap()]
     };
     let filter = SeccompFilter::new(
         [(call, rules)].into_iter().collect(),
@@ -120,8 +128,8 @@ fn refused<T: Send>((call, arguments): Call, errno: c_int, test: impl FnOnce() -
     })
 }
 
-/// Descriptors that are open, and mappings as large as a pool's.
-fn left_behind() -> (usize, usize) {
+/// Counts the open descriptors of this process, and its mappings that are as large as a pool's.
+fn open_resources() -> (usize, usize) {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let is_large = |line: &&str| {
@@ -137,14 +145,14 @@ fn pool(mode: AllocatorMode) -> FramePoolBuilder {
     FramePool::builder().frames(1).frame_size(FRAME).mode(mode)
 }
 
-/// What a pool was refused for, after which nothing is left of it.
-fn failure(builder: &FramePoolBuilder, call: Call, errno: c_int) -> CommitError {
-    let before = left_behind();
-    let built = refused(call, errno, || builder.build());
+/// Builds a pool while the call fails, and returns the error. Asserts that nothing leaks.
+fn build_error(builder: &FramePoolBuilder, call: Call, errno: c_int) -> CommitError {
+    let before = open_resources();
+    let built = with_failing(call, errno, || builder.build());
     let BuildError::Commit(error) = built.unwrap_err() else {
-        panic!("not the framing's fault");
+        panic!("not an error of the commit");
     };
-    assert_eq!(left_behind(), before, "{error}");
+    assert_eq!(open_resources(), before, "{error}");
     error
 }
 
@@ -152,8 +160,8 @@ fn is_errno(error: &io::Error, errno: c_int) -> bool {
     Errno::from_io_error(error).is_some_and(|known| known.raw_os_error() == errno)
 }
 
-/// What a commit cannot do without: the call, what the system says, and what the error names.
-fn calls_that_fail_the_commit() {
+/// A failure of these calls fails the commit. The error has the name and the errno.
+fn failed_calls_fail_the_commit() {
     for (mode, call, errno, named) in [
         (User, MAP_PRIVATE, EAGAIN, "mmap"),
         (User, MAP_PRIVATE, EPERM, "mmap"),
@@ -166,9 +174,9 @@ fn calls_that_fail_the_commit() {
         (Kernel, MAP_SHARED, EACCES, "mmap"),
         (Kernel, MAP_SHARED, EAGAIN, "mmap"),
         (Kernel, SEAL, EPERM, "fcntl(F_ADD_SEALS)"),
-        (Kernel, SET_ASIDE, EIO, "fallocate"),
+        (Kernel, ALLOCATE, EIO, "fallocate"),
     ] {
-        match failure(&pool(mode), call, errno) {
+        match build_error(&pool(mode), call, errno) {
             CommitError::Os { call, source } => {
                 assert_eq!(call, named);
                 assert!(is_errno(&source, errno), "{source:?}");
@@ -178,58 +186,58 @@ fn calls_that_fail_the_commit() {
     }
 }
 
-fn calls_that_find_no_memory() {
+fn calls_without_memory_report_out_of_memory() {
     for (mode, call, errno) in [
         (User, MAP_PRIVATE, ENOMEM),
         (Kernel, MAP_PRIVATE, ENOMEM),
         (Kernel, CREATE, ENOMEM),
         (Kernel, RESIZE, ENOSPC),
         (Kernel, MAP_SHARED, ENOMEM),
-        (Kernel, SET_ASIDE, ENOSPC),
-        (Kernel, SET_ASIDE, ENOMEM),
+        (Kernel, ALLOCATE, ENOSPC),
+        (Kernel, ALLOCATE, ENOMEM),
     ] {
-        match failure(&pool(mode), call, errno) {
+        match build_error(&pool(mode), call, errno) {
             CommitError::OutOfMemory { bytes } => assert!(bytes >= FRAME),
             other => panic!("{other}"),
         }
     }
 }
 
-fn a_system_without_such_objects_has_no_kernel_mode() {
-    let error = failure(&pool(Kernel), CREATE, ENOSYS);
+fn without_memfd_kernel_mode_is_unsupported() {
+    let error = build_error(&pool(Kernel), CREATE, ENOSYS);
     assert!(
         matches!(error, CommitError::ModeUnsupported { mode: Kernel, .. }),
         "{error}"
     );
 }
 
-/// What older systems lack, and nobody needs.
-fn calls_that_may_fail() {
+/// A commit succeeds without these calls, which older systems lack.
+fn calls_of_newer_systems_are_optional() {
     let transparent = pool(Kernel).huge_pages(HugePages::Transparent);
     for (builder, call, errno) in [
         (pool(Kernel), CREATE_NOEXEC, EINVAL),
         (transparent, POPULATE, EINVAL),
     ] {
-        let before = left_behind();
-        let made = refused(call, errno, || builder.build()).unwrap();
+        let before = open_resources();
+        let made = with_failing(call, errno, || builder.build()).unwrap();
         assert_eq!(made.acquire().unwrap().len(), FRAME);
         assert_eq!(made.verify_resident(), Ok(()));
         drop(made);
-        assert_eq!(left_behind(), before);
+        assert_eq!(open_resources(), before);
     }
 }
 
-/// An object whose descriptor is 0 would be taken for none.
-fn a_descriptor_that_cannot_be_another() {
+/// A memfd must not keep descriptor 0, which would read as no handle.
+fn a_descriptor_0_that_cannot_be_moved_fails_the_commit() {
     let stdin = rustix::io::dup(rustix::stdio::stdin()).unwrap();
-    // SAFETY: nothing in this process reads from it.
-    #[expect(unsafe_code, reason = "there is no other way to have it closed")]
+    // SAFETY: nothing in this process uses descriptor 0 before it is restored below.
+    #[expect(unsafe_code, reason = "closes a descriptor that it does not own")]
     unsafe {
         rustix::io::close(0);
     }
-    let before = left_behind();
-    let error = failure(&pool(Kernel), CLONE, EMFILE);
-    assert_eq!(left_behind(), before);
+    let before = open_resources();
+    let error = build_error(&pool(Kernel), CLONE, EMFILE);
+    assert_eq!(open_resources(), before);
     rustix::stdio::dup2_stdin(&stdin).unwrap();
     match error {
         CommitError::Os { call, source } => {
@@ -240,8 +248,9 @@ fn a_descriptor_that_cannot_be_another() {
     }
 }
 
-/// What is builder for beyond the memory: missed, and reported, or refused.
-fn calls_that_fail_a_wish() {
+/// A failure of these calls leaves a memory request unmet. The report names it, or the commit fails
+/// where requests are required.
+fn failed_calls_leave_requests_unmet() {
     const TRANSPARENT: MemoryRequest = MemoryRequest::TransparentHugePages;
     const EXPLICIT: MemoryRequest = MemoryRequest::ExplicitHugePages;
     for (mode, request, call, errno, named) in [
@@ -275,43 +284,43 @@ fn calls_that_fail_a_wish() {
             TRANSPARENT => pool(mode).huge_pages(HugePages::Transparent),
             _ => pool(mode).huge_pages(HugePages::Explicit),
         };
-        a_wish_fails(&builder, request, call, errno, named);
+        assert_unmet(&builder, request, call, errno, named);
     }
 }
 
-fn a_wish_fails(
+fn assert_unmet(
     builder: &FramePoolBuilder,
     request: MemoryRequest,
     call: Call,
     errno: c_int,
     named: &str,
 ) {
-    let before = left_behind();
-    let made = refused(call, errno, || builder.build()).unwrap();
-    let [shortfall] = &*made.commit_report().unmet else {
+    let before = open_resources();
+    let made = with_failing(call, errno, || builder.build()).unwrap();
+    let [unmet] = &*made.commit_report().unmet else {
         panic!("{}", made.commit_report());
     };
-    assert_eq!((shortfall.request, shortfall.call), (request, named));
-    assert!(is_errno(shortfall.source(), errno), "{shortfall}");
+    assert_eq!((unmet.request, unmet.call), (request, named));
+    assert!(is_errno(unmet.source(), errno), "{unmet}");
     assert_eq!(made.acquire().unwrap().len(), FRAME);
     drop(made);
-    assert_eq!(left_behind(), before);
+    assert_eq!(open_resources(), before);
 
-    match failure(&builder.clone().require_memory_options(true), call, errno) {
+    match build_error(&builder.clone().require_memory_options(true), call, errno) {
         CommitError::UnmetRequest {
-            request: refused,
+            request: unmet,
             call,
             source,
         } => {
-            assert_eq!((refused, call), (request, named));
+            assert_eq!((unmet, call), (request, named));
             assert!(is_errno(&source, errno), "{source:?}");
         }
         other => panic!("{named}: {other}"),
     }
 }
 
-/// By root only: the pages are reserved, and then there is no memory behind them after all.
-fn huge_pages_that_cannot_be_populated() {
+/// The huge pages are reserved, but there is no memory for them. Runs as root only.
+fn huge_pages_that_cannot_be_populated_leave_the_request_unmet() {
     const PATH: &str = "/proc/sys/vm/nr_hugepages";
     let before = fs::read_to_string(PATH).unwrap();
     let wanted = (before.trim().parse::<usize>().unwrap() + 10).to_string();
@@ -323,7 +332,7 @@ fn huge_pages_that_cannot_be_populated() {
         for mode in [User, Kernel] {
             let builder = pool(mode).huge_pages(HugePages::Explicit);
             let named = "madvise(MADV_POPULATE_WRITE)";
-            a_wish_fails(
+            assert_unmet(
                 &builder,
                 MemoryRequest::ExplicitHugePages,
                 POPULATE,
@@ -336,34 +345,34 @@ fn huge_pages_that_cannot_be_populated() {
     assert!(done.is_ok() || !is_reserved);
 }
 
-/// What cannot be measured is not made up.
-fn calls_that_measure() {
+/// Reports say that a quantity is unknown where it cannot be measured.
+fn failed_measurements_are_reported_as_unknown() {
     for mode in [User, Kernel] {
         let made = pool(mode).lock_in_memory(true).build().unwrap();
         let bytes = made.segment().bytes;
         let whole = made.commit_report();
         assert_eq!(whole.resident, Some(bytes));
 
-        let (report, verified) = refused(IN_CORE, ENOSYS, || {
+        let (report, verified) = with_failing(IN_CORE, ENOSYS, || {
             (made.commit_report(), made.verify_resident())
         });
         assert_eq!(report.resident, None);
         assert_eq!(report.locked, whole.locked);
         assert_eq!(verified, Err(NotResident::Unknown { bytes }));
-        assert!(report.to_string().contains("resident: unknown"), "{report}");
+        assert!(report.to_string().contains("unknown"), "{report}");
 
-        let report = refused(MOVE, EPERM, || made.commit_report());
+        let report = with_failing(MOVE, EPERM, || made.commit_report());
         assert!(report.numa_nodes.is_empty());
         assert_eq!(report.resident, Some(bytes));
 
-        let report = refused(OPEN, EACCES, || made.commit_report());
+        let report = with_failing(OPEN, EACCES, || made.commit_report());
         assert_eq!((report.huge, report.locked), (None, None));
         assert_eq!(report.page_size, rustix::param::page_size());
     }
     let builder = pool(User)
         .huge_pages(HugePages::Transparent)
         .require_memory_options(true);
-    match failure(&builder, OPEN, EACCES) {
+    match build_error(&builder, OPEN, EACCES) {
         CommitError::UnmetRequest { source, .. } => {
             assert!(
                 source.to_string().contains("cannot be measured"),
@@ -374,35 +383,35 @@ fn calls_that_measure() {
     }
 }
 
-fn calls_of_borrowers() {
+fn failed_calls_of_borrowers_are_reported() {
     let made = pool(Kernel).build().unwrap();
-    let before = left_behind();
+    let before = open_resources();
     let open = || {
-        // SAFETY: nobody writes, and nothing is read.
+        // SAFETY: no process writes to the frames, and no frame is read.
         #[expect(unsafe_code, reason = "borrows frames")]
         let opened = unsafe { RemoteFrames::open(made.handle().unwrap()) };
         opened.map(drop)
     };
     open().unwrap();
-    let error = refused(SEALS, EPERM, open).unwrap_err();
+    let error = with_failing(GET_SEALS, EPERM, open).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     for (call, errno) in [(STATUS, EIO), (MAP_SHARED, EACCES), (MAP_SHARED, ENOMEM)] {
-        let error = refused(call, errno, open).unwrap_err();
+        let error = with_failing(call, errno, open).unwrap_err();
         assert!(is_errno(&error, errno), "{error:?}");
     }
-    let error = refused(CLONE, EMFILE, || made.try_clone_handle().map(drop)).unwrap_err();
+    let error = with_failing(CLONE, EMFILE, || made.try_clone_handle().map(drop)).unwrap_err();
     assert!(is_errno(&error, EMFILE), "{error:?}");
-    assert_eq!(left_behind(), before);
+    assert_eq!(open_resources(), before);
 }
 
-/// The memory stays then, but nobody else's is harmed, and nobody is told.
-fn memory_that_cannot_be_unmapped() {
+/// The pages leak, no error is reported, and other memory is intact.
+fn memory_that_cannot_be_unmapped_leaks() {
     for mode in [User, Kernel] {
-        let (descriptors, mappings) = left_behind();
+        let (descriptors, mappings) = open_resources();
         let made = pool(mode).build().unwrap();
         let address = made.segment().base.addr().get();
-        refused(UNMAP, ENOMEM, move || drop(made));
-        assert_eq!(left_behind(), (descriptors, mappings + 1));
+        with_failing(UNMAP, ENOMEM, move || drop(made));
+        assert_eq!(open_resources(), (descriptors, mappings + 1));
         let next = pool(mode).build().unwrap();
         assert_ne!(next.segment().base.addr().get(), address);
         assert_eq!(next.verify_resident(), Ok(()));
@@ -410,15 +419,15 @@ fn memory_that_cannot_be_unmapped() {
 }
 
 #[test]
-fn whatever_call_is_refused_the_error_names_it_and_nothing_is_left_behind() {
-    calls_that_fail_the_commit();
-    calls_that_find_no_memory();
-    a_system_without_such_objects_has_no_kernel_mode();
-    calls_that_may_fail();
-    a_descriptor_that_cannot_be_another();
-    calls_that_fail_a_wish();
-    huge_pages_that_cannot_be_populated();
-    calls_that_measure();
-    calls_of_borrowers();
-    memory_that_cannot_be_unmapped();
+fn errors_name_the_failed_call_and_nothing_leaks() {
+    failed_calls_fail_the_commit();
+    calls_without_memory_report_out_of_memory();
+    without_memfd_kernel_mode_is_unsupported();
+    calls_of_newer_systems_are_optional();
+    a_descriptor_0_that_cannot_be_moved_fails_the_commit();
+    failed_calls_leave_requests_unmet();
+    huge_pages_that_cannot_be_populated_leave_the_request_unmet();
+    failed_measurements_are_reported_as_unknown();
+    failed_calls_of_borrowers_are_reported();
+    memory_that_cannot_be_unmapped_leaks();
 }

@@ -1,4 +1,4 @@
-//! The example `share`, as its users run it.
+//! The example `share`, run as its users run it.
 #![cfg(all(
     any(target_os = "linux", target_os = "android", windows),
     not(any(loom, miri))
@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// How a run ended, and what it said.
+/// Exit code and output of a run.
 #[derive(Debug)]
 struct Run {
     code: Option<i32>,
@@ -19,15 +19,15 @@ struct Run {
     stderr: String,
 }
 
-/// Runs one program after the other. Windows, or what stands in for it, now and then refuses to start
-/// one while others start; then it is asked again.
-#[expect(clippy::disallowed_types, reason = "no model runs these tests")]
+/// Runs one program at a time. Windows and Wine sometimes refuse to start a program while another
+/// one starts, so the start is retried there.
+#[expect(clippy::disallowed_types, reason = "loom does not run these tests")]
 fn share(args: &[&str]) -> Run {
     static ONE_AT_A_TIME: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock();
+    let _guard = ONE_AT_A_TIME.lock();
     let test = env::current_exe().unwrap();
-    let beside = test.parent().and_then(Path::parent).unwrap();
-    let program = beside.join(format!("examples/share{EXE_SUFFIX}"));
+    let target = test.parent().and_then(Path::parent).unwrap();
+    let program = target.join(format!("examples/share{EXE_SUFFIX}"));
     assert!(
         program.exists(),
         "{} is missing: `cargo test` builds it, or `cargo build --example share`",
@@ -52,14 +52,14 @@ fn share(args: &[&str]) -> Run {
 }
 
 #[test]
-fn all_frames_come_back_and_so_do_those_of_a_killed_process() {
+fn all_frames_come_back_and_those_of_a_killed_process_are_revoked() {
     for frames in ["1", "30"] {
         let run = share(&["--frames", frames]);
         assert_eq!((run.code, &*run.stderr), (Some(0), ""), "{run:?}");
         let last = run.stdout.lines().last().unwrap();
         let begin = format!("share: frames={frames} copied_bytes=0 lost=0 recovered_after_kill=");
-        let recovered = last.strip_prefix(&begin).expect("its beginning");
-        // The borrower keeps four, and is sent at most eight.
+        let recovered = last.strip_prefix(&begin).unwrap();
+        // The borrower keeps 4 frames, and the pool has 8.
         assert!(matches!(recovered, "4" | "5" | "6" | "7" | "8"), "{run:?}");
         assert!(run.stdout.lines().count() > 2);
     }
@@ -71,14 +71,14 @@ fn bad_arguments_are_explained() {
         (&["--what"], "there is no option `--what`"),
         (&["7"], "there is no option `7`"),
         (&["--help=7"], "there is no option `--help=7`"),
-        (&["--frames"], "--frames needs a value after it"),
+        (&["--frames"], "--frames needs a value"),
         (
             &["--frames", "0"],
-            "--frames: `0` is not a whole number of 1 or more",
+            "--frames: `0` is not a number of 1 or more",
         ),
         (
             &["--frames=many"],
-            "--frames: `many` is not a whole number of 1 or more",
+            "--frames: `many` is not a number of 1 or more",
         ),
     ];
     for (args, message) in cases {
@@ -97,7 +97,7 @@ fn help_lists_every_option() {
 }
 
 #[test]
-fn a_borrower_without_an_owner_fails_and_says_so() {
+fn a_borrower_without_an_owner_reports_an_error() {
     let run = share(&["--borrow"]);
     assert_eq!((run.code, &*run.stdout), (Some(1), ""), "{run:?}");
     assert!(run.stderr.starts_with("share: "), "{run:?}");

@@ -1,22 +1,15 @@
-//! What the source fills its frames with: the test pattern, or a file.
+//! Pictures for the source: a test pattern, or the frames of a file.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::error::Error;
 use std::path::{Path, PathBuf};
 
-use crate::pattern::Pattern;
-use crate::picture::{Rate, Size};
-use crate::stages::BoxError;
-use crate::y4m;
+use crate::BoxError;
+use crate::picture::Size;
+use crate::y4m::Reader;
 
-#[derive(Debug)]
 pub(crate) enum Footage {
     Pattern(Pattern),
-    File {
-        path: PathBuf,
-        reader: y4m::Reader<BufReader<File>>,
-        frames: Option<u64>,
-    },
+    File { path: PathBuf, reader: Reader },
 }
 
 impl Footage {
@@ -24,61 +17,72 @@ impl Footage {
         Self::Pattern(Pattern::new(size))
     }
 
-    /// Opens a file and reads its header.
     pub(crate) fn open(path: &Path) -> Result<Self, BoxError> {
-        let in_file = |error: &dyn std::error::Error| format!("{}: {error}", path.display());
-        let file = File::open(path).map_err(|error| in_file(&error))?;
-        // A pipe has no length.
-        let length = file
-            .metadata()
-            .ok()
-            .filter(|file| file.is_file())
-            .map(|file| file.len());
-        let reader = y4m::Reader::new(BufReader::new(file)).map_err(|error| in_file(&error))?;
-        Ok(Self::File {
-            path: path.to_owned(),
-            frames: length.map(|length| reader.frames_left(length)),
-            reader,
-        })
+        let reader = Reader::open(path).map_err(|error| in_file(path, &*error))?;
+        let path = path.to_owned();
+        Ok(Self::File { path, reader })
     }
 
     pub(crate) fn size(&self) -> Size {
         match self {
-            Self::Pattern(pattern) => pattern.size(),
+            Self::Pattern(pattern) => pattern.size,
             Self::File { reader, .. } => reader.size(),
         }
     }
 
-    pub(crate) fn rate(&self) -> Rate {
+    /// Returns an upper bound of the number of frames. For a file it is exact or nearly so.
+    pub(crate) fn frames(&self) -> u64 {
         match self {
-            Self::Pattern(_) => Rate::HZ_60,
+            Self::Pattern(_) => u64::MAX,
+            Self::File { reader, .. } => reader.frames(),
+        }
+    }
+
+    /// Returns the time at which the frame with this sequence number begins, in units of 100 ns.
+    pub(crate) fn time_of(&self, sequence: u64) -> i64 {
+        let (frames, seconds) = match self {
+            Self::Pattern(_) => (60, 1),
             Self::File { reader, .. } => reader.rate(),
-        }
-    }
-
-    /// How many frames there are, as far as that is known beforehand. The pattern has no end.
-    pub(crate) fn frames(&self) -> Option<u64> {
-        match self {
-            Self::Pattern(_) => None,
-            Self::File { frames, .. } => *frames,
-        }
-    }
-
-    /// Fills a frame and says how long it is; `None` is the end.
-    pub(crate) fn fill(
-        &mut self,
-        number: u64,
-        frame: &mut [u8],
-    ) -> Result<Option<usize>, BoxError> {
-        let more = match self {
-            Self::Pattern(pattern) => {
-                pattern.draw(number, frame);
-                true
-            }
-            Self::File { path, reader, .. } => reader
-                .read_frame(frame)
-                .map_err(|error| format!("{}: {error}", path.display()))?,
         };
-        Ok(more.then(|| self.size().frame()))
+        let units = u128::from(sequence) * 10_000_000 * u128::from(seconds) / u128::from(frames);
+        i64::try_from(units).unwrap_or(i64::MAX)
+    }
+
+    /// Fills the frame with this sequence number. Returns `false` at the end of the footage.
+    pub(crate) fn fill(&mut self, sequence: u64, frame: &mut [u8]) -> Result<bool, BoxError> {
+        match self {
+            Self::Pattern(pattern) => {
+                pattern.draw(sequence, frame);
+                Ok(true)
+            }
+            Self::File { path, reader } => reader
+                .read_frame(frame)
+                .map_err(|error| in_file(path, &*error)),
+        }
+    }
+}
+
+fn in_file(path: &Path, error: &dyn Error) -> BoxError {
+    format!("{}: {error}", path.display()).into()
+}
+
+/// Diagonal ramps that move by one pixel per frame.
+pub(crate) struct Pattern {
+    size: Size,
+    /// A row, and 255 bytes more, by which a row can be shifted.
+    ramp: Vec<u8>,
+}
+
+impl Pattern {
+    fn new(size: Size) -> Self {
+        let ramp = (0..=u8::MAX).cycle().take(size.width() + 255).collect();
+        Self { size, ramp }
+    }
+
+    fn draw(&self, sequence: u64, frame: &mut [u8]) {
+        for (row, y) in frame.chunks_mut(self.size.width()).zip(sequence..) {
+            let [shift, ..] = y.to_le_bytes();
+            row.copy_from_slice(&self.ramp[usize::from(shift)..][..row.len()]);
+        }
     }
 }

@@ -1,54 +1,52 @@
-//! The other process: reads the frames that it is lent, and gives them back.
+//! The borrowing process: reads the frames that it is lent, and returns them.
 
 use std::collections::VecDeque;
 
 use ks_allocator::{FrameToken, OwnedKernelObject, RemoteFrames};
 
 use crate::BoxError;
-use crate::line::{Line, borrow};
+use crate::channel::{Channel, borrow};
 use crate::owner::Answer;
 use crate::pattern::checksum;
 
-/// How many frames the borrower keeps for as long as others come, as a decoder keeps those that it
-/// predicts from.
+/// Number of frames that the borrower keeps while others arrive, as a decoder keeps its reference
+/// frames.
 const KEPT: usize = 4;
 
 pub(crate) fn run() -> Result<(), BoxError> {
-    let mut line = Line::to_the_starter()?;
-    let frames = open(&line.receive_object()?)?;
+    let mut channel = Channel::to_parent()?;
+    let frames = open(&channel.receive_object()?)?;
 
     let mut kept = VecDeque::with_capacity(KEPT + 1);
-    while let Some(token) = line.receive()? {
+    while let Some(token) = channel.receive()? {
         kept.push_back(FrameToken::from_bytes(token));
         if kept.len() > KEPT {
-            give_back(kept.pop_front(), &frames, &mut line)?;
+            let oldest = kept.pop_front().expect("more than 4");
+            give_back(oldest, &frames, &mut channel)?;
         }
     }
-    while !kept.is_empty() {
-        give_back(kept.pop_front(), &frames, &mut line)?;
+    for token in kept {
+        give_back(token, &frames, &mut channel)?;
     }
     Ok(())
 }
 
-/// Reads the frame of a token where it lies, and sends the token back.
+/// Reads the frame of a token in place, and sends the token back.
 fn give_back(
-    token: Option<FrameToken>,
+    token: FrameToken,
     frames: &RemoteFrames,
-    line: &mut Line,
+    channel: &mut Channel,
 ) -> Result<(), BoxError> {
-    if let Some(token) = token {
-        let checksum = checksum(frames.get(token)?);
-        let sent = line.send(&Answer { token, checksum }.to_bytes());
-        sent.map_err(|error| format!("the owner has gone: {error}"))?;
-    }
-    Ok(())
+    let checksum = checksum(frames.get(token)?);
+    let sent = channel.send(&Answer { token, checksum }.to_bytes());
+    sent.map_err(|error| format!("the owner is gone: {error}").into())
 }
 
-/// Maps the owner's frames. The mapping stays when the object is closed.
+/// Maps the owner's frames. The mapping outlives the object.
 fn open(object: &OwnedKernelObject) -> Result<RemoteFrames, BoxError> {
-    // SAFETY: the owner writes to its frames and nobody else can; it does not write to one whose token
-    // is here.
-    #[expect(unsafe_code, reason = "of the owner only we know")]
+    // SAFETY: only the owner can write to its frames. It does not write to a frame while this
+    // process has its token.
+    #[expect(unsafe_code, reason = "the owner's behavior is known here only")]
     let frames = unsafe { RemoteFrames::open(borrow(object)) };
     Ok(frames?)
 }

@@ -1,18 +1,20 @@
-//! Two processes over one pool of frames: one draws them, the other reads them where they lie.
+//! Two processes that share one pool of frames: one draws them, the other reads them in place.
 //!
 //! ```text
 //! cargo run --release --example share
 //! ```
 //!
-//! The owner of the pool starts this same program once more as the borrower, and sends it the handle
-//! of the pool's memory. From then on 32 bytes are sent for each frame, its token, and 40 come back:
-//! the token and a checksum. Then the borrower is killed while it holds frames, and the owner takes
-//! them back. Begin with `owner.rs`: this is where frames are lent, redeemed and revoked. `borrower.rs`
-//! is the other side, and `line.rs` lies between them.
+//! The owner of the pool starts this program once more as the borrower, and sends it a handle of
+//! the pool's memory. After that, the owner sends 32 bytes per frame, its token, and receives 40:
+//! the token and a checksum. Then a second borrower is killed while it holds frames, and the owner
+//! revokes them.
+//!
+//! Begin with `owner.rs`: frames are lent, redeemed and revoked there. `borrower.rs` is the other
+//! process, and `channel.rs` connects the two.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a program talks to its user"
+    reason = "a command-line program"
 )]
 
 use std::env;
@@ -28,32 +30,30 @@ use owner::{Answer, Loans, TOKEN};
 use pattern::Pattern;
 
 mod borrower;
-#[path = "../pipeline/checksum.rs"]
-mod checksum;
-mod line;
+mod channel;
 mod owner;
 mod pattern;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 const HELP: &str = "\
-Lends the frames of a pool to another process, which reads them without copying.
+Lends the frames of a pool to another process, which reads them without a copy.
 
 Usage: cargo run --release --example share -- [OPTIONS]
 
-  --frames N   how many frames to lend before the other process is killed (1000)
-  --help       print this
+  --frames N   number of frames to lend before the other process is killed (default: 1000)
+  --help       print this help
 ";
 
-/// What the program is started with as the borrower.
+/// The argument that makes the program a borrower.
 const BORROW: &str = "--borrow";
 
 const POOL: usize = 8;
 
-/// How many frames the borrower gets that is to be killed: enough to be in the midst of it.
+/// Number of frames that are lent to the second borrower before it is killed. It then holds some.
 const UNTIL_THE_KILL: u64 = 2 * POOL as u64;
 
-/// Bytes that are sent for a frame: none of them is the frame's.
+/// Bytes that are sent and received per frame. None of them is a byte of the frame.
 const MESSAGES: u64 = (TOKEN + Answer::BYTES) as u64;
 
 enum Command {
@@ -98,10 +98,8 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, String> {
             (BORROW, None) => return Ok(Command::Borrow),
             ("--frames", _) => {
                 let next = || args.next().map(|next| next.to_string_lossy().into_owned());
-                let value = value
-                    .or_else(next)
-                    .ok_or("--frames needs a value after it")?;
-                let wrong = |_| format!("--frames: `{value}` is not a whole number of 1 or more");
+                let value = value.or_else(next).ok_or("--frames needs a value")?;
+                let wrong = |_| format!("--frames: `{value}` is not a number of 1 or more");
                 frames = value.parse::<NonZeroU64>().map_err(wrong)?.get();
             }
             _ => return Err(format!("there is no option `{arg}`")),
@@ -124,7 +122,7 @@ fn run(frames: u64) -> Result<(), BoxError> {
     let pool = pool(&pattern)?;
 
     let start = Instant::now();
-    let mut loans = Loans::to_a_new_process(&pool)?;
+    let mut loans = Loans::to_new_process(&pool)?;
     let borrower = loans.borrower();
     for number in 0..frames {
         loans.lend(number, &pattern)?;
@@ -135,11 +133,11 @@ fn run(frames: u64) -> Result<(), BoxError> {
         start.elapsed().as_secs_f64(),
     );
     println!(
-        "process {borrower} has read {frames} frames of 1080p NV12, {read} bytes, in {seconds:.2} s"
+        "process {borrower} read {frames} frames of 1080p NV12, {read} bytes, in {seconds:.2} s"
     );
-    println!("{sent} bytes were sent for them: their tokens, there and back, and a checksum each");
+    println!("{sent} bytes were sent: each token, in both directions, and a checksum per frame");
 
-    let mut loans = Loans::to_a_new_process(&pool)?;
+    let mut loans = Loans::to_new_process(&pool)?;
     let borrower = loans.borrower();
     for number in frames..frames + UNTIL_THE_KILL {
         loans.lend(number, &pattern)?;
@@ -148,9 +146,9 @@ fn run(frames: u64) -> Result<(), BoxError> {
     let recovered = loans.kill()?;
     let free = pool.free_frames();
     println!(
-        "process {borrower} was killed while {out} frames were out: {recovered} did not come back"
+        "process {borrower} was killed while {out} frames were out; {recovered} did not come back"
     );
-    println!("those were revoked, and {free} of {POOL} frames are free again");
+    println!("these were revoked: {free} of {POOL} frames are free");
 
     let lost = POOL - free;
     let copied = sent - frames * MESSAGES;

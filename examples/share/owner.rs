@@ -1,4 +1,4 @@
-//! The process that the pool belongs to: fills frames, lends them, and takes them back.
+//! The process that owns the pool: fills frames, lends them, and takes them back.
 
 use std::env;
 use std::process::{Child, Command};
@@ -6,13 +6,13 @@ use std::process::{Child, Command};
 use ks_allocator::{AcquireError, Frame, FramePool, FrameToken, TokenError};
 
 use crate::BoxError;
-use crate::line::Line;
+use crate::channel::Channel;
 use crate::pattern::{Pattern, checksum};
 
 /// Bytes of a token.
 pub(crate) const TOKEN: usize = 32;
 
-/// What the borrower sends for each frame.
+/// The borrower's answer for each frame.
 pub(crate) struct Answer {
     pub(crate) token: FrameToken,
     pub(crate) checksum: u64,
@@ -31,8 +31,8 @@ impl Answer {
     fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         let (token, checksum) = bytes.split_at(TOKEN);
         Self {
-            token: FrameToken::from_bytes(token.try_into().expect("a token's bytes")),
-            checksum: u64::from_le_bytes(checksum.try_into().expect("the other eight")),
+            token: FrameToken::from_bytes(token.try_into().expect("the 32 bytes of a token")),
+            checksum: u64::from_le_bytes(checksum.try_into().expect("the other 8 bytes")),
         }
     }
 }
@@ -44,35 +44,35 @@ struct Loan {
     checksum: u64,
 }
 
-/// The borrower, and the frames that it has.
+/// The borrowing process, and the frames that it has.
 pub(crate) struct Loans<'a> {
     pool: &'a FramePool,
     borrower: Child,
-    line: Line,
+    channel: Channel,
     loans: Vec<Loan>,
 }
 
 impl<'a> Loans<'a> {
-    /// Starts a borrower, and gives it a handle of the pool's memory.
-    pub(crate) fn to_a_new_process(pool: &'a FramePool) -> Result<Self, BoxError> {
+    /// Starts a borrower, and sends it a handle of the pool's memory.
+    pub(crate) fn to_new_process(pool: &'a FramePool) -> Result<Self, BoxError> {
         let mut command = Command::new(env::current_exe()?);
         command.arg(crate::BORROW);
-        let (borrower, mut line) = Line::start(command)?;
-        line.send_object(&borrower, &pool.try_clone_handle()?)?;
+        let (borrower, mut channel) = Channel::start(command)?;
+        channel.send_object(&borrower, &pool.try_clone_handle()?)?;
         Ok(Self {
             pool,
             borrower,
-            line,
+            channel,
             loans: Vec::with_capacity(pool.frames()),
         })
     }
 
-    /// The number of the borrower's process.
+    /// Returns the borrower's process id.
     pub(crate) fn borrower(&self) -> u32 {
         self.borrower.id()
     }
 
-    /// Draws a frame and lends it, as soon as the pool has one.
+    /// Draws a frame and lends it, as soon as a frame is free.
     pub(crate) fn lend(&mut self, number: u64, pattern: &Pattern) -> Result<(), BoxError> {
         let mut frame = self.free_frame()?;
         pattern.draw(number, &mut frame);
@@ -84,10 +84,11 @@ impl<'a> Loans<'a> {
             number,
             checksum,
         });
-        let sent = self.line.send(&token.to_bytes());
-        sent.map_err(|error| format!("the borrower has gone: {error}").into())
+        let sent = self.channel.send(&token.to_bytes());
+        sent.map_err(|error| format!("the borrower is gone: {error}").into())
     }
 
+    /// Acquires a frame. While none is free, takes frames back from the borrower.
     fn free_frame(&mut self) -> Result<Frame, BoxError> {
         loop {
             match self.pool.try_acquire() {
@@ -98,27 +99,26 @@ impl<'a> Loans<'a> {
     }
 
     fn await_answer(&mut self) -> Result<(), BoxError> {
-        match self.line.receive()? {
-            Some(answer) => self.assign(&Answer::from_bytes(answer)),
-            None => Err("the borrower has gone, and kept frames".into()),
+        match self.channel.receive()? {
+            Some(answer) => self.redeem(&Answer::from_bytes(answer)),
+            None => Err("the borrower is gone, and has not returned all frames".into()),
         }
     }
 
-    /// Takes a frame back, and compares what the borrower has seen with what was drawn.
-    fn assign(&mut self, answer: &Answer) -> Result<(), BoxError> {
+    /// Takes a frame back, and compares the two checksums.
+    fn redeem(&mut self, answer: &Answer) -> Result<(), BoxError> {
         let frame = self.pool.redeem(answer.token)?;
-        let lent = |loan: &Loan| loan.token == answer.token;
-        let place = self.loans.iter().position(lent);
-        let loan = self
-            .loans
-            .swap_remove(place.ok_or("a token came back that is none of ours")?);
+        let is_answered = |loan: &Loan| loan.token == answer.token;
+        let index = self.loans.iter().position(is_answered);
+        let index = index.ok_or("the borrower returned a token that it was not sent")?;
+        let loan = self.loans.swap_remove(index);
         let number = loan.number;
         if frame.metadata().sequence != number {
-            return Err(format!("frame {number} came back as another").into());
+            return Err(format!("the token of frame {number} returned another frame").into());
         }
         if answer.checksum != loan.checksum {
             return Err(format!(
-                "frame {number} is {:016x}, and the borrower has read {:016x}",
+                "the checksum of frame {number} is {:016x}, but {:016x} for the borrower",
                 loan.checksum, answer.checksum
             )
             .into());
@@ -126,30 +126,32 @@ impl<'a> Loans<'a> {
         Ok(())
     }
 
-    /// Sees all frames back and the borrower off. Returns how many bytes were sent and received.
+    /// Waits until all frames are back and the borrower has ended. Returns the number of bytes that
+    /// were sent and received.
     pub(crate) fn finish(mut self) -> Result<u64, BoxError> {
-        self.line.end()?;
+        self.channel.finish_sending()?;
         while !self.loans.is_empty() {
             self.await_answer()?;
         }
         let status = self.borrower.wait()?;
-        match status.success() {
-            true => Ok(self.line.bytes()),
-            false => Err(format!("the borrower has failed: {status}").into()),
+        if status.success() {
+            Ok(self.channel.bytes())
+        } else {
+            Err(format!("the borrower failed: {status}").into())
         }
     }
 
-    /// Kills the borrower, and takes back what it had. Returns how many frames that were.
+    /// Kills the borrower and revokes its frames. Returns the number of revoked frames.
     pub(crate) fn kill(mut self) -> Result<usize, BoxError> {
         self.borrower.kill()?;
         self.borrower.wait()?;
-        // What it sent before counts.
-        while let Some(answer) = self.line.receive()? {
-            self.assign(&Answer::from_bytes(answer))?;
+        // Answers that were sent before the kill are valid.
+        while let Some(answer) = self.channel.receive()? {
+            self.redeem(&Answer::from_bytes(answer))?;
         }
         for loan in &self.loans {
             drop(self.pool.revoke(loan.token)?);
-            // Should a token come after all, it is worth nothing.
+            // A revoked token cannot be redeemed.
             let late = self.pool.redeem(loan.token);
             if !matches!(late, Err(TokenError::NotLent { .. })) {
                 return Err(format!("frame {} came back twice", loan.number).into());

@@ -1,10 +1,11 @@
-//! What somebody could try who was given the descriptor of a pool's memory; and descriptors of other
-//! things.
+//! Attacks by a process that has the descriptor of a pool's memory, and descriptors of other
+//! objects.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::process::Child;
 use std::ptr;
 
 use ks_allocator::RemoteFrames;
@@ -12,29 +13,55 @@ use rustix::fs::{
     FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat,
     ftruncate, memfd_create,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mprotect, munmap};
 
-use super::line::Line;
-use super::{FRAMES, Peer, SIZE, filled, next, open_object, pool, pool_for_writers};
+use super::{FRAMES, FrameToken, Parent, Peer, SIZE, filled, open_object, pool, pool_for_writers};
 
-/// Tries to change the memory or its size by any descriptor, as long as the starter lends frames.
-pub(super) fn attack(line: &mut Line, object: &OwnedFd) {
+pub(super) fn borrow(object: &OwnedFd) -> BorrowedFd<'_> {
+    object.as_fd()
+}
+
+/// Lets the next process that is started inherit the descriptor.
+pub(super) fn before_start(object: &OwnedFd) {
+    fcntl_setfd(object, FdFlags::empty()).unwrap();
+}
+
+/// Returns the number of the descriptor in the other process: the same as here.
+pub(super) fn number_for(_process: &Child, object: &OwnedFd) -> u64 {
+    object.as_raw_fd().try_into().unwrap()
+}
+
+pub(super) fn from_number(number: u64) -> OwnedFd {
+    let number = number.try_into().unwrap();
+    // SAFETY: this process has inherited the descriptor, and takes it by its number once.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Counts the open descriptors of this process, and its mappings of pools' memory.
+pub(super) fn open_resources() -> (usize, usize) {
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    (descriptors, maps.matches("memfd:ks-allocator").count())
+}
+
+/// Tries to change the memory or its size through every descriptor while the parent lends frames.
+pub(super) fn attack(parent: &mut Parent, object: &OwnedFd) {
     let frames = open_object(object.as_fd()).unwrap();
-    while let Some(token) = next(line) {
-        by_descriptor(object.as_fd());
+    while let Some(token) = parent.next() {
+        attack_descriptor(object.as_fd());
         let path = format!("/proc/self/fd/{}", object.as_raw_fd());
         let reopened = OpenOptions::new().read(true).write(true).open(&path);
-        by_descriptor(reopened.unwrap().as_fd());
+        attack_descriptor(reopened.unwrap().as_fd());
         let truncated = OpenOptions::new().write(true).truncate(true).open(&path);
         assert_eq!(truncated.unwrap_err().kind(), ErrorKind::PermissionDenied);
-        by_mapping(&frames);
+        attack_mapping(&frames);
         assert_eq!(frames.get(token).unwrap(), [7; SIZE]);
-        line.send(&token.to_bytes()).unwrap();
+        parent.give_back(token);
     }
 }
 
-fn by_descriptor(object: BorrowedFd<'_>) {
+fn attack_descriptor(object: BorrowedFd<'_>) {
     let bytes = u64::try_from(fstat(object).unwrap().st_size).unwrap();
     for size in [0, 1, bytes - 4096, bytes + 4096] {
         assert_eq!(ftruncate(object, size), Err(Errno::PERM));
@@ -46,7 +73,7 @@ fn by_descriptor(object: BorrowedFd<'_>) {
     assert_eq!(
         fcntl_add_seals(object, SealFlags::WRITE),
         Err(Errno::PERM),
-        "which would take the memory from its owner"
+        "it would take write access from the owner"
     );
 
     let file = File::from(object.try_clone_to_owned().unwrap());
@@ -55,10 +82,10 @@ fn by_descriptor(object: BorrowedFd<'_>) {
     }
 
     let access = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new mapping at an address of the system's choice replaces none that exists.
+    // SAFETY: the system chooses the address, so no existing mapping is replaced.
     let mapped = unsafe { mmap(ptr::null_mut(), 4096, access, MapFlags::SHARED, object, 0) };
     assert_eq!(mapped.unwrap_err(), Errno::PERM);
-    // SAFETY: as above.
+    // SAFETY: the system chooses the address, so no existing mapping is replaced.
     let mapped = unsafe {
         mmap(
             ptr::null_mut(),
@@ -71,22 +98,22 @@ fn by_descriptor(object: BorrowedFd<'_>) {
     };
     let mapped = mapped.unwrap();
     let access = MprotectFlags::READ | MprotectFlags::WRITE;
-    // SAFETY: the mapping is ours.
+    // SAFETY: `mapped` is 4096 bytes long, and stays readable.
     let writable = unsafe { mprotect(mapped, 4096, access) };
     assert_eq!(writable, Err(Errno::ACCESS));
-    // SAFETY: the mapping is ours, and nobody uses it.
+    // SAFETY: `mapped` is 4096 bytes long, and no reference into it exists.
     let removed = unsafe { madvise(mapped, 4096, Advice::LinuxRemove) };
     assert_eq!(removed, Err(Errno::ACCESS));
-    // SAFETY: as above.
+    // SAFETY: `mapped` is 4096 bytes long, and no reference into it exists.
     unsafe { munmap(mapped, 4096) }.unwrap();
 }
 
-/// The mapping that a borrower gets by the crate is to be read for good, too.
-fn by_mapping(frames: &RemoteFrames) {
-    let first = frames.get(super::FrameToken::from_bytes([0; 32])).unwrap();
+/// The mapping that `RemoteFrames` made cannot be made writable either.
+fn attack_mapping(frames: &RemoteFrames) {
+    let first = frames.get(FrameToken::from_bytes([0; 32])).unwrap();
     let start = first.as_ptr().cast_mut().cast();
     let access = MprotectFlags::READ | MprotectFlags::WRITE;
-    // SAFETY: the mapping lives as long as `frames`, and stays readable.
+    // SAFETY: the mapping is alive as long as `frames`, and stays readable.
     let writable = unsafe { mprotect(start, 4096, access) };
     assert_eq!(writable, Err(Errno::ACCESS));
 }
@@ -94,7 +121,7 @@ fn by_mapping(frames: &RemoteFrames) {
 #[test]
 fn a_process_that_attacks_the_memory_changes_nothing() {
     let pool = pool();
-    let mut peer = Peer::of("attack", &pool);
+    let mut peer = Peer::start("attack", &pool);
     let mut mine = filled(&pool, 1);
     let token = peer.lend(filled(&pool, 7));
     mine.fill(2);
@@ -110,7 +137,7 @@ fn a_process_that_attacks_the_memory_changes_nothing() {
 }
 
 #[test]
-fn even_where_peers_may_write_the_size_stays() {
+fn peers_that_may_write_cannot_change_the_size() {
     let pool = pool_for_writers();
     let object = pool.try_clone_handle().unwrap();
     for size in [0, 1 << 30] {
@@ -121,37 +148,37 @@ fn even_where_peers_may_write_the_size_stays() {
     frame.fill(2);
 }
 
-/// Memory of this size, with these seals.
+/// Makes memory of this size with these seals.
 fn memory(bytes: u64, seals: SealFlags) -> OwnedFd {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let object = memfd_create("a test's", flags).unwrap();
+    let object = memfd_create("test", flags).unwrap();
     ftruncate(&object, bytes).unwrap();
     fcntl_add_seals(&object, seals).unwrap();
     object
 }
 
-fn invalid(object: &impl AsFd) {
+fn assert_invalid(object: &impl AsFd) {
     let error = open_object(object.as_fd()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error:?}");
 }
 
 #[test]
-fn what_is_no_memory_is_not_opened() {
-    invalid(&File::open("/dev/null").unwrap());
-    invalid(&File::open("/dev/zero").unwrap());
-    invalid(&File::open("/").unwrap());
-    invalid(&File::open(std::env::current_exe().unwrap()).unwrap());
+fn objects_other_than_memory_are_not_opened() {
+    assert_invalid(&File::open("/dev/null").unwrap());
+    assert_invalid(&File::open("/dev/zero").unwrap());
+    assert_invalid(&File::open("/").unwrap());
+    assert_invalid(&File::open(std::env::current_exe().unwrap()).unwrap());
     let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
-    invalid(&one);
-    invalid(&other);
+    assert_invalid(&one);
+    assert_invalid(&other);
     let pool = pool();
     let path = format!("/proc/self/fd/{}", pool.handle().unwrap().as_raw_fd());
     let by_path = rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC;
-    invalid(&rustix::fs::open(path, by_path, rustix::fs::Mode::empty()).unwrap());
+    assert_invalid(&rustix::fs::open(path, by_path, rustix::fs::Mode::empty()).unwrap());
 }
 
 #[test]
-fn memory_that_could_be_taken_away_is_not_opened() {
+fn memory_without_seals_against_resizing_is_not_opened() {
     for seals in [
         SealFlags::empty(),
         SealFlags::SHRINK,
@@ -160,12 +187,12 @@ fn memory_that_could_be_taken_away_is_not_opened() {
         SealFlags::WRITE,
         SealFlags::FUTURE_WRITE | SealFlags::GROW,
     ] {
-        invalid(&memory(4096, seals));
+        assert_invalid(&memory(4096, seals));
     }
     let sealed = SealFlags::SHRINK | SealFlags::GROW;
     open_object(memory(4096, sealed).as_fd()).unwrap();
-    // There is nothing to map.
-    invalid(&memory(0, sealed));
+    // Empty memory cannot be mapped.
+    assert_invalid(&memory(0, sealed));
 }
 
 #[test]
@@ -176,7 +203,7 @@ fn the_last_byte_of_memory_of_an_odd_size_can_be_read() {
         let mut bytes = [0; 32];
         bytes[16..24].copy_from_slice(&offset.to_le_bytes());
         bytes[24..].copy_from_slice(&length.to_le_bytes());
-        super::FrameToken::from_bytes(bytes)
+        FrameToken::from_bytes(bytes)
     };
     assert_eq!(frames.get(token(0, 5000)).unwrap(), [0; 5000]);
     assert_eq!(frames.get(token(4999, 1)).unwrap(), [0]);
@@ -187,15 +214,15 @@ fn the_last_byte_of_memory_of_an_odd_size_can_be_read() {
 }
 
 #[test]
-fn the_memory_is_sealed_and_its_descriptors_end_with_the_process() {
+fn the_memory_is_sealed_and_its_descriptors_close_on_exec() {
     for (pool, peers_may_write) in [(pool(), false), (pool_for_writers(), true)] {
         let clone = pool.try_clone_handle().unwrap();
         for object in [pool.handle().unwrap(), clone.as_fd()] {
             let seals = fcntl_get_seals(object).unwrap();
             assert!(seals.contains(SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL));
             assert_eq!(seals.contains(SealFlags::FUTURE_WRITE), !peers_may_write);
-            let flags = rustix::io::fcntl_getfd(object).unwrap();
-            assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+            let flags = fcntl_getfd(object).unwrap();
+            assert!(flags.contains(FdFlags::CLOEXEC));
         }
     }
 }

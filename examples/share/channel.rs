@@ -1,10 +1,9 @@
-//! The line between two processes, one of which has started the other: bytes both ways, and a kernel
-//! object one way.
+//! Channel between a process and its child: bytes both ways, and a kernel object to the child.
 //!
-//! | | bytes | the object |
+//! | system | bytes | kernel object |
 //! |---|---|---|
-//! | Unix | a pair of sockets; one is the other process's standard input | comes with a byte (`SCM_RIGHTS`) |
-//! | Windows | pipes to its standard input and from its standard output | is duplicated into it; its number is sent |
+//! | Unix | socket pair; one is the child's standard input | attached to a byte (`SCM_RIGHTS`) |
+//! | Windows | pipes: standard input and output of the child | duplicated into the child |
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::process::{Child, Command};
@@ -13,21 +12,21 @@ use ks_allocator::OwnedKernelObject;
 
 pub(crate) use self::system::borrow;
 
-pub(crate) struct Line {
+pub(crate) struct Channel {
     ends: system::Ends,
     bytes: u64,
 }
 
-impl Line {
-    /// Starts a process with a line to it.
+impl Channel {
+    /// Starts a child process, and returns the channel to it.
     pub(crate) fn start(command: Command) -> io::Result<(Child, Self)> {
         let (child, ends) = system::start(command)?;
         Ok((child, Self { ends, bytes: 0 }))
     }
 
-    /// The line to the process that has started this one.
-    pub(crate) fn to_the_starter() -> io::Result<Self> {
-        let ends = system::to_the_starter()?;
+    /// Returns the channel to the process that started this one.
+    pub(crate) fn to_parent() -> io::Result<Self> {
+        let ends = system::to_parent()?;
         Ok(Self { ends, bytes: 0 })
     }
 
@@ -37,7 +36,7 @@ impl Line {
         self.ends.flush()
     }
 
-    /// The next message; `None` if the other end was closed before all of it came.
+    /// Receives the next message. Returns `None` if the other end closes before it is complete.
     pub(crate) fn receive<const BYTES: usize>(&mut self) -> io::Result<Option<[u8; BYTES]>> {
         let mut message = [0; BYTES];
         match self.ends.read_exact(&mut message) {
@@ -46,24 +45,24 @@ impl Line {
                 Ok(Some(message))
             }
             Err(error) => match error.kind() {
-                // The latter from a process that ended before it had read everything.
+                // ConnectionReset: the other process ended before it had read everything.
                 ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset => Ok(None),
                 _ => Err(error),
             },
         }
     }
 
-    /// Says that nothing more will be sent.
-    pub(crate) fn end(&mut self) -> io::Result<()> {
-        system::end(&mut self.ends)
+    /// Closes the sending direction of the parent's end.
+    pub(crate) fn finish_sending(&mut self) -> io::Result<()> {
+        system::finish_sending(&mut self.ends)
     }
 
-    /// Bytes that were sent and received.
+    /// Returns the number of bytes that were sent and received.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Gives the process that was started a kernel object, before anything else is sent.
+    /// Sends a kernel object to the child. Must precede all messages.
     pub(crate) fn send_object(&mut self, to: &Child, object: &OwnedKernelObject) -> io::Result<()> {
         system::send_object(&mut self.ends, to, object)
     }
@@ -94,15 +93,15 @@ mod system {
     pub(super) fn start(mut command: Command) -> io::Result<(Child, Ends)> {
         let (ours, theirs) = UnixStream::pair()?;
         let child = command.stdin(OwnedFd::from(theirs)).spawn()?;
-        // Their end goes with the command: from here on it is the other process's alone.
+        // `command` is dropped here, and with it this process's copy of the child's end.
         Ok((child, ours))
     }
 
-    pub(super) fn to_the_starter() -> io::Result<Ends> {
+    pub(super) fn to_parent() -> io::Result<Ends> {
         Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
     }
 
-    pub(super) fn end(ends: &mut Ends) -> io::Result<()> {
+    pub(super) fn finish_sending(ends: &mut Ends) -> io::Result<()> {
         ends.shutdown(Shutdown::Write)
     }
 
@@ -112,8 +111,8 @@ mod system {
 
     pub(super) fn send_object(ends: &mut Ends, _to: &Child, object: &OwnedFd) -> io::Result<()> {
         let objects = [object.as_fd()];
-        let mut room = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
-        let mut attached = SendAncillaryBuffer::new(&mut room);
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut attached = SendAncillaryBuffer::new(&mut space);
         attached.push(SendAncillaryMessage::ScmRights(&objects));
         sendmsg(
             ends,
@@ -125,8 +124,8 @@ mod system {
     }
 
     pub(super) fn receive_object(ends: &mut Ends) -> io::Result<OwnedFd> {
-        let mut room = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
-        let mut attached = RecvAncillaryBuffer::new(&mut room);
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut attached = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
         let byte = &mut [IoSliceMut::new(&mut byte)];
         recvmsg(ends, byte, &mut attached, RecvFlags::CMSG_CLOEXEC)?;
@@ -153,8 +152,8 @@ mod system {
     use super::{Child, Command, ErrorKind, Read, Write, io};
 
     pub(super) enum Ends {
-        OfStarter(ChildStdout, Option<ChildStdin>),
-        OfStarted(Stdin, Stdout),
+        Parent(ChildStdout, Option<ChildStdin>),
+        Child(Stdin, Stdout),
     }
 
     pub(super) fn start(mut command: Command) -> io::Result<(Child, Ends)> {
@@ -162,15 +161,15 @@ mod system {
         let mut child = command.spawn()?;
         let from = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
         let to = child.stdin.take();
-        Ok((child, Ends::OfStarter(from, to)))
+        Ok((child, Ends::Parent(from, to)))
     }
 
-    pub(super) fn to_the_starter() -> io::Result<Ends> {
-        Ok(Ends::OfStarted(io::stdin(), io::stdout()))
+    pub(super) fn to_parent() -> io::Result<Ends> {
+        Ok(Ends::Child(io::stdin(), io::stdout()))
     }
 
-    pub(super) fn end(ends: &mut Ends) -> io::Result<()> {
-        if let Ends::OfStarter(_, to) = ends {
+    pub(super) fn finish_sending(ends: &mut Ends) -> io::Result<()> {
+        if let Ends::Parent(_, to) = ends {
             drop(to.take());
         }
         Ok(())
@@ -179,8 +178,8 @@ mod system {
     impl Read for Ends {
         fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
             match self {
-                Self::OfStarter(from, _) => from.read(bytes),
-                Self::OfStarted(from, _) => from.read(bytes),
+                Self::Parent(from, _) => from.read(bytes),
+                Self::Child(from, _) => from.read(bytes),
             }
         }
     }
@@ -188,16 +187,16 @@ mod system {
     impl Write for Ends {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             match self {
-                Self::OfStarter(_, Some(to)) => to.write(bytes),
-                Self::OfStarter(_, None) => Err(ErrorKind::BrokenPipe.into()),
-                Self::OfStarted(_, to) => to.write(bytes),
+                Self::Parent(_, Some(to)) => to.write(bytes),
+                Self::Parent(_, None) => Err(ErrorKind::BrokenPipe.into()),
+                Self::Child(_, to) => to.write(bytes),
             }
         }
 
         fn flush(&mut self) -> io::Result<()> {
             match self {
-                Self::OfStarter(..) => Ok(()),
-                Self::OfStarted(_, to) => to.flush(),
+                Self::Parent(..) => Ok(()),
+                Self::Child(_, to) => to.flush(),
             }
         }
     }
@@ -208,16 +207,16 @@ mod system {
 
     pub(super) fn send_object(ends: &mut Ends, to: &Child, object: &OwnedHandle) -> io::Result<()> {
         let mut theirs = ptr::null_mut();
-        // SAFETY: takes no arguments; the pseudo handle need not be closed.
+        // SAFETY: the call has no preconditions, and its pseudo handle is not closed.
         #[expect(
             unsafe_code,
-            reason = "the standard library duplicates within a process only"
+            reason = "the standard library duplicates handles within a process only"
         )]
         let process = unsafe { GetCurrentProcess() };
-        // SAFETY: the handles are open, and `theirs` can be written.
+        // SAFETY: all three handles are open, and `theirs` is a valid place for a handle.
         #[expect(
             unsafe_code,
-            reason = "the standard library duplicates within a process only"
+            reason = "the standard library duplicates handles within a process only"
         )]
         let done = unsafe {
             DuplicateHandle(
@@ -242,8 +241,8 @@ mod system {
         ends.read_exact(&mut number)?;
         let number = usize::try_from(u64::from_le_bytes(number));
         let handle = ptr::with_exposed_provenance_mut(number.map_err(io::Error::other)?);
-        // SAFETY: the starter has made this handle for us.
-        #[expect(unsafe_code, reason = "a handle comes as a number")]
+        // SAFETY: the parent made this handle for this process alone, and sent its number once.
+        #[expect(unsafe_code, reason = "the handle arrives as a number")]
         let object = unsafe { OwnedHandle::from_raw_handle(handle) };
         Ok(object)
     }

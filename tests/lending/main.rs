@@ -1,30 +1,23 @@
-//! Frames that are lent, in this process and to others, and what becomes of their tokens.
+//! Frames that are lent, within this process and to other processes, and their tokens.
 //!
-//! The other process is this same test, started to run [`other_process`] alone.
+//! The other process is this test program, started again to run [`other_process`] alone.
 #![cfg(all(
     any(target_os = "linux", target_os = "android", windows),
     not(any(loom, miri))
 ))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "../examples/share/line.rs"]
-#[expect(dead_code, reason = "the example counts the bytes")]
-mod line;
+mod process;
 #[cfg(unix)]
-#[path = "lending/unix.rs"]
-#[expect(unsafe_code, reason = "maps memory as one who means harm would")]
+#[expect(unsafe_code, reason = "maps memory as an attacker would")]
 mod unix;
 #[cfg(windows)]
-#[path = "lending/windows.rs"]
-#[expect(unsafe_code, reason = "calls the system as one who means harm would")]
+#[expect(unsafe_code, reason = "calls the system as an attacker would")]
 mod windows;
 
-use std::env;
 use std::io::{self, ErrorKind};
-use std::process::{self, Child, Command, Stdio};
 use std::sync::Barrier;
 use std::thread;
-use std::time::Duration;
 
 use ks_allocator::{
     AcquireError, AllocatorMode, AllocatorState, BorrowedKernelObject, Frame, FrameFlags,
@@ -32,7 +25,13 @@ use ks_allocator::{
     PoolAllocator, RemoteFrames, RemoteFramesMut, Starvation, TokenError,
 };
 
-use line::{Line, borrow};
+use process::{Parent, Peer};
+#[cfg(unix)]
+use unix as system;
+#[cfg(windows)]
+use windows as system;
+
+use system::borrow;
 
 const FRAMES: usize = 4;
 const SIZE: usize = 5000;
@@ -44,9 +43,10 @@ fn builder() -> FramePoolBuilder {
         .mode(AllocatorMode::Kernel)
 }
 
-#[expect(unsafe_code, reason = "of the peers only we know")]
+#[expect(unsafe_code, reason = "the behavior of the peers is known here only")]
 fn pool_for_writers() -> FramePool {
-    // SAFETY: the peers are of these tests, and write to what they are lent.
+    // SAFETY: the peers are processes of these tests. They write to a frame only while it is lent
+    // to them.
     unsafe { builder().peers_may_write(true) }.build().unwrap()
 }
 
@@ -58,18 +58,18 @@ fn lent(pool: &FramePool) -> FrameToken {
     pool.try_acquire().unwrap().lend().unwrap()
 }
 
-/// A frame full of `byte`.
+/// Acquires a frame and fills it with `byte`.
 fn filled(pool: &FramePool, byte: u8) -> Frame {
     let mut frame = pool.try_acquire().unwrap();
     frame.fill(byte);
     frame
 }
 
-/// The token with one of its words changed: slot, generation, offset or length.
+/// Returns the token with one of its words changed: slot, generation, offset or length.
 fn forged(token: FrameToken, word: usize, change: impl FnOnce(u64) -> u64) -> FrameToken {
     let mut bytes = token.to_bytes();
-    let place: &mut [u8; 8] = (&mut bytes[word * 8..][..8]).try_into().unwrap();
-    *place = change(u64::from_le_bytes(*place)).to_le_bytes();
+    let word: &mut [u8; 8] = (&mut bytes[word * 8..][..8]).try_into().unwrap();
+    *word = change(u64::from_le_bytes(*word)).to_le_bytes();
     FrameToken::from_bytes(bytes)
 }
 
@@ -78,7 +78,7 @@ const GENERATION: usize = 1;
 const OFFSET: usize = 2;
 const LENGTH: usize = 3;
 
-/// What anybody could make up who has seen `token`, or none.
+/// Returns tokens that an attacker can make up, with knowledge of `token` or without.
 fn forgeries(token: FrameToken) -> Vec<FrameToken> {
     let mut all = vec![
         forged(token, SLOT, |slot| slot ^ 1),
@@ -95,7 +95,7 @@ fn forgeries(token: FrameToken) -> Vec<FrameToken> {
         FrameToken::from_bytes([0xFF; 32]),
     ];
     all.extend((0..64).map(|bit| forged(token, GENERATION, |generation| generation ^ 1 << bit)));
-    // Noise: the numbers of a linear congruence.
+    // Noise from a linear congruential generator.
     let mut state = 1u64;
     all.extend((0..1000).map(|_| {
         FrameToken::from_bytes([(); 32].map(|()| {
@@ -113,15 +113,15 @@ fn open(pool: &FramePool) -> RemoteFrames {
     open_object(borrow(&object)).unwrap()
 }
 
-#[expect(unsafe_code, reason = "whoever opens a mapping answers for its owner")]
+#[expect(unsafe_code, reason = "the caller of `open` answers for the owner")]
 fn open_object(object: BorrowedKernelObject<'_>) -> io::Result<RemoteFrames> {
-    // SAFETY: the owner is of these tests, which do not write to what they have lent.
+    // SAFETY: the owner is a process of these tests. It does not write to a frame while it is lent.
     unsafe { RemoteFrames::open(object) }
 }
 
-#[expect(unsafe_code, reason = "whoever opens a mapping answers for its owner")]
+#[expect(unsafe_code, reason = "the caller of `open` answers for the owner")]
 fn open_to_write(object: BorrowedKernelObject<'_>) -> io::Result<RemoteFramesMut> {
-    // SAFETY: the owner is of these tests, which do not touch what they have lent.
+    // SAFETY: the owner is a process of these tests. It does not access a frame while it is lent.
     unsafe { RemoteFramesMut::open(object) }
 }
 
@@ -147,7 +147,7 @@ fn a_frame_comes_back_as_it_was_lent() {
         (token, known)
     });
     let mut lent: Vec<_> = lent.collect();
-    // In no order.
+    // Out of order.
     lent.rotate_left(1);
     lent.swap(0, 2);
     for (token, (n, slot, start, metadata)) in lent {
@@ -172,7 +172,7 @@ fn a_frame_that_was_lent_is_cleared_for_its_next_owner() {
 }
 
 #[test]
-fn a_lent_frame_is_out() {
+fn a_lent_frame_counts_as_out() {
     let pool = pool();
     let tokens: Vec<_> = (0..FRAMES).map(|_| lent(&pool)).collect();
     assert_eq!(pool.free_frames(), 0);
@@ -187,7 +187,7 @@ fn a_lent_frame_is_out() {
 }
 
 #[test]
-fn whoever_waits_gets_the_frame_that_is_revoked() {
+fn a_waiter_gets_the_frame_that_is_revoked() {
     let pool = builder().frames(1).build().unwrap();
     let token = lent(&pool);
     thread::scope(|scope| {
@@ -233,7 +233,7 @@ fn an_allocator_that_has_lent_a_frame_is_decommitting_until_it_is_back() {
 }
 
 #[test]
-fn a_token_is_good_across_a_decommit_and_a_commit_that_keeps_the_memory() {
+fn a_token_stays_valid_across_a_decommit_and_a_commit_that_keeps_the_memory() {
     let allocator = PoolAllocator::with_framing(Framing::new(FRAMES, SIZE)).unwrap();
     allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap();
     allocator.commit().unwrap();
@@ -246,7 +246,7 @@ fn a_token_is_good_across_a_decommit_and_a_commit_that_keeps_the_memory() {
 }
 
 #[test]
-fn in_user_mode_the_frame_stays_with_its_owner() {
+fn lending_in_user_mode_returns_the_frame_to_its_owner() {
     let pool = builder().mode(AllocatorMode::User).build().unwrap();
     let mut frame = filled(&pool, 7);
     frame.metadata_mut().sequence = 1;
@@ -263,7 +263,7 @@ fn in_user_mode_the_frame_stays_with_its_owner() {
 }
 
 #[test]
-fn a_shared_frame_is_lent_once_it_is_unique() {
+fn a_shared_frame_can_be_lent_after_it_is_unique_again() {
     let pool = pool();
     let one = filled(&pool, 7).share();
     let two = one.clone();
@@ -275,7 +275,7 @@ fn a_shared_frame_is_lent_once_it_is_unique() {
 }
 
 #[test]
-fn a_token_is_good_once() {
+fn a_token_is_redeemed_once() {
     let pool = pool();
     let token = lent(&pool);
     let frame = pool.redeem(token).unwrap();
@@ -289,7 +289,7 @@ fn a_token_is_good_once() {
 }
 
 #[test]
-fn what_is_revoked_is_not_redeemed() {
+fn a_revoked_token_is_not_redeemed() {
     let pool = pool();
     let token = lent(&pool);
     drop(pool.revoke(token).unwrap());
@@ -336,7 +336,7 @@ fn forged_tokens_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn the_error_says_what_is_wrong_with_a_token() {
+fn the_error_names_the_fault_of_a_token() {
     let pool = pool();
     let (token, other) = (lent(&pool), lent(&pool));
     let refused =
@@ -352,19 +352,19 @@ fn the_error_says_what_is_wrong_with_a_token() {
     assert!(outside(refused(SLOT, |_| FRAMES as u64)));
     assert!(outside(refused(OFFSET, |offset| offset + 1)));
 
-    // The place of one with the number of the other.
+    // The slot and offset of one token with the generation of the other.
     let generation = u64::from_le_bytes(other.to_bytes()[8..16].try_into().unwrap());
     let mixed = forged(token, GENERATION, |_| generation);
     assert_eq!(
         pool.redeem(mixed).unwrap_err(),
         TokenError::NotLent { slot: 0 }
     );
-    // A frame that is at home.
-    let home = lent(&pool);
-    drop(pool.redeem(home).unwrap());
-    let home = forged(home, GENERATION, |_| 0);
+    // A frame that is free.
+    let free = lent(&pool);
+    drop(pool.redeem(free).unwrap());
+    let free = forged(free, GENERATION, |_| 0);
     assert_eq!(
-        pool.redeem(home).unwrap_err(),
+        pool.redeem(free).unwrap_err(),
         TokenError::NotLent { slot: 2 }
     );
 
@@ -372,7 +372,7 @@ fn the_error_says_what_is_wrong_with_a_token() {
 }
 
 #[test]
-fn the_length_is_the_owners_whatever_the_token_says() {
+fn the_owner_ignores_the_length_in_a_token() {
     let pool = pool();
     let mut frame = pool.acquire().unwrap();
     frame.set_len(10).unwrap();
@@ -398,7 +398,7 @@ fn a_token_of_another_pool_is_refused() {
 }
 
 #[test]
-fn any_bytes_are_a_token_and_stay_what_they_are() {
+fn any_bytes_round_trip_through_a_token() {
     let pool = pool();
     let token = lent(&pool);
     let mut tokens = forgeries(token);
@@ -412,7 +412,7 @@ fn any_bytes_are_a_token_and_stay_what_they_are() {
 }
 
 #[test]
-fn of_two_who_come_with_a_token_one_gets_the_frame() {
+fn one_of_two_threads_that_redeem_a_token_gets_the_frame() {
     const ROUNDS: usize = 300;
     const MANY: usize = 500;
     let pool = builder().frames(MANY).frame_size(64).build().unwrap();
@@ -439,7 +439,7 @@ fn of_two_who_come_with_a_token_one_gets_the_frame() {
     }
 }
 
-/// The name has it left out where leaks are looked for: nobody can take this frame back.
+/// A leak check skips this test by its name: the frame cannot be taken back.
 #[test]
 fn a_forgotten_frame_that_is_lent_keeps_the_memory_for_its_borrower() {
     let pool = pool();
@@ -460,7 +460,7 @@ fn a_mapping_outlives_the_pool_and_every_handle() {
 }
 
 #[test]
-fn a_frame_lies_where_its_token_says() {
+fn a_token_gives_the_offset_and_length_of_its_frame() {
     for (alignment, prefix) in [(1, 0), (64, 3), (4096, 100), (65_536, 1)] {
         let pool = builder().alignment(alignment).prefix(prefix);
         let pool = pool.build().unwrap();
@@ -479,11 +479,11 @@ fn a_frame_lies_where_its_token_says() {
 }
 
 #[test]
-fn a_borrower_reads_nothing_outside_of_the_segment() {
+fn a_borrower_cannot_read_outside_the_segment() {
     let pool = pool();
     let frames = open(&pool);
     let token = lent(&pool);
-    // Whole pages, which a segment is.
+    // A segment consists of whole pages.
     let end = (FRAMES * SIZE).next_multiple_of(4096) as u64;
     for (offset, length) in [
         (0, u64::MAX),
@@ -507,7 +507,7 @@ fn a_borrower_reads_nothing_outside_of_the_segment() {
 }
 
 #[test]
-fn peers_read_and_do_not_write_unless_they_may() {
+fn peers_can_only_read_unless_the_pool_lets_them_write() {
     let pool = pool();
     let object = pool.try_clone_handle().unwrap();
     let error = open_to_write(borrow(&object)).unwrap_err();
@@ -525,119 +525,37 @@ fn peers_read_and_do_not_write_unless_they_may() {
     assert_eq!(*pool.redeem(token).unwrap(), [7; SIZE]);
 }
 
-/// What the other process says when it begins: what a test prints by itself comes before.
-const HERE: &[u8] = b"\n<here>\n";
-
-/// Another process with a line to it.
-struct Peer {
-    process: Child,
-    line: Line,
-}
-
-impl Peer {
-    /// Starts this test anew, as [`other_process`] with this part to play.
-    ///
-    /// One starts after the other. Windows, or what stands in for it, now and then refuses to start one
-    /// while others start; then it is asked again.
-    #[expect(clippy::disallowed_types, reason = "no model runs these tests")]
-    fn start(part: &str, object: &OwnedKernelObject) -> Self {
-        static ONE_AT_A_TIME: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-        let turn = ONE_AT_A_TIME.lock();
-        let mut tries = if cfg!(windows) { 10 } else { 1 };
-        let (process, line) = loop {
-            let mut command = Command::new(env::current_exe().unwrap());
-            command.args(["--exact", "other_process", "--nocapture"]);
-            command.env(PART, part).stdout(Stdio::null());
-            tries -= 1;
-            match Line::start(command) {
-                Ok(started) => break started,
-                Err(error) if tries == 0 => panic!("{part}: {error}"),
-                Err(_) => thread::sleep(Duration::from_millis(100)),
-            }
-        };
-        drop(turn);
-        let mut peer = Self { process, line };
-        peer.line.send_object(&peer.process, object).unwrap();
-        peer.await_begin();
-        peer
-    }
-
-    fn await_begin(&mut self) {
-        let mut seen = Vec::new();
-        while !seen.ends_with(HERE) {
-            let byte = self.line.receive::<1>().unwrap();
-            seen.extend(byte.expect("the other process should begin"));
-        }
-    }
-
-    fn of(part: &str, pool: &FramePool) -> Self {
-        Self::start(part, &pool.try_clone_handle().unwrap())
-    }
-
-    fn lend(&mut self, frame: Frame) -> FrameToken {
-        let token = frame.lend().unwrap();
-        self.line.send(&token.to_bytes()).unwrap();
-        token
-    }
-
-    fn returned(&mut self) -> Option<FrameToken> {
-        self.line.receive().unwrap().map(FrameToken::from_bytes)
-    }
-
-    /// Waits for the end of the other process, which finds nothing wrong.
-    fn finish(mut self) {
-        self.line.end().unwrap();
-        let surplus = self.returned();
-        let status = self.process.wait().unwrap();
-        assert!(status.success(), "{status}");
-        assert_eq!(surplus, None);
-    }
-}
-
-/// The name of the part that the other process is to play.
-const PART: &str = "KS_ALLOCATOR_TEST_LENDING";
-
-/// Not a test of its own: what the other processes do.
+/// Not a test of its own: the body of the other processes.
 #[test]
 fn other_process() {
-    let Ok(part) = env::var(PART) else {
+    let Some((role, mut parent, object)) = Parent::find() else {
         return;
     };
-    let mut line = Line::to_the_starter().unwrap();
-    let object = line.receive_object().unwrap();
-    line.send(HERE).unwrap();
-    match &*part {
-        "read" => read(&mut line, &object),
-        "write" => write(&mut line, &object),
-        "hold" => hold(&mut line),
-        "forge" => forge(&mut line),
+    match &*role {
+        "read" => read(&mut parent, &object),
+        "write" => write(&mut parent, &object),
+        "hold" => hold(&mut parent),
+        "forge" => forge(&mut parent),
         "count" => count(),
-        #[cfg(unix)]
-        "attack" => unix::attack(&mut line, &object),
-        #[cfg(windows)]
-        "attack" => windows::attack(&mut line, &object),
-        other => panic!("there is no part {other}"),
+        "attack" => system::attack(&mut parent, &object),
+        other => panic!("there is no role {other}"),
     }
-    process::exit(0);
+    std::process::exit(0);
 }
 
-fn next(line: &mut Line) -> Option<FrameToken> {
-    line.receive().unwrap().map(FrameToken::from_bytes)
-}
-
-fn read(line: &mut Line, object: &OwnedKernelObject) {
+fn read(parent: &mut Parent, object: &OwnedKernelObject) {
     let frames = open_object(borrow(object)).unwrap();
     for n in 1.. {
-        let Some(token) = next(line) else { break };
+        let Some(token) = parent.next() else { break };
         assert_eq!(frames.get(token).unwrap(), [n; SIZE]);
-        line.send(&token.to_bytes()).unwrap();
+        parent.give_back(token);
     }
 }
 
 #[test]
-fn another_process_reads_what_is_lent() {
+fn another_process_reads_lent_frames() {
     let pool = pool();
-    let mut peer = Peer::of("read", &pool);
+    let mut peer = Peer::start("read", &pool);
     for n in 1..=200 {
         let token = peer.lend(filled(&pool, n));
         assert_eq!(peer.returned(), Some(token));
@@ -647,20 +565,20 @@ fn another_process_reads_what_is_lent() {
     assert_eq!(pool.free_frames(), FRAMES);
 }
 
-fn write(line: &mut Line, object: &OwnedKernelObject) {
+fn write(parent: &mut Parent, object: &OwnedKernelObject) {
     let mut frames = open_to_write(borrow(object)).unwrap();
-    while let Some(token) = next(line) {
+    while let Some(token) = parent.next() {
         for byte in frames.get_mut(token).unwrap() {
             *byte += 100;
         }
-        line.send(&token.to_bytes()).unwrap();
+        parent.give_back(token);
     }
 }
 
 #[test]
-fn another_process_writes_where_it_may() {
+fn another_process_writes_where_the_pool_lets_peers_write() {
     let pool = pool_for_writers();
-    let mut peer = Peer::of("write", &pool);
+    let mut peer = Peer::start("write", &pool);
     let mine = filled(&pool, 1);
     for n in 1..=100 {
         let token = peer.lend(filled(&pool, n));
@@ -671,24 +589,23 @@ fn another_process_writes_where_it_may() {
     peer.finish();
 }
 
-/// Gives the first frame back, and keeps all others.
-fn hold(line: &mut Line) {
-    let first = next(line).unwrap();
-    line.send(&first.to_bytes()).unwrap();
-    while next(line).is_some() {}
+/// Returns the first frame and keeps all others.
+fn hold(parent: &mut Parent) {
+    let first = parent.next().unwrap();
+    parent.give_back(first);
+    while parent.next().is_some() {}
 }
 
 #[test]
 fn the_frames_of_a_killed_process_are_revoked() {
     let pool = pool();
-    let mut peer = Peer::of("hold", &pool);
+    let mut peer = Peer::start("hold", &pool);
     let tokens = [(); FRAMES].map(|()| peer.lend(pool.acquire().unwrap()));
     let returned = peer.returned().unwrap();
     assert_eq!(returned, tokens[0]);
     drop(pool.redeem(returned).unwrap());
 
-    peer.process.kill().unwrap();
-    assert!(!peer.process.wait().unwrap().success());
+    peer.kill();
     assert_eq!(peer.returned(), None);
     assert_eq!(pool.free_frames(), 1);
     for token in &tokens[1..] {
@@ -701,19 +618,19 @@ fn the_frames_of_a_killed_process_are_revoked() {
     assert_eq!(pool.acquire_many(FRAMES).unwrap().len(), FRAMES);
 }
 
-/// Sends whatever it can make up of each token, and then the token, twice.
-fn forge(line: &mut Line) {
-    while let Some(token) = next(line) {
+/// Sends everything that it can make up from each token, and then the token, twice.
+fn forge(parent: &mut Parent) {
+    while let Some(token) = parent.next() {
         for token in forgeries(token).into_iter().chain([token, token]) {
-            line.send(&token.to_bytes()).unwrap();
+            parent.give_back(token);
         }
     }
 }
 
 #[test]
-fn a_process_that_sends_forged_tokens_gets_nothing() {
+fn a_process_that_sends_forged_tokens_gains_nothing() {
     let pool = pool();
-    let mut peer = Peer::of("forge", &pool);
+    let mut peer = Peer::start("forge", &pool);
     let kept = lent(&pool);
     let token = peer.lend(filled(&pool, 7));
     for _ in forgeries(token) {
@@ -728,30 +645,7 @@ fn a_process_that_sends_forged_tokens_gets_nothing() {
     assert_eq!(pool.free_frames(), FRAMES);
 }
 
-/// Descriptors that this process has open, and mappings of pools' memory.
-#[cfg(unix)]
-fn left_behind() -> (usize, usize) {
-    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    (descriptors, maps.matches("memfd:ks-allocator").count())
-}
-
-/// Handles that this process has open; nothing tells how much is mapped.
-#[cfg(windows)]
-#[expect(unsafe_code, reason = "nothing else tells")]
-fn left_behind() -> (u32, usize) {
-    use windows_sys::Win32::System::Threading::{GetCurrentProcess, GetProcessHandleCount};
-
-    let mut handles = 0;
-    // SAFETY: takes no arguments; the pseudo handle need not be closed.
-    let process = unsafe { GetCurrentProcess() };
-    // SAFETY: `handles` can be written.
-    let done = unsafe { GetProcessHandleCount(process, &raw mut handles) };
-    assert_ne!(done, 0);
-    (handles, 0)
-}
-
-/// In a process of its own, for other tests open handles, too.
+/// Runs in a process of its own, because other tests open handles too.
 fn count() {
     let round = |_| {
         let pool = pool();
@@ -764,13 +658,13 @@ fn count() {
         drop(pool.revoke(lent(&pool)).unwrap());
     };
     round(0);
-    let before = left_behind();
+    let before = system::open_resources();
     (0..1000).for_each(round);
-    assert_eq!(left_behind(), before);
+    assert_eq!(system::open_resources(), before);
     assert_eq!(before.1, 0);
 }
 
 #[test]
-fn a_thousand_rounds_leave_no_handle_and_no_mapping() {
-    Peer::of("count", &pool()).finish();
+fn a_thousand_rounds_leak_no_handle_and_no_mapping() {
+    Peer::start("count", &pool()).finish();
 }
