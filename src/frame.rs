@@ -395,7 +395,7 @@ impl Frame {
         if let Some(trap) = &core.guard_pages {
             // SAFETY: the frame is out and so keeps the segment (H2), and nobody uses its bytes before
             // the next `on_acquire` (H4).
-            unsafe { trap.shut(self.slot()) };
+            unsafe { trap.protect(self.slot()) };
         }
         core.on_release(self.inner());
     }
@@ -407,7 +407,7 @@ impl Frame {
         let core = unsafe { self.inner().core.as_ref() };
         if let Some(trap) = &core.guard_pages {
             // SAFETY: the frame is out and so keeps the segment (H2).
-            unsafe { trap.open(self.slot()) };
+            unsafe { trap.unprotect(self.slot()) };
         }
         if core.contents == Contents::ZeroOnAcquire {
             self.wipe();

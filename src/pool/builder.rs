@@ -7,7 +7,7 @@ use crate::contents::Contents;
 use crate::error::BuildError;
 use crate::framing::Framing;
 use crate::holders::Holders;
-use crate::memory::{FrameMemory, MemoryPlan, OwnMemory};
+use crate::memory::{CustomMemory, FrameMemory, MemoryPlan};
 use crate::memory_options::{HugePages, MemoryOptions};
 use crate::mode::AllocatorMode;
 
@@ -48,9 +48,9 @@ impl FramePoolBuilder {
             framing,
             memory: MemoryPlan {
                 mode,
-                residency: MemoryOptions::PREFAULTED,
+                options: MemoryOptions::PREFAULTED,
                 peers_may_write: false,
-                own: None,
+                custom: None,
                 guard_pages: false,
             },
             contents: Contents::Keep,
@@ -187,7 +187,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
-        self.memory.residency.prefault = prefault;
+        self.memory.options.prefault = prefault;
         self
     }
 
@@ -201,7 +201,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     pub fn huge_pages(mut self, huge_pages: HugePages) -> Self {
-        self.memory.residency.huge_pages = huge_pages;
+        self.memory.options.huge_pages = huge_pages;
         self
     }
 
@@ -222,7 +222,7 @@ impl FramePoolBuilder {
     /// ```
     #[doc(alias("mlock", "VirtualLock"))]
     pub fn lock_in_memory(mut self, locked: bool) -> Self {
-        self.memory.residency.locked = locked;
+        self.memory.options.locked = locked;
         self
     }
 
@@ -240,7 +240,7 @@ impl FramePoolBuilder {
     /// ```
     #[doc(alias("mbind", "VirtualAllocExNuma"))]
     pub fn numa_node(mut self, node: u32) -> Self {
-        self.memory.residency.numa_node = Some(node);
+        self.memory.options.numa_node = Some(node);
         self
     }
 
@@ -260,7 +260,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     pub fn require_memory_options(mut self, required: bool) -> Self {
-        self.memory.residency.required = required;
+        self.memory.options.required = required;
         self
     }
 
@@ -272,7 +272,7 @@ impl FramePoolBuilder {
     /// A [`FrameMemory`] that is to serve several pools can be shared by them, for an `Arc` of one is one,
     /// too.
     pub fn memory(mut self, memory: impl FrameMemory + 'static) -> Self {
-        self.memory.own = Some(OwnMemory::new(memory));
+        self.memory.custom = Some(CustomMemory::new(memory));
         self
     }
 

@@ -143,7 +143,7 @@ impl Core {
         let segment = self.segment.lock();
         match &*segment {
             Some(segment) => segment.report(&self.memory),
-            None => Segment::report_gone(&self.layout, &self.memory),
+            None => Segment::report_dropped(&self.layout, &self.memory),
         }
     }
 
@@ -359,7 +359,7 @@ impl Core {
         let pool: NonNull<dyn DescribeSlot> = self.pointer();
         if let Some(segment) = &mut *self.segment.lock() {
             // SAFETY: the core outlives its segment, by C6.
-            unsafe { segment.describe_by(pool) };
+            unsafe { segment.describe_slots_with(pool) };
         }
     }
 
