@@ -81,7 +81,7 @@ impl MemoryRequests {
     /// change.
     pub(super) fn record_all_unmet(&mut self) -> Result<(), CommitError> {
         for request in self.requested.requests() {
-            let reason = "the properties of custom memory are not changed";
+            let reason = "the pool does not change properties of custom memory";
             let error = CallError::unsupported("FrameMemory::allocate", reason);
             self.record_unmet(request, error)?;
         }

@@ -86,7 +86,7 @@ impl MemoryPlan {
             (false, _) => FrameLayout::new(framing),
             (true, None) => GuardPages::layout(framing),
             (true, Some(_)) => Err(CommitError::TrapUnsupported {
-                reason: "the access rights of custom memory are not changed",
+                reason: "the pool does not change access rights of custom memory",
             }),
         }
     }
@@ -150,7 +150,7 @@ impl Segment {
             }
             (mode @ AllocatorMode::Kernel, Some(_)) => Err(CommitError::ModeUnsupported {
                 mode,
-                reason: "no kernel object owns custom memory",
+                reason: "custom memory is not owned by a kernel object",
             }),
         }
     }

@@ -28,7 +28,7 @@ unsafe impl Sync for GuardPages {}
 
 impl GuardPages {
     /// Computes the guarded layout of a framing for the pages of this system.
-    pub(in crate::memory) fn layout(framing: &Framing) -> Result<FrameLayout, CommitError> {
+    pub(crate) fn layout(framing: &Framing) -> Result<FrameLayout, CommitError> {
         FrameLayout::guarded(framing, pages::page_size())
     }
 
@@ -42,7 +42,7 @@ impl GuardPages {
     ///
     /// `base` is the start of a mapping of at least `layout.total` bytes, which are not in use and
     /// whose access rights were not changed. The first prefix is `first` bytes after `base`.
-    pub(in crate::memory) unsafe fn new(
+    pub(crate) unsafe fn new(
         layout: &FrameLayout,
         base: NonNull<u8>,
         first: usize,

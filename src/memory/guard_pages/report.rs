@@ -40,7 +40,7 @@ fn registry() -> Option<&'static Registry<GuardedSegment>> {
 
 /// The entry of a guarded segment in the registry, removed on drop.
 #[derive(Debug)]
-pub(in crate::memory) struct Registration {
+pub(crate) struct Registration {
     /// `None` if the registry was full. Invalid accesses to the segment are then not reported.
     entry: Option<usize>,
 }
@@ -53,7 +53,7 @@ impl Registration {
     ///
     /// Until the registration is dropped, `pool` points to a live value that may be shared with all
     /// threads.
-    pub(in crate::memory) unsafe fn new(
+    pub(crate) unsafe fn new(
         guard_pages: GuardPages,
         pool: NonNull<dyn DescribeSlot>,
     ) -> Self {
