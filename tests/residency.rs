@@ -19,7 +19,7 @@ const MODES: &[AllocatorMode] = if cfg!(any(target_os = "linux", windows)) {
     &[AllocatorMode::User]
 };
 
-/// Whether this system measures memory.
+/// True if this system measures memory.
 const MEASURED: bool = cfg!(any(target_os = "linux", windows));
 
 /// Serializes tests that use huge pages, of which the system has few, or that change its settings.

@@ -13,8 +13,9 @@ use super::requests::MemoryRequests;
 /// A provider of memory for frames, instead of the system: for example memory that is pinned for a
 /// GPU, mapped from a device or a file, or made of huge pages.
 ///
-/// Every commit calls [`allocate`](Self::allocate) once, for the whole segment, and
-/// [`release`](Self::release) is called when no frame of that segment is left. Both may be called
+/// A commit calls [`allocate`](Self::allocate) at most once, for the whole segment. A commit that
+/// changes neither framing nor mode reuses the memory of the last one.
+/// [`release`](Self::release) is called when the segment is not used any more. Both may be called
 /// while the allocator holds a lock, so an implementation must not call the allocator. See
 /// [`FramePoolBuilder::memory`](crate::FramePoolBuilder::memory) and
 /// [`PoolAllocator::from_builder`](crate::PoolAllocator::from_builder).
@@ -79,7 +80,8 @@ pub unsafe trait FrameMemory: Send + Sync {
     /// # Safety
     ///
     /// `start` and `bytes` are the result and the argument of a call of
-    /// [`allocate`](Self::allocate). They are passed here once, and the memory is not used any more.
+    /// [`allocate`](Self::allocate). They are passed here once, and the memory is not used
+    /// afterwards.
     unsafe fn release(&self, start: NonNull<u8>, bytes: usize);
 }
 

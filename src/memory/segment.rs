@@ -71,11 +71,11 @@ pub struct SegmentInfo {
 pub(crate) struct MemoryPlan {
     pub(crate) mode: AllocatorMode,
     pub(crate) options: MemoryOptions,
-    /// Whether other processes may map a kernel object writable.
+    /// True if other processes may map a kernel object writable.
     pub(crate) peers_may_write: bool,
     /// A provider of memory to use instead of the system.
     pub(crate) custom: Option<CustomMemory>,
-    /// Whether frames lie between guard pages and are inaccessible while they are free.
+    /// True if frames lie between guard pages and are inaccessible while they are free.
     pub(crate) guard_pages: bool,
 }
 

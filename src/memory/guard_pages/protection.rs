@@ -77,12 +77,12 @@ impl GuardPages {
     ///
     /// The caller owns the frame in `slot`, which keeps the segment mapped.
     pub(crate) unsafe fn unprotect(&self, slot: usize) {
-        let pages = self.pages(slot);
+        let range = self.pages(slot);
         // SAFETY: the pages of a frame lie inside the segment.
-        let start = unsafe { self.base.add(pages.start) };
+        let start = unsafe { self.base.add(range.start) };
         // SAFETY: these are whole pages of the segment, which is mapped because the caller owns the
         // frame.
-        if let Err(error) = unsafe { pages::unprotect(start, pages.len()) } {
+        if let Err(error) = unsafe { pages::unprotect(start, range.len()) } {
             abort(slot, &error);
         }
     }
@@ -108,11 +108,11 @@ impl GuardPages {
     ///
     /// The range consists of whole pages of the segment, which is mapped. They are not used until
     /// they are accessible again.
-    unsafe fn protect_pages(&self, pages: Range<usize>) -> Result<(), CallError> {
+    unsafe fn protect_pages(&self, range: Range<usize>) -> Result<(), CallError> {
         // SAFETY: the range lies inside the segment.
-        let start = unsafe { self.base.add(pages.start) };
+        let start = unsafe { self.base.add(range.start) };
         // SAFETY: the caller passes whole pages of the segment, and does not use them.
-        unsafe { pages::protect(start, pages.len()) }
+        unsafe { pages::protect(start, range.len()) }
     }
 
     /// Returns the offset of an address in the segment, or `None` if it lies outside.

@@ -18,7 +18,7 @@
 //! # Invariants
 //!
 //! - **G1** The thread that changes the word from `FREE` to `TAKEN` owns the entry until `FREE` is
-//!   stored again.
+//!   stored again. Ownership goes with the index that [`Registry::register`] returns.
 //! - **G2** Only the owner writes the value, while `LIVE` is clear and no reader is counted. Only
 //!   readers read it, after they were counted while `LIVE` was set, and until they leave.
 //! - **G3** After `LIVE` is cleared, no reader is counted any more. Once the count is 0, no thread

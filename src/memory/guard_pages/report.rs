@@ -53,10 +53,7 @@ impl Registration {
     ///
     /// Until the registration is dropped, `pool` points to a live value that may be shared with all
     /// threads.
-    pub(crate) unsafe fn new(
-        guard_pages: GuardPages,
-        pool: NonNull<dyn DescribeSlot>,
-    ) -> Self {
+    pub(crate) unsafe fn new(guard_pages: GuardPages, pool: NonNull<dyn DescribeSlot>) -> Self {
         #[cfg(not(loom))]
         {
             REGISTRY.get_or_init(Registry::new);

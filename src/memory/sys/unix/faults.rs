@@ -33,7 +33,7 @@ type HandlerWithInfo = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 struct Invocation {
     info: *mut siginfo_t,
     context: *mut c_void,
-    /// Whether a memory access raised the signal, as opposed to a process that sent it.
+    /// True if a memory access raised the signal, false if a process sent it.
     is_fault: bool,
 }
 
@@ -103,7 +103,7 @@ impl Fault {
             libc::SIG_IGN if invocation.is_fault => self.run_default(invocation),
             libc::SIG_IGN => {}
             // SAFETY: the caller is in our handler, and the action has a handler: the two values
-            // that stand for none are excluded above.
+            // that stand for no handler were matched before.
             _ => unsafe { self.call_handler(previous, invocation) },
         }
     }
