@@ -20,6 +20,7 @@ impl CallError {
     }
 
     /// Returns a function for `map_err` that adds the name of the call to its error.
+    #[cfg(unix)]
     pub(crate) fn of<E: Into<io::Error>>(call: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::new(call, source)
     }
