@@ -1,7 +1,8 @@
-//! The shape of a pool: what is asked for, what is given, and where each frame lies.
+//! Framing (number, size, alignment and prefix of frames), its rounding, and the memory layout that
+//! follows from it.
 //!
-//! Every size in the crate is computed here, checked, before anything is stored or allocated.
-//! Past [`FrameLayout::new`] nothing can overflow.
+//! Every size in the crate is computed and checked here, before anything is stored or allocated.
+//! After [`FrameLayout::new`] has succeeded, no size computation can overflow.
 
 #![warn(clippy::arithmetic_side_effects)]
 
@@ -9,36 +10,38 @@ use std::ops::Range;
 
 use crate::error::{CommitError, FramingError};
 
-/// Frames closer together than this would share a cache line.
+/// Size of a cache line in bytes.
 const CACHE_LINE: usize = 64;
 
-/// Frames a multiple of this apart would compete for one set of the first-level cache.
+/// Size of one way of the first-level cache in bytes. Frames whose distance is a multiple of it
+/// would compete for the same cache set.
 const CACHE_WAY: usize = 4096;
 
-/// The smallest page of any system that the crate runs on: what mapped memory is aligned to at
-/// the least.
-pub(crate) const SMALLEST_PAGE: usize = 4096;
+/// Size in bytes of the smallest page of any supported system. The start of mapped memory is a
+/// multiple of it.
+pub(crate) const MIN_PAGE_SIZE: usize = 4096;
 
-/// How many frames, how large, how aligned, and with how many bytes before each.
+/// The number of frames in a pool, their size and alignment, and the number of bytes before each.
 ///
-/// What a client asks for is rounded by [`actual`](Self::actual) to what it gets: a frame is made
-/// so large that the bytes of prefix and frame together are a multiple of the alignment.
+/// [`actual`](Self::actual) rounds a requested framing to the one that the pool uses. It increases
+/// the frame size until the bytes of prefix and frame together are a multiple of the alignment.
 ///
 /// ```text
-/// a segment of 3 frames:          Framing::new(3, 100).alignment(16).prefix(4)
+/// the segment of Framing::new(3, 100).alignment(16).prefix(4), rounded to frames of 108 bytes:
 ///
-///   base            + stride                      + 2 strides
-///   | pre | frame (108) ........ | gap | pre | frame (108) ... | gap | pre | frame ...
-///   ^ a multiple of 16                 ^ a multiple of 16            ^ a multiple of 16
-///         ^ base + prefix: what `Frame` dereferences to
+///   base                         base + stride                base + 2 * stride
+///   | pre | frame (108) .. | gap | pre | frame (108) .. | gap | pre | frame (108) ..
+///   ^ a multiple of 16           ^ a multiple of 16           ^ a multiple of 16
+///         ^ base + prefix: the bytes that a `Frame` dereferences to
 /// ```
 ///
-/// The *prefix start* is aligned; the frame itself is so only when the prefix is a multiple of the
-/// alignment. The gap keeps two frames out of one cache line and, for frames of whole pages whose
-/// alignment allows it, their starts out of one set of the first-level cache.
+/// The *prefix start* is aligned. The frame itself is aligned only if the prefix is a multiple of
+/// the alignment. If the alignment is a power of two, the gap keeps two frames from sharing a cache
+/// line. If the alignment is also at most 64, the gap keeps frames of whole pages from starting in
+/// the same set of the first-level cache.
 ///
-/// Source: `ALLOCATOR_PROPERTIES` and `IMemAllocator::SetProperties`, whose rounding and order of
-/// checks this follows.
+/// Rounding and order of checks are those of `IMemAllocator::SetProperties` with
+/// `ALLOCATOR_PROPERTIES`.
 ///
 /// ```
 /// use ks_allocator::Framing;
@@ -52,29 +55,30 @@ pub(crate) const SMALLEST_PAGE: usize = 4096;
 #[doc(alias("ALLOCATOR_PROPERTIES", "KSALLOCATOR_FRAMING"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Framing {
-    /// Frames in the pool.
+    /// Number of frames in the pool.
     #[doc(alias("cBuffers", "Frames"))]
     pub frames: usize,
-    /// Bytes in a frame, without the prefix.
+    /// Size of a frame in bytes, without the prefix.
     #[doc(alias("cbBuffer", "FrameSize"))]
     pub frame_size: usize,
-    /// What the address of each prefix start is a multiple of, in bytes; need not be a power of
-    /// two.
+    /// Alignment in bytes: the address of each prefix start is a multiple of it. It need not be a
+    /// power of two.
     #[doc(alias("cbAlign", "FileAlignment"))]
     pub alignment: usize,
-    /// Bytes before each frame, for headers.
+    /// Number of bytes before each frame, for headers.
     #[doc(alias = "cbPrefix")]
     pub prefix: usize,
 }
 
 impl Framing {
-    /// The largest alignment, in bytes.
+    /// The maximum alignment, in bytes.
     pub const MAX_ALIGNMENT: usize = 65_536;
 
-    /// The largest number of frames.
+    /// The maximum number of frames.
     pub const MAX_FRAMES: usize = 1 << 24;
 
-    /// `frames` frames of `frame_size` bytes, with an alignment of 1 and no prefix.
+    /// Creates a framing of `frames` frames of `frame_size` bytes, with an alignment of 1 and no
+    /// prefix.
     ///
     /// ```
     /// use ks_allocator::Framing;
@@ -92,13 +96,14 @@ impl Framing {
         }
     }
 
-    /// With every prefix start at a multiple of `alignment` bytes, 1 to
-    /// [`MAX_ALIGNMENT`](Self::MAX_ALIGNMENT); checked by [`actual`](Self::actual).
+    /// Sets the alignment of prefix starts, in bytes: 1 to [`MAX_ALIGNMENT`](Self::MAX_ALIGNMENT).
+    ///
+    /// The value is checked by [`actual`](Self::actual).
     ///
     /// ```
     /// use ks_allocator::Framing;
     ///
-    /// // 5.1 channels of 16 bits: 12 bytes a sample, and no power of two.
+    /// // 5.1 channels of 16 bits: 12 bytes per sample, which is not a power of two.
     /// assert_eq!(Framing::new(8, 1000).alignment(12).actual()?.frame_size, 1008);
     /// # Ok::<(), ks_allocator::FramingError>(())
     /// ```
@@ -108,7 +113,7 @@ impl Framing {
         self
     }
 
-    /// With `prefix` bytes before each frame.
+    /// Sets the number of bytes before each frame.
     ///
     /// ```
     /// use ks_allocator::Framing;
@@ -121,15 +126,15 @@ impl Framing {
         self
     }
 
-    /// What a client that asks for this gets: the frame size is rounded up until prefix and frame
-    /// together are a multiple of the alignment.
+    /// Returns this framing with the frame size rounded up, so that prefix and frame together are a
+    /// multiple of the alignment.
     ///
-    /// Counts and sizes are not judged here. A framing with nothing in it, or with more than an
-    /// address space, is refused by [`commit`](crate::KsAllocator::commit).
+    /// The number and size of frames are not checked here. [`commit`](crate::KsAllocator::commit)
+    /// rejects a framing without frames or bytes, and one that is too large to be allocated.
     ///
     /// # Errors
     ///
-    /// [`FramingError::Alignment`] unless the alignment is in 1..=65536.
+    /// Returns [`FramingError::Alignment`] unless the alignment is in 1..=65536.
     ///
     /// ```
     /// use ks_allocator::Framing;
@@ -150,6 +155,7 @@ impl Framing {
         Ok(actual)
     }
 
+    /// Returns the rounded frame size, or `None` if it overflows.
     const fn rounded_frame_size(&self) -> Option<usize> {
         let Some(used) = self.prefix.checked_add(self.frame_size) else {
             return None;
@@ -161,48 +167,51 @@ impl Framing {
     }
 }
 
-/// Where the frames of a framing lie in their segment.
+/// Positions of the frames of a framing in their segment.
 ///
-/// In a trap every frame has pages to itself, and there is a page that belongs to none before the first
-/// frame, between any two, and after the last:
+/// In a guarded layout no two frames share a page. There is a guard page before the first frame,
+/// between any two frames, and after the last:
 ///
 /// ```text
-/// an alignment that pages have:   frames end where a guard page begins
+/// alignment a power of two, at most a page: a frame ends where a guard page starts
 ///
-///   | guard page | ...... pre | frame ........ | guard page | ...... pre | frame ........ | guard page |
-///                ^ a page     ^ aligned        ^ a page
+///   | guard page | .... pre | frame ...... | guard page | .... pre | frame ...... | guard page |
+///                ^ page     ^ aligned      ^ page
 ///
-/// any other:                      frames end less than a page before it
+/// any other alignment: a frame ends less than a page before the next guard page
 ///
-///   | guard page | .... | .. pre | frame .. | .. | guard page | .... | ... pre | frame . | ... | guard page |
-///                       ^ a page ^ aligned       ^ a page
+///   | guard page | .. | . pre | frame | .. | guard page | .. | . pre | frame | .. | guard page |
+///                     ^ page  ^ aligned    ^ page
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameLayout {
     pub(crate) framing: Framing,
     /// Bytes from one prefix start to the next: a multiple of the alignment.
     pub(crate) stride: usize,
-    /// Bytes that hold all frames, wherever the memory begins.
+    /// Size of the segment in bytes. All frames fit, whatever page the memory starts at.
     pub(crate) total: usize,
-    /// Bytes from there to the first prefix start, if that comes out aligned.
+    /// Minimum number of bytes from the start of the segment to the first prefix start.
     lead: usize,
-    /// The size of a page, in a trap; else 0.
+    /// Size of a page in bytes in a guarded layout, otherwise 0.
     page: usize,
 }
 
 impl FrameLayout {
-    /// The layout of a framing that [`Framing::actual`] has rounded. At least one frame of at least
-    /// one byte, and every sum and product at most `isize::MAX`.
+    /// Computes the layout of a framing that [`Framing::actual`] has rounded.
+    ///
+    /// A layout has at least one frame of at least one byte, and its total size is at most
+    /// `isize::MAX`.
     pub(crate) fn new(framing: &Framing) -> Result<Self, CommitError> {
-        Self::gate(framing, 0)
+        Self::layout_for(framing, 0)
     }
 
-    /// As [`new`](Self::new), with pages of `page` bytes, and guards between the frames.
-    pub(crate) fn trapped(framing: &Framing, page: usize) -> Result<Self, CommitError> {
-        Self::gate(framing, page)
+    /// Computes the guarded layout of a rounded framing, for pages of `page` bytes.
+    pub(crate) fn guarded(framing: &Framing, page: usize) -> Result<Self, CommitError> {
+        Self::layout_for(framing, page)
     }
 
-    fn gate(framing: &Framing, page: usize) -> Result<Self, CommitError> {
+    /// Checks the framing and computes its layout: guarded if `page` is not 0.
+    fn layout_for(framing: &Framing, page: usize) -> Result<Self, CommitError> {
         let Framing {
             frames,
             frame_size,
@@ -213,8 +222,8 @@ impl FrameLayout {
             return Err(CommitError::FramingNotSet { frames, frame_size });
         }
         let layout = match page {
-            0 => Self::close_together(framing),
-            page => Self::between_guards(framing, page),
+            0 => Self::without_guards(framing),
+            page => Self::with_guards(framing, page),
         };
         layout.filter(Self::fits).ok_or(CommitError::TooLarge {
             frames,
@@ -228,7 +237,7 @@ impl FrameLayout {
         self.framing.frames <= Framing::MAX_FRAMES && isize::try_from(self.total).is_ok()
     }
 
-    fn close_together(framing: &Framing) -> Option<Self> {
+    fn without_guards(framing: &Framing) -> Option<Self> {
         let used = framing.prefix.checked_add(framing.frame_size)?;
         let stride = stride(used, framing.alignment)?;
         let total = framing
@@ -244,21 +253,21 @@ impl FrameLayout {
         })
     }
 
-    fn between_guards(framing: &Framing, page: usize) -> Option<Self> {
+    fn with_guards(framing: &Framing, page: usize) -> Option<Self> {
         let alignment = framing.alignment;
-        // Rounded already, or too large.
+        // A rounded framing is such a multiple already. One that could not be rounded is too large.
         let used = framing
             .prefix
             .checked_add(framing.frame_size)?
             .checked_next_multiple_of(alignment)?;
-        let met_by_any_page = alignment.is_power_of_two() && alignment <= page;
-        let (lead, stride, slack) = if met_by_any_page {
+        let every_page_is_aligned = alignment.is_power_of_two() && alignment <= page;
+        let (lead, stride, slack) = if every_page_is_aligned {
             let stride = used.checked_next_multiple_of(page)?.checked_add(page)?;
             (stride.checked_sub(used)?, stride, 0)
         } else {
-            // A guard page, and less than a page of the frame's own on either side.
-            let room = used.checked_add(page.checked_mul(3)?)?;
-            let stride = room.checked_next_multiple_of(alignment)?;
+            // One guard page, and less than a page before and after the frame.
+            let needed = used.checked_add(page.checked_mul(3)?)?;
+            let stride = needed.checked_next_multiple_of(alignment)?;
             (page, stride, alignment.checked_sub(1)?)
         };
         let total = framing
@@ -276,7 +285,8 @@ impl FrameLayout {
         })
     }
 
-    /// Bytes from `address`, where the memory begins, to the first prefix start.
+    /// Returns the number of bytes from `address`, where the memory starts, to the first prefix
+    /// start.
     #[expect(
         clippy::arithmetic_side_effects,
         reason = "the alignment is 1 to 65536, and `total` has room for the lead and an alignment"
@@ -287,17 +297,18 @@ impl FrameLayout {
         self.lead + (alignment - past) % alignment
     }
 
-    /// Bytes of prefix and frame together.
+    /// Returns the size of prefix and frame together, in bytes.
     #[expect(clippy::arithmetic_side_effects, reason = "less than `total`")]
     pub(crate) fn used(&self) -> usize {
         self.framing.prefix + self.framing.frame_size
     }
 
-    /// In a trap, the pages of the frame in `slot`, if the first prefix starts `first` bytes after the
-    /// start of a page: as bytes from there. Only of slots that there are.
+    /// Returns the pages of the frame in `slot` as a range of byte offsets in the segment.
+    ///
+    /// `first` is the offset of the first prefix start. The layout is guarded, and the slot exists.
     #[expect(
         clippy::arithmetic_side_effects,
-        reason = "all inside `total`, and the page is not 0 in a trap"
+        reason = "all values are at most `total`, and `page` is not 0 in a guarded layout"
     )]
     pub(crate) fn pages(&self, first: usize, slot: usize) -> Range<usize> {
         let start = first + slot * self.stride;
@@ -305,7 +316,8 @@ impl FrameLayout {
     }
 }
 
-/// Bytes that a frame takes up, with the gap that keeps it out of its neighbour's way.
+/// Returns the distance of two frames of `used` bytes, prefix included. It contains the gap that
+/// keeps them out of each other's cache lines and sets.
 fn stride(used: usize, alignment: usize) -> Option<usize> {
     let stride = used.checked_next_multiple_of(alignment)?;
     if !alignment.is_power_of_two() {
@@ -318,14 +330,18 @@ fn stride(used: usize, alignment: usize) -> Option<usize> {
     Some(stride)
 }
 
-/// Bytes that may be lost before the first prefix start.
+/// Returns the maximum number of bytes before the first prefix start.
 #[expect(
     clippy::arithmetic_side_effects,
     reason = "the alignment is at least 1"
 )]
 fn slack(alignment: usize) -> usize {
-    let met_by_any_page = alignment.is_power_of_two() && alignment <= SMALLEST_PAGE;
-    if met_by_any_page { 0 } else { alignment - 1 }
+    let every_page_is_aligned = alignment.is_power_of_two() && alignment <= MIN_PAGE_SIZE;
+    if every_page_is_aligned {
+        0
+    } else {
+        alignment - 1
+    }
 }
 
 #[cfg(test)]
@@ -338,8 +354,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounding_gives_what_the_reference_implementation_gives() {
-        // frame_size, alignment, prefix, and the frame size that comes of it.
+    fn rounding_matches_the_reference_implementation() {
+        // frame_size, alignment, prefix, and the rounded frame size.
         let table = [
             (0, 1, 0, 0),
             (1, 1, 0, 1),
@@ -377,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn every_alignment_in_range_is_accepted_and_no_other() {
+    fn exactly_the_alignments_in_range_are_accepted() {
         for alignment in 1..=Framing::MAX_ALIGNMENT {
             assert!(
                 Framing::new(1, 1).alignment(alignment).actual().is_ok(),
@@ -385,13 +401,13 @@ mod tests {
             );
         }
         for alignment in [0, 65_537, 131_073, usize::MAX] {
-            let refused = Framing::new(1, 1).alignment(alignment).actual();
-            assert_eq!(refused, Err(FramingError::Alignment { alignment }));
+            let rejected = Framing::new(1, 1).alignment(alignment).actual();
+            assert_eq!(rejected, Err(FramingError::Alignment { alignment }));
         }
     }
 
     #[test]
-    fn a_framing_that_overflows_is_kept_as_asked_and_refused_at_commit() {
+    fn a_framing_that_overflows_is_not_rounded_and_has_no_layout() {
         let request = Framing::new(2, usize::MAX - 1).alignment(64).prefix(7);
         assert_eq!(request.actual(), Ok(request));
         assert!(matches!(
@@ -401,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_allocate_is_not_set() {
+    fn a_framing_without_frames_or_bytes_is_not_set() {
         for framing in [Framing::default(), Framing::new(0, 1), Framing::new(1, 0)] {
             let error = FrameLayout::new(&framing).unwrap_err();
             assert!(
@@ -412,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_whole_pages_do_not_fall_into_one_cache_set_unless_asked_to() {
+    fn frames_of_whole_pages_start_in_different_cache_sets_unless_aligned_to_pages() {
         let layout = |alignment| {
             let framing = Framing::new(4, 8192).alignment(alignment).actual().unwrap();
             FrameLayout::new(&framing).unwrap().stride
@@ -438,7 +454,7 @@ mod tests {
             let layout = FrameLayout::new(&actual).unwrap();
             prop_assert!(layout.stride >= prefix + actual.frame_size);
 
-            let address = page * SMALLEST_PAGE;
+            let address = page * MIN_PAGE_SIZE;
             let first = address + layout.first_prefix(address);
             for frame in 0..frames {
                 prop_assert_eq!((first + frame * layout.stride) % alignment, 0);
@@ -448,7 +464,7 @@ mod tests {
         }
 
         #[test]
-        fn trapped_frames_have_pages_to_themselves_and_guards_around_them(
+        fn guarded_frames_share_no_page_and_have_guard_pages_around_them(
             frames in 1_usize..40,
             frame_size in 1_usize..200_000,
             alignment in prop_oneof![
@@ -457,44 +473,44 @@ mod tests {
             ],
             prefix in 0_usize..10_000,
             page in prop_oneof![Just(4096_usize), Just(16_384), Just(65_536)],
-            begins in 1_usize..1_000_000,
+            start_page in 1_usize..1_000_000,
         ) {
             let request = Framing::new(frames, frame_size).alignment(alignment).prefix(prefix);
             let actual = request.actual().unwrap();
-            let layout = FrameLayout::trapped(&actual, page).unwrap();
+            let layout = FrameLayout::guarded(&actual, page).unwrap();
             prop_assert_eq!(layout.total % page, 0);
 
-            let address = begins * page;
+            let address = start_page * page;
             let first = layout.first_prefix(address);
-            let mut guarded_from = 0;
+            let mut guard_start = 0;
             for slot in 0..frames {
                 let start = first + slot * layout.stride;
                 prop_assert_eq!((address + start) % alignment, 0);
                 let pages = layout.pages(first, slot);
                 prop_assert_eq!((pages.start % page, pages.end % page), (0, 0));
-                prop_assert!(pages.start >= guarded_from + page, "a guard before it");
+                prop_assert!(pages.start >= guard_start + page, "a guard page before the frame");
                 prop_assert!(pages.start <= start && start - pages.start < page);
                 let end = start + prefix + actual.frame_size;
                 prop_assert!(end <= pages.end && pages.end - end < page);
                 if alignment.is_power_of_two() {
-                    prop_assert_eq!(end, pages.end, "the guard begins where the frame ends");
+                    prop_assert_eq!(end, pages.end, "a guard page starts where the frame ends");
                 }
-                guarded_from = pages.end;
+                guard_start = pages.end;
             }
-            prop_assert!(guarded_from + page <= layout.total, "a guard after the last");
+            prop_assert!(guard_start + page <= layout.total, "a guard page after the last frame");
         }
 
         #[test]
-        fn no_input_overflows_in_a_trap(
+        fn no_input_overflows_a_guarded_layout(
             frames: usize, frame_size: usize, prefix: usize,
             alignment in 1_usize..=Framing::MAX_ALIGNMENT,
             page in prop_oneof![Just(4096_usize), Just(16_384), Just(65_536)],
-            begins in 0_usize..1_000,
+            start_page in 0_usize..1_000,
         ) {
             let request = Framing::new(frames, frame_size).alignment(alignment).prefix(prefix);
-            if let Ok(layout) = FrameLayout::trapped(&request.actual().unwrap(), page) {
+            if let Ok(layout) = FrameLayout::guarded(&request.actual().unwrap(), page) {
                 prop_assert!(layout.total <= isize::MAX as usize);
-                let last = layout.pages(layout.first_prefix(begins * page), frames - 1);
+                let last = layout.pages(layout.first_prefix(start_page * page), frames - 1);
                 prop_assert!(last.end + page <= layout.total);
             }
         }

@@ -1,28 +1,38 @@
-//! What may be asked of the memory that frames live in, and the report on what was got.
+//! Options for the memory of a pool, and the report on how a commit met them.
 
 use std::fmt;
 use std::io;
 
 use crate::sync::unmodeled;
 
-/// Whether frames are to lie in huge pages: fewer page faults, and fewer entries in the processor's
-/// table of pages.
+/// The kind of huge pages requested for a pool's memory.
 ///
-/// | | on Linux | on Windows | elsewhere |
+/// Huge pages cause fewer page faults and fewer misses in the processor's cache of page table
+/// entries.
+///
+/// | | Linux | Windows | elsewhere |
 /// |---|---|---|---|
-/// | `Transparent` | aligned to huge pages, and `MADV_HUGEPAGE` | not to be had | not to be had |
-/// | `Explicit` | `MAP_HUGETLB`; in Kernel mode `MFD_HUGETLB` | `MEM_LARGE_PAGES`, in User mode | not to be had |
+/// | `Transparent` | alignment, `MADV_HUGEPAGE` | no | no |
+/// | `Explicit`, User mode | `MAP_HUGETLB` | `MEM_LARGE_PAGES` | no |
+/// | `Explicit`, Kernel mode | `MFD_HUGETLB` | no | no |
 ///
-/// Transparent ones are the system's to give, if it is set to and has some in one piece. It does so at the
-/// first touch, so of a pool that is not prefaulted only [`CommitReport::huge`] tells, later. Explicit ones
-/// have been reserved by an administrator, for instance by `sysctl vm.nr_hugepages=64`; on Windows the
-/// process needs `SeLockMemoryPrivilege`, enabled. They are backed by memory at once, prefaulted or not,
-/// which on Linux takes version 5.14. With either, the memory is rounded up to whole huge pages.
+/// The system provides transparent huge pages when memory is first touched, if its settings allow
+/// them and enough contiguous memory is free. If a pool is not prefaulted, a commit therefore
+/// cannot tell whether it will get them; read [`CommitReport::huge`] after the frames were used.
+///
+/// Explicit huge pages must be reserved by an administrator, for example with
+/// `sysctl vm.nr_hugepages=64`. On Windows the process needs the privilege `SeLockMemoryPrivilege`,
+/// enabled. They are backed by memory at commit, whether the pool is prefaulted or not; on Linux
+/// this requires kernel 5.14.
+///
+/// With either kind, the memory is rounded up to whole huge pages. Where a kind is not available,
+/// the request is unmet.
 ///
 /// ```
 /// use ks_allocator::{FramePool, HugePages};
 ///
-/// let builder = FramePool::builder().frames(8).frame_size(1 << 20).huge_pages(HugePages::Transparent);
+/// let builder = FramePool::builder().frames(8).frame_size(1 << 20);
+/// let builder = builder.huge_pages(HugePages::Transparent);
 /// let report = builder.build()?.commit_report();
 /// assert_eq!(report.requested.huge_pages, HugePages::Transparent);
 /// # Ok::<(), ks_allocator::BuildError>(())
@@ -31,23 +41,23 @@ use crate::sync::unmodeled;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HugePages {
-    /// Not asked for. The system may give transparent ones all the same.
+    /// No huge pages are requested. The system may still provide transparent ones.
     #[default]
     Off,
-    /// Those that the system makes of ordinary memory.
+    /// Huge pages that the system forms from ordinary memory.
     Transparent,
-    /// Those that are set apart.
+    /// Huge pages from a reserved set.
     Explicit,
 }
 
-/// What is asked of the memory, by the builder's options.
+/// The options of the builder that concern the memory of a pool.
 ///
 /// ```
 /// use ks_allocator::FramePool;
 ///
 /// let pool = FramePool::builder().frames(4).frame_size(64).lock_in_memory(true).build()?;
 /// let requested = pool.commit_report().requested;
-/// assert!(asked.prefault && asked.locked && !asked.required);
+/// assert!(requested.prefault && requested.locked && !requested.required);
 /// # Ok::<(), ks_allocator::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,7 +76,7 @@ pub struct MemoryOptions {
 }
 
 impl MemoryOptions {
-    /// Memory that is touched once, and nothing else.
+    /// The default: prefaulted memory, without further requests.
     pub(crate) const PREFAULTED: Self = Self {
         prefault: true,
         huge_pages: HugePages::Off,
@@ -75,8 +85,8 @@ impl MemoryOptions {
         required: false,
     };
 
-    /// Everything that can fall short.
-    pub(crate) fn wishes(&self) -> impl Iterator<Item = MemoryRequest> + use<> {
+    /// Returns the requests that the system may not be able to meet.
+    pub(crate) fn requests(&self) -> impl Iterator<Item = MemoryRequest> + use<> {
         let huge_pages = match self.huge_pages {
             HugePages::Off => None,
             HugePages::Transparent => Some(MemoryRequest::TransparentHugePages),
@@ -88,7 +98,7 @@ impl MemoryOptions {
     }
 }
 
-/// `prefaulted, NUMA node 0, required`
+/// Formats the options as in `prefaulted, NUMA node 0, required`.
 impl fmt::Display for MemoryOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let prefault = if self.prefault {
@@ -97,7 +107,7 @@ impl fmt::Display for MemoryOptions {
             "not prefaulted"
         };
         f.write_str(prefault)?;
-        for request in self.wishes() {
+        for request in self.requests() {
             write!(f, ", {request}")?;
         }
         if self.required {
@@ -107,7 +117,7 @@ impl fmt::Display for MemoryOptions {
     }
 }
 
-/// One thing that was asked of the memory.
+/// A request for a property of the memory that the system may not be able to meet.
 ///
 /// ```
 /// assert_eq!(ks_allocator::MemoryRequest::NumaNode(1).to_string(), "NUMA node 1");
@@ -115,13 +125,14 @@ impl fmt::Display for MemoryOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MemoryRequest {
-    /// [`HugePages::Transparent`].
+    /// Transparent huge pages: see [`HugePages::Transparent`].
     TransparentHugePages,
-    /// [`HugePages::Explicit`].
+    /// Explicit huge pages: see [`HugePages::Explicit`].
     ExplicitHugePages,
+    /// Memory that is never paged out: see
     /// [`lock_in_memory`](crate::FramePoolBuilder::lock_in_memory).
     Locked,
-    /// [`numa_node`](crate::FramePoolBuilder::numa_node), this one.
+    /// Memory of this NUMA node: see [`numa_node`](crate::FramePoolBuilder::numa_node).
     NumaNode(u32),
 }
 
@@ -136,22 +147,22 @@ impl fmt::Display for MemoryRequest {
     }
 }
 
-/// Something that was asked of the memory, and not got, or not all of it.
+/// A memory request that a commit met in part or not at all.
 ///
 /// ```
 /// use ks_allocator::{FramePool, MemoryRequest};
 ///
 /// let builder = FramePool::builder().frames(4).frame_size(64).numa_node(999_999);
-/// let report = builder.build()?.commit_report(); // there is none such, and so it lies anywhere
+/// let report = builder.build()?.commit_report(); // no such node: the memory is on any node
 /// assert_eq!(report.unmet[0].request, MemoryRequest::NumaNode(999_999));
 /// # Ok::<(), ks_allocator::BuildError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UnmetRequest {
-    /// What was asked for.
+    /// The request.
     pub request: MemoryRequest,
-    /// The call that failed, or did not do it.
+    /// The system call that failed, or that succeeded without meeting the request.
     pub call: &'static str,
     source: unmodeled::Arc<io::Error>,
 }
@@ -166,13 +177,13 @@ impl UnmetRequest {
         }
     }
 
-    /// What the system said, or what there is to say of it.
+    /// Returns the reason: the error of the call, or a description of what it did not do.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
     /// let builder = FramePool::builder().frames(4).frame_size(64).numa_node(999_999);
-    /// for shortfall in builder.build()?.commit_report().unmet {
-    ///     assert!(!shortfall.source().to_string().is_empty());
+    /// for unmet in builder.build()?.commit_report().unmet {
+    ///     assert!(!unmet.source().to_string().is_empty());
     /// }
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
@@ -182,17 +193,18 @@ impl UnmetRequest {
     }
 }
 
-/// `explicit huge pages: mmap(MAP_HUGETLB): Cannot allocate memory (os error 12)`
+/// Formats the unmet request as in
+/// `explicit huge pages: mmap(MAP_HUGETLB): Cannot allocate memory (os error 12)`.
 impl fmt::Display for UnmetRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.request, self.call, self.source)
     }
 }
 
-/// What was asked of a pool's memory, and what it is: see
-/// [`FramePool::commit_report`](crate::FramePool::commit_report).
+/// The memory options of a pool, the requests that were not met, and measurements of the memory.
 ///
-/// Sizes are in bytes. What cannot be measured on this system, or by this process, is `None`.
+/// [`FramePool::commit_report`](crate::FramePool::commit_report) returns it. Sizes are in bytes.
+/// Values that cannot be measured on this system, or by this process, are `None`.
 ///
 /// ```
 /// use ks_allocator::FramePool;
@@ -209,38 +221,40 @@ impl fmt::Display for UnmetRequest {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CommitReport {
-    /// What was asked for.
+    /// The options of the pool.
     pub requested: MemoryOptions,
-    /// What was not got when the memory was allocated.
+    /// The requests that were not met when the memory was allocated.
     pub unmet: Vec<UnmetRequest>,
-    /// The size of the segment: see [`SegmentInfo::bytes`](crate::SegmentInfo::bytes).
+    /// Size of the segment: see [`SegmentInfo::bytes`](crate::SegmentInfo::bytes).
     pub bytes: usize,
-    /// The page that the memory is made of. Transparent huge pages are not one: they are made of many.
+    /// Size of the pages of the memory. Transparent huge pages do not change it: they consist of
+    /// ordinary pages.
     pub page_size: usize,
-    /// How much of the segment the system has in memory now. (Of Kernel mode's object, on Linux: whether
-    /// or not the pages are mapped already.)
+    /// Bytes of the segment that are in physical memory now. In Kernel mode on Linux, the pages of
+    /// the kernel object count whether or not they are mapped yet.
     pub resident: Option<usize>,
-    /// How much of it is in huge pages, of either kind. Linux counts by mapping: of private memory that
-    /// it sees as one with a neighbour's, so do we, up to the size of the segment.
+    /// Bytes of the segment that are in huge pages of either kind. Linux counts per mapping: if it
+    /// merges the segment's mapping with a neighboring one, huge pages of the neighbor may be
+    /// included, up to the size of the segment.
     pub huge: Option<usize>,
-    /// How much of it is locked in memory, as explicit huge pages always are.
+    /// Bytes of the segment that are locked in memory. Explicit huge pages always are.
     pub locked: Option<usize>,
-    /// The NUMA nodes that its pages lie on, in ascending order; empty if that is not known.
+    /// NUMA nodes of the segment's pages, in ascending order; empty if unknown.
     pub numa_nodes: Vec<u32>,
 }
 
-/// A few lines for people to read.
+/// Formats the report as a few lines of text for people to read.
 impl fmt::Display for CommitReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "asked for: {}", self.requested)?;
-        for shortfall in &self.unmet {
-            writeln!(f, "not got: {shortfall}")?;
+        writeln!(f, "requested: {}", self.requested)?;
+        for unmet in &self.unmet {
+            writeln!(f, "unmet: {unmet}")?;
         }
         let Self {
             bytes, page_size, ..
         } = self;
         writeln!(f, "segment: {bytes} bytes in pages of {page_size}")?;
-        let [resident, huge, locked] = [self.resident, self.huge, self.locked].map(Measured);
+        let [resident, huge, locked] = [self.resident, self.huge, self.locked].map(Bytes);
         write!(f, "resident: {resident}; in huge pages: {huge}; ")?;
         write!(f, "locked: {locked}; NUMA nodes:")?;
         if self.numa_nodes.is_empty() {
@@ -254,9 +268,10 @@ impl fmt::Display for CommitReport {
     }
 }
 
-struct Measured(Option<usize>);
+/// A number of bytes, or `unknown`.
+struct Bytes(Option<usize>);
 
-impl fmt::Display for Measured {
+impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(bytes) => bytes.fmt(f),

@@ -1,5 +1,5 @@
-//! The memory behind a pool: large, prefaulted, aligned, apart from every other. (`kernel_mode` has
-//! what is said of both modes.)
+//! Memory of a pool: size, alignment, prefaulting, and separation of pools. Tests of both modes are
+//! in `kernel_mode`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -9,7 +9,7 @@ use ks_allocator::{BuildError, CommitError, FramePool, Framing};
 
 #[test]
 #[cfg(target_pointer_width = "64")]
-fn more_than_two_gigabytes_are_fine() {
+fn a_pool_may_be_larger_than_2_gib() {
     const GIB: usize = 1 << 30;
     let pool = FramePool::builder()
         .frames(3)
@@ -29,7 +29,7 @@ fn more_than_two_gigabytes_are_fine() {
 }
 
 #[test]
-fn memory_that_cannot_be_had_is_an_error_with_the_number() {
+fn the_out_of_memory_error_contains_the_number_of_bytes() {
     let builder = FramePool::builder()
         .frames(Framing::MAX_FRAMES)
         .frame_size(isize::MAX as usize / Framing::MAX_FRAMES - 128)
@@ -43,7 +43,7 @@ fn memory_that_cannot_be_had_is_an_error_with_the_number() {
 }
 
 #[test]
-fn every_frame_is_aligned_as_asked_for() {
+fn every_prefix_start_is_aligned() {
     for alignment in [1, 2, 3, 12, 64, 100, 4096, 5000, 65_535, 65_536] {
         for prefix in [0, 1, 64] {
             let pool = FramePool::builder()
@@ -64,7 +64,7 @@ fn every_frame_is_aligned_as_asked_for() {
 }
 
 #[test]
-fn two_pools_never_share_a_frame() {
+fn pools_share_no_memory() {
     let pools = [(); 4].map(|()| {
         FramePool::builder()
             .frames(4)
@@ -86,11 +86,11 @@ fn two_pools_never_share_a_frame() {
     assert!(pools.iter().all(|pool| pool.free_frames() == 4));
 }
 
-/// Page faults of this thread so far.
+/// Returns the number of page faults of this thread so far.
 #[cfg(target_os = "linux")]
 fn faults() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
-    // The fields after the name, which is in parentheses: minflt is the 8th, majflt the 10th.
+    // Of the fields after the name, which is in parentheses, minflt is the 8th and majflt the 10th.
     let fields: Vec<&str> = stat
         .rsplit(')')
         .next()
@@ -102,7 +102,7 @@ fn faults() -> u64 {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_prefaulted_pool_leaves_no_page_fault_for_its_frames() {
+fn frames_of_a_prefaulted_pool_cause_no_page_faults() {
     const PAGES: u64 = 4096;
     for mode in [AllocatorMode::User, AllocatorMode::Kernel] {
         let pool = FramePool::builder()
@@ -118,7 +118,7 @@ fn a_prefaulted_pool_leaves_no_page_fault_for_its_frames() {
         for frame in &mut frames {
             frame.fill(1);
         }
-        // Checkers of memory fault on pages of their own while they watch.
+        // Sanitizers cause page faults of their own.
         let faults = faults() - before;
         assert!(
             faults < PAGES / 4,

@@ -1,7 +1,7 @@
-//! Frames in memory that the user brings.
+//! Custom memory: frames in memory from a `FrameMemory` of the user.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unsafe_code, reason = "brings memory")]
+#![expect(unsafe_code, reason = "implements `FrameMemory`")]
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::alloc::{Layout, alloc, dealloc};
@@ -15,15 +15,16 @@ use ks_allocator::{
     KsAllocator as _, MemoryRequest, PoolAllocator,
 };
 
-/// Memory of the heap, filled with a byte, that keeps its books.
+/// Heap memory that is filled with a byte and records its blocks.
 #[derive(Default)]
-struct Books {
+struct TrackedHeap {
     calls: AtomicUsize,
-    /// The call that fails, counted from 1, and how.
+    /// The number of the call that fails, counted from 1, and the kind of its error.
     fails: Option<(usize, io::ErrorKind)>,
-    /// How far the start is off.
-    askew: usize,
-    out: Mutex<Vec<(usize, usize)>>,
+    /// Bytes between the start of a page and the start of a block.
+    misalignment: usize,
+    /// Start and size of each block that is not released.
+    blocks: Mutex<Vec<(usize, usize)>>,
 }
 
 const FILL: u8 = 0x5A;
@@ -32,47 +33,51 @@ fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes + 4096, 4096).unwrap()
 }
 
-// SAFETY: fresh memory of the heap, all of it written; unless it is askew, which must be noticed.
-unsafe impl FrameMemory for Books {
+// SAFETY: `allocate` returns new heap memory, all of it written. If `misalignment` is set, the pool
+// must reject the memory.
+unsafe impl FrameMemory for TrackedHeap {
     fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some((_, kind)) = self.fails.filter(|(fails, _)| *fails == call) {
             return Err(kind.into());
         }
-        // SAFETY: the size is not 0.
+        // SAFETY: the layout has a size of at least 4096.
         let start = NonNull::new(unsafe { alloc(layout(bytes)) }).unwrap();
-        // SAFETY: there are so many bytes.
+        // SAFETY: the block has `bytes` + 4096 bytes.
         unsafe { start.write_bytes(FILL, bytes) };
-        // SAFETY: there is a page more than was asked for.
-        let start = unsafe { start.add(self.askew) };
-        self.out.lock().unwrap().push((start.addr().get(), bytes));
+        // SAFETY: the block has 4096 bytes more than requested.
+        let start = unsafe { start.add(self.misalignment) };
+        self.blocks
+            .lock()
+            .unwrap()
+            .push((start.addr().get(), bytes));
         Ok(start)
     }
 
     unsafe fn release(&self, start: NonNull<u8>, bytes: usize) {
-        let mut out = self.out.lock().unwrap();
-        let place = out
+        let mut blocks = self.blocks.lock().unwrap();
+        let index = blocks
             .iter()
             .position(|&known| known == (start.addr().get(), bytes));
-        out.remove(place.expect("what is released was allocated, and not released before"));
-        // SAFETY: as it was allocated.
-        let start = unsafe { start.sub(self.askew) };
-        // SAFETY: likewise.
+        blocks.remove(index.expect("the block was allocated and not released before"));
+        // SAFETY: `allocate` has added the same number of bytes.
+        let start = unsafe { start.sub(self.misalignment) };
+        // SAFETY: the block was allocated with the same layout.
         unsafe { dealloc(start.as_ptr(), layout(bytes)) };
     }
 }
 
-fn books() -> Arc<Books> {
+fn tracked_heap() -> Arc<TrackedHeap> {
     Arc::default()
 }
 
-impl Books {
-    fn is_balanced(&self) -> bool {
-        self.out.lock().unwrap().is_empty()
+impl TrackedHeap {
+    fn is_empty(&self) -> bool {
+        self.blocks.lock().unwrap().is_empty()
     }
 }
 
-fn pool(memory: &Arc<Books>) -> Result<FramePool, BuildError> {
+fn pool(memory: &Arc<TrackedHeap>) -> Result<FramePool, BuildError> {
     FramePool::builder()
         .frames(4)
         .frame_size(1000)
@@ -82,15 +87,15 @@ fn pool(memory: &Arc<Books>) -> Result<FramePool, BuildError> {
         .build()
 }
 
-fn allocator(memory: &Arc<Books>) -> PoolAllocator {
+fn allocator(memory: &Arc<TrackedHeap>) -> PoolAllocator {
     PoolAllocator::from_builder(&FramePool::builder().memory(memory.clone())).unwrap()
 }
 
 #[test]
-fn frames_lie_in_the_memory_and_show_what_was_there() {
-    let memory = books();
+fn frames_lie_in_the_memory_and_contain_its_bytes() {
+    let memory = tracked_heap();
     let pool = pool(&memory).unwrap();
-    let (start, bytes) = memory.out.lock().unwrap()[0];
+    let (start, bytes) = memory.blocks.lock().unwrap()[0];
     for frame in pool.acquire_many(4).unwrap() {
         let address = frame.as_ptr().addr();
         assert!(start <= address - 8 && address + frame.len() <= start + bytes);
@@ -103,20 +108,20 @@ fn frames_lie_in_the_memory_and_show_what_was_there() {
 }
 
 #[test]
-fn the_memory_goes_with_the_last_handle_or_frame() {
-    let memory = books();
+fn the_memory_is_released_with_the_last_handle_or_frame() {
+    let memory = tracked_heap();
     let pool = pool(&memory).unwrap();
     let frame = pool.acquire().unwrap().share();
     let other = frame.clone();
     drop((pool, frame));
-    assert!(!memory.is_balanced());
+    assert!(!memory.is_empty());
     drop(other);
-    assert!(memory.is_balanced());
+    assert!(memory.is_empty());
 }
 
 #[test]
-fn each_commit_with_another_framing_asks_anew_and_gives_back_before() {
-    let memory = books();
+fn a_commit_with_another_framing_releases_the_old_memory_first() {
+    let memory = tracked_heap();
     let allocator = allocator(&memory);
     for frames in 1..10 {
         allocator.set_framing(&Framing::new(frames, 5000)).unwrap();
@@ -124,23 +129,23 @@ fn each_commit_with_another_framing_asks_anew_and_gives_back_before() {
         allocator.decommit();
         allocator.commit().unwrap();
         assert_eq!(allocator.acquire().unwrap()[4999], FILL);
-        assert_eq!(memory.out.lock().unwrap().len(), 1);
+        assert_eq!(memory.blocks.lock().unwrap().len(), 1);
         allocator.decommit();
     }
     assert_eq!(memory.calls.load(Ordering::Relaxed), 9);
     drop(allocator);
-    assert!(memory.is_balanced());
+    assert!(memory.is_empty());
 }
 
 #[test]
-fn memory_that_fails_fails_the_commit_and_nothing_else() {
+fn an_allocation_error_fails_only_that_commit() {
     for (kind, fails) in [
         (io::ErrorKind::OutOfMemory, 2),
         (io::ErrorKind::PermissionDenied, 2),
     ] {
-        let memory = Arc::new(Books {
+        let memory = Arc::new(TrackedHeap {
             fails: Some((fails, kind)),
-            ..Books::default()
+            ..TrackedHeap::default()
         });
         let allocator = allocator(&memory);
         allocator.set_framing(&Framing::new(2, 100)).unwrap();
@@ -159,21 +164,18 @@ fn memory_that_fails_fails_the_commit_and_nothing_else() {
             other => panic!("{other}"),
         }
         assert_eq!(allocator.framing(), Framing::new(3, 100));
-        assert!(
-            memory.is_balanced(),
-            "the old memory goes before the new comes"
-        );
+        assert!(memory.is_empty(), "the old memory was not released");
         allocator.commit().unwrap();
         assert_eq!(allocator.acquire().unwrap().len(), 100);
     }
 }
 
 #[test]
-fn whichever_call_fails_the_others_do_not() {
+fn commits_before_and_after_a_failed_one_succeed() {
     for fails in 1..=5 {
-        let memory = Arc::new(Books {
+        let memory = Arc::new(TrackedHeap {
             fails: Some((fails, io::ErrorKind::OutOfMemory)),
-            ..Books::default()
+            ..TrackedHeap::default()
         });
         let allocator = allocator(&memory);
         for call in 1..=6 {
@@ -184,19 +186,19 @@ fn whichever_call_fails_the_others_do_not() {
                 call == fails,
                 "call {call}, {committed:?}"
             );
-            // What failed has left nothing of the one before, either.
-            let out = memory.out.lock().unwrap().len();
-            assert_eq!(out, usize::from(call != fails));
+            // A failed commit has released the memory of the previous one.
+            let blocks = memory.blocks.lock().unwrap().len();
+            assert_eq!(blocks, usize::from(call != fails));
             allocator.decommit();
         }
         drop(allocator);
-        assert!(memory.is_balanced());
+        assert!(memory.is_empty());
     }
 }
 
 #[test]
-fn nothing_else_is_done_to_it_and_the_report_says_so() {
-    let memory = books();
+fn all_requests_are_unmet() {
+    let memory = tracked_heap();
     let builder = FramePool::builder()
         .frames(4)
         .frame_size(5000)
@@ -206,67 +208,64 @@ fn nothing_else_is_done_to_it_and_the_report_says_so() {
         .huge_pages(HugePages::Transparent);
     let builder = builder.numa_node(0);
     let report = builder.build().unwrap().commit_report();
-    let missed: Vec<_> = report.unmet.iter().map(|missed| missed.request).collect();
+    let unmet: Vec<_> = report.unmet.iter().map(|unmet| unmet.request).collect();
     let requests = [
         MemoryRequest::TransparentHugePages,
         MemoryRequest::Locked,
         MemoryRequest::NumaNode(0),
     ];
-    assert_eq!(missed, requests);
+    assert_eq!(unmet, requests);
     assert!(
         report
             .unmet
             .iter()
-            .all(|missed| missed.call == "FrameMemory::allocate")
+            .all(|unmet| unmet.call == "FrameMemory::allocate")
     );
-    // It is written to from the first to the last byte.
+    // The provider has written to all bytes.
     if cfg!(any(target_os = "linux", windows)) {
         assert_eq!(report.resident, Some(report.bytes));
     }
-    assert!(memory.is_balanced());
+    assert!(memory.is_empty());
 
     let calls = memory.calls.load(Ordering::Relaxed);
-    let refused = builder.require_memory_options(true).build().unwrap_err();
-    let is_refused = matches!(
-        refused,
-        BuildError::Commit(CommitError::UnmetRequest { .. })
-    );
-    assert!(is_refused, "{refused}");
+    let error = builder.require_memory_options(true).build().unwrap_err();
+    let is_unmet = matches!(error, BuildError::Commit(CommitError::UnmetRequest { .. }));
+    assert!(is_unmet, "{error}");
     assert_eq!(
         memory.calls.load(Ordering::Relaxed),
         calls,
-        "it is not even asked"
+        "the provider was called"
     );
 }
 
 #[test]
-fn memory_that_does_not_start_at_a_page_is_refused_and_given_back() {
-    let memory = Arc::new(Books {
-        askew: 64,
-        ..Books::default()
+fn memory_that_is_not_page_aligned_is_rejected_and_released() {
+    let memory = Arc::new(TrackedHeap {
+        misalignment: 64,
+        ..TrackedHeap::default()
     });
-    let refused = pool(&memory).unwrap_err();
-    let BuildError::Commit(CommitError::Os { call, source }) = refused else {
-        panic!("{refused}");
+    let error = pool(&memory).unwrap_err();
+    let BuildError::Commit(CommitError::Os { call, source }) = error else {
+        panic!("{error}");
     };
     assert_eq!(call, "FrameMemory::allocate");
     assert!(
-        source.to_string().contains("no multiple of 4096"),
+        source.to_string().contains("not at a multiple of 4096"),
         "{source}"
     );
-    assert!(memory.is_balanced());
+    assert!(memory.is_empty());
 }
 
 #[test]
-fn there_is_none_in_kernel_mode() {
-    let memory = books();
+fn kernel_mode_is_unsupported() {
+    let memory = tracked_heap();
     let allocator = allocator(&memory);
     allocator.set_framing(&Framing::new(1, 1)).unwrap();
     allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap();
-    let refused = allocator.commit().unwrap_err();
+    let error = allocator.commit().unwrap_err();
     assert!(
-        matches!(refused, CommitError::ModeUnsupported { .. }),
-        "{refused}"
+        matches!(error, CommitError::ModeUnsupported { .. }),
+        "{error}"
     );
     allocator.set_allocator_mode(AllocatorMode::User).unwrap();
     allocator.commit().unwrap();
@@ -274,12 +273,12 @@ fn there_is_none_in_kernel_mode() {
 }
 
 #[test]
-fn several_pools_can_share_it() {
-    let memory = books();
+fn several_pools_can_share_a_provider() {
+    let memory = tracked_heap();
     let pools: Vec<_> = (0..3).map(|_| pool(&memory).unwrap()).collect();
     let frames: Vec<_> = pools.iter().map(|pool| pool.acquire().unwrap()).collect();
     drop(pools);
-    assert_eq!(memory.out.lock().unwrap().len(), 3);
+    assert_eq!(memory.blocks.lock().unwrap().len(), 3);
     drop(frames);
-    assert!(memory.is_balanced());
+    assert!(memory.is_empty());
 }

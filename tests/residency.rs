@@ -1,4 +1,4 @@
-//! What is asked of memory, what of it is got, and that the report on it is true.
+//! Memory options: requests are met or reported as unmet, and the commit report is true.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
@@ -12,19 +12,20 @@ use ks_allocator::{
 
 const MIB: usize = 1 << 20;
 
-/// What this system has.
+/// The modes that this system supports.
 const MODES: &[AllocatorMode] = if cfg!(any(target_os = "linux", windows)) {
     &[AllocatorMode::User, AllocatorMode::Kernel]
 } else {
     &[AllocatorMode::User]
 };
 
+/// True if this system measures memory.
 const MEASURED: bool = cfg!(any(target_os = "linux", windows));
 
-/// For tests that take huge pages, of which the system has few, or change what it gives.
-fn huge_pages_for_me_alone() -> MutexGuard<'static, ()> {
-    static TAKEN: Mutex<()> = Mutex::new(());
-    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+/// Serializes tests that use huge pages, of which the system has few, or that change its settings.
+fn lock_huge_pages() -> MutexGuard<'static, ()> {
+    static HUGE_PAGES: Mutex<()> = Mutex::new(());
+    HUGE_PAGES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn builder(mode: AllocatorMode) -> FramePoolBuilder {
@@ -33,8 +34,7 @@ fn builder(mode: AllocatorMode) -> FramePoolBuilder {
 }
 
 fn unmet_requests(report: &CommitReport) -> Vec<MemoryRequest> {
-    let missed = report.unmet.iter();
-    missed.map(|shortfall| shortfall.request).collect()
+    report.unmet.iter().map(|unmet| unmet.request).collect()
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn a_prefaulted_pool_is_resident() {
 }
 
 #[test]
-fn a_pool_is_resident_as_far_as_it_was_touched() {
+fn touched_memory_of_a_pool_without_prefault_is_resident() {
     for &mode in MODES {
         let pool = builder(mode).prefault(false).build().unwrap();
         let bytes = pool.segment().bytes;
@@ -69,7 +69,8 @@ fn a_pool_is_resident_as_far_as_it_was_touched() {
             Err(other) => panic!("{other}"),
         };
         let untouched = resident(&pool);
-        // Where the system gives huge pages to all, or a section is there from the start.
+        // If the system gives huge pages to all mappings, some bytes may be resident already. On
+        // Windows, all bytes of a section are.
         assert!(untouched < bytes || cfg!(windows), "{untouched} of {bytes}");
         let mut frames: Vec<_> = pool.acquire_many(4).unwrap().collect();
         frames[0].fill(1);
@@ -87,8 +88,8 @@ fn a_pool_is_resident_as_far_as_it_was_touched() {
 }
 
 #[test]
-fn whatever_is_asked_softly_there_is_a_pool_and_a_report() {
-    let _alone = huge_pages_for_me_alone();
+fn options_that_are_not_required_never_fail_a_build() {
+    let _huge_pages = lock_huge_pages();
     for &mode in MODES {
         for huge_pages in [HugePages::Off, HugePages::Transparent, HugePages::Explicit] {
             for (locked, node) in [(false, None), (true, Some(0)), (false, Some(u32::MAX))] {
@@ -98,15 +99,15 @@ fn whatever_is_asked_softly_there_is_a_pool_and_a_report() {
                 }
                 let pool = options.build().unwrap();
                 let report = pool.commit_report();
-                let missed = unmet_requests(&report);
+                let unmet = unmet_requests(&report);
                 assert_eq!(report.requested.huge_pages, huge_pages);
                 assert_eq!(report.requested.locked, locked);
                 assert_eq!(report.requested.numa_node, node);
                 assert_eq!(
-                    missed.contains(&MemoryRequest::NumaNode(u32::MAX)),
+                    unmet.contains(&MemoryRequest::NumaNode(u32::MAX)),
                     node == Some(u32::MAX)
                 );
-                assert!(missed.len() <= 3, "each is missed once: {report}");
+                assert!(unmet.len() <= 3, "a request is listed twice: {report}");
                 assert!(report.page_size.is_power_of_two());
                 let within = |part: Option<usize>| part.is_none_or(|part| part <= report.bytes);
                 assert!(within(report.huge) && within(report.locked) && within(report.resident));
@@ -119,15 +120,14 @@ fn whatever_is_asked_softly_there_is_a_pool_and_a_report() {
 }
 
 #[test]
-fn a_report_can_be_read() {
+fn a_report_prints_requests_and_measurements() {
     let pool = builder(AllocatorMode::User)
         .numa_node(u32::MAX)
         .build()
         .unwrap();
     let text = pool.commit_report().to_string();
-    let requested =
-        text.starts_with("asked for: prefaulted, NUMA node 4294967295\nnot got: NUMA node");
-    assert!(requested, "{text}");
+    let requests = "requested: prefaulted, NUMA node 4294967295\nunmet: NUMA node 4294967295: ";
+    assert!(text.starts_with(requests), "{text}");
     let bytes = pool.segment().bytes;
     assert!(
         text.contains(&format!("\nsegment: {bytes} bytes in pages of ")),
@@ -146,13 +146,13 @@ fn the_allocator_reports_on_its_last_commit() {
         assert_eq!(report.bytes, allocator.pool().unwrap().segment().bytes);
         assert_eq!(unmet_requests(&report), [MemoryRequest::NumaNode(u32::MAX)]);
         allocator.decommit();
-        // Its memory is kept for the next commit.
+        // A decommitted allocator keeps its memory for the next commit.
         assert_eq!(allocator.commit_report().unwrap().bytes, report.bytes);
     }
 }
 
 #[test]
-fn a_required_wish_fails_the_commit_and_leaves_the_allocator_fit_for_another() {
+fn a_required_request_that_is_unmet_fails_the_commit_and_changes_nothing() {
     let node = FramePool::builder()
         .numa_node(u32::MAX)
         .require_memory_options(true);
@@ -166,9 +166,9 @@ fn a_required_wish_fails_the_commit_and_leaves_the_allocator_fit_for_another() {
     }
 }
 
-/// Where it was, there may be other memory now.
+/// Other memory may be mapped at its addresses.
 #[test]
-fn of_memory_that_is_gone_nothing_is_resident() {
+fn nothing_of_unmapped_memory_is_resident() {
     for &mode in MODES {
         let allocator = PoolAllocator::from_builder(&builder(mode)).unwrap();
         allocator.commit().unwrap();
@@ -195,7 +195,7 @@ fn of_memory_that_is_gone_nothing_is_resident() {
 }
 
 #[test]
-fn errors_have_a_kind() {
+fn errors_convert_to_io_errors_of_a_fitting_kind() {
     let (resident, bytes) = (1, 2);
     let kind = |error: NotResident| std::io::Error::from(error).kind();
     let partly = NotResident::Partly { resident, bytes };
@@ -222,9 +222,9 @@ mod linux {
     const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
     const TRANSPARENT_SHARED: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 
-    /// Runs a test again in a process of its own, for it changes or counts what is all of a process's.
-    /// `true` in that process.
-    fn alone(test: &str) -> bool {
+    /// Runs a test again in a process of its own, because it changes or counts resources of the
+    /// process. Returns true in that process.
+    fn runs_alone(test: &str) -> bool {
         const ALONE: &str = "KS_ALLOCATOR_ALONE";
         if env::var_os(ALONE).is_some() {
             return true;
@@ -235,27 +235,27 @@ mod linux {
             .args([&name, "--exact", "--nocapture"])
             .env(ALONE, "1");
         let output = again.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
+        let stdout = String::from_utf8_lossy(&output.stdout);
         assert!(
-            said.contains(" 1 passed;") && output.status.success(),
+            stdout.contains(" 1 passed;") && output.status.success(),
             "{output:?}"
         );
         false
     }
 
-    /// A setting of the system's, which is put back as it was.
+    /// A changed setting of the system, restored on drop.
     struct Setting {
         path: &'static str,
         before: String,
     }
 
     impl Setting {
-        /// `None` for those who may not.
+        /// Changes a setting. Returns `None` without the right to do so.
         fn change(path: &'static str, to: &str) -> Option<Self> {
-            let before = chosen(path)?;
-            let setting = Self { path, before };
+            let before = setting(path)?;
+            let changed = Self { path, before };
             fs::write(path, to).ok()?;
-            Some(setting)
+            Some(changed)
         }
     }
 
@@ -265,14 +265,14 @@ mod linux {
         }
     }
 
-    /// The word in brackets, or the only one.
-    fn chosen(path: &str) -> Option<String> {
+    /// Returns the current value of a setting: the word in brackets, or the only word.
+    fn setting(path: &str) -> Option<String> {
         let text = fs::read_to_string(path).ok()?;
-        let chosen = text.split(['[', ']']).nth(1).unwrap_or(text.trim());
-        Some(chosen.to_owned())
+        let word = text.split(['[', ']']).nth(1).unwrap_or(text.trim());
+        Some(word.to_owned())
     }
 
-    /// The number after a name, in a file of the system's.
+    /// Returns the number after a name in a file of the system.
     fn number(path: &str, name: &str) -> usize {
         let text = fs::read_to_string(path).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name));
@@ -284,8 +284,8 @@ mod linux {
             .unwrap()
     }
 
-    /// Descriptors that are open, and KiB that are mapped.
-    fn left_behind() -> (usize, usize) {
+    /// Returns the number of open descriptors, and the size of all mappings in KiB.
+    fn resources() -> (usize, usize) {
         let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
         (descriptors, number("/proc/self/status", "VmSize:"))
     }
@@ -294,8 +294,10 @@ mod linux {
         Errno::from_io_error(error)
     }
 
-    /// What a pool that requires all it asks for was refused for.
-    fn refused(builder: FramePoolBuilder) -> (MemoryRequest, &'static str, std::io::Error) {
+    /// Builds a pool whose requests are required, and returns the request that fails the build.
+    fn required_request_error(
+        builder: FramePoolBuilder,
+    ) -> (MemoryRequest, &'static str, std::io::Error) {
         match builder.require_memory_options(true).build().unwrap_err() {
             BuildError::Commit(CommitError::UnmetRequest {
                 request,
@@ -306,23 +308,23 @@ mod linux {
         }
     }
 
-    /// A soft pool that fell short of one request, and how; it was refused for the same if that was
-    /// required.
-    fn missed(builder: &FramePoolBuilder, request: MemoryRequest) -> (&'static str, Option<Errno>) {
+    /// Checks that `request` is the only unmet one, and that it fails the build if requests are
+    /// required. Returns the failed call and its error.
+    fn unmet(builder: &FramePoolBuilder, request: MemoryRequest) -> (&'static str, Option<Errno>) {
         let pool = builder.build().unwrap();
         let report = pool.commit_report();
         assert_eq!(unmet_requests(&report), [request], "{report}");
-        let soft = (report.unmet[0].call, errno(report.unmet[0].source()));
-        let (refused_for, call, source) = refused(builder.clone());
-        assert_eq!(refused_for, request);
-        assert_eq!((call, errno(&source)), soft);
-        soft
+        let unmet = (report.unmet[0].call, errno(report.unmet[0].source()));
+        let (required, call, source) = required_request_error(builder.clone());
+        assert_eq!(required, request);
+        assert_eq!((call, errno(&source)), unmet);
+        unmet
     }
 
-    /// A pool that got all it asked for, required or not.
-    fn got(builder: &FramePoolBuilder) -> FramePool {
-        let soft = builder.build().unwrap().commit_report();
-        assert!(soft.unmet.is_empty(), "{soft}");
+    /// Builds a pool and checks that all its requests are met, required or not.
+    fn with_all_met(builder: &FramePoolBuilder) -> FramePool {
+        let report = builder.build().unwrap().commit_report();
+        assert!(report.unmet.is_empty(), "{report}");
         builder
             .clone()
             .require_memory_options(true)
@@ -334,64 +336,64 @@ mod linux {
         builder(mode).huge_pages(HugePages::Transparent)
     }
 
-    /// Whether the system gives transparent huge pages to those who ask.
-    fn are_transparent_to_be_had(mode: AllocatorMode) -> bool {
-        let setting = match mode {
-            AllocatorMode::User => chosen(TRANSPARENT),
-            AllocatorMode::Kernel => chosen(TRANSPARENT_SHARED),
+    /// Returns whether the system provides transparent huge pages on request.
+    fn transparent_are_available(mode: AllocatorMode) -> bool {
+        let value = match mode {
+            AllocatorMode::User => setting(TRANSPARENT),
+            AllocatorMode::Kernel => setting(TRANSPARENT_SHARED),
         };
         let status = fs::read_to_string("/proc/self/status").unwrap();
-        let is_known = |word: String| {
+        let allows = |word: String| {
             ["always", "madvise", "advise", "within_size", "force"].contains(&word.as_str())
         };
-        setting.is_some_and(is_known) && !status.contains("THP_enabled:\t0")
+        value.is_some_and(allows) && !status.contains("THP_enabled:\t0")
     }
 
-    /// That none of seven can be had because memory is in pieces does not happen while there is much of
-    /// it; that one of them cannot, may.
-    fn transparent_huge_pages_are_got_or_reported(mode: AllocatorMode) {
+    /// Fragmented memory may lack one of the seven huge pages, but not all of them while much
+    /// memory is free.
+    fn transparent_huge_pages_are_provided_or_unmet(mode: AllocatorMode) {
         let pool = transparent(mode).build().unwrap();
         assert_eq!(pool.segment().base.addr().get() % (2 * MIB), 0);
         assert_eq!(pool.verify_resident(), Ok(()));
         let report = pool.commit_report();
         let huge = report.huge.unwrap();
-        assert_eq!(huge > 0, are_transparent_to_be_had(mode), "{report}");
-        let is_missed = !report.unmet.is_empty();
-        assert_eq!(is_missed, huge < report.bytes, "{report}");
+        assert_eq!(huge > 0, transparent_are_available(mode), "{report}");
+        let is_unmet = !report.unmet.is_empty();
+        assert_eq!(is_unmet, huge < report.bytes, "{report}");
         drop(pool);
-        // Locking takes none of them away.
+        // Locking keeps them.
         let locked = transparent(mode).lock_in_memory(true).build().unwrap();
-        let missed_then = unmet_requests(&locked.commit_report());
-        if !missed_then.contains(&MemoryRequest::Locked) {
+        let unmet_when_locked = unmet_requests(&locked.commit_report());
+        if !unmet_when_locked.contains(&MemoryRequest::Locked) {
             assert_eq!(
-                !missed_then.is_empty(),
-                is_missed,
+                !unmet_when_locked.is_empty(),
+                is_unmet,
                 "{}",
                 locked.commit_report()
             );
         }
         drop(locked);
         if huge == 0 {
-            let (call, _) = missed(&transparent(mode), MemoryRequest::TransparentHugePages);
+            let (call, _) = unmet(&transparent(mode), MemoryRequest::TransparentHugePages);
             assert_eq!(call, "madvise(MADV_HUGEPAGE)");
-            let (_, _, source) = refused(transparent(mode));
+            let (_, _, source) = required_request_error(transparent(mode));
             assert!(
                 source.to_string().contains("bytes are in huge pages"),
                 "{source}"
             );
-        } else if !is_missed {
-            got(&transparent(mode));
+        } else if !is_unmet {
+            with_all_met(&transparent(mode));
         }
     }
 
     #[test]
-    fn of_transparent_huge_pages_the_report_says_what_was_got() {
-        let _alone = huge_pages_for_me_alone();
-        if !alone("of_transparent_huge_pages_the_report_says_what_was_got") {
+    fn transparent_huge_pages_are_provided_or_reported_as_unmet() {
+        let _huge_pages = lock_huge_pages();
+        if !runs_alone("transparent_huge_pages_are_provided_or_reported_as_unmet") {
             return;
         }
         for &mode in MODES {
-            transparent_huge_pages_are_got_or_reported(mode);
+            transparent_huge_pages_are_provided_or_unmet(mode);
         }
         for (path, settings, mode) in [
             (TRANSPARENT, ["never", "madvise"], AllocatorMode::User),
@@ -401,20 +403,20 @@ mod linux {
                 AllocatorMode::Kernel,
             ),
         ] {
-            for setting in settings {
-                // By root only.
-                let Some(_setting) = Setting::change(path, setting) else {
+            for value in settings {
+                // Only root may do so.
+                let Some(_setting) = Setting::change(path, value) else {
                     continue;
                 };
-                assert_eq!(are_transparent_to_be_had(mode), setting != "never");
-                transparent_huge_pages_are_got_or_reported(mode);
+                assert_eq!(transparent_are_available(mode), value != "never");
+                transparent_huge_pages_are_provided_or_unmet(mode);
             }
         }
     }
 
     #[test]
-    fn untouched_transparent_huge_pages_come_with_the_first_touch() {
-        let _alone = huge_pages_for_me_alone();
+    fn transparent_huge_pages_come_with_the_first_touch_without_prefault() {
+        let _huge_pages = lock_huge_pages();
         let pool = transparent(AllocatorMode::User)
             .prefault(false)
             .build()
@@ -424,12 +426,15 @@ mod linux {
         let mut frame = pool.acquire().unwrap();
         frame[0] = 1;
         let resident = pool.commit_report().resident.unwrap();
-        let expected = if are_transparent_to_be_had(AllocatorMode::User) {
+        let expected = if transparent_are_available(AllocatorMode::User) {
             2 * MIB
         } else {
             4096
         };
-        assert!(resident >= expected, "{resident} bytes by one touch");
+        assert!(
+            resident >= expected,
+            "{resident} bytes are resident after one touch"
+        );
     }
 
     fn explicit(mode: AllocatorMode) -> FramePoolBuilder {
@@ -444,7 +449,7 @@ mod linux {
         number("/proc/meminfo", "HugePages_Free:") - number("/proc/meminfo", "HugePages_Rsvd:")
     }
 
-    fn without_reserved_huge_pages_there_are_none() {
+    fn more_explicit_huge_pages_than_reserved_are_unmet() {
         for (mode, call) in [
             (AllocatorMode::User, "mmap(MAP_HUGETLB)"),
             (AllocatorMode::Kernel, "mmap"),
@@ -456,31 +461,31 @@ mod linux {
                 .prefault(false);
             let expected = (call, Some(Errno::NOMEM));
             assert_eq!(
-                missed(&requested, MemoryRequest::ExplicitHugePages),
+                unmet(&requested, MemoryRequest::ExplicitHugePages),
                 expected
             );
         }
     }
 
-    fn reserved_huge_pages_are_got() {
+    fn reserved_huge_pages_are_used() {
         let page = huge_page();
         let need = builder(AllocatorMode::User)
             .build()
             .unwrap()
             .segment()
             .bytes;
-        let before: usize = chosen(NR_HUGE_PAGES).unwrap().parse().unwrap();
+        let before: usize = setting(NR_HUGE_PAGES).unwrap().parse().unwrap();
         let wanted = (before + need.div_ceil(page)).to_string();
-        // By root only, and if there is so much memory in so large pieces.
+        // Only root may do so, and only if enough contiguous memory is free.
         let Some(_setting) = Setting::change(NR_HUGE_PAGES, &wanted) else {
             return;
         };
-        if chosen(NR_HUGE_PAGES).unwrap() != wanted {
+        if setting(NR_HUGE_PAGES).unwrap() != wanted {
             return;
         }
         let free = free_huge_pages();
         for (mode, prefault) in MODES.iter().flat_map(|&mode| [(mode, true), (mode, false)]) {
-            let pool = got(&explicit(mode).prefault(prefault));
+            let pool = with_all_met(&explicit(mode).prefault(prefault));
             let report = pool.commit_report();
             assert_eq!(report.page_size, page, "{report}");
             assert_eq!(report.huge, Some(report.bytes));
@@ -494,14 +499,14 @@ mod linux {
             if let Some(handle) = pool.handle() {
                 let token = pool.acquire().unwrap().lend().unwrap();
                 #[expect(unsafe_code, reason = "borrows frames")]
-                // SAFETY: nobody writes to them.
+                // SAFETY: no thread writes to the frames while they are borrowed.
                 let frames = unsafe { RemoteFrames::open(handle) }.unwrap();
                 assert!(frames.get(token).unwrap().iter().all(|&byte| byte == 7));
                 drop(pool.redeem(token).unwrap());
             }
             drop(pool);
             assert_eq!(free_huge_pages(), free);
-            // And none on a node that there is not.
+            // A node that does not exist is unmet, and the huge pages are used anyway.
             let nowhere = explicit(mode).numa_node(1023).build().unwrap();
             let report = nowhere.commit_report();
             assert_eq!(unmet_requests(&report), [MemoryRequest::NumaNode(1023)]);
@@ -510,12 +515,12 @@ mod linux {
     }
 
     #[test]
-    fn explicit_huge_pages_are_those_that_are_reserved() {
-        let _alone = huge_pages_for_me_alone();
-        if alone("explicit_huge_pages_are_those_that_are_reserved") {
-            without_reserved_huge_pages_there_are_none();
-            reserved_huge_pages_are_got();
-            without_reserved_huge_pages_there_are_none();
+    fn explicit_huge_pages_must_be_reserved() {
+        let _huge_pages = lock_huge_pages();
+        if runs_alone("explicit_huge_pages_must_be_reserved") {
+            more_explicit_huge_pages_than_reserved_are_unmet();
+            reserved_huge_pages_are_used();
+            more_explicit_huge_pages_than_reserved_are_unmet();
         }
     }
 
@@ -526,11 +531,11 @@ mod linux {
     }
 
     #[test]
-    fn memory_is_locked_as_far_as_the_limit_allows() {
-        if !alone("memory_is_locked_as_far_as_the_limit_allows") {
+    fn locking_is_unmet_above_the_limit() {
+        if !runs_alone("locking_is_unmet_above_the_limit") {
             return;
         }
-        // Acquirer may lock anything is held by no limit.
+        // A process with this capability may lock any amount of memory.
         let mut may = capabilities(None).unwrap();
         may.effective.remove(CapabilitySet::IPC_LOCK);
         set_capabilities(None, may).unwrap();
@@ -539,16 +544,16 @@ mod linux {
             let locked = builder(mode).lock_in_memory(true);
             limit_locked_memory(64 << 10);
             let expected = ("mlock", Some(Errno::NOMEM));
-            assert_eq!(missed(&locked, MemoryRequest::Locked), expected);
+            assert_eq!(unmet(&locked, MemoryRequest::Locked), expected);
             limit_locked_memory(0);
             let expected = ("mlock", Some(Errno::PERM));
-            assert_eq!(missed(&locked, MemoryRequest::Locked), expected);
+            assert_eq!(unmet(&locked, MemoryRequest::Locked), expected);
             assert_eq!(number("/proc/self/status", "VmLck:"), 0);
 
-            // As much as ordinary users may on most systems.
+            // The usual limit of ordinary users.
             limit_locked_memory(8 * MIB);
             let small = locked.frame_size(MIB).prefault(false);
-            let pool = got(&small);
+            let pool = with_all_met(&small);
             let report = pool.commit_report();
             assert_eq!(report.locked, Some(report.bytes), "{report}");
             assert_eq!(pool.verify_resident(), Ok(()));
@@ -559,32 +564,35 @@ mod linux {
     }
 
     #[test]
-    fn memory_comes_from_the_node_that_was_asked_for() {
+    fn memory_comes_from_the_requested_numa_node() {
         for &mode in MODES {
             let expected = ("mbind", Some(Errno::INVAL));
             for nowhere in [1023, 1024, u32::MAX] {
                 let requested = builder(mode).numa_node(nowhere);
                 assert_eq!(
-                    missed(&requested, MemoryRequest::NumaNode(nowhere)),
+                    unmet(&requested, MemoryRequest::NumaNode(nowhere)),
                     expected
                 );
             }
             let options = builder(mode).numa_node(0);
             let report = options.build().unwrap().commit_report();
-            if let [shortfall] = &*report.unmet {
-                // A container that keeps such calls from everybody in it.
-                let why = errno(shortfall.source());
-                assert!(matches!(why, Some(Errno::PERM | Errno::NOSYS)), "{report}");
+            if let [unmet] = &*report.unmet {
+                // Some containers forbid this call.
+                let error = errno(unmet.source());
+                assert!(
+                    matches!(error, Some(Errno::PERM | Errno::NOSYS)),
+                    "{report}"
+                );
                 continue;
             }
-            assert_eq!(got(&options).commit_report().numa_nodes, [0]);
+            assert_eq!(with_all_met(&options).commit_report().numa_nodes, [0]);
         }
     }
 
     #[test]
-    fn a_thousand_pools_of_every_kind_leave_nothing_behind() {
-        let _alone = huge_pages_for_me_alone();
-        if !alone("a_thousand_pools_of_every_kind_leave_nothing_behind") {
+    fn a_thousand_pools_leak_no_descriptor_and_no_mapping() {
+        let _huge_pages = lock_huge_pages();
+        if !runs_alone("a_thousand_pools_leak_no_descriptor_and_no_mapping") {
             return;
         }
         let kinds = || {
@@ -599,7 +607,7 @@ mod linux {
                         .lock_in_memory(true),
                     small.clone().huge_pages(HugePages::Explicit),
                     small.clone().numa_node(0),
-                    // RejectedWaiters, at the latest moment there is.
+                    // Fails after everything else has succeeded.
                     small.numa_node(1023).require_memory_options(true),
                 ]
             })
@@ -607,15 +615,16 @@ mod linux {
         for kind in kinds() {
             drop(kind.build());
         }
-        let (descriptors, mapped) = left_behind();
+        let (descriptors, mapped) = resources();
         let mut built = 0;
         for kind in kinds().cycle().take(1000) {
             built += usize::from(kind.build().is_ok());
         }
         assert!((800..1000).contains(&built), "{built}");
-        let (descriptors_now, mapped_now) = left_behind();
+        let (descriptors_now, mapped_now) = resources();
         assert_eq!(descriptors_now, descriptors);
-        // Those of any one kind have 160 MiB in all. The heap grows, too: a checker's by some tens.
+        // The pools of one kind have about 160 MiB in all. The heap grows as well: that of a
+        // sanitizer by tens of MiB.
         assert!(
             mapped_now < mapped + 100 * 1024,
             "{mapped} KiB, and then {mapped_now}"

@@ -7,7 +7,7 @@ use crate::diagnostics::config::Hook;
 use crate::error::BuildError;
 use crate::framing::Framing;
 use crate::holders::Holders;
-use crate::memory::{FrameMemory, OwnMemory};
+use crate::memory::{CustomMemory, FrameMemory};
 use crate::memory_options::HugePages;
 use crate::mode::AllocatorMode;
 use crate::pool::config::PoolConfig;
@@ -190,7 +190,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefault(mut self, prefault: bool) -> Self {
-        self.config.memory.residency.prefault = prefault;
+        self.config.memory.options.prefault = prefault;
         self
     }
 
@@ -204,7 +204,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     pub fn huge_pages(mut self, huge_pages: HugePages) -> Self {
-        self.config.memory.residency.huge_pages = huge_pages;
+        self.config.memory.options.huge_pages = huge_pages;
         self
     }
 
@@ -225,7 +225,7 @@ impl FramePoolBuilder {
     /// ```
     #[doc(alias("mlock", "VirtualLock"))]
     pub fn lock_in_memory(mut self, locked: bool) -> Self {
-        self.config.memory.residency.locked = locked;
+        self.config.memory.options.locked = locked;
         self
     }
 
@@ -244,7 +244,7 @@ impl FramePoolBuilder {
     /// ```
     #[doc(alias("mbind", "VirtualAllocExNuma"))]
     pub fn numa_node(mut self, node: u32) -> Self {
-        self.config.memory.residency.numa_node = Some(node);
+        self.config.memory.options.numa_node = Some(node);
         self
     }
 
@@ -269,7 +269,7 @@ impl FramePoolBuilder {
     /// # Ok::<(), ks_allocator::BuildError>(())
     /// ```
     pub fn require_memory_options(mut self, required: bool) -> Self {
-        self.config.memory.residency.required = required;
+        self.config.memory.options.required = required;
         self
     }
 
@@ -281,7 +281,7 @@ impl FramePoolBuilder {
     ///
     /// An `Arc` of a [`FrameMemory`] is one as well, so several pools can share one.
     pub fn memory(mut self, memory: impl FrameMemory + 'static) -> Self {
-        self.config.memory.own = Some(OwnMemory::new(memory));
+        self.config.memory.custom = Some(CustomMemory::new(memory));
         self
     }
 
@@ -311,8 +311,8 @@ impl FramePoolBuilder {
     /// on standard error names the byte, the slot and the slot's holder:
     ///
     /// ```text
-    /// ks-allocator: stray access at 0x7f2c4a5d3011: byte 17 of slot 3 of a pool of 8 frames of
-    /// 4096 bytes; slot 3 is free; its last holder is `encoder` (src/enc.rs:88), thread 4711
+    /// ks-allocator: stray access at 0x7f2c4a5d3011: byte 17 of slot 3, in a pool of 8 frames
+    /// of 4096 bytes; slot 3 is free; its last holder is `encoder` (src/enc.rs:88), thread 4711
     /// ```
     ///
     /// - An access one byte past the end is found if the alignment is a power of two. With any

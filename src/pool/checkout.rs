@@ -213,7 +213,7 @@ impl Core {
         let core = unsafe { slot.core.as_ref() };
         if let Some(guard_pages) = &core.guard_pages {
             // SAFETY: the frame is out and keeps the segment alive (C5).
-            unsafe { guard_pages.open(slot.number) };
+            unsafe { guard_pages.unprotect(slot.number) };
         }
         if core.contents == Contents::ZeroOnAcquire {
             // SAFETY: the caller is the frame's unique holder, and its pages were made accessible.
@@ -498,7 +498,7 @@ impl Core {
         if let Some(guard_pages) = &core.guard_pages {
             // SAFETY: the frame is out and keeps the segment alive (C5), and its bytes are not used
             // before the next `begin_use`.
-            unsafe { guard_pages.shut(slot.number) };
+            unsafe { guard_pages.protect(slot.number) };
         }
         core.diagnostics.on_release(&slot.holder, slot.number);
     }

@@ -26,9 +26,9 @@ impl PoolConfig {
             framing,
             memory: MemoryPlan {
                 mode,
-                residency: MemoryOptions::PREFAULTED,
+                options: MemoryOptions::PREFAULTED,
                 peers_may_write: false,
-                own: None,
+                custom: None,
                 guard_pages: false,
             },
             contents: Contents::Keep,

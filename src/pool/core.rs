@@ -144,7 +144,7 @@ impl Core {
         let segment = self.segment.lock();
         match &*segment {
             Some(segment) => segment.report(&self.memory),
-            None => Segment::report_gone(&self.layout, &self.memory),
+            None => Segment::report_dropped(&self.layout, &self.memory),
         }
     }
 
@@ -259,7 +259,7 @@ impl Core {
         let pool: NonNull<dyn DescribeSlot> = self.pointer();
         if let Some(segment) = &mut *self.segment.lock() {
             // SAFETY: by C6 the core outlives its segment, and with it the registration.
-            unsafe { segment.describe_by(pool) };
+            unsafe { segment.describe_slots_with(pool) };
         }
     }
 

@@ -1,25 +1,28 @@
-//! Which segments are trapped, for a signal handler to look through: in any thread, at any moment, while
-//! others come and go.
+//! Set of values that a signal handler can read in any thread at any moment, while other threads
+//! add and remove values. It holds the guarded segments.
 //!
-//! A reader never waits and writes nothing but a count. It is only ever short at an entry, so whoever
-//! takes an entry out waits for the readers that are at it.
+//! A reader never waits, and writes only a count. It is at an entry for a short time, so the thread
+//! that removes a value waits until no reader is at its entry.
 //!
 //! # The word of an entry
 //!
-//! | `READER`s | `LIVE` | `TAKEN` | the entry | its value | who may change the word |
+//! | readers | `LIVE` | `TAKEN` | state | access to the value | threads that may change the word |
 //! |---|---|---|---|---|---|
-//! | 0 | 0 | 0 | is free | of nobody | anybody, to take it |
-//! | 0 | 0 | 1 | is being filled, or is out of use | the owner's, to be written | the owner |
-//! | any | 1 | 1 | can be found | read by readers | readers, to come and go; the owner, to clear `LIVE` |
-//! | some | 0 | 1 | is being taken out | read by readers that are left | readers, to go |
+//! | 0 | 0 | 0 | free | none | any, to take the entry |
+//! | 0 | 0 | 1 | being filled, or removed | the owner may write | the owner |
+//! | any | 1 | 1 | live | readers read | readers, to be counted; the owner, to clear `LIVE` |
+//! | some | 0 | 1 | being removed | counted readers read | readers, to leave |
+//!
+//! The count of readers starts at bit 2: each adds `READER`.
 //!
 //! # Invariants
 //!
-//! - **G1** Whoever takes the word from free to `TAKEN` is the entry's owner until it stores free again.
-//! - **G2** The value is written only by the owner, while `LIVE` is clear and no reader is counted; and
-//!   read only by readers, which are counted while `LIVE` is set, and until they are done.
-//! - **G3** From when `LIVE` is cleared no reader comes. So once the count is down to 0, nobody looks at
-//!   the value, or at what it leads to, when [`Registry::unregister`] returns.
+//! - **G1** The thread that changes the word from `FREE` to `TAKEN` owns the entry until `FREE` is
+//!   stored again. Ownership goes with the index that [`Registry::register`] returns.
+//! - **G2** Only the owner writes the value, while `LIVE` is clear and no reader is counted. Only
+//!   readers read it, after they were counted while `LIVE` was set, and until they leave.
+//! - **G3** After `LIVE` is cleared, no reader is counted any more. Once the count is 0, no thread
+//!   reads the value or memory that it points to. [`Registry::unregister`] returns after that.
 
 use crate::sync::{AtomicUsize, Ordering, UnsafeCell, pause};
 
@@ -28,10 +31,10 @@ const TAKEN: usize = 1;
 const LIVE: usize = 2;
 const READER: usize = 4;
 
-/// Entries, of which a segment has one.
+/// Maximum number of values.
 const ENTRIES: usize = if cfg!(loom) { 1 } else { 64 };
 
-/// Values that can be found, put in and taken out at the same time.
+/// A set of values with concurrent readers.
 pub(super) struct Registry<T> {
     entries: [Entry<T>; ENTRIES],
 }
@@ -41,8 +44,8 @@ struct Entry<T> {
     value: UnsafeCell<Option<T>>,
 }
 
-// SAFETY: the value is written by one thread while nobody reads it, and read by any number while nobody
-// writes it (G2); they see each other's accesses by the orderings argued below.
+// SAFETY: one thread writes the value while no thread reads it, and any number of threads read it
+// while no thread writes it (G2). The orderings below order these accesses.
 unsafe impl<T: Send + Sync> Sync for Entry<T> {}
 
 impl<T: Copy> Registry<T> {
@@ -55,58 +58,63 @@ impl<T: Copy> Registry<T> {
         }
     }
 
-    /// Puts a value in, if there is room. The result is for [`unregister`](Self::unregister).
+    /// Adds a value, and returns the index of its entry for [`unregister`](Self::unregister), or
+    /// `None` if the registry is full.
     pub(super) fn register(&self, value: T) -> Option<usize> {
-        let taken = self.entries.iter().position(Entry::take)?;
-        self.entries[taken].fill(value);
-        Some(taken)
+        let index = self.entries.iter().position(Entry::take)?;
+        self.entries[index].fill(value);
+        Some(index)
     }
 
-    /// Takes out what `register` has put in. When it returns, nobody looks at the value any more (G3).
-    pub(super) fn unregister(&self, taken: usize) {
-        self.entries[taken].clear();
+    /// Removes a value. When it returns, no thread reads the value any more (G3).
+    pub(super) fn unregister(&self, index: usize) {
+        self.entries[index].clear();
     }
 
-    /// Shows `look` one value after the other until it returns true, and returns whether it did. What it
-    /// is shown is not taken out while it looks, so it should be quick.
+    /// Calls `visit` with each value until it returns true, and returns whether it did.
     ///
-    /// Never waits: a signal handler may call it, whatever the thread was about.
-    pub(super) fn find(&self, mut look: impl FnMut(&T) -> bool) -> bool {
+    /// A value is not removed while it is visited, so `visit` should be short. The function never
+    /// waits: a signal handler may call it, whatever the thread was doing.
+    pub(super) fn find(&self, mut visit: impl FnMut(&T) -> bool) -> bool {
         self.entries
             .iter()
-            .any(|entry| entry.at(&mut look).unwrap_or(false))
+            .any(|entry| entry.read(&mut visit).unwrap_or(false))
     }
 }
 
 impl<T: Copy> Entry<T> {
     /// Makes the caller the owner, if there is none (G1).
     fn take(&self) -> bool {
-        // Acquire: pairs with the Release in `clear` of the owner before; what its readers read was read
-        // before we write.
+        // Acquire: pairs with the Release in `clear` by the previous owner. Its readers have read
+        // the value before this owner writes it.
         // mutant: entry-take
         self.word
             .compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
 
-    /// To be called by the owner, once.
+    /// Stores the value and makes the entry live. The owner calls it once.
     fn fill(&self, value: T) {
-        self.value.with_mut(|slot| {
-            // SAFETY: the caller is the owner, and `LIVE` was never set since, so nobody reads (G2).
-            unsafe { *slot = Some(value) }
+        self.value.with_mut(|place| {
+            // SAFETY: the caller owns the entry and has not set `LIVE` since it took the entry, so
+            // no thread reads the value (G2).
+            unsafe { *place = Some(value) }
         });
-        // Release: pairs with the Acquire in `enter`, hands over the value and what it leads to.
+        // Release: pairs with the Acquire in `enter`, publishes the value and the memory it points
+        // to.
         // mutant: entry-fill
         self.word.store(TAKEN | LIVE, Ordering::Release);
     }
 
-    /// To be called by the owner, once, after `fill`.
+    /// Waits for the readers and frees the entry. The owner calls it once, after `fill`.
     fn clear(&self) {
-        // Relaxed: nothing is handed over. That no reader comes after it is a matter of this word alone.
+        // Relaxed: nothing is published. The modification order of this word alone keeps later
+        // readers from being counted.
         // mutant: entry-not-live
         self.word.fetch_and(!LIVE, Ordering::Relaxed);
-        // Acquire: pairs with the Release in `leave` of every reader (exchanges of this word in between,
-        // ours included, carry it on); what they read was read before it goes.
+        // Acquire: pairs with the Release in `leave` of every reader; the read-modify-writes of
+        // this word in between continue the release sequence. Readers have read the value before
+        // the caller frees what it points to.
         // mutant: entry-waits-for-readers
         while self.word.load(Ordering::Acquire) != TAKEN {
             pause();
@@ -116,25 +124,27 @@ impl<T: Copy> Entry<T> {
         self.word.store(FREE, Ordering::Release);
     }
 
-    /// Shows `look` the value, if there is one to be found.
-    fn at<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+    /// Calls `visit` with the value, if the entry is live.
+    fn read<R>(&self, visit: impl FnOnce(&T) -> R) -> Option<R> {
         if !self.enter() {
             return None;
         }
         let result = self.value.with(|value| {
-            // SAFETY: we are counted, and came while `LIVE` was set, so nobody writes (G2).
-            unsafe { &*value }.as_ref().map(look)
+            // SAFETY: this reader was counted while `LIVE` was set, so no thread writes the value
+            // (G2).
+            unsafe { &*value }.as_ref().map(visit)
         });
         self.leave();
         result
     }
 
-    /// Counts a reader, if the entry can be found.
+    /// Counts a reader and returns true, if the entry is live.
     fn enter(&self) -> bool {
         let mut seen = self.word.load(Ordering::Relaxed);
         // mutant: entry-enter-if-live
         while seen & LIVE != 0 {
-            // Acquire: pairs with the Release in `fill`; readers that came and went in between carry it on.
+            // Acquire: pairs with the Release in `fill`; the read-modify-writes of other readers
+            // in between continue the release sequence.
             // mutant: entry-enter
             let entered = self.word.compare_exchange_weak(
                 seen,
@@ -151,6 +161,7 @@ impl<T: Copy> Entry<T> {
         false
     }
 
+    /// Ends the reading of a counted reader.
     fn leave(&self) {
         // Release: pairs with the Acquire in `clear`.
         // mutant: entry-leave
@@ -164,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_put_in_is_found_until_it_is_taken_out() {
+    fn a_registered_value_is_found_until_it_is_unregistered() {
         let registry = Registry::new();
         let (one, two) = (registry.register(1).unwrap(), registry.register(2).unwrap());
         assert!(registry.find(|&value| value == 1) && registry.find(|&value| value == 2));
@@ -175,10 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn one_too_many_is_refused_and_there_is_room_again_after_it() {
+    fn a_full_registry_rejects_a_value_until_another_is_unregistered() {
         let registry = Registry::new();
-        let taken: Vec<_> = (0..ENTRIES).map(|value| registry.register(value)).collect();
-        assert!(taken.iter().all(Option::is_some));
+        let entries: Vec<_> = (0..ENTRIES).map(|value| registry.register(value)).collect();
+        assert!(entries.iter().all(Option::is_some));
         assert_eq!(registry.register(ENTRIES), None);
         registry.unregister(7);
         assert_eq!(registry.register(ENTRIES), Some(7));
@@ -194,78 +205,79 @@ mod loom_models {
 
     use super::*;
 
-    /// Stands for a pool, which whoever has taken it out of the registry may free: to loom, a write.
+    /// Stands for a pool. The thread that has unregistered it may free it; in the models, it
+    /// writes.
     type Pool = Arc<UnsafeCell<usize>>;
 
-    /// What is put into the registry: it leads to a pool.
+    /// The value in the registry: a pointer to a pool.
     #[derive(Clone, Copy)]
-    struct Leads(*const UnsafeCell<usize>);
+    struct PoolPointer(*const UnsafeCell<usize>);
 
-    // SAFETY: the models are about when it is followed.
-    unsafe impl Send for Leads {}
-    // SAFETY: as above.
-    unsafe impl Sync for Leads {}
+    // SAFETY: the pools of a model outlive its threads, and loom checks every access to them.
+    unsafe impl Send for PoolPointer {}
+    // SAFETY: the pools of a model outlive its threads, and loom checks every access to them.
+    unsafe impl Sync for PoolPointer {}
 
-    fn pool(content: usize) -> (Pool, Leads) {
+    fn pool(content: usize) -> (Pool, PoolPointer) {
         let pool = Arc::new(UnsafeCell::new(content));
-        let leads = Leads(&raw const *pool);
-        (pool, leads)
+        let pointer = PoolPointer(&raw const *pool);
+        (pool, pointer)
     }
 
     fn free(pool: &Pool) {
-        // SAFETY: the models are about whether anybody reads at the same time.
+        // SAFETY: loom fails the model if another thread accesses the content at the same time.
         pool.with_mut(|content| unsafe { *content = 0 });
     }
 
-    /// Follows what is in the only entry, as a handler does.
-    fn read(registry: &Registry<Leads>) -> Option<usize> {
-        registry.entries[0].at(|leads| {
-            // SAFETY: the pools of a model live as long as its threads.
-            let pool = unsafe { &*leads.0 };
-            // SAFETY: the models are about whether anybody writes at the same time.
+    /// Reads the pool of the only entry, as a fault handler does.
+    fn read(registry: &Registry<PoolPointer>) -> Option<usize> {
+        registry.entries[0].read(|pointer| {
+            // SAFETY: the pools of a model outlive its threads.
+            let pool = unsafe { &*pointer.0 };
+            // SAFETY: loom fails the model if another thread writes the content at the same time.
             pool.with(|content| unsafe { *content })
         })
     }
 
-    fn registry() -> Arc<Registry<Leads>> {
+    fn registry() -> Arc<Registry<PoolPointer>> {
         Arc::new(Registry::new())
     }
 
-    /// G2: what is found is whole, and so is what it leads to.
+    /// G2: a reader sees the complete value, and the complete memory that it points to.
     ///
-    /// Kills: `Release` to `Relaxed` in `fill`; `Acquire` to `Relaxed` in `enter`; `enter` not looking at
-    /// `LIVE`.
+    /// Kills: `Release` to `Relaxed` in `fill`; `Acquire` to `Relaxed` in `enter`; `enter` not
+    /// checking `LIVE`.
     #[test]
-    fn whoever_finds_an_entry_sees_all_of_it() {
+    fn a_reader_sees_a_complete_entry() {
         loom::model(|| {
             let registry = registry();
             let reader = {
                 let registry = registry.clone();
                 thread::spawn(move || read(&registry))
             };
-            let (pool, leads) = pool(0);
-            // SAFETY: nobody has the pool yet.
+            let (pool, pointer) = pool(0);
+            // SAFETY: no other thread has the pool yet.
             pool.with_mut(|content| unsafe { *content = 7 });
-            registry.register(leads).unwrap();
+            registry.register(pointer).unwrap();
             assert!(matches!(reader.join().unwrap(), None | Some(7)));
         });
     }
 
-    /// G3: what was taken out is looked at by nobody, whoever was at it.
+    /// G3: no thread reads a value that was removed, whatever readers were at it.
     ///
-    /// Kills: `clear` not waiting, not clearing `LIVE` first, or waiting with `Relaxed`; `Release` to
-    /// `Relaxed` in `leave`; readers that are not counted.
+    /// Kills: `clear` not waiting, not clearing `LIVE` first, or waiting with `Relaxed`; `Release`
+    /// to `Relaxed` in `leave`; readers that are not counted.
     #[test]
-    fn whoever_takes_an_entry_out_may_free_the_pool() {
+    fn a_pool_may_be_freed_after_its_entry_is_removed() {
         loom::model(|| {
             let registry = registry();
-            let (pool, leads) = pool(7);
-            let taken = registry.register(leads).unwrap();
+            let (pool, pointer) = pool(7);
+            let entry = registry.register(pointer).unwrap();
             let readers: [_; 2] = std::array::from_fn(|_| {
                 let registry = registry.clone();
                 thread::spawn(move || read(&registry))
             });
-            registry.unregister(taken);
+            registry.unregister(entry);
             free(&pool);
             for reader in readers {
                 assert!(matches!(reader.join().unwrap(), None | Some(7)));
@@ -273,13 +285,13 @@ mod loom_models {
         });
     }
 
-    /// G1, G2: an entry that is used again by another thread has one owner at a time, and readers of either
-    /// value see that value.
+    /// G1, G2: an entry that another thread reuses has one owner at a time, and a reader of either
+    /// value sees that value.
     ///
-    /// Kills: `Release` to `Relaxed` where `clear` stores `FREE`; `Acquire` to `Relaxed` in `take`; `take`
-    /// in two steps.
+    /// Kills: `Release` to `Relaxed` where `clear` stores `FREE`; `Acquire` to `Relaxed` in `take`;
+    /// `take` in two steps.
     #[test]
-    fn an_entry_has_one_owner_after_the_other() {
+    fn an_entry_has_one_owner_at_a_time() {
         loom::model(|| {
             let registry = registry();
             let reader = {
@@ -288,18 +300,18 @@ mod loom_models {
             };
             let other = {
                 let registry = registry.clone();
-                thread::spawn(move || come_and_go(&registry, 8))
+                thread::spawn(move || register_and_unregister(&registry, 8))
             };
-            come_and_go(&registry, 7);
+            register_and_unregister(&registry, 7);
             other.join().unwrap();
             assert!(matches!(reader.join().unwrap(), None | Some(7 | 8)));
         });
     }
 
-    fn come_and_go(registry: &Registry<Leads>, content: usize) {
-        let (pool, leads) = pool(content);
-        if let Some(taken) = registry.register(leads) {
-            registry.unregister(taken);
+    fn register_and_unregister(registry: &Registry<PoolPointer>, content: usize) {
+        let (pool, pointer) = pool(content);
+        if let Some(entry) = registry.register(pointer) {
+            registry.unregister(entry);
             free(&pool);
         }
     }

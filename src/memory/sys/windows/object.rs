@@ -1,0 +1,207 @@
+//! Kernel objects that own memory: sections backed by the page file.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
+use std::ptr::{self, NonNull};
+
+use windows_sys::Win32::Foundation::{
+    ERROR_COMMITMENT_LIMIT, ERROR_INVALID_HANDLE, INVALID_HANDLE_VALUE,
+};
+use windows_sys::Win32::Security::{
+    ACL, ACL_REVISION, InitializeAcl, InitializeSecurityDescriptor, PSECURITY_DESCRIPTOR,
+    SECURITY_ATTRIBUTES, SECURITY_DESCRIPTOR, SetSecurityDescriptorDacl,
+};
+use windows_sys::Win32::System::Memory::{
+    CreateFileMappingNumaW, FILE_MAP_READ, FILE_MAP_WRITE, MEM_COMMIT, MEMORY_BASIC_INFORMATION,
+    MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, PAGE_READWRITE, UnmapViewOfFile, VirtualQuery,
+};
+
+use super::super::call_error::CallError;
+use super::calls::{ANY_NODE, error_code, last_error};
+use super::handle::{BorrowedObject, OwnedObject};
+
+/// `SECURITY_DESCRIPTOR_REVISION`.
+const REVISION: u32 = 1;
+
+/// Creates a section of `bytes` bytes, preferably of a NUMA node. The system reserves room in
+/// memory or in the page file for all of it.
+pub(crate) fn create(bytes: usize, node: Option<u32>) -> Result<OwnedObject, CallError> {
+    let bytes = bytes as u64;
+    let (high, low) = (bytes >> 32, bytes & u64::from(u32::MAX));
+    let [high, low] = [high, low].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
+    let descriptor = NoAccessDescriptor::new()?;
+    // SAFETY: the section has no file and no name. The attributes and the structures that they
+    // point to live until the call returns.
+    let handle = unsafe {
+        CreateFileMappingNumaW(
+            INVALID_HANDLE_VALUE,
+            &raw const descriptor.attributes,
+            PAGE_READWRITE,
+            high,
+            low,
+            ptr::null(),
+            node.unwrap_or(ANY_NODE),
+        )
+    };
+    if handle.is_null() {
+        return Err(last_memory_error("CreateFileMappingNumaW"));
+    }
+    // SAFETY: the call has created this handle, and only this function knows it.
+    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// Fails: sections of large pages are not implemented.
+pub(crate) fn create_huge(_bytes: usize) -> Result<(OwnedObject, usize), CallError> {
+    Err(CallError::unsupported(
+        "CreateFileMappingNumaW",
+        "Kernel mode does not use large pages on this system",
+    ))
+}
+
+/// Security attributes with an empty access control list, which grants access to no account.
+///
+/// The handle that the call returns and its duplicates do not depend on the list.
+struct NoAccessDescriptor {
+    attributes: SECURITY_ATTRIBUTES,
+    /// The attributes point to it.
+    _descriptor: Box<SECURITY_DESCRIPTOR>,
+    /// The descriptor points to it.
+    _list: Box<ACL>,
+}
+
+impl NoAccessDescriptor {
+    fn new() -> Result<Self, CallError> {
+        let mut list = Box::<ACL>::default();
+        // SAFETY: the list has the given size.
+        if unsafe { InitializeAcl(&raw mut *list, size::<ACL>(), ACL_REVISION) } == 0 {
+            return Err(last_memory_error("InitializeAcl"));
+        }
+        let mut descriptor = Box::<SECURITY_DESCRIPTOR>::default();
+        let pointer: PSECURITY_DESCRIPTOR = (&raw mut *descriptor).cast();
+        // SAFETY: the pointer leads to room for a descriptor.
+        if unsafe { InitializeSecurityDescriptor(pointer, REVISION) } == 0 {
+            return Err(last_memory_error("InitializeSecurityDescriptor"));
+        }
+        // SAFETY: descriptor and list are initialized, and the result keeps both.
+        if unsafe { SetSecurityDescriptorDacl(pointer, 1, &raw const *list, 0) } == 0 {
+            return Err(last_memory_error("SetSecurityDescriptorDacl"));
+        }
+        Ok(Self {
+            attributes: SECURITY_ATTRIBUTES {
+                nLength: size::<SECURITY_ATTRIBUTES>(),
+                lpSecurityDescriptor: pointer,
+                bInheritHandle: 0,
+            },
+            _descriptor: descriptor,
+            _list: list,
+        })
+    }
+}
+
+fn size<T>() -> u32 {
+    u32::try_from(size_of::<T>()).unwrap_or(u32::MAX)
+}
+
+/// Returns the error of a call that has just failed. A lack of memory has the kind `OutOfMemory`.
+fn last_memory_error(call: &'static str) -> CallError {
+    let error = last_error(call);
+    match error_code(&error.source) {
+        Some(ERROR_COMMITMENT_LIMIT) => CallError::new(call, io::ErrorKind::OutOfMemory),
+        _ => error,
+    }
+}
+
+/// Does nothing: the system reserved room for the whole section when it was created.
+pub(crate) fn allocate(_object: &OwnedObject, _bytes: usize) -> Result<(), CallError> {
+    Ok(())
+}
+
+/// Maps the whole section, readable and writable. The hint is not used.
+pub(crate) fn map(
+    object: &OwnedObject,
+    bytes: usize,
+    _hint: Option<NonNull<u8>>,
+) -> Result<NonNull<u8>, CallError> {
+    let access = FILE_MAP_READ | FILE_MAP_WRITE;
+    // SAFETY: the handle is open, and the system chooses a range in which nothing is mapped.
+    let view = unsafe { MapViewOfFile(object.as_raw_handle(), access, 0, 0, bytes) };
+    NonNull::new(view.Value.cast()).ok_or_else(|| last_memory_error("MapViewOfFile"))
+}
+
+/// Does nothing: a section cannot change its size, and the handle that is passed to another process
+/// decides whether that process may write.
+pub(crate) fn seal(_object: &OwnedObject, _peers_may_write: bool) -> Result<(), CallError> {
+    Ok(())
+}
+
+/// Unmaps a view of a section.
+///
+/// # Safety
+///
+/// `base` is the start of a view, and the memory is not used any more.
+pub(crate) unsafe fn unmap(base: NonNull<u8>, _bytes: usize) -> Result<(), CallError> {
+    let view = MEMORY_MAPPED_VIEW_ADDRESS {
+        Value: base.as_ptr().cast(),
+    };
+    // SAFETY: the caller passes the start of a view that is not used any more.
+    match unsafe { UnmapViewOfFile(view) } {
+        0 => Err(last_error("UnmapViewOfFile")),
+        _ => Ok(()),
+    }
+}
+
+/// Maps the whole section of another process, and returns the size of the view.
+pub(crate) fn map_peer(
+    handle: BorrowedObject<'_>,
+    writable: bool,
+) -> io::Result<(NonNull<u8>, usize)> {
+    let access = if writable {
+        FILE_MAP_READ | FILE_MAP_WRITE
+    } else {
+        FILE_MAP_READ
+    };
+    // SAFETY: the handle is open, and the system chooses a range in which nothing is mapped. A size
+    // of 0 stands for the whole section.
+    let view = unsafe { MapViewOfFile(handle.as_raw_handle(), access, 0, 0, 0) };
+    let base = NonNull::new(view.Value.cast()).ok_or_else(last_handle_error)?;
+    match view_size(base) {
+        Ok(bytes) => Ok((base, bytes)),
+        Err(error) => {
+            // SAFETY: the view was just created, and only this function knows it.
+            drop(unsafe { unmap(base, 0) });
+            Err(error)
+        }
+    }
+}
+
+fn invalid(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, reason)
+}
+
+/// Returns the error of `MapViewOfFile`, which has just failed.
+fn last_handle_error() -> io::Error {
+    let error = io::Error::last_os_error();
+    match error_code(&error) {
+        Some(ERROR_INVALID_HANDLE) => invalid("not a handle of a section"),
+        _ => error,
+    }
+}
+
+/// Returns the size of the view that starts at `base`. All of its memory must be committed.
+fn view_size(base: NonNull<u8>) -> io::Result<usize> {
+    let mut info = MaybeUninit::<MEMORY_BASIC_INFORMATION>::uninit();
+    let room = size_of::<MEMORY_BASIC_INFORMATION>();
+    // SAFETY: any address may be queried, and `info` has the given size.
+    if unsafe { VirtualQuery(base.as_ptr().cast(), info.as_mut_ptr(), room) } == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the call succeeded and so has filled `info`.
+    let info = unsafe { info.assume_init() };
+    if info.State != MEM_COMMIT {
+        return Err(invalid(
+            "the memory of the section is reserved, but not committed",
+        ));
+    }
+    Ok(info.RegionSize)
+}
