@@ -585,7 +585,8 @@ impl PoolAllocator {
 
     /// Changes the control state, and the state of the pool if there is one.
     ///
-    /// Rejected waiters are woken after the lock is released, because a waker may call the allocator.
+    /// Rejected waiters are woken after the lock is released, because a waker may call the
+    /// allocator.
     fn change_state(
         &self,
         change: impl FnOnce(&mut Control),

@@ -1,13 +1,13 @@
 //! Bounded, lock-free pool of media frames, with the vocabulary of kernel streaming.
 //!
-//! A pipeline describes its frames once and commits the memory once. After that, its threads acquire,
-//! fill, pass on and drop frames without allocating, page-faulting or taking a lock. When the pool is
-//! empty, callers block, time out or `.await`, in FIFO order.
+//! A pipeline describes its frames once and commits the memory once. After that, its threads
+//! acquire, fill, pass on and drop frames without allocating, page-faulting or taking a lock. When
+//! the pool is empty, callers block, time out or `.await`, in FIFO order.
 //!
 //! | plane | types | use |
 //! |---|---|---|
 //! | data | [`FramePool`], [`Frame`], [`SharedFrame`] | per frame |
-//! | control | [`KsAllocator`], [`PoolAllocator`] | per stream: framing, mode, commit, decommit, flush |
+//! | control | [`KsAllocator`], [`PoolAllocator`] | per stream: framing, mode, commit, flush |
 //!
 //! Most programs start with [`FramePool::builder`]:
 //!
@@ -34,10 +34,10 @@
 //!
 //! | question | answer |
 //! |---|---|
-//! | Who holds my frames? | [`FramePool::holders`]; a timed-out acquire carries the same report: [`AcquireError`] |
+//! | Who holds my frames? | [`FramePool::holders`]; [`AcquireError`] carries the same report |
 //! | Is the pool large enough? | [`FramePool::stats`] |
 //! | When did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
-//! | What memory do the frames live in? | [`AllocatorMode`], [`FrameMemory`], [`FramePool::commit_report`] |
+//! | What memory do they live in? | [`AllocatorMode`], [`FrameMemory`], [`FramePool::commit_report`] |
 //! | Which code used a frame after its release? | [`FramePoolBuilder::guard_pages`] |
 //! | How do I lend frames to another process? | [`Frame::lend`] |
 //!

@@ -172,8 +172,8 @@ fn imports(source: &Source) -> Vec<Module> {
     imports
 }
 
-/// Returns the file that defines what `path` names: the file of its longest prefix that is a module.
-/// The re-exports of a folder are followed to the file that they name.
+/// Returns the file that defines what `path` names: the file of its longest prefix that is a
+/// module. The re-exports of a folder are followed to the file that they name.
 fn defining_file(path: &Module, modules: &BTreeMap<Module, Source>) -> Option<Module> {
     (1..=path.len())
         .rev()

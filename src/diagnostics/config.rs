@@ -9,7 +9,7 @@ use crate::sync::unmodeled;
 /// The diagnostics that the user asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DiagnosticsConfig {
-    /// Whether the clock is read at each acquire.
+    /// True if each acquire reads the clock.
     pub(crate) record_acquire_times: bool,
     /// Number of events that the flight recorder keeps; 0 for no recorder.
     pub(crate) recorded_events: usize,

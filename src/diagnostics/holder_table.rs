@@ -46,11 +46,11 @@ struct FirstSeen {
     at: u64,
 }
 
-/// How long a frame has been held.
+/// Time for which a frame has been held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Age {
     pub(crate) held_for: Duration,
-    /// Whether that is the whole time since the acquire, and not a lower bound.
+    /// True for the whole time since the acquire, false for a lower bound.
     pub(crate) exact: bool,
 }
 

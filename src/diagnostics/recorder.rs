@@ -2,9 +2,9 @@
 //!
 //! Writing takes no lock and allocates nothing. The ring can be read at any time.
 //!
-//! Each event has a number, counted from 1 by one `fetch_add`, which also determines its entry in the
-//! ring. The event is written as three words. Each word carries the lower bits of the number, and
-//! nothing else marks it as written:
+//! Each event has a number, counted from 1 by one `fetch_add`, which also determines its entry in
+//! the ring. The event is written as three words. Each word carries the lower bits of the number,
+//! and nothing else marks it as written:
 //!
 //! ```text
 //!         63 ........ 40   39 ................. 0
@@ -22,9 +22,9 @@
 //!
 //! # Invariant
 //!
-//! - **R1** Three words that are read as one event were written as one event. A word of another event
-//!   carries another number, which differs in its lower 24 bits. (This fails only if a thread is
-//!   preempted between two of its stores for a multiple of 2^24 events of the pool.)
+//! - **R1** Three words that are read as one event were written as one event. A word of another
+//!   event carries another number, which differs in its lower 24 bits. (This fails only if a thread
+//!   is preempted between two of its stores for a multiple of 2^24 events of the pool.)
 //!
 //! So the order of the stores does not matter, and all of them are *Relaxed*. A writer never waits,
 //! not even for a writer that was preempted in the same entry one round before.
@@ -38,15 +38,16 @@ use crate::sync::{AtomicU64, Ordering};
 
 use super::call_site::Acquirer;
 
-/// Maximum number of events kept, so that the lower bits of a number distinguish at least 16 rounds.
+/// Maximum number of events kept, so that the lower bits of a number distinguish at least 16
+/// rounds.
 const MAX_EVENTS: usize = 1 << 20;
 
 const NUMBER_SHIFT: u32 = 40;
 const NUMBER_MASK: u64 = (1 << 24) - 1;
 const KIND_SHIFT: u32 = 32;
 const THREAD_BITS: u32 = 24;
-/// Times are in units of 64 ns. They wrap after 19 hours; the reader extends them by their order and
-/// by the time of the read.
+/// Times are in units of 64 ns. They wrap after 19 hours; the reader extends them by their order
+/// and by the time of the read.
 const TIME_SHIFT: u32 = 6;
 const TIME_MASK: u64 = (1 << NUMBER_SHIFT) - 1;
 
@@ -174,8 +175,8 @@ impl Recorder {
 /// Returns the time, in units of 64 ns, that has the lower bits `lower` and is at most 19 hours
 /// before `later`.
 ///
-/// Threads may read the clock in one order and take event numbers in the other. So the time may also
-/// be up to one second after `later`.
+/// Threads may read the clock in one order and take event numbers in the other. So the time may
+/// also be up to one second after `later`.
 fn unwrapped(lower: Duration, later: u64) -> u64 {
     let lower = u64::try_from(lower.as_nanos()).unwrap_or(0) >> TIME_SHIFT;
     let second = 1_000_000_000 >> TIME_SHIFT;

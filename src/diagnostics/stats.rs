@@ -11,9 +11,9 @@ use super::holder_table::nanoseconds;
 /// Counts of what happened since a pool was made, returned by
 /// [`FramePool::stats`](crate::FramePool::stats).
 ///
-/// They are always counted, and threads share no counter while frames are free: acquires are counted
-/// in the slots, waits by the waiters. While the pool is in use, each number is right for some moment
-/// of the call.
+/// They are always counted, and threads share no counter while frames are free: acquires are
+/// counted in the slots, waits by the waiters. While the pool is in use, each number is right for
+/// some moment of the call.
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,8 +56,8 @@ pub struct Stats {
     ///
     /// A pool takes the lowest free slot of a word first, so a slot that was never used was never
     /// needed. The bound is not tight with several [shards](crate::FramePoolBuilder::shards), and
-    /// with frames that are [cached](crate::FramePoolBuilder::caches) by another thread. Frames of a
-    /// batch that were never taken out of it do not count.
+    /// with frames that are [cached](crate::FramePoolBuilder::caches) by another thread. Frames of
+    /// a batch that were never taken out of it do not count.
     pub high_water: usize,
     /// Number of times that a frame was [shared](crate::Frame::share).
     pub shared: u64,

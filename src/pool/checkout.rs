@@ -2,14 +2,14 @@
 //!
 //! | | fast | slow |
 //! |---|---|---|
-//! | acquire | [`Core::try_acquire`] | [`Core::take_anywhere`], [`Core::wait`], [`Core::poll_wait`] |
+//! | acquire | [`Core::try_acquire`] | [`Core::take_anywhere`], [`Core::wait`] |
 //! | release | [`Core::release`] | [`Core::put_back_slow`] |
 //! | in between | [`Core::begin_use`], [`Core::end_use`] | their twins, for work per frame |
 //!
 //! The fast acquire takes a frame out of the thread's cache, or out of its home word by one
-//! compare-exchange. The slow one searches all words and caches, and then waits in the queue. The fast
-//! release puts the frame into the thread's cache, or into the frame's word by one compare-exchange.
-//! The slow one passes the frame to a waiter, or counts it off a closed pool.
+//! compare-exchange. The slow one searches all words and caches, and then waits in the queue. The
+//! fast release puts the frame into the thread's cache, or into the frame's word by one
+//! compare-exchange. The slow one passes the frame to a waiter, or counts it off a closed pool.
 //!
 //! All of it deals in slots. [`crate::frame`] makes a handle of what was [`Acquired`], and gives
 //! the slot to [`release`](Core::release) when the handle is dropped.

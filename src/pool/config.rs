@@ -16,7 +16,7 @@ pub(crate) struct PoolConfig {
     pub(crate) diagnostics: DiagnosticsConfig,
     /// Number of words in the free list; `None` for one per processor.
     pub(crate) shards: Option<usize>,
-    /// Whether threads may cache frames.
+    /// True if threads may cache frames.
     pub(crate) caches: bool,
 }
 

@@ -83,7 +83,7 @@ pub(crate) struct Core {
     /// In Kernel mode, for all slots.
     pub(crate) loans: Loans,
     pub(crate) diagnostics: Diagnostics,
-    /// Whether every acquire and release has work beyond the holder record.
+    /// True if every acquire and release has work beyond the holder record.
     pub(super) works_per_frame: bool,
     pub(super) refs: AtomicUsize,
     pub(super) handles: AtomicUsize,

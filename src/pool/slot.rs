@@ -56,8 +56,8 @@ pub(crate) struct State {
     /// Bytes in use, from the start of the payload. It survives the release, as `lActual` does. An
     /// acquire through Rust sets it to the capacity.
     pub(crate) length: usize,
-    /// Whether there is work beyond the holder record when the frame is acquired or released: the
-    /// metadata may differ from the default, or the pool asks for work per frame.
+    /// True if an acquire or release of the frame has work beyond the holder record: the metadata
+    /// may differ from the default, or the pool works per frame.
     pub(crate) needs_reset: bool,
     pub(crate) metadata: Metadata,
 }
