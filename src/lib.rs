@@ -37,7 +37,7 @@
 //! | Who holds my frames? | [`FramePool::holders`]; [`AcquireError`] carries the same report |
 //! | Is the pool large enough? | [`FramePool::stats`] |
 //! | When did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
-//! | What memory do they live in? | [`AllocatorMode`], [`FrameMemory`], [`FramePool::commit_report`] |
+//! | What memory do they live in? | [`AllocatorMode`], [`FramePool::commit_report`] |
 //! | Which code used a frame after its release? | [`FramePoolBuilder::guard_pages`] |
 //! | How do I lend frames to another process? | [`Frame::lend`] |
 //!

@@ -15,6 +15,15 @@ use crate::pool::free_list::Bits;
 #[repr(transparent)]
 pub(super) struct HeldSlot(NonNull<Slot>);
 
+// SAFETY: the slot and the core are `Sync`. Bytes and state are written through the only handle of
+// the frame (H1, S2), which moves to the other thread as a whole; until then they are only read,
+// and by S2 the reads through other handles happen before the first write. A release from any
+// thread is what the free list is for.
+unsafe impl Send for HeldSlot {}
+// SAFETY: through `&HeldSlot` bytes and state are only read, and by S2 not written meanwhile. The
+// rest of the slot that it reaches is atomic or never changes.
+unsafe impl Sync for HeldSlot {}
+
 impl HeldSlot {
     /// # Safety
     ///

@@ -1,10 +1,9 @@
 //! Shared handle of a frame.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ops::Deref;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
-
-use std::mem::ManuallyDrop;
 
 use crate::diagnostics::call_site::CallSite;
 use crate::error::AcquireError;
@@ -40,13 +39,6 @@ use super::unique::Frame;
 pub struct SharedFrame {
     held: HeldSlot,
 }
-
-// SAFETY: a shared frame is only read until its handle is the only one, and by S2 the uses through
-// all other handles happened before that. The count of handles is atomic.
-unsafe impl Send for SharedFrame {}
-// SAFETY: `&SharedFrame` reads bytes and state, which are not written while there are several
-// handles, and clones, which is counted atomically.
-unsafe impl Sync for SharedFrame {}
 
 impl Frame {
     /// Turns the frame into a handle that can be cloned and only be read. Moves no bytes.

@@ -53,13 +53,6 @@ pub struct Frame {
     held: HeldSlot,
 }
 
-// SAFETY: by H1 this is the only handle, so bytes and state move to the other thread with it. The
-// slot and the core are `Sync`, and a release from any thread is what the free list is for.
-unsafe impl Send for Frame {}
-// SAFETY: `&Frame` only reads bytes and state, which by H1 nothing writes meanwhile. The rest of
-// the slot that it reaches is atomic.
-unsafe impl Sync for Frame {}
-
 impl From<Acquired> for Frame {
     #[inline(always)]
     fn from(acquired: Acquired) -> Self {
