@@ -60,12 +60,10 @@ pub(crate) fn map_explicit(
     let flags = MapFlags::PRIVATE | MapFlags::HUGETLB;
     // SAFETY: the address is NULL, so the system chooses a range in which nothing is mapped.
     let base = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, flags) };
-    let base = base.map_err(CallError::of(CALL))?;
-    let base = NonNull::new(base.cast());
-    Ok((
-        base.ok_or_else(|| CallError::new(CALL, io::ErrorKind::OutOfMemory))?,
-        bytes,
-    ))
+    let base = base.map_err(CallError::of(CALL))?.cast();
+    let base = NonNull::new(base);
+    let base = base.ok_or_else(|| CallError::new(CALL, io::ErrorKind::OutOfMemory))?;
+    Ok((base, bytes))
 }
 
 /// Backs a mapping with memory. Writing to its pages would do the same, but ends the process if
