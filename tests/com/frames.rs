@@ -19,7 +19,9 @@ fn shared() -> (Allocator, ComAllocator) {
 
 /// The sample of a frame, as a client sees it.
 fn lent(allocator: &ComAllocator, frame: Frame) -> Sample {
-    let sample = allocator.frame_to_sample(frame).expect("a frame of its own");
+    let sample = allocator
+        .frame_to_sample(frame)
+        .expect("a frame of its own");
     // SAFETY: an `IMediaSample2` with one reference.
     unsafe { Sample::adopt(sample.into_raw()) }
 }
