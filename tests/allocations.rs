@@ -305,8 +305,8 @@ mod com {
             let frames: [_; 8] = std::array::from_fn(|_| allocator.try_acquire().unwrap());
             assert_eq!(get_buffer(&client, NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
             for frame in frames {
-                let sample = allocator.lend(frame).unwrap();
-                drop(ComAllocator::take_back(sample).unwrap());
+                let sample = allocator.frame_to_sample(frame).unwrap();
+                drop(ComAllocator::sample_to_frame(sample).unwrap());
             }
         };
         round();

@@ -1,4 +1,4 @@
-//! What is alive is counted for the whole process, so this is a program of its own, with one test.
+//! `object_count`. The count is for the whole process, so this is a test program of its own.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(unsafe_code, reason = "calls interfaces as a client does")]
@@ -14,7 +14,7 @@ use ks_allocator::com::{
 use ks_allocator::{Framing, PoolAllocator};
 use windows_core::{GUID, HRESULT, Interface};
 
-/// A callback, which lives for ever, and notes what is alive when it is called.
+/// A static callback object that records the object count when it is called.
 #[repr(C)]
 struct Callback(&'static Table);
 
@@ -26,10 +26,10 @@ struct Table(
     unsafe extern "system" fn(*mut c_void) -> HRESULT,
 );
 
-static TABLE: Table = Table(query_interface, count, release, notify_release);
+static TABLE: Table = Table(query_interface, add_ref, release, notify_release);
 static CALLBACK: Callback = Callback(&TABLE);
-static ALIVE_WHEN_NOTIFIED: AtomicUsize = AtomicUsize::new(0);
-static ALIVE_WHEN_RELEASED: AtomicUsize = AtomicUsize::new(0);
+static COUNT_WHEN_NOTIFIED: AtomicUsize = AtomicUsize::new(0);
+static COUNT_WHEN_RELEASED: AtomicUsize = AtomicUsize::new(0);
 
 unsafe extern "system" fn query_interface(
     _: *mut c_void,
@@ -39,17 +39,17 @@ unsafe extern "system" fn query_interface(
     E_NOINTERFACE
 }
 
-unsafe extern "system" fn count(_: *mut c_void) -> u32 {
+unsafe extern "system" fn add_ref(_: *mut c_void) -> u32 {
     1
 }
 
 unsafe extern "system" fn release(_: *mut c_void) -> u32 {
-    ALIVE_WHEN_RELEASED.store(object_count(), Ordering::Relaxed);
+    COUNT_WHEN_RELEASED.store(object_count(), Ordering::Relaxed);
     1
 }
 
 unsafe extern "system" fn notify_release(_: *mut c_void) -> HRESULT {
-    ALIVE_WHEN_NOTIFIED.store(object_count(), Ordering::Relaxed);
+    COUNT_WHEN_NOTIFIED.store(object_count(), Ordering::Relaxed);
     S_OK
 }
 
@@ -57,33 +57,33 @@ fn committed() -> (ComAllocator, IMemAllocatorCallbackTemp) {
     let framing = Framing::new(2, 64);
     let allocator = ComAllocator::new(PoolAllocator::with_framing(framing).unwrap());
     let client: IMemAllocatorCallbackTemp = allocator.cast().unwrap();
-    // SAFETY: has no arguments.
+    // SAFETY: `client` is a reference to the object, and there are no arguments.
     assert_eq!(unsafe { client.Commit() }, S_OK);
     (allocator, client)
 }
 
 fn get_buffer(client: &IMemAllocatorCallbackTemp) -> IMediaSample2 {
     let mut sample: *mut c_void = ptr::null_mut();
-    // SAFETY: the pointers are NULL, or to be written through.
+    // SAFETY: `sample` can be written, and the optional pointers are NULL.
     let result = unsafe { client.GetBuffer(&raw mut sample, ptr::null(), ptr::null(), 0) };
     assert_eq!(result, S_OK);
-    // SAFETY: a sample with one reference, which we take.
+    // SAFETY: it is a sample with one reference, which belongs to the result.
     unsafe { IMediaSample2::from_raw(sample) }
 }
 
 #[test]
-fn an_object_is_counted_until_nothing_of_it_can_be_called() {
+fn an_object_is_counted_until_its_code_cannot_run_any_more() {
     assert_eq!(object_count(), 0);
     let (allocator, client) = committed();
     assert_eq!(
         object_count(),
         2,
-        "the allocator, and its pool with samples"
+        "the allocator, and the pool that has samples"
     );
     drop((allocator, client));
     assert_eq!(object_count(), 0);
 
-    // A sample that is out keeps its pool.
+    // A sample that is out keeps its pool alive.
     let (allocator, client) = committed();
     let sample = get_buffer(&client);
     drop((allocator, client));
@@ -91,15 +91,15 @@ fn an_object_is_counted_until_nothing_of_it_can_be_called() {
     drop(sample);
     assert_eq!(object_count(), 0);
 
-    // The last sample's release is not over while it tells the client.
+    // The final release of the last sample is not finished while it calls the client.
     let (allocator, client) = committed();
-    // SAFETY: an object, which is only read.
+    // SAFETY: it is an object with this interface. Its methods do not write to it.
     let result = unsafe { client.SetNotify(ptr::from_ref(&CALLBACK).cast_mut().cast()) };
     assert_eq!(result, S_OK);
     let sample = get_buffer(&client);
     drop((allocator, client));
     drop(sample);
-    assert_eq!(ALIVE_WHEN_NOTIFIED.load(Ordering::Relaxed), 1);
-    assert_eq!(ALIVE_WHEN_RELEASED.load(Ordering::Relaxed), 1);
+    assert_eq!(COUNT_WHEN_NOTIFIED.load(Ordering::Relaxed), 1);
+    assert_eq!(COUNT_WHEN_RELEASED.load(Ordering::Relaxed), 1);
     assert_eq!(object_count(), 0);
 }

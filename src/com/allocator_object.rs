@@ -1,17 +1,20 @@
-//! The allocator's COM object: two chains of interfaces over one [`PoolAllocator`].
+//! The COM object of an allocator: two interface chains over one [`PoolAllocator`].
+//!
+//! An interface pointer points to a word in the object that holds a vtable pointer. The object has
+//! two such words, one per chain of interfaces:
 //!
 //! ```text
-//!  IUnknown, IKsAllocator, IKsAllocatorEx ──────▶ ┌────────────────────────────┐
-//!                                                 │ table of the first chain   │
-//!  IMemAllocator, IMemAllocatorCallbackTemp ────▶ ├────────────────────────────┤
-//!                                                 │ table of the second chain  │
-//!                                                 ├────────────────────────────┤
-//!                                                 │ references, allocator, ... │
-//!                                                 └────────────────────────────┘
+//!  IUnknown, IKsAllocator, IKsAllocatorEx -----> +----------------------------+
+//!                                                | KS: vtable pointer         |
+//!  IMemAllocator, IMemAllocatorCallbackTemp ---> +----------------------------+
+//!                                                | MEM: vtable pointer        |
+//!                                                +----------------------------+
+//!                                                | references, allocator, ... |
+//!                                                +----------------------------+
 //! ```
 //!
-//! The last reference drops the object, and the object its allocator, which is a decommit. Samples
-//! that are out then stay valid: they keep the pool alive, and not this.
+//! The last `Release` drops the object and with it the allocator, which decommits. Samples that are
+//! still out stay valid: they keep the pool alive, but not this object.
 
 use std::ffi::c_void;
 use std::mem::offset_of;
@@ -24,13 +27,14 @@ use crate::diagnostics::call_site::CallSite;
 use crate::frame::Frame;
 use crate::label::Label;
 use crate::mode::AllocatorMode;
-use crate::sync::{Arc, AtomicPtr, AtomicU32, Mutex, Ordering, fence};
+use crate::sync::{Arc, AtomicPtr, AtomicU32, Ordering, fence};
 
-use super::boundary::{In, Out, asked_for, entry, table};
-use super::constants::{
-    E_INVALIDARG, E_NOINTERFACE, E_POINTER, E_UNEXPECTED, GetBufferFlags, VFW_E_ALREADY_COMMITTED,
-};
+use super::boundary::{OutPtr, Ptr, entry, requested_interface, vtable};
+use super::constants::GetBufferFlags;
 use super::driver::KsDriver;
+use super::hresult::{
+    E_INVALIDARG, E_NOINTERFACE, E_POINTER, E_UNEXPECTED, VFW_E_ALREADY_COMMITTED,
+};
 use super::interfaces::{
     IKsAllocator, IKsAllocator_Vtbl, IKsAllocatorEx, IKsAllocatorEx_Vtbl, IMediaSample2,
     IMemAllocator, IMemAllocator_Vtbl, IMemAllocatorCallbackTemp, IMemAllocatorCallbackTemp_Vtbl,
@@ -39,11 +43,12 @@ use super::ks_framing;
 use super::layouts::{ALLOCATOR_PROPERTIES, ALLOCATOR_PROPERTIES_EX, KSSTREAMALLOCATOR_STATUS};
 use super::notify::Notify;
 use super::object_count::ObjectCount;
+use super::pipe::Pipe;
 use super::properties::Properties;
 use super::sample::Sample;
-use super::samples::Samples;
+use super::sample_table::SampleTable;
 
-/// More references than can exist without leaking them on purpose.
+/// More references than can exist unless they are leaked on purpose.
 const MAX_REFERENCES: u32 = u32::MAX / 2;
 
 #[repr(C)]
@@ -54,24 +59,23 @@ pub(super) struct AllocatorObject {
     pub(super) allocator: PoolAllocator,
     properties: Properties,
     notify: Arc<Notify>,
-    /// What the clients tell each other of their pipe. They read it without the lock.
-    pipe: Mutex<ALLOCATOR_PROPERTIES_EX>,
-    /// The handle of another's allocator: a client left it here, or a driver made it.
+    pipe: Pipe,
+    /// The handle of an external allocator, which a client or a driver stored.
     handle: AtomicPtr<c_void>,
-    drivers: Box<dyn KsDriver>,
-    _alive: ObjectCount,
+    driver: Box<dyn KsDriver>,
+    _object_count: ObjectCount,
 }
 
-// SAFETY: the pointers in `pipe` and the handle are words of the clients', which are never followed;
-// all else may be sent and shared.
-#[expect(clippy::non_send_fields_in_send_ty, reason = "as argued above")]
-unsafe impl Send for AllocatorObject {}
-// SAFETY: as above.
-unsafe impl Sync for AllocatorObject {}
+/// Clients call the object on any thread, and any thread may drop it. Auto traits check that every
+/// field allows this.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<AllocatorObject>();
+};
 
 impl AllocatorObject {
-    /// Makes an object, and gives the first reference.
-    pub(super) fn make(allocator: PoolAllocator, drivers: Box<dyn KsDriver>) -> IUnknown {
+    /// Creates an object, and returns its first reference.
+    pub(super) fn create(allocator: PoolAllocator, driver: Box<dyn KsDriver>) -> IUnknown {
         let object = Self {
             ks: &KS,
             mem: &MEM,
@@ -79,80 +83,83 @@ impl AllocatorObject {
             allocator,
             properties: Properties::default(),
             notify: Arc::default(),
-            pipe: Mutex::default(),
+            pipe: Pipe::default(),
             handle: AtomicPtr::default(),
-            drivers,
-            _alive: ObjectCount::new(),
+            driver,
+            _object_count: ObjectCount::new(),
         };
         let this = Box::into_raw(Box::new(object));
-        // SAFETY: an object, by its identity, with one reference.
+        // SAFETY: `this` points to the KS vtable pointer of a new object, which is an `IUnknown`.
+        // The one reference that it was created with belongs to the result.
         unsafe { IUnknown::from_raw(this.cast()) }
     }
 }
 
-/// Whether this, which is an object by its identity, is an [`AllocatorObject`] of this very crate.
-pub(super) fn is_ours(identity: &IUnknown) -> bool {
-    // SAFETY: every object starts with a pointer to its table.
-    let table = unsafe { identity.as_raw().cast::<*const c_void>().read() };
-    // Nothing else has this table.
-    table == ptr::from_ref(&KS).cast()
+/// Returns whether an object is an [`AllocatorObject`] of this copy of the crate. `identity` is the
+/// result of a `QueryInterface` for `IUnknown`.
+pub(super) fn is_allocator_object(identity: &IUnknown) -> bool {
+    // SAFETY: every COM object starts with a pointer to its vtable.
+    let vtable = unsafe { identity.as_raw().cast::<*const c_void>().read() };
+    // Only an `AllocatorObject` has this vtable.
+    vtable == ptr::from_ref(&KS).cast()
 }
 
-/// The object from a pointer to its first chain.
+/// Returns the object from an interface pointer of the KS chain.
 ///
 /// # Safety
 ///
-/// It is that, and has a reference for as long as the result is used.
-pub(super) unsafe fn of_ks<'a>(this: *mut c_void) -> &'a AllocatorObject {
-    // SAFETY: the caller's promise.
+/// `this` is that, and there is a reference to the object for as long as the result is used.
+pub(super) unsafe fn object_from_ks<'a>(this: *mut c_void) -> &'a AllocatorObject {
+    // SAFETY: the KS chain starts at the address of the object, which the reference keeps alive.
     unsafe { &*this.cast() }
 }
 
-/// The object from a pointer to its second chain.
+/// Returns the object from an interface pointer of the MEM chain.
 ///
 /// # Safety
 ///
-/// As [`of_ks`].
-unsafe fn of_mem<'a>(this: *mut c_void) -> &'a AllocatorObject {
-    // SAFETY: the caller's promise.
-    let Reference(object) = unsafe { Reference::of_mem(this) };
-    // SAFETY: likewise.
+/// `this` is that, and there is a reference to the object for as long as the result is used.
+unsafe fn object_from_mem<'a>(this: *mut c_void) -> &'a AllocatorObject {
+    // SAFETY: the caller's promise is that of `from_mem`.
+    let Reference(object) = unsafe { Reference::from_mem(this) };
+    // SAFETY: `from_mem` returns the address of the object, which the reference keeps alive.
     unsafe { object.as_ref() }
 }
 
-/// The object as a pointer from which it can be freed: what `IUnknown` is made of.
+/// A caller's reference to an object, for the methods of `IUnknown`. It is a pointer and not a `&`,
+/// because the object can be freed through it.
 struct Reference(NonNull<AllocatorObject>);
 
 impl Reference {
-    /// The object from a pointer to its first chain.
+    /// Makes a reference from an interface pointer of the KS chain.
     ///
     /// # Safety
     ///
-    /// It is that, and the caller has a reference; [`release`](Self::release) gives that up.
-    unsafe fn of_ks(this: *mut c_void) -> Self {
-        // SAFETY: the caller's promise, so it is not NULL.
+    /// `this` is that, and the caller has a reference, which [`release`](Self::release) consumes.
+    unsafe fn from_ks(this: *mut c_void) -> Self {
+        // SAFETY: an interface pointer is not NULL.
         Self(unsafe { NonNull::new_unchecked(this.cast()) })
     }
 
-    /// The object from a pointer to its second chain.
+    /// Makes a reference from an interface pointer of the MEM chain.
     ///
     /// # Safety
     ///
-    /// As [`of_ks`](Self::of_ks).
-    unsafe fn of_mem(this: *mut c_void) -> Self {
-        // SAFETY: that far into the object lies the second chain.
-        let first = unsafe { this.byte_sub(offset_of!(AllocatorObject, mem)) };
-        // SAFETY: so this is the first.
-        unsafe { Self::of_ks(first) }
+    /// `this` is that, and the caller has a reference, which [`release`](Self::release) consumes.
+    unsafe fn from_mem(this: *mut c_void) -> Self {
+        // SAFETY: `this` points to the field `mem`, which is that far into the object.
+        let ks = unsafe { this.byte_sub(offset_of!(AllocatorObject, mem)) };
+        // SAFETY: the start of the object is an interface pointer of the KS chain.
+        unsafe { Self::from_ks(ks) }
     }
 
-    fn query_interface(self, iid: In<GUID>, out: Out<*mut c_void>) -> Result<(), HRESULT> {
-        let first: *mut c_void = self.0.as_ptr().cast();
-        let interface = match asked_for(&iid, &out)? {
-            IUnknown::IID | IKsAllocator::IID | IKsAllocatorEx::IID => first,
+    fn query_interface(self, iid: Ptr<GUID>, out: OutPtr<*mut c_void>) -> Result<(), HRESULT> {
+        let ks: *mut c_void = self.0.as_ptr().cast();
+        let interface = match requested_interface(&iid, &out)? {
+            IUnknown::IID | IKsAllocator::IID | IKsAllocatorEx::IID => ks,
             IMemAllocator::IID | IMemAllocatorCallbackTemp::IID => {
-                // Wrapping only to be safe: it lies inside the object.
-                first.wrapping_byte_add(offset_of!(AllocatorObject, mem))
+                // It stays inside the object. `wrapping` only because that is a safe function.
+                ks.wrapping_byte_add(offset_of!(AllocatorObject, mem))
             }
             _ => return Err(E_NOINTERFACE),
         };
@@ -160,13 +167,13 @@ impl Reference {
         out.put(interface)
     }
 
-    /// Counts one more reference. Returns how many there are now.
+    /// Counts one more reference. Returns the new number.
     ///
-    /// Aborts the process rather than let the count wrap, as `Arc` does.
+    /// Aborts the process instead of letting the count wrap, as `Arc` does.
     fn add(self) -> u32 {
-        // SAFETY: the caller of the entry has a reference.
+        // SAFETY: the caller's reference keeps the object alive.
         let references = unsafe { &self.0.as_ref().references };
-        // Relaxed: the new reference comes from one that keeps the object alive.
+        // Relaxed: the new reference is made from one that keeps the object alive.
         let before = references.fetch_add(1, Ordering::Relaxed);
         if before > MAX_REFERENCES {
             std::process::abort();
@@ -174,16 +181,18 @@ impl Reference {
         before + 1
     }
 
-    /// Gives the caller's reference up. Returns how many are left.
+    /// Removes the caller's reference, and frees the object if it was the last. Returns the number
+    /// of references that are left.
     fn release(self) -> u32 {
-        // SAFETY: the reference keeps the object alive up to the subtraction.
+        // SAFETY: the caller's reference keeps the object alive until the subtraction. After that
+        // only the count is borrowed, and not used.
         let references = unsafe { &self.0.as_ref().references };
-        // Release: what we did with the object happens before its end; pairs with the fence below.
+        // Release: every use of the object happens before it is freed. Pairs with the fence below.
         let before = references.fetch_sub(1, Ordering::Release);
         if before == 1 {
-            // Acquire: pairs with the Release of all others.
+            // Acquire: pairs with the Release of all threads that removed a reference.
             fence(Ordering::Acquire);
-            // SAFETY: this was the last reference, and `make` had the object from a `Box`.
+            // SAFETY: this was the last reference, and `create` made the object as a `Box`.
             drop(unsafe { Box::from_raw(self.0.as_ptr()) });
         }
         before - 1
@@ -193,9 +202,9 @@ impl Reference {
 /// `IKsAllocator` and `IKsAllocatorEx`.
 impl AllocatorObject {
     fn handle(&self) -> *mut c_void {
-        let kept = self.kept_handle();
-        if !kept.is_null() {
-            return kept;
+        let stored = self.stored_handle();
+        if !stored.is_null() {
+            return stored;
         }
         let own = self.allocator.allocator_handle();
         own.map_or(ptr::null_mut(), |own| own.as_word())
@@ -205,56 +214,42 @@ impl AllocatorObject {
         self.allocator.allocator_mode() as i32
     }
 
-    fn status(&self, out: Out<KSSTREAMALLOCATOR_STATUS>) -> Result<(), HRESULT> {
-        let pipe = *self.pipe.lock();
-        out.put(ks_framing::status(
-            &self.allocator.allocator_status(),
-            &pipe,
-        ))
+    fn status(&self, out: OutPtr<KSSTREAMALLOCATOR_STATUS>) -> Result<(), HRESULT> {
+        let status = self.allocator.allocator_status();
+        out.put(ks_framing::status(&status, &self.pipe.get()))
     }
 
     fn set_mode(&self, mode: i32) -> Result<(), HRESULT> {
-        let known = [AllocatorMode::User, AllocatorMode::Kernel];
-        let mode = known.into_iter().find(|&known| known as i32 == mode);
+        let modes = [AllocatorMode::User, AllocatorMode::Kernel];
+        let mode = modes.into_iter().find(|&known| known as i32 == mode);
         self.allocator
             .set_allocator_mode(mode.ok_or(E_INVALIDARG)?)?;
         Ok(())
     }
 
-    /// Where the pipe is described: the same place for as long as the object lives.
     fn pipe(&self) -> *mut ALLOCATOR_PROPERTIES_EX {
-        self.pipe.data_ptr()
+        self.pipe.address()
     }
 
-    fn set_pipe(&self, new: Out<ALLOCATOR_PROPERTIES_EX>) {
-        if new.check().is_err() {
-            return;
-        }
-        let lock = self.pipe.lock();
-        let place = self.pipe.data_ptr().cast::<u8>();
-        // SAFETY: the client's can be read, wherever it lies and if it is the very place; ours is
-        // locked.
-        unsafe { place.copy_from(new.as_ptr().cast(), size_of::<ALLOCATOR_PROPERTIES_EX>()) };
-        drop(lock);
+    fn set_pipe(&self, new: Ptr<ALLOCATOR_PROPERTIES_EX>) {
+        self.pipe.set(&new);
     }
 
-    fn set_handle(&self, handle: Out<c_void>) {
-        self.keep_handle(handle.as_ptr());
+    fn set_handle(&self, handle: Ptr<c_void>) {
+        self.store_handle(handle.as_ptr().cast_mut());
     }
 
-    /// Has the pin's driver make an allocator for the pipe, and keeps its handle.
-    fn create_handle(&self, pin: Out<c_void>) -> *mut c_void {
-        let Some(pin) = NonNull::new(pin.as_ptr()) else {
+    /// Creates an allocator for the pipe in the pin's driver, and stores its handle.
+    fn create_handle(&self, pin: Ptr<c_void>) -> *mut c_void {
+        let Some(pin) = NonNull::new(pin.as_ptr().cast_mut()) else {
             return ptr::null_mut();
         };
-        let pipe = *self.pipe.lock();
-        let made = self
-            .drivers
-            .create_allocator(pin, &ks_framing::request(&pipe));
-        if !made.is_null() {
-            self.keep_handle(made);
+        let request = ks_framing::request(&self.pipe.get());
+        let handle = self.driver.create_allocator(pin, &request);
+        if !handle.is_null() {
+            self.store_handle(handle);
         }
-        made
+        handle
     }
 }
 
@@ -262,34 +257,34 @@ impl AllocatorObject {
 impl AllocatorObject {
     fn set_properties(
         &self,
-        request: In<ALLOCATOR_PROPERTIES>,
-        actual: Out<ALLOCATOR_PROPERTIES>,
+        request: Ptr<ALLOCATOR_PROPERTIES>,
+        actual: OutPtr<ALLOCATOR_PROPERTIES>,
     ) -> Result<(), HRESULT> {
-        // Read before anything is written: both may be the same.
+        // Read before `actual` is written: both may be the same structure.
         let request = request.get().ok_or(E_POINTER)?;
         actual.put(ALLOCATOR_PROPERTIES::default())?;
-        if self.stands_for_another() {
+        if self.has_external_allocator() {
             return Err(VFW_E_ALREADY_COMMITTED);
         }
         actual.put(self.properties.set(&self.allocator, &request)?)
     }
 
-    fn properties(&self, out: Out<ALLOCATOR_PROPERTIES>) -> Result<(), HRESULT> {
+    fn properties(&self, out: OutPtr<ALLOCATOR_PROPERTIES>) -> Result<(), HRESULT> {
         out.put(self.properties.get(&self.allocator))
     }
 
     fn commit(&self) -> Result<(), HRESULT> {
         let state = self.allocator.allocator_status().state;
         match state {
-            AllocatorState::Uncommitted if self.stands_for_another() => return Ok(()),
+            AllocatorState::Uncommitted if self.has_external_allocator() => return Ok(()),
             AllocatorState::Uncommitted => self.properties.commit(&self.allocator)?,
             _ => self.allocator.commit()?,
         }
-        let made = self.make_samples();
-        if made.is_err() && state != AllocatorState::Committed {
+        let created = self.create_samples();
+        if created.is_err() && state != AllocatorState::Committed {
             self.allocator.decommit();
         }
-        made
+        created
     }
 
     fn decommit(&self) {
@@ -298,31 +293,33 @@ impl AllocatorObject {
 
     fn get_buffer(
         &self,
-        out: Out<*mut c_void>,
-        _start: In<i64>,
-        _end: In<i64>,
+        out: OutPtr<*mut c_void>,
+        _start: Ptr<i64>,
+        _end: Ptr<i64>,
         flags: u32,
     ) -> Result<(), HRESULT> {
         out.put(ptr::null_mut())?;
         let sample = self.allocator.with_pool(|pool| -> Result<_, HRESULT> {
-            let samples = Samples::of(pool.core(), &self.notify)?;
-            let by = CallSite::caller(Some(Label::GET_BUFFER));
+            let samples = SampleTable::get_or_create(pool.core(), &self.notify)?;
+            let call_site = CallSite::caller(Some(Label::GET_BUFFER));
             let frame = if flags & GetBufferFlags::NOWAIT.bits() == 0 {
-                pool.acquire_at(by)?
+                pool.acquire_at(call_site)?
             } else {
-                pool.try_acquire_at(by)?
+                pool.try_acquire_at(call_site)?
             };
-            // SAFETY: a frame of this pool.
-            Ok(unsafe { Sample::lend(samples, frame) })
+            // SAFETY: samples and frame are of the same pool, and so of the same core.
+            Ok(unsafe { Sample::from_frame(samples, frame) })
         })?;
         out.put(sample)
     }
 
-    /// Samples come back by their last `Release`, and know the way: to call this is a mistake.
-    fn release_buffer(&self, sample: Out<c_void>) -> Result<(), HRESULT> {
-        sample.check()?;
+    /// Refuses all samples: the last `Release` of a sample returns its buffer without this method.
+    fn release_buffer(&self, sample: Ptr<c_void>) -> Result<(), HRESULT> {
+        if sample.as_ptr().is_null() {
+            return Err(E_POINTER);
+        }
         match self.allocator.pool() {
-            Some(pool) if Samples::have(pool.core(), sample.as_ptr()) => Err(E_UNEXPECTED),
+            Some(pool) if SampleTable::contains(pool.core(), sample.as_ptr()) => Err(E_UNEXPECTED),
             _ => Err(E_INVALIDARG),
         }
     }
@@ -330,20 +327,20 @@ impl AllocatorObject {
 
 /// `IMemAllocatorCallbackTemp`.
 impl AllocatorObject {
-    fn set_notify(&self, callback: Out<c_void>) {
+    fn set_notify(&self, callback: Ptr<c_void>) {
         self.notify.set(&callback);
     }
 
-    fn free_count(&self, out: Out<i32>) -> Result<(), HRESULT> {
+    fn free_count(&self, out: OutPtr<i32>) -> Result<(), HRESULT> {
         out.put(self.properties.free_count(&self.allocator))
     }
 }
 
-/// What Rust code calls.
+/// Conversion for Rust code.
 impl AllocatorObject {
-    /// Makes a sample of a frame, with what the frame says about itself. Gives the frame back if it
-    /// is not of the current pool, or there is no memory for the samples.
-    pub(super) fn lend(&self, frame: Frame) -> Result<IMediaSample2, Frame> {
+    /// Turns a frame into a sample, with its length and metadata. Returns the frame if it is not of
+    /// the current pool, or if there is no memory for the samples.
+    pub(super) fn frame_to_sample(&self, frame: Frame) -> Result<IMediaSample2, Frame> {
         let Some(pool) = self.allocator.pool() else {
             return Err(frame);
         };
@@ -351,53 +348,55 @@ impl AllocatorObject {
         if !ptr::eq(core, frame.core()) {
             return Err(frame);
         }
-        let Ok(samples) = Samples::of(core, &self.notify) else {
+        let Ok(samples) = SampleTable::get_or_create(core, &self.notify) else {
             return Err(frame);
         };
-        // SAFETY: a frame of this pool.
-        let sample = unsafe { Sample::lend_described(samples, frame) };
-        // SAFETY: a sample, with a reference that is ours.
+        // SAFETY: samples and frame are of the same core, as checked above.
+        let sample = unsafe { Sample::from_frame_with_metadata(samples, frame) };
+        // SAFETY: it is an `IMediaSample2`, whose one reference belongs to the result.
         Ok(unsafe { IMediaSample2::from_raw(sample) })
     }
 }
 
-/// What the methods are made of.
+/// Helpers of the methods.
 impl AllocatorObject {
-    fn kept_handle(&self) -> *mut c_void {
-        // Acquire: pairs with the Release in `keep_handle`.
+    fn stored_handle(&self) -> *mut c_void {
+        // Acquire: pairs with the Release in `store_handle`.
         self.handle.load(Ordering::Acquire)
     }
 
-    fn keep_handle(&self, handle: *mut c_void) {
-        // Release: pairs with the Acquire in `kept_handle`, for what was done to it before.
+    fn store_handle(&self, handle: *mut c_void) {
+        // Release: pairs with the Acquire in `stored_handle`. A thread that gets the handle sees
+        // what was done with it before.
         self.handle.store(handle, Ordering::Release);
     }
 
-    /// Whether this is but a token for a kernel allocator whose handle was left here: then there is
-    /// nothing to be set or committed.
-    fn stands_for_another(&self) -> bool {
-        self.allocator.allocator_mode() == AllocatorMode::Kernel && !self.kept_handle().is_null()
+    /// Returns whether the object only represents an external kernel allocator, whose handle was
+    /// stored in Kernel mode. Then there are no properties to set and there is nothing to commit.
+    fn has_external_allocator(&self) -> bool {
+        self.allocator.allocator_mode() == AllocatorMode::Kernel && !self.stored_handle().is_null()
     }
 
-    /// Makes the samples now, which otherwise the first `GetBuffer` would.
-    fn make_samples(&self) -> Result<(), HRESULT> {
+    /// Creates the samples, so that the first `GetBuffer` need not.
+    fn create_samples(&self) -> Result<(), HRESULT> {
         if let Some(pool) = self.allocator.pool() {
-            Samples::of(pool.core(), &self.notify)?;
+            SampleTable::get_or_create(pool.core(), &self.notify)?;
         }
         Ok(())
     }
 }
 
-static KS: IKsAllocatorEx_Vtbl = table! {
-    IKsAllocatorEx_Vtbl for of_ks;
-    base: table! {
-        IKsAllocator_Vtbl for of_ks;
+static KS: IKsAllocatorEx_Vtbl = vtable! {
+    IKsAllocatorEx_Vtbl for object_from_ks;
+    base: vtable! {
+        IKsAllocator_Vtbl for object_from_ks;
         base: IUnknown_Vtbl {
             QueryInterface: entry!(
-                Reference::of_ks => query_interface(iid: *const GUID, out: *mut *mut c_void) -> HRESULT
+                Reference::from_ks =>
+                query_interface(iid: *const GUID, out: *mut *mut c_void) -> HRESULT
             ),
-            AddRef: entry!(Reference::of_ks => add() -> u32),
-            Release: entry!(Reference::of_ks => release() -> u32),
+            AddRef: entry!(Reference::from_ks => add() -> u32),
+            Release: entry!(Reference::from_ks => release() -> u32),
         };
         KsGetAllocatorHandle: handle() -> *mut c_void;
         KsGetAllocatorMode: mode() -> i32;
@@ -405,21 +404,25 @@ static KS: IKsAllocatorEx_Vtbl = table! {
         KsSetAllocatorMode: set_mode(mode: i32) -> HRESULT;
     };
     KsGetProperties: pipe() -> *mut ALLOCATOR_PROPERTIES_EX;
-    KsSetProperties: set_pipe(new: *mut ALLOCATOR_PROPERTIES_EX);
-    KsSetAllocatorHandle: set_handle(handle: *mut c_void);
-    KsCreateAllocatorAndGetHandle: create_handle(pin: *mut c_void) -> *mut c_void;
+    KsSetProperties: set_pipe(new: *mut ALLOCATOR_PROPERTIES_EX; new.cast_const());
+    KsSetAllocatorHandle: set_handle(handle: *mut c_void; handle.cast_const());
+    KsCreateAllocatorAndGetHandle: create_handle(
+        pin: *mut c_void;
+        pin.cast_const()
+    ) -> *mut c_void;
 };
 
-static MEM: IMemAllocatorCallbackTemp_Vtbl = table! {
-    IMemAllocatorCallbackTemp_Vtbl for of_mem;
-    base: table! {
-        IMemAllocator_Vtbl for of_mem;
+static MEM: IMemAllocatorCallbackTemp_Vtbl = vtable! {
+    IMemAllocatorCallbackTemp_Vtbl for object_from_mem;
+    base: vtable! {
+        IMemAllocator_Vtbl for object_from_mem;
         base: IUnknown_Vtbl {
             QueryInterface: entry!(
-                Reference::of_mem => query_interface(iid: *const GUID, out: *mut *mut c_void) -> HRESULT
+                Reference::from_mem =>
+                query_interface(iid: *const GUID, out: *mut *mut c_void) -> HRESULT
             ),
-            AddRef: entry!(Reference::of_mem => add() -> u32),
-            Release: entry!(Reference::of_mem => release() -> u32),
+            AddRef: entry!(Reference::from_mem => add() -> u32),
+            Release: entry!(Reference::from_mem => release() -> u32),
         };
         SetProperties: set_properties(
             request: *const ALLOCATOR_PROPERTIES,
@@ -434,8 +437,8 @@ static MEM: IMemAllocatorCallbackTemp_Vtbl = table! {
             end: *const i64,
             flags: u32
         ) -> HRESULT;
-        ReleaseBuffer: release_buffer(sample: *mut c_void) -> HRESULT;
+        ReleaseBuffer: release_buffer(sample: *mut c_void; sample.cast_const()) -> HRESULT;
     };
-    SetNotify: set_notify(callback: *mut c_void) -> HRESULT;
+    SetNotify: set_notify(callback: *mut c_void; callback.cast_const()) -> HRESULT;
     GetFreeCount: free_count(out: *mut i32) -> HRESULT;
 };

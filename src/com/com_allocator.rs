@@ -1,4 +1,4 @@
-//! The allocator's COM object in Rust's hands.
+//! Handle for Rust code to the COM object of an allocator.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -15,10 +15,10 @@ use super::driver::{KsDriver, NoDriver};
 use super::interfaces::IMediaSample2;
 use super::sample::Sample;
 
-/// Makes a COM object of an allocator: an `IUnknown` pointer with one reference, which is the
-/// caller's to release.
+/// Turns an allocator into a COM object. Returns its `IUnknown` pointer with one reference, which
+/// the caller must release.
 ///
-/// The last reference drops the allocator, which decommits it; samples that are out then stay valid.
+/// The last `Release` drops the allocator, which decommits it. Samples that are out stay valid.
 ///
 /// ```
 /// use ks_allocator::PoolAllocator;
@@ -26,20 +26,20 @@ use super::sample::Sample;
 /// use windows_core::{IUnknown, Interface};
 ///
 /// let unknown = com::into_unknown(PoolAllocator::new());
-/// // To be given to C++, which may give it to Rust again:
+/// // C++ code can use this pointer now. Rust code can turn it into a `ComAllocator` again:
 /// let allocator = unsafe { ComAllocator::from_borrowed(unknown.as_ptr()) };
 /// assert!(allocator.is_some());
 /// drop(unsafe { IUnknown::from_raw(unknown.as_ptr()) }); // `Release`
 /// ```
-#[must_use = "the object leaks if nobody releases it"]
+#[must_use = "the object leaks unless the pointer is released"]
 pub fn into_unknown(allocator: PoolAllocator) -> NonNull<c_void> {
     ComAllocator::new(allocator).into_raw()
 }
 
-/// A counted reference on an allocator that is a COM object.
+/// A counted reference to an allocator that is a COM object.
 ///
-/// It dereferences to the [`PoolAllocator`], which Rust code uses while COM clients use the same: one
-/// pool, one framing, one line of those who wait. Cloning it is `AddRef`, dropping it is `Release`.
+/// It dereferences to the [`PoolAllocator`]. Rust code and COM clients use the same allocator: one
+/// pool, one framing and one wait queue. `clone` is `AddRef`, and drop is `Release`.
 ///
 /// ```
 /// use std::ptr;
@@ -52,7 +52,7 @@ pub fn into_unknown(allocator: PoolAllocator) -> NonNull<c_void> {
 /// let client = allocator.cast::<IMemAllocator>()?;
 /// assert_eq!(unsafe { client.Commit() }, S_OK);
 ///
-/// let frame = allocator.acquire()?; // in Rust,
+/// let frame = allocator.acquire()?; // by Rust
 /// let mut sample = ptr::null_mut(); // and by COM
 /// assert_eq!(unsafe { client.GetBuffer(&mut sample, ptr::null(), ptr::null(), 0) }, S_OK);
 /// assert_eq!(allocator.free_frames(), 1);
@@ -65,19 +65,20 @@ pub fn into_unknown(allocator: PoolAllocator) -> NonNull<c_void> {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct ComAllocator {
-    /// One of ours, and its identity.
+    /// The `IUnknown` of an `AllocatorObject`: a pointer of its KS chain.
     object: IUnknown,
 }
 
-// SAFETY: a reference gives `&AllocatorObject`, which is `Sync`; and whichever thread gives up the
-// last one drops the object, which is `Send`.
-#[expect(clippy::non_send_fields_in_send_ty, reason = "as argued above")]
+// SAFETY: the reference gives shared access to the object, which is `Sync`. Any thread may drop the
+// last reference and with it the object, which is `Send`.
+#[expect(clippy::non_send_fields_in_send_ty, reason = "the comment argues it")]
 unsafe impl Send for ComAllocator where AllocatorObject: Send + Sync {}
-// SAFETY: as above; references are counted atomically.
+// SAFETY: a `&ComAllocator` gives shared access to the object, which is `Sync`, and new references,
+// which are counted atomically and whose drop on another thread is allowed as the object is `Send`.
 unsafe impl Sync for ComAllocator where AllocatorObject: Send + Sync {}
 
 impl ComAllocator {
-    /// Makes a COM object of an allocator.
+    /// Turns an allocator into a COM object.
     ///
     /// ```
     /// # use ks_allocator::{KsAllocator, PoolAllocator, com::ComAllocator};
@@ -88,16 +89,19 @@ impl ComAllocator {
         Self::with_driver(allocator, NoDriver)
     }
 
-    /// Makes a COM object that has drivers make allocators: see [`KsDriver`].
+    /// Turns an allocator into a COM object that can create kernel allocators: see [`KsDriver`].
     #[must_use]
-    pub fn with_driver(allocator: PoolAllocator, drivers: impl KsDriver + 'static) -> Self {
+    pub fn with_driver(allocator: PoolAllocator, driver: impl KsDriver + 'static) -> Self {
         Self {
-            object: AllocatorObject::make(allocator, Box::new(drivers)),
+            object: AllocatorObject::create(allocator, Box::new(driver)),
         }
     }
 
-    /// A reference of its own on the object behind an interface pointer, whose reference the caller
-    /// keeps; `None` if the pointer is NULL, or the object was not made by this very copy of the crate.
+    /// Returns a new reference to the object behind an interface pointer. The caller keeps its own
+    /// reference.
+    ///
+    /// Returns `None` if the pointer is NULL, or if the object was not created by this copy of the
+    /// crate.
     ///
     /// # Safety
     ///
@@ -114,13 +118,14 @@ impl ComAllocator {
     /// ```
     #[must_use]
     pub unsafe fn from_borrowed(pointer: *mut c_void) -> Option<Self> {
-        // SAFETY: the caller's promise.
+        // SAFETY: by the caller's promise, it is NULL or an interface pointer. Every interface
+        // starts with the methods of `IUnknown`.
         let object = unsafe { IUnknown::from_raw_borrowed(&pointer) }?;
         let object = object.cast().ok()?;
-        allocator_object::is_ours(&object).then_some(Self { object })
+        allocator_object::is_allocator_object(&object).then_some(Self { object })
     }
 
-    /// The `IUnknown` pointer, with this reference: it is the caller's to release.
+    /// Returns the `IUnknown` pointer with this reference, which the caller must release.
     ///
     /// ```
     /// # use ks_allocator::{PoolAllocator, com::ComAllocator};
@@ -128,19 +133,21 @@ impl ComAllocator {
     /// let pointer = ComAllocator::new(PoolAllocator::new()).into_raw();
     /// drop(unsafe { IUnknown::from_raw(pointer.as_ptr()) });
     /// ```
-    #[must_use = "the object leaks if nobody releases it"]
+    #[must_use = "the object leaks unless the pointer is released"]
     pub fn into_raw(self) -> NonNull<c_void> {
-        // SAFETY: an `IUnknown` is never NULL.
+        // SAFETY: an `IUnknown` is a non-null pointer.
         unsafe { NonNull::new_unchecked(self.object.into_raw()) }
     }
 
-    /// Turns a frame of this allocator into a sample, to go where COM clients are. Length (of which COM
-    /// knows 2 GiB), times and flags go with it; the last `Release` gives it back.
+    /// Turns a frame of this allocator into a media sample, for COM clients.
+    ///
+    /// The sample gets the length of the frame (at most 2 GiB), its times and its flags. The final
+    /// `Release` of the sample releases the frame.
     ///
     /// # Errors
     ///
-    /// The frame itself, if it is not of the allocator's current pool; or if there is no memory for
-    /// the samples, which there always is after a `Commit` by COM.
+    /// Returns the frame if it is not of the allocator's current pool, or if there is no memory for
+    /// the samples. After a `Commit` by COM there always is.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator, com::{ComAllocator, S_OK}};
@@ -150,50 +157,53 @@ impl ComAllocator {
     /// frame.metadata_mut().presentation_time = Some(400_000);
     /// frame.metadata_mut().duration = Some(400_000);
     ///
-    /// let sample = allocator.lend(frame).expect("one of its own");
+    /// let sample = allocator.frame_to_sample(frame).expect("a frame of its pool");
     /// let (mut start, mut end) = (0, 0);
     /// assert_eq!(unsafe { sample.GetTime(&mut start, &mut end) }, S_OK);
     /// assert_eq!((start, end), (400_000, 800_000));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn lend(&self, frame: Frame) -> Result<IMediaSample2, Frame> {
-        self.object().lend(frame)
+    pub fn frame_to_sample(&self, frame: Frame) -> Result<IMediaSample2, Frame> {
+        self.object().frame_to_sample(frame)
     }
 
-    /// Turns a sample back into a frame, if it is one of this crate's and this is the only reference
-    /// on it. Length, times and flags go with it; a media type is dropped. No client is notified: the
-    /// frame has not come back yet, and when it does it is a frame.
+    /// Turns a media sample back into a frame, if this is the only reference to it.
+    ///
+    /// The frame gets the length of the sample, its times and its flags. A media type is dropped.
+    /// The callback of `SetNotify` is not called, neither now nor when the frame is dropped.
     ///
     /// # Errors
     ///
-    /// The sample itself.
+    /// Returns the sample if it is not a sample of this crate, or if it has other references.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator, com::{ComAllocator, S_OK}};
     /// # let allocator = ComAllocator::new(PoolAllocator::with_framing(Framing::new(1, 1024))?);
     /// # allocator.commit()?;
-    /// let sample = allocator.lend(allocator.acquire()?).expect("one of its own");
+    /// let frame = allocator.acquire()?;
+    /// let sample = allocator.frame_to_sample(frame).expect("a frame of its pool");
     /// assert_eq!(unsafe { sample.SetActualDataLength(7) }, S_OK);
     /// let other = sample.clone();
-    /// let sample = ComAllocator::take_back(sample).expect_err("there are two references");
+    /// let sample = ComAllocator::sample_to_frame(sample).expect_err("there are two references");
     /// drop(other);
-    /// assert_eq!(ComAllocator::take_back(sample).expect("the only reference").len(), 7);
+    /// let frame = ComAllocator::sample_to_frame(sample).expect("the only reference");
+    /// assert_eq!(frame.len(), 7);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn take_back(sample: IMediaSample2) -> Result<Frame, IMediaSample2> {
+    pub fn sample_to_frame(sample: IMediaSample2) -> Result<Frame, IMediaSample2> {
         Sample::into_frame(sample)
     }
 
     fn object(&self) -> &AllocatorObject {
-        // SAFETY: one of ours, and its identity.
-        unsafe { allocator_object::of_ks(self.object.as_raw()) }
+        // SAFETY: `object` is a pointer of the KS chain, and its reference lasts as long as `self`.
+        unsafe { allocator_object::object_from_ks(self.object.as_raw()) }
     }
 
-    /// The object by one of its interfaces.
+    /// Returns an interface of the object, with a reference of its own.
     ///
     /// # Errors
     ///
-    /// [`E_NOINTERFACE`](super::E_NOINTERFACE) if it does not have that.
+    /// [`E_NOINTERFACE`](super::E_NOINTERFACE) if the object does not implement it.
     ///
     /// ```
     /// # use ks_allocator::{PoolAllocator, com::{ComAllocator, IKsAllocator, IMediaSample}};

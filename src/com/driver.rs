@@ -1,27 +1,28 @@
-//! The way to the drivers of kernel streaming, for those who have one.
+//! Hook for clients that can reach a kernel-streaming driver.
 
 use std::ffi::c_void;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use super::layouts::KSALLOCATOR_FRAMING;
 
-/// Has drivers make allocators, for `KsCreateAllocatorAndGetHandle`.
+/// Creation of kernel allocators by drivers, for `KsCreateAllocatorAndGetHandle`.
 ///
-/// This crate knows no driver. Acquirer does (on Windows, by `KsCreateAllocator` on the handle of the
-/// pin's file object) passes one to [`ComAllocator::with_driver`](super::ComAllocator::with_driver).
+/// This crate contains no driver backend. A program that has one passes it to
+/// [`ComAllocator::with_driver`](super::ComAllocator::with_driver). On Windows such a backend calls
+/// `KsCreateAllocator` with the handle of the pin's file object.
 pub trait KsDriver: Send + Sync {
-    /// Has the driver of `pin`, an `IKsPin` of the caller's, make an allocator of this framing.
-    /// Returns its handle, or NULL.
+    /// Creates an allocator with this framing in the driver of `pin`. Returns its handle, or NULL
+    /// if that fails.
     ///
-    /// The handle is kept, to be what `KsGetAllocatorHandle` returns, and is never closed by this
-    /// crate.
+    /// `pin` is an `IKsPin` of the caller. The allocator object stores the handle and returns it
+    /// from `KsGetAllocatorHandle`. This crate never closes the handle.
     ///
     /// ```
     /// use std::ffi::c_void;
     /// use std::ptr::{self, NonNull};
     ///
     /// use ks_allocator::PoolAllocator;
-    /// use ks_allocator::com::{ComAllocator, KsDriver, IKsAllocatorEx, KSALLOCATOR_FRAMING};
+    /// use ks_allocator::com::{ComAllocator, IKsAllocatorEx, KSALLOCATOR_FRAMING, KsDriver};
     ///
     /// struct NoDriver;
     ///
@@ -39,11 +40,11 @@ pub trait KsDriver: Send + Sync {
     fn create_allocator(&self, pin: NonNull<c_void>, framing: &KSALLOCATOR_FRAMING) -> *mut c_void;
 }
 
-/// What there is by default.
+/// The default: creates no allocators.
 pub(super) struct NoDriver;
 
 impl KsDriver for NoDriver {
     fn create_allocator(&self, _: NonNull<c_void>, _: &KSALLOCATOR_FRAMING) -> *mut c_void {
-        std::ptr::null_mut()
+        ptr::null_mut()
     }
 }

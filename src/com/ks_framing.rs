@@ -1,6 +1,6 @@
-//! `KSALLOCATOR_FRAMING`, in which an allocator tells its status, and a driver is asked for one.
+//! `KSALLOCATOR_FRAMING` values: the status of an allocator, and the request to a driver.
 //!
-//! Of the status the documentation has only the fields' names; what they hold here is said here.
+//! Microsoft documents only the names of the status fields. This file defines their contents.
 
 use crate::allocator::AllocatorStatus;
 use crate::framing::Framing;
@@ -8,7 +8,7 @@ use crate::framing::Framing;
 use super::constants::{LogicalMemoryType, OptionFlags, PoolType};
 use super::layouts::{ALLOCATOR_PROPERTIES_EX, KSALLOCATOR_FRAMING, KSSTREAMALLOCATOR_STATUS};
 
-/// The status of one moment. What is too large for a field shows as the largest there is.
+/// Converts the status. A number that is too large for its field becomes the largest number.
 pub(super) fn status(
     status: &AllocatorStatus,
     pipe: &ALLOCATOR_PROPERTIES_EX,
@@ -32,7 +32,8 @@ pub(super) fn status(
     }
 }
 
-/// What a pin's driver is asked for, to serve this pipe. What is negative is not asked for.
+/// Returns the framing that the driver of a pin is asked for, to serve this pipe. A negative number
+/// becomes 0.
 pub(super) fn request(pipe: &ALLOCATOR_PROPERTIES_EX) -> KSALLOCATOR_FRAMING {
     let number = |value| u32::try_from(value).unwrap_or(0);
     KSALLOCATOR_FRAMING {
@@ -43,6 +44,7 @@ pub(super) fn request(pipe: &ALLOCATOR_PROPERTIES_EX) -> KSALLOCATOR_FRAMING {
     }
 }
 
+/// Returns a framing with the memory of the pipe, and all else zero.
 fn in_system_memory(pipe: &ALLOCATOR_PROPERTIES_EX) -> KSALLOCATOR_FRAMING {
     let paged = pipe.LogicalMemoryType == LogicalMemoryType::KernelPaged as i32;
     let pool_type = if paged {

@@ -1,13 +1,11 @@
-//! The structures that cross the ABI, under the names that the Windows headers give them.
+//! Structures that the interfaces pass, with the names and layouts of the Windows headers.
 //!
-//! `Weigth`, `MinTotalNominator` and `MaxTotalNominator` are spelt as in the headers.
+//! `Weigth` is the headers' spelling.
 //!
-//! A pointer in here is a word: to copy a structure copies the pointer, and counts no reference.
+//! Pointers in these structures are plain words: copying a structure copies its pointers and counts
+//! no reference.
 
-#![expect(
-    non_snake_case,
-    reason = "the fields have the names that the headers give them"
-)]
+#![expect(non_snake_case, reason = "the fields have the names of the headers")]
 
 use core::ffi::c_void;
 use core::mem::offset_of;
@@ -15,74 +13,75 @@ use core::ptr::null_mut;
 
 use windows_core::GUID;
 
-// What an allocator is asked for, and what it says of itself.
+// Properties of allocators and pipes.
 
-/// What `IMemAllocator` is asked for and what it answers.
+/// Properties of the buffers of an `IMemAllocator`, requested or actual.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ALLOCATOR_PROPERTIES {
-    /// How many buffers.
+    /// Number of buffers.
     pub cBuffers: i32,
-    /// Bytes in a buffer, without the prefix.
+    /// Size of a buffer in bytes, without the prefix.
     pub cbBuffer: i32,
-    /// The alignment, in bytes; 1 for none.
+    /// Alignment of the prefix start in bytes; 1 for none.
     pub cbAlign: i32,
-    /// Bytes before each buffer that belong to it. The prefix is what is aligned.
+    /// Size in bytes of the prefix before each buffer.
     pub cbPrefix: i32,
 }
 
-/// `IKsAllocatorEx` keeps one: a pipe, that is, the filters that share an allocator.
+/// Description of a pipe, stored in an `IKsAllocatorEx`. A pipe is the set of filters that share an
+/// allocator.
 ///
-/// The first four fields are laid out as [`ALLOCATOR_PROPERTIES`], but are a store of their own:
-/// nothing ties them to the pool. Of the fields after them little more than the names is public.
+/// The first four fields have the layout of [`ALLOCATOR_PROPERTIES`], but they are independent of
+/// the properties of the pool. Microsoft documents little more than the names of the other fields.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ALLOCATOR_PROPERTIES_EX {
-    /// How many buffers.
+    /// Number of buffers.
     pub cBuffers: i32,
-    /// Bytes in a buffer, without the prefix.
+    /// Size of a buffer in bytes, without the prefix.
     pub cbBuffer: i32,
-    /// The alignment, in bytes.
+    /// Alignment in bytes.
     pub cbAlign: i32,
-    /// Bytes before each buffer.
+    /// Size of the prefix in bytes.
     pub cbPrefix: i32,
-    /// A `KSMEMORY_TYPE_*`.
+    /// Memory type, one of `KSMEMORY_TYPE_*`.
     pub MemoryType: GUID,
-    /// A `GUID_BUS_TYPE_*`, or zero for any.
+    /// Bus type, one of `GUID_BUS_TYPE_*`; zero for any.
     pub BusType: GUID,
-    /// A `PIPE_STATE`.
+    /// State of the negotiation, a [`PipeState`](super::PipeState).
     pub State: i32,
-    /// Where the pipe begins.
+    /// Start of the pipe.
     pub Input: PIPE_TERMINATION,
-    /// Where the pipe ends.
+    /// End of the pipe.
     pub Output: PIPE_TERMINATION,
-    /// `AllocatorStrategy_*`.
+    /// [`Strategy`](super::Strategy) flags.
     pub Strategy: u32,
-    /// Flags of the pipe.
+    /// [`FramingFlags`](super::FramingFlags) of the pipe.
     pub Flags: u32,
-    /// The weight of the pipe.
+    /// Weight of the pipe.
     pub Weight: u32,
-    /// A `KS_LogicalMemoryType`.
+    /// Memory of the pipe, a [`LogicalMemoryType`](super::LogicalMemoryType).
     pub LogicalMemoryType: i32,
-    /// A `PIPE_ALLOCATOR_PLACE`: which pin allocates.
+    /// Pin that allocates, a [`PipeAllocatorPlace`](super::PipeAllocatorPlace).
     pub AllocatorPlace: i32,
-    /// How the size of a frame changes along the pipe.
+    /// Changes of the frame size along the pipe.
     pub Dimensions: PIPE_DIMENSIONS,
-    /// The frame sizes that the memory allows.
+    /// Frame sizes that the memory allows.
     pub PhysicalRange: KS_FRAMING_RANGE,
-    /// The `IKsAllocatorEx` of the pipe before this one: borrowed, and opaque here.
+    /// The `IKsAllocatorEx` of the previous pipe: borrowed, opaque to this crate.
     pub PrevSegment: *mut c_void,
-    /// How many pointers `NextSegments` leads to.
+    /// Number of pointers in `NextSegments`.
     pub CountNextSegments: u32,
-    /// An array of the `IKsAllocatorEx` of the pipes after this one: borrowed, and opaque here.
+    /// Array of the `IKsAllocatorEx` pointers of the next pipes: borrowed, opaque to this crate.
     pub NextSegments: *mut c_void,
-    /// `PipeFactor_*` from inside the pipe.
+    /// [`PipeFactors`](super::PipeFactors) from inside the pipe.
     pub InsideFactors: u32,
-    /// How many pins the pipe has.
+    /// Number of pins of the pipe.
     pub NumberPins: u32,
 }
 
-/// All zero.
+/// All fields are zero.
 impl Default for ALLOCATOR_PROPERTIES_EX {
     fn default() -> Self {
         Self {
@@ -111,206 +110,184 @@ impl Default for ALLOCATOR_PROPERTIES_EX {
     }
 }
 
-/// An end of a pipe.
+/// One end of a pipe.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PIPE_TERMINATION {
     /// Flags of this end.
     pub Flags: u32,
-    /// `PipeFactor_*` from outside the pipe.
+    /// [`PipeFactors`](super::PipeFactors) from outside the pipe.
     pub OutsideFactors: u32,
-    /// The weight of this end.
+    /// Weight of this end.
     pub Weigth: u32,
-    /// The frame sizes that are possible.
+    /// Possible frame sizes.
     pub PhysicalRange: KS_FRAMING_RANGE,
-    /// The frame sizes that are best.
+    /// Optimal frame sizes.
     pub OptimalRange: KS_FRAMING_RANGE_WEIGHTED,
-    /// What becomes of the size of a frame.
+    /// Change of the frame size.
     pub Compression: KS_COMPRESSION,
 }
 
-/// How the size of a frame changes along a pipe.
+/// Changes of the frame size along a pipe.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PIPE_DIMENSIONS {
     /// At the pin that allocates.
     pub AllocatorPin: KS_COMPRESSION,
-    /// At the pin where frames are largest.
+    /// At the pin with the largest frames.
     pub MaxExpansionPin: KS_COMPRESSION,
-    /// At the pin where the pipe ends.
+    /// At the last pin.
     pub EndPin: KS_COMPRESSION,
 }
 
-/// Sums of weights, kept as fractions.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OPTIMAL_WEIGHT_TOTALS {
-    /// The numerator at the least.
-    pub MinTotalNominator: i64,
-    /// The numerator at the most.
-    pub MaxTotalNominator: i64,
-    /// The denominator of both.
-    pub TotalDenominator: i64,
-}
+// Framings: the frames that a pin needs, or that an allocator has.
 
-// What a pin says about the frames it wants.
-
-/// How the size of a frame changes: by a ratio, and a margin on top.
+/// Change of the frame size: a ratio and a constant margin.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KS_COMPRESSION {
-    /// Above the line of the ratio.
+    /// Numerator of the ratio.
     pub RatioNumerator: u32,
-    /// Below the line of the ratio.
+    /// Denominator of the ratio.
     pub RatioDenominator: u32,
-    /// The margin, the same whatever the ratio.
+    /// Margin that is added for any ratio.
     pub RatioConstantMargin: u32,
 }
 
-/// Sizes that a frame may have.
+/// Range of frame sizes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KS_FRAMING_RANGE {
-    /// The least, in bytes.
+    /// Smallest frame size in bytes.
     pub MinFrameSize: u32,
-    /// The most, in bytes.
+    /// Largest frame size in bytes.
     pub MaxFrameSize: u32,
-    /// From one size to the next, in bytes; 0 counts as 1.
+    /// Difference between one size and the next, in bytes; 0 means 1.
     pub Stepping: u32,
 }
 
-/// Sizes that a frame may have, and their weights.
+/// Range of frame sizes, with weights.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KS_FRAMING_RANGE_WEIGHTED {
-    /// The sizes.
+    /// The range.
     pub Range: KS_FRAMING_RANGE,
-    /// Their weight where frames are changed in place.
+    /// Weight if frames are modified in place.
     pub InPlaceWeight: u32,
-    /// Their weight where they are not.
+    /// Weight if frames are not modified in place.
     pub NotInPlaceWeight: u32,
 }
 
-/// One of the kinds of memory that a pin can work with.
+/// Framing of one memory type that a pin supports.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KS_FRAMING_ITEM {
-    /// A `KSMEMORY_TYPE_*`.
+    /// Memory type, one of `KSMEMORY_TYPE_*`.
     pub MemoryType: GUID,
-    /// A `GUID_BUS_TYPE_*`, or zero for any.
+    /// Bus type, one of `GUID_BUS_TYPE_*`; zero for any.
     pub BusType: GUID,
-    /// Flags of the memory.
+    /// Flags of the memory type.
     pub MemoryFlags: u32,
-    /// Flags of the bus.
+    /// Flags of the bus type.
     pub BusFlags: u32,
-    /// `KSALLOCATOR_REQUIREMENTF_*` and `KSALLOCATOR_FLAG_*`, mixed.
+    /// [`RequirementFlags`](super::RequirementFlags) and [`FramingFlags`](super::FramingFlags),
+    /// combined. Bit `0x10` has a meaning in both.
     pub Flags: u32,
-    /// How many frames.
+    /// Number of frames.
     pub Frames: u32,
-    /// The alignment less one, a mask (`FILE_*_ALIGNMENT`). With
-    /// `KSALLOCATOR_FLAG_2D_BUFFER_REQUIRED` the same bytes are `FramePitch`, a signed number: bytes
-    /// from line to line.
+    /// Alignment in bytes minus 1, as a mask (`FILE_*_ALIGNMENT` of the headers). With
+    /// [`TWO_D_BUFFER_REQUIRED`](super::FramingFlags::TWO_D_BUFFER_REQUIRED) the same bytes are
+    /// `FramePitch`: the signed distance in bytes from row to row.
     #[doc(alias = "FramePitch")]
     pub FileAlignment: u32,
-    /// The weight of this kind of memory beside the other items.
+    /// Weight of this memory type relative to the other items.
     pub MemoryTypeWeight: u32,
-    /// The frame sizes that are possible.
+    /// Possible frame sizes.
     pub PhysicalRange: KS_FRAMING_RANGE,
-    /// The frame sizes that are best.
+    /// Optimal frame sizes.
     pub FramingRange: KS_FRAMING_RANGE_WEIGHTED,
 }
 
-/// The frames that a pin wants, or that a kernel allocator is created with.
+/// Framing that a pin needs, or that a kernel allocator is created with.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KSALLOCATOR_FRAMING {
-    /// `KSALLOCATOR_OPTIONF_*` to create an allocator; from a pin the same bytes are
-    /// `RequirementsFlags`, `KSALLOCATOR_REQUIREMENTF_*`.
+    /// [`OptionFlags`](super::OptionFlags) to create an allocator. In a framing that a pin reports,
+    /// the same bytes are `RequirementsFlags`: [`RequirementFlags`](super::RequirementFlags).
     #[doc(alias = "RequirementsFlags")]
     pub OptionsFlags: u32,
-    /// A `POOL_TYPE`.
+    /// Pool of the kernel, a [`PoolType`](super::PoolType).
     pub PoolType: u32,
-    /// How many frames.
+    /// Number of frames.
     pub Frames: u32,
-    /// Bytes in a frame, its prefix among them.
+    /// Size of a frame in bytes, including the prefix.
     pub FrameSize: u32,
-    /// The alignment less one, a mask (`FILE_*_ALIGNMENT`). The same bytes are `FramePitch`, a signed
-    /// number: bytes from line to line.
+    /// Alignment in bytes minus 1, as a mask (`FILE_*_ALIGNMENT` of the headers). The same bytes
+    /// are `FramePitch`: the signed distance in bytes from row to row.
     #[doc(alias = "FramePitch")]
     pub FileAlignment: u32,
     /// Zero.
     pub Reserved: u32,
 }
 
-/// The frames that a pin wants, for each kind of memory that it can work with.
+/// Framing that a pin needs, with one item per memory type that it supports.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KSALLOCATOR_FRAMING_EX {
-    /// How many items; those after the first lie behind this structure.
+    /// Number of items. Items after the first follow this structure in memory.
     pub CountItems: u32,
     /// Flags of the pin.
     pub PinFlags: u32,
-    /// What becomes of the size of a frame.
+    /// Change of the frame size.
     pub OutputCompression: KS_COMPRESSION,
-    /// The weight of the pin.
+    /// Weight of the pin.
     pub PinWeight: u32,
     /// The first item.
     pub FramingItem: [KS_FRAMING_ITEM; 1],
 }
 
-/// What an allocator was created with, and how much of it is in use.
+/// Status of an allocator.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KSSTREAMALLOCATOR_STATUS {
-    /// What it was created with.
+    /// Framing of the allocator.
     pub Framing: KSALLOCATOR_FRAMING,
-    /// How many frames are handed out.
+    /// Number of frames that are in use.
     pub AllocatedFrames: u32,
     /// Zero.
     pub Reserved: u32,
 }
 
-/// The same with the longer framing, of one item.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KSSTREAMALLOCATOR_STATUS_EX {
-    /// What it was created with.
-    pub Framing: KSALLOCATOR_FRAMING_EX,
-    /// How many frames are handed out.
-    pub AllocatedFrames: u32,
-    /// Zero.
-    pub Reserved: u32,
-}
+// Properties of samples.
 
-// What travels with a frame: between filters, and to a driver.
-
-/// What `IMediaSample2` reads and writes at once.
+/// Properties of a sample, which `IMediaSample2` reads and writes in one call.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AM_SAMPLE2_PROPERTIES {
-    /// How many bytes of this structure are meant.
+    /// Number of bytes of this structure that are used.
     pub cbData: u32,
-    /// Flags whose meaning the media type gives.
+    /// Flags that the media type defines.
     pub dwTypeSpecificFlags: u32,
-    /// `AM_SAMPLE_*`.
+    /// [`SampleFlags`](super::SampleFlags).
     pub dwSampleFlags: u32,
-    /// Bytes of the buffer that are data.
+    /// Length of the data in the buffer, in bytes.
     pub lActual: i32,
-    /// Where the sample starts, in 100 ns, if `AM_SAMPLE_TIMEVALID` is set.
+    /// Start time in units of 100 ns, valid with [`TIMEVALID`](super::SampleFlags::TIMEVALID).
     pub tStart: i64,
-    /// Where it stops, in 100 ns, if `AM_SAMPLE_STOPVALID` is set.
+    /// Stop time in units of 100 ns, valid with [`STOPVALID`](super::SampleFlags::STOPVALID).
     pub tStop: i64,
-    /// `AM_STREAM_*`, or a number of the application's from `0x8000_0000`.
+    /// Stream id: `AM_STREAM_*`, or a number from `0x8000_0000` that the application defines.
     pub dwStreamId: u32,
-    /// The media type, if `AM_SAMPLE_TYPECHANGED` is set. On the way out it is the sample's own.
+    /// Media type, valid with [`TYPECHANGED`](super::SampleFlags::TYPECHANGED).
+    /// `IMediaSample2::GetProperties` returns the sample's own media type here, not a copy.
     pub pMediaType: *mut AM_MEDIA_TYPE,
     /// The buffer, after its prefix.
     pub pbBuffer: *mut u8,
-    /// Bytes in the buffer.
+    /// Size of the buffer in bytes.
     pub cbBuffer: i32,
 }
 
-/// All zero.
+/// All fields are zero.
 impl Default for AM_SAMPLE2_PROPERTIES {
     fn default() -> Self {
         Self {
@@ -328,31 +305,31 @@ impl Default for AM_SAMPLE2_PROPERTIES {
     }
 }
 
-/// What the data is.
+/// Media type: format of the data in a sample.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct AM_MEDIA_TYPE {
-    /// Video, audio, ...
+    /// Major type, such as video or audio.
     pub majortype: GUID,
-    /// The coding.
+    /// Subtype: the encoding.
     pub subtype: GUID,
-    /// A `BOOL`: whether all samples are of one size.
+    /// `BOOL`: all samples have the same size.
     pub bFixedSizeSamples: i32,
-    /// A `BOOL`: whether a sample needs others to be decoded.
+    /// `BOOL`: samples are compressed relative to other samples.
     pub bTemporalCompression: i32,
-    /// Bytes in a sample, if all are of one size.
+    /// Size of a sample in bytes, if all have the same size.
     pub lSampleSize: u32,
-    /// The structure that `pbFormat` leads to.
+    /// Structure of the format block.
     pub formattype: GUID,
     /// An `IUnknown`, or null.
     pub pUnk: *mut c_void,
-    /// Bytes at `pbFormat`.
+    /// Size of the format block in bytes.
     pub cbFormat: u32,
     /// The format block, or null.
     pub pbFormat: *mut u8,
 }
 
-/// All zero.
+/// All fields are zero.
 impl Default for AM_MEDIA_TYPE {
     fn default() -> Self {
         Self {
@@ -369,63 +346,13 @@ impl Default for AM_MEDIA_TYPE {
     }
 }
 
-/// A time as kernel streaming counts it: `Time` times `Numerator / Denominator`, in 100 ns.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KSTIME {
-    /// The count.
-    pub Time: i64,
-    /// Above the line of the unit.
-    pub Numerator: u32,
-    /// Below the line of the unit.
-    pub Denominator: u32,
-}
+// Assertions of the layouts.
 
-/// A frame on its way to a driver or from it.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct KSSTREAM_HEADER {
-    /// Bytes in this structure and what extends it.
-    pub Size: u32,
-    /// Flags whose meaning the data format gives.
-    pub TypeSpecificFlags: u32,
-    /// When the frame is to be presented.
-    pub PresentationTime: KSTIME,
-    /// For how long, in the unit of `PresentationTime`.
-    pub Duration: i64,
-    /// Bytes in the frame.
-    pub FrameExtent: u32,
-    /// Bytes of the frame that are data.
-    pub DataUsed: u32,
-    /// The frame.
-    pub Data: *mut c_void,
-    /// `KSSTREAM_HEADER_OPTIONSF_*`.
-    pub OptionsFlags: u32,
-    /// Zero; only on 64-bit systems.
-    #[cfg(target_pointer_width = "64")]
-    pub Reserved: u32,
-}
-
-/// An input or output operation of the proxy's.
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub struct KSSTREAM_SEGMENT {
-    /// An `IKsInterfaceHandler`.
-    pub KsInterfaceHandler: *mut c_void,
-    /// An `IKsDataTypeHandler`.
-    pub KsDataTypeHandler: *mut c_void,
-    /// A `KSIOOPERATION`.
-    pub IoOperation: i32,
-    /// The handle of the event that says it is done.
-    pub CompletionEvent: *mut c_void,
-}
-
-// The layouts.
-
-/// Asserts a layout: bytes, with `/` between 64-bit and 32-bit systems where they differ.
+/// Asserts a size, an alignment and offsets in bytes. Where a number differs between 64-bit and
+/// 32-bit systems, `/` separates the two.
 ///
-/// `i64` stands for the alignment of an `i64`: always 8 on Windows. Elsewhere it is 4 on 32-bit x86,
-/// and then nothing else in these layouts is other than on Windows.
+/// `i64` stands for the alignment of an `i64`. It is 8 on Windows; on other 32-bit x86 systems it
+/// is 4, and all other numbers are those of Windows.
 macro_rules! layout {
     ($name:ident: size $($size:tt)/+, align $($align:tt)/+
      { $($field:ident $($offset:tt)/+),+ $(,)? }) => {
@@ -481,12 +408,6 @@ layout!(PIPE_TERMINATION: size 56, align 4 {
 
 layout!(PIPE_DIMENSIONS: size 36, align 4 { AllocatorPin 0, MaxExpansionPin 12, EndPin 24 });
 
-layout!(OPTIMAL_WEIGHT_TOTALS: size 24, align i64 {
-    MinTotalNominator 0,
-    MaxTotalNominator 8,
-    TotalDenominator 16,
-});
-
 layout!(KS_COMPRESSION: size 12, align 4 {
     RatioNumerator 0,
     RatioDenominator 4,
@@ -537,12 +458,6 @@ layout!(KSSTREAMALLOCATOR_STATUS: size 32, align 4 {
     Reserved 28,
 });
 
-layout!(KSSTREAMALLOCATOR_STATUS_EX: size 120, align 4 {
-    Framing 0,
-    AllocatedFrames 112,
-    Reserved 116,
-});
-
 layout!(AM_SAMPLE2_PROPERTIES: size 64 / 48, align 8 / i64 {
     cbData 0,
     dwTypeSpecificFlags 4,
@@ -566,27 +481,4 @@ layout!(AM_MEDIA_TYPE: size 88 / 72, align 8 / 4 {
     pUnk 64 / 60,
     cbFormat 72 / 64,
     pbFormat 80 / 68,
-});
-
-layout!(KSTIME: size 16, align i64 { Time 0, Numerator 8, Denominator 12 });
-
-layout!(KSSTREAM_HEADER: size 56 / 48, align 8 / i64 {
-    Size 0,
-    TypeSpecificFlags 4,
-    PresentationTime 8,
-    Duration 24,
-    FrameExtent 32,
-    DataUsed 36,
-    Data 40,
-    OptionsFlags 48 / 44,
-});
-
-#[cfg(target_pointer_width = "64")]
-layout!(KSSTREAM_HEADER: size 56, align 8 { Reserved 52 });
-
-layout!(KSSTREAM_SEGMENT: size 32 / 16, align 8 / 4 {
-    KsInterfaceHandler 0,
-    KsDataTypeHandler 8 / 4,
-    IoOperation 16 / 8,
-    CompletionEvent 24 / 12,
 });

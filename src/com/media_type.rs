@@ -1,6 +1,5 @@
-//! Media types that own what they point to.
+//! Media types that own the memory and the object they point to.
 
-use std::ffi::c_void;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
@@ -9,50 +8,71 @@ use windows_core::{HRESULT, IUnknown, Interface};
 
 use crate::memory::TaskMemory;
 
-use super::constants::{E_OUTOFMEMORY, E_POINTER};
+use super::boundary::Ptr;
+use super::hresult::{E_OUTOFMEMORY, E_POINTER};
 use super::layouts::AM_MEDIA_TYPE;
 
-/// An `AM_MEDIA_TYPE` in task memory, with a format block of its own, also in task memory, and a
-/// reference on its object: what `CreateMediaType` makes and `DeleteMediaType` frees.
+/// An `AM_MEDIA_TYPE` in task memory, with its own format block, also in task memory, and a
+/// reference to its object. `CreateMediaType` of the base classes makes the same, and
+/// `DeleteMediaType` frees it.
 pub(super) struct MediaType(NonNull<AM_MEDIA_TYPE>);
 
-// SAFETY: everything it points to is its own, but for the object `pUnk`, which DirectShow calls from
-// whatever thread has the media type.
+// SAFETY: the structure and its format block belong to this value alone, so they may move to
+// another thread with it. DirectShow requires of the object `pUnk` that it may be called, and so
+// released, on any thread that has the media type.
 unsafe impl Send for MediaType {}
-// SAFETY: as above; through `&MediaType` it is only read, also by a client that looks at it.
+// SAFETY: nothing writes to the structure or its format block before the drop, so threads may read
+// them at the same time. `AddRef` of `pUnk`, which `duplicate` calls, may be called on any thread.
 unsafe impl Sync for MediaType {}
 
 impl MediaType {
-    /// A deep copy of what a client has given.
+    /// Returns a deep copy of a client's media type, or `None` if the pointer is NULL.
     ///
     /// # Errors
     ///
-    /// `E_POINTER` if there is a size but no format block; `E_OUTOFMEMORY`.
-    pub(super) fn copy_of(source: AM_MEDIA_TYPE) -> Result<Self, HRESULT> {
-        let format = copy_block(source.pbFormat, source.cbFormat)?;
-        let room = TaskMemory::allocate(size_of::<AM_MEDIA_TYPE>()).ok_or(E_OUTOFMEMORY)?;
-        let copy = AM_MEDIA_TYPE {
-            pbFormat: format.map_or(ptr::null_mut(), |block| block.into_raw().as_ptr()),
-            pUnk: add_reference(source.pUnk),
-            ..source
-        };
-        let place = room.into_raw().cast();
-        // SAFETY: there is room for it at `place`, aligned and not known to anybody else.
-        unsafe { place.write(copy) };
-        Ok(Self(place))
+    /// `E_POINTER` if the format block has a size but its pointer is NULL; `E_OUTOFMEMORY`.
+    pub(super) fn copy_of(source: &Ptr<AM_MEDIA_TYPE>) -> Result<Option<Self>, HRESULT> {
+        let source = source.get();
+        // SAFETY: by `Ptr`, the pointers in the structure are what its documentation says.
+        let copy = source.map(|source| unsafe { Self::deep_copy(source) });
+        copy.transpose()
     }
 
-    /// A deep copy of this one.
+    /// Returns a deep copy of this media type.
     pub(super) fn duplicate(&self) -> Result<Self, HRESULT> {
-        // SAFETY: ours, whole and alive.
-        Self::copy_of(unsafe { self.0.read() })
+        // SAFETY: the structure belongs to `self` and is initialized.
+        let source = unsafe { self.0.read() };
+        // SAFETY: `deep_copy` made the format block and counted a reference to `pUnk`; both last as
+        // long as `self`.
+        unsafe { Self::deep_copy(source) }
+    }
+
+    /// # Safety
+    ///
+    /// `pbFormat` is NULL or valid for reads of `cbFormat` bytes. `pUnk` is NULL or an object.
+    unsafe fn deep_copy(source: AM_MEDIA_TYPE) -> Result<Self, HRESULT> {
+        // SAFETY: the caller's promise.
+        let format = unsafe { copy_format(source.pbFormat, source.cbFormat) }?;
+        let memory = TaskMemory::allocate(size_of::<AM_MEDIA_TYPE>()).ok_or(E_OUTOFMEMORY)?;
+        // SAFETY: the caller's promise.
+        let object = unsafe { IUnknown::from_raw_borrowed(&source.pUnk) };
+        let object = object.map_or(ptr::null_mut(), |object| object.clone().into_raw());
+        let copy = AM_MEDIA_TYPE {
+            pbFormat: format.map_or(ptr::null_mut(), |block| block.into_raw().as_ptr()),
+            pUnk: object,
+            ..source
+        };
+        let target = memory.into_raw().cast();
+        // SAFETY: `target` is a new block of this size, aligned for any type of COM.
+        unsafe { target.write(copy) };
+        Ok(Self(target))
     }
 
     pub(super) fn as_ptr(&self) -> *mut AM_MEDIA_TYPE {
         self.0.as_ptr()
     }
 
-    /// Gives the media type away, to be freed by whoever has the pointer.
+    /// Returns the media type as a pointer. The receiver of the pointer frees it.
     pub(super) fn into_raw(self) -> *mut AM_MEDIA_TYPE {
         ManuallyDrop::new(self).as_ptr()
     }
@@ -60,16 +80,16 @@ impl MediaType {
 
 impl Drop for MediaType {
     fn drop(&mut self) {
-        // SAFETY: ours, and still alive.
+        // SAFETY: the structure belongs to `self` and is initialized.
         let AM_MEDIA_TYPE { pbFormat, pUnk, .. } = unsafe { self.0.read() };
-        // SAFETY: we have had the room from the same allocator.
+        // SAFETY: `deep_copy` allocated the structure as task memory, and nothing uses it any more.
         drop(unsafe { TaskMemory::from_raw(self.0.cast()) });
         if let Some(block) = NonNull::new(pbFormat) {
-            // SAFETY: likewise.
+            // SAFETY: `deep_copy` allocated the block as task memory, for this value alone.
             drop(unsafe { TaskMemory::from_raw(block) });
         }
         if !pUnk.is_null() {
-            // SAFETY: an object on which we have a reference.
+            // SAFETY: `deep_copy` counted a reference to the object, which ends here.
             drop(unsafe { IUnknown::from_raw(pUnk) });
         }
     }
@@ -77,28 +97,26 @@ impl Drop for MediaType {
 
 impl fmt::Debug for MediaType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: ours, and alive.
+        // SAFETY: the structure belongs to `self` and is initialized.
         unsafe { self.0.read() }.fmt(f)
     }
 }
 
-/// A copy of a client's format block.
-fn copy_block(block: *const u8, bytes: u32) -> Result<Option<TaskMemory>, HRESULT> {
-    if bytes == 0 {
+/// Copies a format block. Returns `None` if it is empty.
+///
+/// # Safety
+///
+/// `block` is NULL or valid for reads of `size` bytes.
+unsafe fn copy_format(block: *const u8, size: u32) -> Result<Option<TaskMemory>, HRESULT> {
+    if size == 0 {
         return Ok(None);
     }
     if block.is_null() {
         return Err(E_POINTER);
     }
-    let bytes = usize::try_from(bytes).map_err(|_| E_OUTOFMEMORY)?;
-    let copy = TaskMemory::allocate(bytes).ok_or(E_OUTOFMEMORY)?;
-    // SAFETY: the client says that the block has so many bytes, and the copy was allocated just now.
-    unsafe { copy.as_ptr().copy_from_nonoverlapping(block, bytes) };
+    let size = usize::try_from(size).map_err(|_| E_OUTOFMEMORY)?;
+    let copy = TaskMemory::allocate(size).ok_or(E_OUTOFMEMORY)?;
+    // SAFETY: `block` is not NULL, so `size` bytes can be read; the copy has that size and is new.
+    unsafe { copy.as_ptr().copy_from_nonoverlapping(block, size) };
     Ok(Some(copy))
-}
-
-fn add_reference(object: *mut c_void) -> *mut c_void {
-    // SAFETY: NULL, or an object, by the meaning of `pUnk`.
-    let object = unsafe { IUnknown::from_raw_borrowed(&object) };
-    object.map_or(ptr::null_mut(), |object| object.clone().into_raw())
 }

@@ -1,74 +1,146 @@
-//! The allocator as a COM object: what DirectShow and kernel-streaming clients call.
+//! COM objects: a [`PoolAllocator`](crate::PoolAllocator) for DirectShow and kernel streaming.
 //!
-//! [`into_unknown`] makes one object of a [`PoolAllocator`](crate::PoolAllocator), with the interfaces
-//! [`IKsAllocator`] and [`IKsAllocatorEx`], [`IMemAllocator`] and [`IMemAllocatorCallbackTemp`]. Its
-//! samples, with [`IMediaSample`] and [`IMediaSample2`], are the pool's frames: neither `GetBuffer` nor
-//! the last `Release` allocates or takes a lock. [`ComAllocator`] is the same object in Rust's hands,
-//! so that Rust code and COM clients share a pool, and pass each other its frames.
+//! [`into_unknown`] turns an allocator into a COM object, and [`ComAllocator`] is the same with a
+//! handle for Rust code. Rust code and COM clients then share one pool.
 //!
-//! Nothing in here needs Windows: it is built, called and tested on every system. Off Windows, media
-//! types are copied to memory of the C library's `malloc`, in the place of `CoTaskMemAlloc`.
+//! - The allocator implements [`IKsAllocator`], [`IKsAllocatorEx`], [`IMemAllocator`] and
+//!   [`IMemAllocatorCallbackTemp`].
+//! - A media sample implements [`IMediaSample`] and [`IMediaSample2`].
 //!
-//! # What a client can rely on
+//! A media sample is a frame of the pool. After `Commit`, `GetBuffer` and the final `Release` of a
+//! sample allocate no memory, and while buffers are free they take no lock.
 //!
-//! It finds what the documentation of the interfaces says, and DirectShow's own base classes do,
-//! except where a client would be the worse for it:
+//! The module works on every system, not only on Windows: it is built, called and tested on all of
+//! them. Off Windows, copies of media types are in memory of the C library's `malloc` instead of
+//! `CoTaskMemAlloc`.
 //!
-//! | | here | there |
-//! |---|---|---|
-//! | `KsSetAllocatorMode` | returns an `HRESULT`; callers of the `void` prototype do not mind | `void` in the header |
-//! | `Decommit` | every waiting `GetBuffer` returns `VFW_E_NOT_COMMITTED`, even if a `Commit` follows at once | some wait on |
-//! | `GetBuffer` | first come, first served | whoever wakes first |
-//! | prefix start | a multiple of the alignment, for any from 1 to 65536 | only for powers of two |
-//! | last `Release` of the allocator | decommits; samples that are out stay valid | leaks what is committed |
-//! | `ReleaseBuffer` by an application | refused: `E_UNEXPECTED`, or `E_INVALIDARG` for another's sample | the sample is handed out twice |
-//! | `Release` of a sample that is free | 0, and nothing happens | |
-//! | NULL, lies about sizes, requests beyond 2 GiB | an `HRESULT`, and nothing changes | a crash, or worse |
+//! # Example
 //!
-//! Buffers are not cleared between owners, and a sample keeps its actual length when it goes back, as
-//! there.
+//! ```
+//! use std::ptr;
 //!
-//! # How it is built
+//! use ks_allocator::PoolAllocator;
+//! use ks_allocator::com::{
+//!     ALLOCATOR_PROPERTIES, ComAllocator, IMediaSample, IMemAllocator, S_OK,
+//! };
+//! use windows_core::Interface;
 //!
-//! `boundary` makes the entries of the vtables out of safe methods: it is where a client's pointers
-//! are taken on trust, and where a panic ends. `sample` has the protocol by which a frame becomes a
-//! sample and a frame again; `samples` keeps one for each slot; `allocator_object` is the
-//! allocator; the rest are their parts.
+//! let allocator = ComAllocator::new(PoolAllocator::new());
+//! let client = allocator.cast::<IMemAllocator>()?; // a pointer for `NotifyAllocator`
+//!
+//! let request = ALLOCATOR_PROPERTIES { cBuffers: 4, cbBuffer: 4096, cbAlign: 16, cbPrefix: 0 };
+//! let mut actual = ALLOCATOR_PROPERTIES::default();
+//! assert_eq!(unsafe { client.SetProperties(&request, &mut actual) }, S_OK);
+//! assert_eq!(unsafe { client.Commit() }, S_OK);
+//!
+//! let mut sample = ptr::null_mut();
+//! assert_eq!(unsafe { client.GetBuffer(&mut sample, ptr::null(), ptr::null(), 0) }, S_OK);
+//! let sample = unsafe { IMediaSample::from_raw(sample) };
+//! assert_eq!(unsafe { sample.GetSize() }, 4096);
+//! drop(sample); // the final `Release` makes the buffer free again
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # From C++
+//!
+//! The example `ksallocator_dll` of this package is a DLL that creates allocators:
+//!
+//! ```text
+//! cargo build --release --features windows --example ksallocator_dll
+//! ```
+//!
+//! It exports `KsAllocatorCreate`, and the functions of a COM server, `DllGetClassObject` and
+//! `DllCanUnloadNow`. Nothing needs to be registered to use the first:
+//!
+//! ```text
+//! HMODULE dll = LoadLibraryW(L"ksallocator_dll.dll");
+//! auto create = reinterpret_cast<HRESULT(STDAPICALLTYPE *)(REFIID riid, void **out)>(
+//!     reinterpret_cast<void *>(GetProcAddress(dll, "KsAllocatorCreate")));
+//! IMemAllocator *allocator = nullptr;
+//! HRESULT result = create(__uuidof(IMemAllocator), reinterpret_cast<void **>(&allocator));
+//! ```
+//!
+//! `tests/cpp/client.cpp` of the repository uses all of it; `tests/cpp/graph.cpp` runs a DirectShow
+//! graph. A library of your own can create the object with [`into_unknown`], and answer
+//! `DllCanUnloadNow` with [`object_count`].
+//!
+//! # Differences from the DirectShow base classes
+//!
+//! The objects behave as the interfaces are documented and as DirectShow's base classes
+//! (`CMemAllocator`, `CMediaSample`) do, with these exceptions:
+//!
+//! - `KsSetAllocatorMode` returns an `HRESULT`. The header declares it `void`; callers of both
+//!   prototypes work.
+//! - `Decommit` makes every waiting `GetBuffer` return `VFW_E_NOT_COMMITTED`, even if a `Commit`
+//!   follows at once. In the base classes some can keep waiting.
+//! - `GetBuffer` serves waiting callers in FIFO order. In the base classes the first thread that
+//!   wakes up gets the buffer.
+//! - The prefix start is a multiple of any alignment from 1 to 65536, and other alignments are
+//!   refused. In the base classes it is a multiple for powers of two only.
+//! - The last `Release` of a committed allocator decommits it, and samples that are out stay valid.
+//!   The base classes leak the allocator.
+//! - `ReleaseBuffer` called by an application fails: `E_UNEXPECTED`, or `E_INVALIDARG` for a sample
+//!   of another allocator. The base classes then hand out the same sample twice.
+//! - `Release` of a sample that is free returns 0 and does nothing.
+//! - NULL pointers, wrong sizes and requests of 2 GiB or more return an error code and change
+//!   nothing. The base classes can crash.
+//!
+//! As in the base classes, buffers are not cleared before they are reused, and a sample keeps its
+//! actual data length.
+//!
+//! # Structure
+//!
+//! Each file depends only on files listed before it.
+//!
+//! - `constants`, `layouts`, `hresult`: numbers, structures and results of the Windows headers.
+//! - `interfaces`: the interfaces.
+//! - `boundary`: vtable entries from safe methods. Pointers of clients and panics are handled here.
+//! - `object_count`, `driver`, `ks_framing`, `media_type`, `notify`, `pipe`, `properties`,
+//!   `sample_properties`: parts of the objects.
+//! - `sample`: the media sample. How a frame becomes a sample, and a sample a frame.
+//! - `sample_table`: the samples of a pool.
+//! - `allocator_object`, `com_allocator`: the allocator, and its handle for Rust code.
 
 mod constants;
 mod layouts;
 
+mod hresult;
 mod interfaces;
 
-mod errors;
-
-#[expect(unsafe_code, reason = "follows pointers of the clients'")]
+#[expect(unsafe_code, reason = "reads and writes through pointers of clients")]
 mod boundary;
+
+mod object_count;
 
 mod driver;
 mod ks_framing;
-#[expect(unsafe_code, reason = "owns what a media type points to")]
+#[expect(unsafe_code, reason = "owns the memory and the object of a media type")]
 mod media_type;
-#[expect(unsafe_code, reason = "calls the client's object")]
+#[expect(unsafe_code, reason = "calls an object of the client")]
 mod notify;
-mod object_count;
+#[expect(
+    unsafe_code,
+    reason = "copies a structure of the client that may overlap"
+)]
+mod pipe;
 mod properties;
-#[expect(unsafe_code, reason = "copies what the clients point to")]
+#[expect(unsafe_code, reason = "trusts a pointer in a structure of the client")]
 mod sample_properties;
 
 #[expect(unsafe_code, reason = "is called by COM clients, and owns frames")]
 mod sample;
-#[expect(unsafe_code, reason = "knows what a core keeps for it")]
-mod samples;
+#[expect(unsafe_code, reason = "downcasts a core's extension without a check")]
+mod sample_table;
 
 #[expect(unsafe_code, reason = "is called by COM clients, and frees itself")]
 mod allocator_object;
-#[expect(unsafe_code, reason = "counts references on the object")]
+#[expect(unsafe_code, reason = "holds an interface pointer")]
 mod com_allocator;
 
 pub use self::com_allocator::{ComAllocator, into_unknown};
 pub use self::constants::*;
 pub use self::driver::KsDriver;
+pub use self::hresult::*;
 pub use self::interfaces::{
     IKsAllocator, IKsAllocatorEx, IMediaSample, IMediaSample2, IMemAllocator,
     IMemAllocatorCallbackTemp, IMemAllocatorNotifyCallbackTemp,
@@ -76,6 +148,6 @@ pub use self::interfaces::{
 pub use self::layouts::*;
 pub use self::object_count::object_count;
 
-/// The version that this crate was built with.
+/// The version of `windows-core` that this crate was built with.
 #[doc(no_inline)]
 pub use windows_core;

@@ -1,4 +1,4 @@
-//! Telling a client that a sample came back.
+//! Notification of a client when a sample is released.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -8,55 +8,58 @@ use windows_core::Interface;
 
 use crate::sync::{Arc, AtomicCell};
 
-use super::boundary::Out;
+use super::boundary::Ptr;
 use super::interfaces::IMemAllocatorNotifyCallbackTemp;
 use super::object_count::ObjectCount;
 
-/// The client's object that wants to know, if there is one. No lock is taken to find out.
+/// The callback that a client registered, if any. Reading it takes no lock.
 #[derive(Debug, Default)]
 pub(super) struct Notify {
     callback: ArcSwapOption<Callback>,
-    used: AtomicCell<bool>,
+    was_set: AtomicCell<bool>,
 }
 
 impl Notify {
-    /// Replaces the client's object; NULL for none. Whoever is about to call the old one still does.
-    pub(super) fn set(&self, callback: &Out<c_void>) {
-        let callback = callback.as_ptr();
-        // SAFETY: NULL, or an object with this interface, as all that a client gives.
+    /// Replaces the callback; NULL removes it. A thread that is about to call the old callback
+    /// still does.
+    pub(super) fn set(&self, callback: &Ptr<c_void>) {
+        let callback = callback.as_ptr().cast_mut();
+        // SAFETY: by `Ptr`, it is NULL or an object with the interface that `SetNotify` documents.
         let callback = unsafe { IMemAllocatorNotifyCallbackTemp::from_raw_borrowed(&callback) };
         let callback = callback.map(|callback| Arc::new(Callback(callback.clone())));
-        let any = callback.is_some();
+        let is_some = callback.is_some();
         let old = self.callback.swap(callback);
-        if any {
-            self.used.store(true);
+        if is_some {
+            self.was_set.store(true);
         }
         drop(old);
     }
 
-    /// Whether there ever was one: most allocators never have any, and need not look further.
+    /// Returns whether a callback was ever set. Most allocators never have one, and a release then
+    /// needs to look no further.
     #[inline]
-    pub(super) fn is_used(&self) -> bool {
-        self.used.load()
+    pub(super) fn was_set(&self) -> bool {
+        self.was_set.load()
     }
 
-    /// The client's object, held on to until it is told: what gives the frame back may free `self`.
+    /// Returns a value whose drop calls the current callback, even if `self` is freed before that.
     #[cold]
-    pub(super) fn hold(&self) -> Held {
-        Held {
+    pub(super) fn notify_on_drop(&self) -> NotifyOnDrop {
+        NotifyOnDrop {
             callback: self.callback.load(),
-            _alive: ObjectCount::new(),
+            _object_count: ObjectCount::new(),
         }
     }
 }
 
 struct Callback(IMemAllocatorNotifyCallbackTemp);
 
-// SAFETY: the interface is documented to be called, and so to be released, on whatever thread gives a
-// sample back.
-#[expect(clippy::non_send_fields_in_send_ty, reason = "as argued above")]
+// SAFETY: the interface documents that `NotifyRelease` is called on any thread that releases a
+// sample. So the object supports calls, and the release of its references, on any thread.
+#[expect(clippy::non_send_fields_in_send_ty, reason = "the comment argues it")]
 unsafe impl Send for Callback {}
-// SAFETY: as above.
+// SAFETY: several threads can release samples at the same time, and each calls `NotifyRelease`. So
+// the object supports concurrent calls. References are cloned and dropped by `Arc` alone.
 unsafe impl Sync for Callback {}
 
 impl fmt::Debug for Callback {
@@ -65,19 +68,19 @@ impl fmt::Debug for Callback {
     }
 }
 
-/// A client's object, if there is one, that is told when this is dropped: also if giving the frame back
+/// Calls the callback, if there is one, when it is dropped, even if the release of the frame
 /// panics.
-pub(super) struct Held {
+pub(super) struct NotifyOnDrop {
     callback: Guard<Option<Arc<Callback>>>,
-    /// The frame that was given back may have been the last that kept this library in use. Dropped
-    /// after the callback.
-    _alive: ObjectCount,
+    /// The released frame may have been the last object of this library. Dropped after `callback`,
+    /// so that the library is not unloaded while the callback is called or released.
+    _object_count: ObjectCount,
 }
 
-impl Drop for Held {
+impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
         if let Some(callback) = &*self.callback {
-            // SAFETY: an object with this interface, on which we have a reference.
+            // SAFETY: the value is an object with this interface, and holds a reference to it.
             let _ignored = unsafe { callback.0.NotifyRelease() };
         }
     }

@@ -1,13 +1,13 @@
-//! Counting what is alive, so that a library with this crate in it knows when it may be unloaded.
+//! Number of live objects, which tells a library whether it can be unloaded.
 
 use crate::sync::{AtomicUsize, Ordering};
 
 static OBJECTS: AtomicUsize = AtomicUsize::new(0);
 
-/// How many allocators, and pools whose frames were lent as samples, are alive.
+/// Returns the number of objects that are alive: allocators, and pools that have samples.
 ///
-/// A library that hands out objects of this crate may be unloaded when there are none: it is what
-/// `DllCanUnloadNow` asks. Samples need no count of their own, for they keep their pool alive.
+/// `DllCanUnloadNow` of a library that contains this crate returns `S_OK` only while the number is
+/// 0. Samples are not counted one by one, because each keeps its pool alive.
 ///
 /// ```
 /// use ks_allocator::{PoolAllocator, com};
@@ -18,17 +18,17 @@ static OBJECTS: AtomicUsize = AtomicUsize::new(0);
 /// ```
 #[must_use]
 pub fn object_count() -> usize {
-    // Acquire: pairs with the Release below; what the object did is over.
+    // Acquire: pairs with the Release in `drop`, after the last access of the object.
     OBJECTS.load(Ordering::Acquire)
 }
 
-/// One of those that are counted.
+/// Counts one object for as long as this value lives.
 #[derive(Debug)]
 pub(super) struct ObjectCount(());
 
 impl ObjectCount {
     pub(super) fn new() -> Self {
-        // Relaxed: whoever makes the object known does so in its own way.
+        // Relaxed: a thread that learns of the object synchronizes with its creator anyway.
         OBJECTS.fetch_add(1, Ordering::Relaxed);
         Self(())
     }

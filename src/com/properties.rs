@@ -1,8 +1,8 @@
-//! `ALLOCATOR_PROPERTIES` and the framing that they ask for.
+//! Conversion between `ALLOCATOR_PROPERTIES` and [`Framing`].
 //!
-//! The two do not hold the same numbers: properties may be negative, and are judged only at the
-//! commit; a framing may be larger than 2 GiB. So a request that no framing can express is kept here
-//! as it was requested, and the allocator's framing is unset meanwhile, until another takes its place.
+//! Neither type can express all values of the other. Properties may be negative, and `Commit` is
+//! the first to reject them; a framing may be larger than 2 GiB. A request that no framing can
+//! express is stored here as it is. The allocator has an unset framing until the next request.
 
 use crate::allocator::{KsAllocator, PoolAllocator};
 use crate::framing::Framing;
@@ -10,7 +10,7 @@ use crate::sync::Mutex;
 
 use windows_core::HRESULT;
 
-use super::constants::{E_OUTOFMEMORY, VFW_E_SIZENOTSET};
+use super::hresult::{E_OUTOFMEMORY, VFW_E_SIZENOTSET};
 use super::layouts::ALLOCATOR_PROPERTIES;
 
 /// The last request, if no framing can express it.
@@ -18,33 +18,33 @@ use super::layouts::ALLOCATOR_PROPERTIES;
 pub(super) struct Properties(Mutex<Option<ALLOCATOR_PROPERTIES>>);
 
 impl Properties {
-    /// Asks for `request`, and returns what is given.
+    /// Sets the allocator's framing to `request`. Returns the actual properties.
     pub(super) fn set(
         &self,
         allocator: &PoolAllocator,
         request: &ALLOCATOR_PROPERTIES,
     ) -> Result<ALLOCATOR_PROPERTIES, HRESULT> {
-        let framing = framing_for(request);
-        let mut kept = self.0.lock();
-        let actual = allocator.set_framing(&framing.unwrap_or(unset(request)))?;
-        *kept = framing.is_none().then_some(*request);
-        Ok(kept.unwrap_or_else(|| expressed(&actual)))
+        let framing = to_framing(request);
+        let mut stored = self.0.lock();
+        let actual = allocator.set_framing(&framing.unwrap_or(placeholder(request)))?;
+        *stored = framing.is_none().then_some(*request);
+        Ok(stored.unwrap_or_else(|| from_framing(&actual)))
     }
 
-    /// What is given now.
+    /// Returns the current properties.
     pub(super) fn get(&self, allocator: &PoolAllocator) -> ALLOCATOR_PROPERTIES {
-        given(*self.0.lock(), allocator)
+        current(*self.0.lock(), allocator)
     }
 
-    /// Commits what is given now, if a client of COM can have it.
+    /// Commits the allocator, if a COM client can use its current properties.
     pub(super) fn commit(&self, allocator: &PoolAllocator) -> Result<(), HRESULT> {
-        // Locked up to the end, so that what was checked is what is committed.
-        let kept = self.0.lock();
-        check(&given(*kept, allocator))?;
+        // Locked until the end, so that the properties that are checked are the ones committed.
+        let stored = self.0.lock();
+        check(&current(*stored, allocator))?;
         Ok(allocator.commit()?)
     }
 
-    /// Buffers that are free: all of them, as long as there are none.
+    /// Returns the number of free buffers. Before a commit it is the number of buffers.
     pub(super) fn free_count(&self, allocator: &PoolAllocator) -> i32 {
         let status = allocator.allocator_status();
         if status.framing.frames == 0 {
@@ -55,26 +55,31 @@ impl Properties {
     }
 }
 
-/// What is given: what was kept, unless the framing was set past this face in the meantime.
-fn given(kept: Option<ALLOCATOR_PROPERTIES>, allocator: &PoolAllocator) -> ALLOCATOR_PROPERTIES {
+/// Returns the current properties: the stored request, unless Rust code has set a framing since.
+fn current(
+    stored: Option<ALLOCATOR_PROPERTIES>,
+    allocator: &PoolAllocator,
+) -> ALLOCATOR_PROPERTIES {
     let framing = allocator.framing();
-    kept.filter(|request| framing == unset(request))
-        .unwrap_or_else(|| expressed(&framing))
+    stored
+        .filter(|request| framing == placeholder(request))
+        .unwrap_or_else(|| from_framing(&framing))
 }
 
-/// Whether there is something to commit, and not more than COM can count.
+/// Checks that there is something to commit, and that it is smaller than 2 GiB.
 fn check(properties: &ALLOCATOR_PROPERTIES) -> Result<(), HRESULT> {
     if properties.cBuffers <= 0 || properties.cbBuffer <= 0 || properties.cbAlign <= 0 {
         return Err(VFW_E_SIZENOTSET);
     }
-    match total(properties) {
+    match total_bytes(properties) {
         Some(total) if i32::try_from(total).is_ok() => Ok(()),
         _ => Err(E_OUTOFMEMORY),
     }
 }
 
-/// The framing that is asked for, if it can be expressed in both ways, also when it is rounded.
-fn framing_for(request: &ALLOCATOR_PROPERTIES) -> Option<Framing> {
+/// Converts a request to a framing. Returns `None` if it has a negative number, or if its rounded
+/// size does not fit into properties.
+fn to_framing(request: &ALLOCATOR_PROPERTIES) -> Option<Framing> {
     let framing = Framing::new(
         usize::try_from(request.cBuffers).ok()?,
         usize::try_from(request.cbBuffer).ok()?,
@@ -87,19 +92,19 @@ fn framing_for(request: &ALLOCATOR_PROPERTIES) -> Option<Framing> {
     }
 }
 
-/// The framing that stands for a request that none can express.
-fn unset(request: &ALLOCATOR_PROPERTIES) -> Framing {
+/// Returns the unset framing that takes the place of a request that no framing can express.
+fn placeholder(request: &ALLOCATOR_PROPERTIES) -> Framing {
     Framing::default().alignment(alignment(request))
 }
 
-/// A negative alignment is refused like 0.
+/// Returns the alignment. A negative one becomes 0, which is refused too.
 fn alignment(request: &ALLOCATOR_PROPERTIES) -> usize {
     usize::try_from(request.cbAlign).unwrap_or(0)
 }
 
-/// A framing in properties; what is too large, which only Rust code can have asked for, shows as the
-/// largest there is.
-fn expressed(framing: &Framing) -> ALLOCATOR_PROPERTIES {
+/// Converts a framing to properties. A number that is too large, which only Rust code can set,
+/// becomes the largest number.
+fn from_framing(framing: &Framing) -> ALLOCATOR_PROPERTIES {
     let number = |value| i32::try_from(value).unwrap_or(i32::MAX);
     ALLOCATOR_PROPERTIES {
         cBuffers: number(framing.frames),
@@ -109,8 +114,8 @@ fn expressed(framing: &Framing) -> ALLOCATOR_PROPERTIES {
     }
 }
 
-/// Bytes for all buffers; `None` if the prefix is negative.
-fn total(properties: &ALLOCATOR_PROPERTIES) -> Option<u64> {
+/// Returns the size of all buffers in bytes, or `None` if the prefix is negative.
+fn total_bytes(properties: &ALLOCATOR_PROPERTIES) -> Option<u64> {
     let number = |value| u64::try_from(value).ok();
     let used = number(properties.cbBuffer)?.checked_add(number(properties.cbPrefix)?)?;
     let stride = used.checked_next_multiple_of(number(properties.cbAlign)?)?;

@@ -1,15 +1,18 @@
-//! A media sample: a frame in the hands of a COM client.
+//! A media sample: the COM object of a frame that a client holds.
 //!
-//! Every slot of a pool has one sample, made once and used again with the frame. While the frame is
-//! free, or out in Rust's hands, the sample has no references and nobody knows of it.
+//! Every slot of a pool has one sample. It is created once and used again each time a client gets
+//! the frame. While the frame is free, or held by Rust code, the sample has no references and no
+//! client may use it.
 //!
 //! # Invariants
 //!
-//! - **K1** A sample with references owns the frame of its slot. Lending makes the first reference out
-//!   of a frame; whoever gives up the last one (RC1) makes a frame of it again.
-//! - **K2** A frame keeps its pool's core alive, and the core its samples. So a sample lives as long
-//!   as it has references, and whoever gives up the last one must take what it needs before it drops
-//!   the frame: from then on the sample is somebody else's, or gone.
+//! - **K1** A sample with references owns the frame of its slot. [`Sample::from_frame`] turns a
+//!   frame into the first reference. The thread that removes the last reference (RC1) turns it back
+//!   into a frame.
+//! - **K2** A frame keeps its pool's core alive, and the core its slots and samples. So a sample is
+//!   valid as long as it has references. The thread that removes the last reference reads what it
+//!   needs before it drops the frame. After that, the sample may belong to another client, or may
+//!   be freed.
 
 use std::ffi::c_void;
 use std::fmt;
@@ -25,35 +28,60 @@ use crate::pool::core::Slot;
 use crate::ref_count::RefCount;
 use crate::sync::{Arc, AtomicCell};
 
-use super::boundary::{In, Out, asked_for, entry, table};
-use super::constants::{
-    AM_STREAM_MEDIA, E_NOINTERFACE, E_OUTOFMEMORY, E_POINTER, S_FALSE, S_OK, SampleFlags,
-    VFW_E_BUFFER_OVERFLOW, VFW_E_MEDIA_TIME_NOT_SET, VFW_E_SAMPLE_TIME_NOT_SET, VFW_S_NO_STOP_TIME,
+use super::boundary::{Bytes, OutBytes, OutPtr, Ptr, entry, requested_interface, vtable};
+use super::constants::{AM_STREAM_MEDIA, SampleFlags};
+use super::hresult::{
+    E_NOINTERFACE, E_OUTOFMEMORY, E_POINTER, S_FALSE, S_OK, VFW_E_BUFFER_OVERFLOW,
+    VFW_E_MEDIA_TIME_NOT_SET, VFW_E_SAMPLE_TIME_NOT_SET, VFW_S_NO_STOP_TIME,
 };
 use super::interfaces::{IMediaSample, IMediaSample_Vtbl, IMediaSample2, IMediaSample2_Vtbl};
 use super::layouts::{AM_MEDIA_TYPE, AM_SAMPLE2_PROPERTIES};
 use super::media_type::MediaType;
-use super::notify::{Held, Notify};
+use super::notify::{Notify, NotifyOnDrop};
 use super::sample_properties::{self, NewProperties};
+
+/// A `&T` without a lifetime, to something that lives as long as the pool's core.
+struct PoolPtr<T>(NonNull<T>);
+
+// SAFETY: it gives shared references only, and `T: Sync` allows those on any thread, as for a `&T`.
+unsafe impl<T: Sync> Send for PoolPtr<T> {}
+// SAFETY: a `&PoolPtr<T>` gives the same shared references, which `T: Sync` allows on any thread.
+unsafe impl<T: Sync> Sync for PoolPtr<T> {}
+
+impl<T> PoolPtr<T> {
+    /// # Safety
+    ///
+    /// `target` is valid for shared references whenever [`get`](Self::get) or one of its results is
+    /// used.
+    unsafe fn new(target: NonNull<T>) -> Self {
+        Self(target)
+    }
+
+    fn get(&self) -> &T {
+        // SAFETY: by `new`.
+        unsafe { self.0.as_ref() }
+    }
+}
 
 /// The object behind an `IMediaSample2`.
 ///
-/// What a client can set is in cells, so that one that sets from two threads at once gets one or the
-/// other value and breaks nothing.
+/// Everything that a client can set is in atomic cells. If two threads set a value at the same
+/// time, one of the two values is stored, and nothing breaks.
 #[repr(C, align(64))]
 pub(super) struct Sample {
     vtable: &'static IMediaSample2_Vtbl,
-    slot: NonNull<Slot>,
-    notify: NonNull<Notify>,
+    slot: PoolPtr<Slot>,
+    notify: PoolPtr<Notify>,
     references: RefCount,
-    /// Survives being given back, as do the times, which only their flags make valid.
+    /// Kept when the sample is released. So are the times, but their flags are cleared.
     length: AtomicCell<i32>,
-    /// All but `TYPECHANGED`, which is whether there is a media type.
+    /// All flags but `TYPECHANGED`, which is set if there is a media type.
     flags: AtomicCell<u32>,
     type_specific_flags: AtomicCell<u32>,
     stream_id: AtomicCell<u32>,
     media_time_is_valid: AtomicCell<bool>,
-    /// Set by the first media type, and cleared when the sample is given back: most have none.
+    /// Set with the first media type, cleared when the sample is released. Most samples never have
+    /// one, and need not look at `media_type`.
     may_have_media_type: AtomicCell<bool>,
     start: AtomicCell<i64>,
     stop: AtomicCell<i64>,
@@ -62,22 +90,31 @@ pub(super) struct Sample {
     media_type: ArcSwapOption<MediaType>,
 }
 
-// SAFETY: `slot` and `notify` live as long as the sample (K2), and what they lead to may be shared: the
-// state of the slot is touched only by the owner of the frame (K1). The rest is atomic.
-unsafe impl Send for Sample {}
-// SAFETY: as above.
-unsafe impl Sync for Sample {}
+/// A sample is used by all threads of its clients, and moves a frame from one thread to another.
+const _: () = {
+    const fn is_send_and_sync<T: Send + Sync>() {}
+    is_send_and_sync::<Sample>();
+    is_send_and_sync::<Frame>();
+};
 
 impl Sample {
-    /// The sample of the frame in `slot`, without references. The caller keeps `notify` for as long
-    /// as the sample lives.
-    pub(super) fn new(slot: NonNull<Slot>, capacity: usize, notify: &Notify) -> Self {
+    /// Creates the sample of a slot, without references.
+    ///
+    /// # Safety
+    ///
+    /// `slot` and `notify` are valid as long as the slot's core. The sample is not used after that,
+    /// except to be dropped, which follows neither pointer.
+    pub(super) unsafe fn new(slot: NonNull<Slot>, capacity: usize, notify: &Notify) -> Self {
+        // SAFETY: the caller's promise.
+        let slot = unsafe { PoolPtr::new(slot) };
+        // SAFETY: the caller's promise.
+        let notify = unsafe { PoolPtr::new(NonNull::from(notify)) };
         Self {
             vtable: &VTABLE,
             slot,
-            notify: NonNull::from(notify),
+            notify,
             references: RefCount::new(),
-            length: AtomicCell::new(size(capacity)),
+            length: AtomicCell::new(to_long(capacity)),
             flags: AtomicCell::new(0),
             type_specific_flags: AtomicCell::new(0),
             stream_id: AtomicCell::new(0),
@@ -91,90 +128,90 @@ impl Sample {
         }
     }
 
-    /// Lends `frame` to a COM client (K1). Returns its `IMediaSample2`.
+    /// Turns a frame into its sample, with one reference (K1). Returns the `IMediaSample2`.
     ///
     /// # Safety
     ///
     /// `samples` are those of the frame's core.
     #[inline]
-    pub(super) unsafe fn lend(samples: &[Self], frame: Frame) -> *mut c_void {
+    pub(super) unsafe fn from_frame(samples: &[Self], frame: Frame) -> *mut c_void {
         let sample = &samples[frame.slot()];
         let slot = frame.into_slot();
-        debug_assert_eq!(slot, sample.slot, "K1");
+        debug_assert_eq!(slot, sample.slot.0, "K1");
         sample.references.add_first();
         ptr::from_ref(sample).cast_mut().cast()
     }
 
-    /// The sample behind its interface pointer.
+    /// Returns the sample behind its interface pointer.
     ///
     /// # Safety
     ///
-    /// `this` is one that [`lend`](Self::lend) returned, and the sample has references.
-    unsafe fn find<'a>(this: *mut c_void) -> &'a Self {
-        // SAFETY: by K2.
+    /// `this` was returned by [`from_frame`](Self::from_frame), and the sample has references.
+    unsafe fn from_interface<'a>(this: *mut c_void) -> &'a Self {
+        // SAFETY: the sample has references, so it is valid, by K2.
         unsafe { &*this.cast::<Self>() }
     }
 
-    /// Makes a frame of the sample again.
+    /// Turns the sample into its frame.
     ///
     /// # Safety
     ///
-    /// The last reference was the caller's, who does not use the sample once the frame is given on.
+    /// The caller has removed the last reference. It does not use the sample after it has dropped
+    /// the frame or moved it elsewhere.
     #[inline]
     unsafe fn take_frame(&self) -> Frame {
-        // SAFETY: by K1 it is the caller's.
-        unsafe { Frame::from_slot(self.slot) }
-    }
-
-    fn slot(&self) -> &Slot {
-        // SAFETY: by K2 the core, and so the slot, lives as long as the sample.
-        unsafe { self.slot.as_ref() }
+        // SAFETY: by K1 the sample owned the frame, and `from_frame` had made the slot from it. The
+        // last reference was the caller's, so no other thread takes it (RC1).
+        unsafe { Frame::from_slot(self.slot.0) }
     }
 }
 
-/// To and from frames in Rust's hands.
+/// Conversion between frames and samples, including length and metadata.
 impl Sample {
-    /// As [`lend`](Self::lend), with the length and the metadata of the frame.
+    /// Does the same as [`from_frame`](Self::from_frame), and copies the length and the metadata of
+    /// the frame to the sample.
     ///
     /// # Safety
     ///
-    /// As [`lend`](Self::lend).
-    pub(super) unsafe fn lend_described(samples: &[Self], frame: Frame) -> *mut c_void {
+    /// `samples` are those of the frame's core.
+    pub(super) unsafe fn from_frame_with_metadata(samples: &[Self], frame: Frame) -> *mut c_void {
         let sample = &samples[frame.slot()];
         let metadata = frame.metadata();
         let start = metadata.presentation_time;
         let times = start.zip(metadata.duration);
-        sample.put_time(
+        sample.store_times(
             start,
             times.map(|(start, duration)| start.wrapping_add(duration)),
         );
-        // No bits but these: those that go with times and types are set where these are.
+        // Truncated to the known bits: the sample itself sets the flags of times and media type.
         let flags = FrameFlags::from_bits_truncate(metadata.flags.bits());
         sample.flags.store(sample.flags.load() | flags.bits());
-        sample.length.store(size(frame.len()));
-        // SAFETY: the caller's promise.
-        unsafe { Self::lend(samples, frame) }
+        sample.length.store(to_long(frame.len()));
+        // SAFETY: the caller's promise is that of `from_frame`.
+        unsafe { Self::from_frame(samples, frame) }
     }
 
-    /// The frame of a sample again, with what the sample says of itself, if `sample` is one of ours
-    /// and the only reference.
+    /// Turns a sample into its frame, and copies the length and the metadata of the sample to the
+    /// frame. Returns the sample if it is not one of this crate's, or has other references.
     pub(super) fn into_frame(sample: IMediaSample2) -> Result<Frame, IMediaSample2> {
         let pointer: *mut Self = sample.as_raw().cast();
-        // SAFETY: every object starts with a pointer to its table.
-        let table = unsafe { pointer.cast::<*const IMediaSample2_Vtbl>().read() };
-        // Nothing else has this table.
-        if table != &raw const VTABLE {
+        // SAFETY: every COM object starts with a pointer to its vtable.
+        let vtable = unsafe { pointer.cast::<*const IMediaSample2_Vtbl>().read() };
+        // Only a `Sample` has this vtable.
+        if vtable != &raw const VTABLE {
             return Err(sample);
         }
-        // SAFETY: so it is one of ours, with the reference that we have (K2).
+        // SAFETY: it is a `Sample`, and `sample` is a reference to it, so it is valid, by K2.
         let this = unsafe { &*pointer };
         if !this.references.remove_only() {
             return Err(sample);
         }
-        let _given_up = ManuallyDrop::new(sample);
+        // Its reference is removed already.
+        let _released = ManuallyDrop::new(sample);
         let (flags, start, stop) = (this.flags(), this.start.load(), this.stop.load());
         this.reset();
-        // SAFETY: this was the last reference.
+        // SAFETY: this was the only reference. The frame, which keeps the sample valid (K2), is
+        // returned after the last use of `this`.
         let mut frame = unsafe { this.take_frame() };
         // The length was checked when it was set.
         let length = usize::try_from(this.length.load()).unwrap_or(0);
@@ -190,8 +227,8 @@ impl Sample {
 
 /// `IUnknown`.
 impl Sample {
-    fn query_interface(&self, iid: In<GUID>, out: Out<*mut c_void>) -> Result<(), HRESULT> {
-        match asked_for(&iid, &out)? {
+    fn query_interface(&self, iid: Ptr<GUID>, out: OutPtr<*mut c_void>) -> Result<(), HRESULT> {
+        match requested_interface(&iid, &out)? {
             IUnknown::IID | IMediaSample::IID | IMediaSample2::IID => {}
             _ => return Err(E_NOINTERFACE),
         }
@@ -204,68 +241,72 @@ impl Sample {
     }
 }
 
-/// A reference on a sample, to be given up.
+/// A reference to a sample, to be released.
 struct Reference(NonNull<Sample>);
 
 impl Reference {
     /// # Safety
     ///
-    /// As for [`Sample::find`]; and the reference is the caller's, who does not use it afterwards.
-    unsafe fn take(this: *mut c_void) -> Self {
-        // SAFETY: the caller's promise, so it is not NULL.
+    /// `this` was returned by [`Sample::from_frame`], and the sample has references. One of them is
+    /// the caller's, who does not use it afterwards.
+    unsafe fn from_interface(this: *mut c_void) -> Self {
+        // SAFETY: `from_frame` returned the address of a sample, so it is not NULL.
         Self(unsafe { NonNull::new_unchecked(this.cast()) })
     }
 
-    /// Returns how many references are left. With the last one the frame is given back.
+    /// Removes the reference. Returns the number of references that are left. If none is left, the
+    /// frame is released.
     #[inline]
     fn release(self) -> u32 {
-        // SAFETY: by K2, up to the point where the reference is given up.
+        // SAFETY: the sample is valid as long as the reference, by K2. Only the count is borrowed,
+        // because another thread may free the sample before `remove` returns.
         let references = unsafe { &self.0.as_ref().references };
         let left = references.remove();
         if left == Some(0) {
-            self.give_back();
+            self.release_frame();
         }
-        // Of a sample without references none can be given up.
+        // `None`: the sample was free, so there was no reference to remove (RC2).
         left.unwrap_or(0)
     }
 
-    /// Makes a frame of the sample again, and drops it.
+    /// Turns the sample into its frame, and drops it. The last reference is removed already.
     #[inline]
-    fn give_back(self) {
-        // SAFETY: by K2, until the frame is dropped: this was the last reference.
+    fn release_frame(self) {
+        // SAFETY: by K1 the frame is this thread's, and keeps the sample valid (K2) until it is
+        // dropped below.
         let sample = unsafe { self.0.as_ref() };
         sample.reset();
-        // SAFETY: the core, which the frame keeps alive, keeps it alive.
-        let notify = unsafe { sample.notify.as_ref() };
-        // SAFETY: this was the last reference.
+        let notify = sample.notify.get();
+        // SAFETY: the last reference was this one. Nothing below uses the sample after the frame is
+        // dropped.
         let frame = unsafe { sample.take_frame() };
-        if notify.is_used() {
-            give_back_and_tell(frame, notify.hold());
+        if notify.was_set() {
+            release_and_notify(frame, notify.notify_on_drop());
         } else {
             drop(frame);
         }
     }
 }
 
-/// In this order: the frame must be back when the client is told. That may free whatever the frame
-/// kept alive, but not what is held.
+/// Drops the frame first: it must be free when the client is notified. The drop may free the sample
+/// and the notify object, but `client` holds the callback.
 #[cold]
-fn give_back_and_tell(frame: Frame, client: Held) {
+fn release_and_notify(frame: Frame, client: NotifyOnDrop) {
     drop(frame);
     drop(client);
 }
 
 /// `IMediaSample`.
 impl Sample {
-    fn pointer(&self, out: Out<*mut u8>) -> Result<(), HRESULT> {
-        out.put(self.data())
+    fn pointer(&self, out: OutPtr<*mut u8>) -> Result<(), HRESULT> {
+        out.put(self.payload())
     }
 
     fn size(&self) -> i32 {
-        size(self.slot().capacity)
+        to_long(self.slot.get().capacity)
     }
 
-    fn time(&self, start: Out<i64>, end: Out<i64>) -> Result<HRESULT, HRESULT> {
+    fn time(&self, start: OutPtr<i64>, end: OutPtr<i64>) -> Result<HRESULT, HRESULT> {
         start.check()?;
         end.check()?;
         let flags = self.flags();
@@ -282,26 +323,26 @@ impl Sample {
         Ok(S_OK)
     }
 
-    /// Without a start there is no end.
-    fn set_time(&self, start: In<i64>, end: In<i64>) {
+    /// Without a start, the end is ignored.
+    fn set_time(&self, start: Ptr<i64>, end: Ptr<i64>) {
         let start = start.get();
-        self.put_time(start, start.and(end.get()));
+        self.store_times(start, start.and(end.get()));
     }
 
     fn is_sync_point(&self) -> HRESULT {
-        self.has(SampleFlags::SPLICEPOINT)
+        self.is_flag_set(SampleFlags::SPLICEPOINT)
     }
 
     fn set_sync_point(&self, value: i32) {
-        self.set(SampleFlags::SPLICEPOINT, value != 0);
+        self.set_flag(SampleFlags::SPLICEPOINT, value != 0);
     }
 
     fn is_preroll(&self) -> HRESULT {
-        self.has(SampleFlags::PREROLL)
+        self.is_flag_set(SampleFlags::PREROLL)
     }
 
     fn set_preroll(&self, value: i32) {
-        self.set(SampleFlags::PREROLL, value != 0);
+        self.set_flag(SampleFlags::PREROLL, value != 0);
     }
 
     fn actual_data_length(&self) -> i32 {
@@ -316,8 +357,8 @@ impl Sample {
         Ok(())
     }
 
-    /// Gives out a copy of the media type, if there is one.
-    fn media_type(&self, out: Out<*mut AM_MEDIA_TYPE>) -> Result<HRESULT, HRESULT> {
+    /// Writes a copy of the media type. Returns `S_FALSE` if there is none.
+    fn media_type(&self, out: OutPtr<*mut AM_MEDIA_TYPE>) -> Result<HRESULT, HRESULT> {
         out.put(ptr::null_mut())?;
         let Some(media_type) = self.media_type.load_full() else {
             return Ok(S_FALSE);
@@ -326,13 +367,13 @@ impl Sample {
         Ok(S_OK)
     }
 
-    fn set_media_type(&self, new: In<AM_MEDIA_TYPE>) -> Result<(), HRESULT> {
-        match new.get().map(MediaType::copy_of).transpose() {
-            Ok(copy) => self.attach(copy),
+    fn set_media_type(&self, new: Ptr<AM_MEDIA_TYPE>) -> Result<(), HRESULT> {
+        match MediaType::copy_of(&new) {
+            Ok(copy) => self.replace_media_type(copy),
             Err(error) => {
-                // The old one is not what the client means, even if there is no room for the new.
+                // The client replaces the old type, even if there is no memory for the new one.
                 if error == E_OUTOFMEMORY {
-                    self.attach(None);
+                    self.replace_media_type(None);
                 }
                 return Err(error);
             }
@@ -341,14 +382,14 @@ impl Sample {
     }
 
     fn is_discontinuity(&self) -> HRESULT {
-        self.has(SampleFlags::DATADISCONTINUITY)
+        self.is_flag_set(SampleFlags::DATADISCONTINUITY)
     }
 
     fn set_discontinuity(&self, value: i32) {
-        self.set(SampleFlags::DATADISCONTINUITY, value != 0);
+        self.set_flag(SampleFlags::DATADISCONTINUITY, value != 0);
     }
 
-    fn media_time(&self, start: Out<i64>, end: Out<i64>) -> Result<(), HRESULT> {
+    fn media_time(&self, start: OutPtr<i64>, end: OutPtr<i64>) -> Result<(), HRESULT> {
         start.check()?;
         end.check()?;
         if !self.media_time_is_valid.load() {
@@ -358,7 +399,7 @@ impl Sample {
         end.put(self.media_stop.load())
     }
 
-    fn set_media_time(&self, start: In<i64>, end: In<i64>) -> Result<(), HRESULT> {
+    fn set_media_time(&self, start: Ptr<i64>, end: Ptr<i64>) -> Result<(), HRESULT> {
         let Some(start) = start.get() else {
             self.media_time_is_valid.store(false);
             return Ok(());
@@ -373,7 +414,7 @@ impl Sample {
 
 /// `IMediaSample2`.
 impl Sample {
-    fn properties(&self, size: u32, out: Out<u8>) -> Result<(), HRESULT> {
+    fn properties(&self, out: OutBytes) -> Result<(), HRESULT> {
         let properties = AM_SAMPLE2_PROPERTIES {
             cbData: 0,
             dwTypeSpecificFlags: self.type_specific_flags.load(),
@@ -382,16 +423,16 @@ impl Sample {
             tStart: self.start.load(),
             tStop: self.stop.load(),
             dwStreamId: self.stream_id.load(),
-            pMediaType: self.lent_media_type(),
-            pbBuffer: self.data(),
+            pMediaType: self.media_type_ptr(),
+            pbBuffer: self.payload(),
             cbBuffer: self.size(),
         };
-        sample_properties::put(properties, size, &out)
+        sample_properties::write(properties, &out)
     }
 
-    fn set_properties(&self, size: u32, new: In<u8>) -> Result<(), HRESULT> {
-        let new = NewProperties::get(size, &new)?;
-        new.check(self.flags(), self.data(), self.size())?;
+    fn set_properties(&self, new: Bytes) -> Result<(), HRESULT> {
+        let new = NewProperties::read(&new)?;
+        new.check(self.flags(), self.payload(), self.size())?;
         let media_type = new.media_type()?;
 
         if let Some(stream_id) = new.stream_id() {
@@ -414,21 +455,21 @@ impl Sample {
             self.start.store(start);
         }
         if media_type.is_some() {
-            self.attach(media_type);
+            self.replace_media_type(media_type);
         }
         Ok(())
     }
 }
 
-/// What the methods are made of.
+/// Helpers of the methods.
 impl Sample {
-    /// Forgets what the next client shall not see. The length stays; and the times, which nothing
-    /// makes valid any more.
+    /// Resets what the next client must not see. The length is kept, and so are the times, which
+    /// are not valid any more.
     #[inline]
     fn reset(&self) {
         if self.may_have_media_type.load() {
             self.may_have_media_type.store(false);
-            self.attach(None);
+            self.replace_media_type(None);
         }
         self.flags.store(0);
         self.type_specific_flags.store(0);
@@ -436,11 +477,11 @@ impl Sample {
         self.media_time_is_valid.store(false);
     }
 
-    fn data(&self) -> *mut u8 {
-        self.slot().payload.as_ptr()
+    fn payload(&self) -> *mut u8 {
+        self.slot.get().payload.as_ptr()
     }
 
-    /// All flags, as a client sees them.
+    /// Returns all flags that a client can see.
     fn flags(&self) -> SampleFlags {
         let mut flags = SampleFlags::from_bits_retain(self.flags.load());
         let has_media_type = self.may_have_media_type.load() && self.media_type.load().is_some();
@@ -448,42 +489,43 @@ impl Sample {
         flags
     }
 
-    fn put_time(&self, start: Option<i64>, end: Option<i64>) {
+    fn store_times(&self, start: Option<i64>, end: Option<i64>) {
         if let Some(start) = start {
             self.start.store(start);
         }
         if let Some(end) = end {
             self.stop.store(end);
         }
-        self.set(SampleFlags::TIMEVALID, start.is_some());
-        self.set(SampleFlags::STOPVALID, end.is_some());
+        self.set_flag(SampleFlags::TIMEVALID, start.is_some());
+        self.set_flag(SampleFlags::STOPVALID, end.is_some());
     }
 
-    /// `S_OK` for yes, `S_FALSE` for no.
-    fn has(&self, flag: SampleFlags) -> HRESULT {
-        match self.flags().contains(flag) {
-            true => S_OK,
-            false => S_FALSE,
+    /// Returns `S_OK` if the flag is set, otherwise `S_FALSE`.
+    fn is_flag_set(&self, flag: SampleFlags) -> HRESULT {
+        if self.flags().contains(flag) {
+            S_OK
+        } else {
+            S_FALSE
         }
     }
 
-    fn set(&self, flag: SampleFlags, value: bool) {
+    fn set_flag(&self, flag: SampleFlags, value: bool) {
         let mut flags = SampleFlags::from_bits_retain(self.flags.load());
         flags.set(flag, value);
         self.flags.store(flags.bits());
     }
 
-    /// Replaces the media type.
-    fn attach(&self, media_type: Option<MediaType>) {
+    fn replace_media_type(&self, media_type: Option<MediaType>) {
         if media_type.is_some() {
-            // First, so that whoever gives the sample back cannot overlook it.
+            // Set before the swap, so that the thread that releases the sample sees it.
             self.may_have_media_type.store(true);
         }
         drop(self.media_type.swap(media_type.map(Arc::new)));
     }
 
-    /// The media type itself, which is the sample's, for a client to look at while it has both.
-    fn lent_media_type(&self) -> *mut AM_MEDIA_TYPE {
+    /// Returns a pointer to the media type itself, not to a copy, or NULL. It is valid until the
+    /// client replaces the media type or releases the sample.
+    fn media_type_ptr(&self) -> *mut AM_MEDIA_TYPE {
         let media_type = self.media_type.load();
         media_type
             .as_ref()
@@ -499,21 +541,22 @@ impl fmt::Debug for Sample {
     }
 }
 
-/// The size of a frame as `LONG` has it.
-fn size(capacity: usize) -> i32 {
-    i32::try_from(capacity).unwrap_or(i32::MAX)
+/// Converts a size to a `LONG`, at most the largest one.
+fn to_long(size: usize) -> i32 {
+    i32::try_from(size).unwrap_or(i32::MAX)
 }
 
-static VTABLE: IMediaSample2_Vtbl = table! {
-    IMediaSample2_Vtbl for Sample::find;
-    base: table! {
-        IMediaSample_Vtbl for Sample::find;
+static VTABLE: IMediaSample2_Vtbl = vtable! {
+    IMediaSample2_Vtbl for Sample::from_interface;
+    base: vtable! {
+        IMediaSample_Vtbl for Sample::from_interface;
         base: IUnknown_Vtbl {
             QueryInterface: entry!(
-                Sample::find => query_interface(iid: *const GUID, out: *mut *mut c_void) -> HRESULT
+                Sample::from_interface =>
+                query_interface(iid: *const GUID, out: *mut *mut c_void) -> HRESULT
             ),
-            AddRef: entry!(Sample::find => add_reference() -> u32),
-            Release: entry!(Reference::take => release() -> u32),
+            AddRef: entry!(Sample::from_interface => add_reference() -> u32),
+            Release: entry!(Reference::from_interface => release() -> u32),
         };
         GetPointer: pointer(out: *mut *mut u8) -> HRESULT;
         GetSize: size() -> i32;
@@ -532,6 +575,6 @@ static VTABLE: IMediaSample2_Vtbl = table! {
         GetMediaTime: media_time(start: *mut i64, end: *mut i64) -> HRESULT;
         SetMediaTime: set_media_time(start: *const i64, end: *const i64) -> HRESULT;
     };
-    GetProperties: properties(size: u32, out: *mut u8) -> HRESULT;
-    SetProperties: set_properties(size: u32, new: *const u8) -> HRESULT;
+    GetProperties: properties(size: u32, out: *mut u8; (size, out)) -> HRESULT;
+    SetProperties: set_properties(size: u32, new: *const u8; (size, new)) -> HRESULT;
 };

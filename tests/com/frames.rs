@@ -19,7 +19,9 @@ fn shared() -> (Allocator, ComAllocator) {
 
 /// The sample of a frame, as a client sees it.
 fn lent(allocator: &ComAllocator, frame: Frame) -> Sample {
-    let sample = allocator.lend(frame).expect("a frame of its own");
+    let sample = allocator
+        .frame_to_sample(frame)
+        .expect("a frame of its own");
     // SAFETY: an `IMediaSample2` with one reference.
     unsafe { Sample::adopt(sample.into_raw()) }
 }
@@ -29,7 +31,7 @@ fn taken_back(sample: Sample) -> Frame {
     let pointer = ManuallyDrop::new(sample).as_ptr();
     // SAFETY: an `IMediaSample2` with one reference, which the client has just left to us.
     let sample = unsafe { IMediaSample2::from_raw(pointer) };
-    ComAllocator::take_back(sample).expect("the only reference on a sample of the crate's")
+    ComAllocator::sample_to_frame(sample).expect("the only reference on a sample of the crate's")
 }
 
 #[test]
@@ -144,7 +146,7 @@ fn a_frame_of_another_pool_is_handed_back() {
     let mut frame = pool.acquire().unwrap();
     frame.metadata_mut().sequence = 3;
     let frame = rust
-        .lend(frame)
+        .frame_to_sample(frame)
         .expect_err("it is not of the allocator's pool");
     assert_eq!(frame.metadata().sequence, 3);
     drop(frame);
@@ -154,9 +156,9 @@ fn a_frame_of_another_pool_is_handed_back() {
 #[test]
 fn a_sample_with_other_references_is_handed_back() {
     let (allocator, rust) = shared();
-    let sample = rust.lend(rust.acquire().unwrap()).unwrap();
+    let sample = rust.frame_to_sample(rust.acquire().unwrap()).unwrap();
     let other = sample.clone();
-    let sample = ComAllocator::take_back(sample).expect_err("there are two");
+    let sample = ComAllocator::sample_to_frame(sample).expect_err("there are two");
     drop((sample, other));
     assert_eq!(allocator.free_count(), 1);
 }
@@ -166,7 +168,7 @@ fn the_object_of_somebody_else_is_handed_back() {
     let callback = Callback::new();
     // SAFETY: an object; which is all that is asked of it here.
     let stranger = unsafe { IMediaSample2::from_raw(callback.as_ptr()) };
-    let stranger = ComAllocator::take_back(stranger).expect_err("not one of the crate's");
+    let stranger = ComAllocator::sample_to_frame(stranger).expect_err("not one of the crate's");
     assert_eq!(stranger.into_raw(), callback.as_ptr());
     assert_eq!((callback.references(), callback.calls()), (0, 0));
 }

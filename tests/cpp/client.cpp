@@ -1,8 +1,8 @@
-// A client of the allocator in C++, with the Windows headers' own interfaces.
+// Client of the allocator in C++, which uses the interfaces of the Windows headers.
 //
 //   client.exe [PATH OF ksallocator_dll.dll]
 //
-// Says what it checks, and in its last line how much; ends with 1 at the first failure.
+// Prints each check, and in the last line their number. Exits with 1 at the first failure.
 #include "common.h"
 
 #include <cstddef>
@@ -15,13 +15,13 @@ namespace
 {
 
 constexpr REFERENCE_TIME UNTOUCHED = 0x5555555555555555;
-constexpr DWORD SOON = 10000; // more than any wake-up takes, in ms
+constexpr DWORD WAKE_TIMEOUT = 10000; // in ms, longer than any wake-up takes
 
-// A pointer that no function left there.
-template <typename T> T *rubbish() { return reinterpret_cast<T *>(0x5a5a5a5a); }
+// Returns an invalid pointer, which the function under test must overwrite or ignore.
+template <typename T> T *garbage() { return reinterpret_cast<T *>(0x5a5a5a5a); }
 
-// IKsAllocator as it is documented: KsSetAllocatorMode returns S_OK or an error. In the header it
-// returns nothing; both have to work.
+// IKsAllocator as documented: KsSetAllocatorMode returns S_OK or an error. The header declares it
+// void. Callers of both must work.
 struct IKsAllocatorDocumented : IUnknown
 {
     virtual HANDLE STDMETHODCALLTYPE KsGetAllocatorHandle() = 0;
@@ -30,7 +30,7 @@ struct IKsAllocatorDocumented : IUnknown
     virtual HRESULT STDMETHODCALLTYPE KsSetAllocatorMode(KSALLOCATORMODE mode) = 0;
 };
 
-class Something final : public Counted<IUnknown>
+class CountedObject final : public Counted<IUnknown>
 {
 };
 
@@ -40,16 +40,16 @@ public:
     HRESULT STDMETHODCALLTYPE NotifyRelease() override
     {
         ++calls;
-        if (auto first = std::exchange(at_first, nullptr))
-            first();
-        return E_FAIL; // which concerns nobody
+        if (auto action = std::exchange(on_first_call, nullptr))
+            action();
+        return E_FAIL; // the allocator ignores the result
     }
 
     std::atomic<int> calls{0};
-    std::function<void()> at_first;
+    std::function<void()> on_first_call;
 };
 
-// An allocator with all its faces.
+// An allocator by both of its interface chains.
 struct Allocator
 {
     explicit Allocator(const Dll &dll)
@@ -57,7 +57,7 @@ struct Allocator
     {
     }
 
-    // Committed, with so many buffers of so many bytes.
+    // A committed allocator of `buffers` buffers of `size` bytes.
     Allocator(const Dll &dll, LONG buffers, LONG size) : Allocator(dll)
     {
         EQUAL(set(buffers, size, 1, 0), S_OK);
@@ -100,15 +100,15 @@ bool all_zero(const ALLOCATOR_PROPERTIES &properties)
     return std::memcmp(&properties, &zero, sizeof zero) == 0;
 }
 
-// --- The DLL's own functions ---
+// --- Exports of the DLL ---
 
-void makes_allocators(const Dll &dll)
+void creates_allocators(const Dll &dll)
 {
     topic = "create";
     EQUAL(dll.can_unload_now(), S_OK);
     EQUAL(dll.create(__uuidof(IKsAllocator), nullptr), E_POINTER);
 
-    IUnknown *none = rubbish<IUnknown>();
+    IUnknown *none = garbage<IUnknown>();
     EQUAL(dll.create(__uuidof(IClassFactory), reinterpret_cast<void **>(&none)), E_NOINTERFACE);
     EQUAL(none, nullptr);
     EQUAL(dll.can_unload_now(), S_OK);
@@ -120,14 +120,14 @@ void makes_allocators(const Dll &dll)
     EQUAL(dll.can_unload_now(), S_OK);
 }
 
-void makes_them_by_the_factory(const Dll &dll)
+void creates_allocators_by_the_class_factory(const Dll &dll)
 {
     topic = "factory";
-    IUnknown *none = rubbish<IUnknown>();
+    IUnknown *none = garbage<IUnknown>();
     EQUAL(dll.get_class_object(CLSID_MemoryAllocator, __uuidof(IClassFactory), reinterpret_cast<void **>(&none)),
           CLASS_E_CLASSNOTAVAILABLE);
     EQUAL(none, nullptr);
-    none = rubbish<IUnknown>();
+    none = garbage<IUnknown>();
     EQUAL(dll.get_class_object(CLSID_KsAllocator, __uuidof(IKsAllocator), reinterpret_cast<void **>(&none)),
           E_NOINTERFACE);
     EQUAL(none, nullptr);
@@ -140,8 +140,8 @@ void makes_them_by_the_factory(const Dll &dll)
     CHECK(query<IKsAllocator>(factory.get()).get() == nullptr);
 
     topic = "aggregation";
-    Something outer;
-    none = rubbish<IUnknown>();
+    CountedObject outer;
+    none = garbage<IUnknown>();
     EQUAL(factory->CreateInstance(&outer, __uuidof(IUnknown), reinterpret_cast<void **>(&none)),
           CLASS_E_NOAGGREGATION);
     EQUAL(none, nullptr);
@@ -166,8 +166,9 @@ void makes_them_by_the_factory(const Dll &dll)
     EQUAL(dll.can_unload_now(), S_OK);
 }
 
-// COM, once it knows the factory. (From the registry it would have it by the same function.)
-void is_made_by_com(const Dll &dll)
+// COM gets the factory by CoRegisterClassObject here. With an entry in the registry it would call
+// DllGetClassObject itself.
+void is_created_by_com(const Dll &dll)
 {
     topic = "CoCreateInstance";
     Com<IClassFactory> factory;
@@ -181,8 +182,8 @@ void is_made_by_com(const Dll &dll)
                            allocator.void_out()),
           S_OK);
     CHECK(query<IKsAllocatorEx>(allocator.get()).get() != nullptr);
-    Something outer;
-    IUnknown *none = rubbish<IUnknown>();
+    CountedObject outer;
+    IUnknown *none = garbage<IUnknown>();
     EQUAL(CoCreateInstance(CLSID_KsAllocator, &outer, CLSCTX_INPROC_SERVER, __uuidof(IUnknown),
                            reinterpret_cast<void **>(&none)),
           CLASS_E_NOAGGREGATION);
@@ -199,15 +200,15 @@ void is_one_object(const Dll &dll)
 {
     topic = "identity";
     Allocator allocator(dll);
-    const IID faces[] = {__uuidof(IUnknown), __uuidof(IKsAllocator), __uuidof(IKsAllocatorEx),
+    const IID interfaces[] = {__uuidof(IUnknown), __uuidof(IKsAllocator), __uuidof(IKsAllocatorEx),
                          __uuidof(IMemAllocator), __uuidof(IMemAllocatorCallbackTemp)};
-    // From each face to each other and on to IUnknown: always there, and the same object.
+    // From each interface to each other interface, and from there to IUnknown: always the same object.
     Com<IUnknown> identity = query<IUnknown>(allocator.ks.get());
     int found = 0, same = 0;
-    for (const IID &from : faces) {
+    for (const IID &from : interfaces) {
         Com<IUnknown> first;
         identity->QueryInterface(from, first.void_out());
-        for (const IID &to : faces) {
+        for (const IID &to : interfaces) {
             Com<IUnknown> second;
             found += first->QueryInterface(to, second.void_out()) == S_OK;
             same += query<IUnknown>(second.get()).get() == identity.get();
@@ -220,7 +221,7 @@ void is_one_object(const Dll &dll)
     EQUAL(query<IMemAllocator>(identity.get()).get(), allocator.memory.get());
 
     for (const IID &foreign : {__uuidof(IMediaSample), __uuidof(IClassFactory), __uuidof(IMarshal)}) {
-        IUnknown *none = rubbish<IUnknown>();
+        IUnknown *none = garbage<IUnknown>();
         EQUAL(identity->QueryInterface(foreign, reinterpret_cast<void **>(&none)), E_NOINTERFACE);
         EQUAL(none, nullptr);
     }
@@ -266,13 +267,13 @@ void has_a_mode(const Dll &dll)
     sample.reset();
     EQUAL(documented->KsSetAllocatorMode(KsAllocatorMode_Kernel), S_OK);
 
-    // What Kernel mode hands out belongs to a kernel object, or it hands out nothing.
+    // In Kernel mode the buffers belong to a kernel object with a handle, or Commit fails.
     bool committed = SUCCEEDED(allocator.memory->Commit());
     EQUAL(committed, allocator.ks->KsGetAllocatorHandle() != nullptr);
     EQUAL(allocator.get(sample), committed ? S_OK : VFW_E_NOT_COMMITTED);
 }
 
-void tells_its_status(const Dll &dll)
+void reports_its_status(const Dll &dll)
 {
     topic = "status";
     Allocator allocator(dll);
@@ -293,7 +294,7 @@ void tells_its_status(const Dll &dll)
     EQUAL(status.Framing.PoolType, 0);
     EQUAL(status.Framing.Frames, 3u);
     EQUAL(status.Framing.FrameSize, 112u); // prefix and buffer
-    EQUAL(status.Framing.FileAlignment, 15u); // as a mask
+    EQUAL(status.Framing.FileAlignment, 15u); // a mask: the alignment minus 1
     EQUAL(status.Framing.Reserved, 0u);
     EQUAL(status.AllocatedFrames, 2u);
     EQUAL(status.Reserved, 0u);
@@ -303,7 +304,7 @@ void tells_its_status(const Dll &dll)
     EQUAL(status.AllocatedFrames, 1u);
 }
 
-void keeps_a_handle_and_a_pipe(const Dll &dll)
+void stores_a_handle_and_a_pipe(const Dll &dll)
 {
     topic = "handle";
     Allocator allocator(dll);
@@ -316,41 +317,41 @@ void keeps_a_handle_and_a_pipe(const Dll &dll)
     EQUAL(allocator.ks->KsCreateAllocatorAndGetHandle(nullptr), nullptr);
 
     topic = "pipe";
-    ALLOCATOR_PROPERTIES_EX *kept = allocator.ks->KsGetProperties();
-    CHECK(kept != nullptr);
+    ALLOCATOR_PROPERTIES_EX *stored = allocator.ks->KsGetProperties();
+    CHECK(stored != nullptr);
     const ALLOCATOR_PROPERTIES_EX zero = {};
-    EQUAL(std::memcmp(kept, &zero, sizeof zero), 0);
+    EQUAL(std::memcmp(stored, &zero, sizeof zero), 0);
     ALLOCATOR_PROPERTIES_EX pipe;
     std::memset(&pipe, 0x5a, sizeof pipe);
     pipe.cBuffers = 7;
-    pipe.MemoryType = __uuidof(IKsAllocator); // any GUID does
+    pipe.MemoryType = __uuidof(IKsAllocator); // any GUID will do
     pipe.State = PipeState_Finalized;
     pipe.Output.Weigth = 11;
     pipe.LogicalMemoryType = KS_MemoryTypeUser;
     pipe.AllocatorPlace = Pipe_Allocator_LastPin;
-    pipe.PrevSegment = rubbish<IKsAllocatorEx>(); // borrowed, and never followed
-    pipe.NextSegments = rubbish<IKsAllocatorEx *>();
+    pipe.PrevSegment = garbage<IKsAllocatorEx>(); // borrowed, and never followed
+    pipe.NextSegments = garbage<IKsAllocatorEx *>();
     pipe.NumberPins = 13;
     allocator.ks->KsSetProperties(&pipe);
-    EQUAL(allocator.ks->KsGetProperties(), kept);
-    EQUAL(kept->cBuffers, 7);
-    CHECK(kept->MemoryType == pipe.MemoryType);
-    EQUAL(kept->State, PipeState_Finalized);
-    EQUAL(kept->Output.Weigth, 11u);
-    EQUAL(kept->LogicalMemoryType, KS_MemoryTypeUser);
-    EQUAL(kept->AllocatorPlace, Pipe_Allocator_LastPin);
-    EQUAL(kept->PrevSegment, pipe.PrevSegment);
-    EQUAL(kept->CountNextSegments, 0x5a5a5a5au);
-    EQUAL(kept->NextSegments, pipe.NextSegments);
-    EQUAL(kept->InsideFactors, 0x5a5a5a5au);
-    EQUAL(kept->NumberPins, 13u);
-    allocator.ks->KsSetProperties(kept); // its own
+    EQUAL(allocator.ks->KsGetProperties(), stored);
+    EQUAL(stored->cBuffers, 7);
+    CHECK(stored->MemoryType == pipe.MemoryType);
+    EQUAL(stored->State, PipeState_Finalized);
+    EQUAL(stored->Output.Weigth, 11u);
+    EQUAL(stored->LogicalMemoryType, KS_MemoryTypeUser);
+    EQUAL(stored->AllocatorPlace, Pipe_Allocator_LastPin);
+    EQUAL(stored->PrevSegment, pipe.PrevSegment);
+    EQUAL(stored->CountNextSegments, 0x5a5a5a5au);
+    EQUAL(stored->NextSegments, pipe.NextSegments);
+    EQUAL(stored->InsideFactors, 0x5a5a5a5au);
+    EQUAL(stored->NumberPins, 13u);
+    allocator.ks->KsSetProperties(stored); // to itself
     allocator.ks->KsSetProperties(nullptr);
-    EQUAL(kept->NumberPins, 13u);
+    EQUAL(stored->NumberPins, 13u);
 
     ALLOCATOR_PROPERTIES properties;
     EQUAL(allocator.memory->GetProperties(&properties), S_OK);
-    CHECK(all_zero(properties)); // the pool's are another matter
+    CHECK(all_zero(properties)); // the properties of the pool are independent
 }
 
 // --- IMemAllocator ---
@@ -385,7 +386,7 @@ void rounds_properties(const Dll &dll)
     EQUAL(allocator.memory->GetProperties(&properties), S_OK);
     EQUAL(std::memcmp(&properties, &allocator.actual, sizeof properties), 0);
 
-    // What is refused changes nothing, and leaves zeroes behind.
+    // A refused request changes nothing, and the actual properties are all zero.
     for (LONG bad : {0, -1, -65536, 65537, 131073}) {
         std::memset(&allocator.actual, 0x5a, sizeof allocator.actual);
         EQUAL(allocator.set(2, 100, bad, 0), VFW_E_BADALIGN);
@@ -398,12 +399,12 @@ void rounds_properties(const Dll &dll)
     EQUAL(allocator.memory->GetProperties(&after), S_OK);
     EQUAL(std::memcmp(&after, &properties, sizeof after), 0);
 
-    // Filters do pass one structure for both.
+    // Some filters pass the same structure for both.
     EQUAL(allocator.memory->SetProperties(&request, &request), S_OK);
     EQUAL(request.cBuffers, 2);
     EQUAL(request.cbBuffer, 109);
 
-    // Sizes are judged by Commit.
+    // Sizes are checked by Commit.
     EQUAL(allocator.set(0, 100, 1, 0), S_OK);
     EQUAL(allocator.memory->Commit(), VFW_E_SIZENOTSET);
     EQUAL(allocator.set(-1, 100, 1, 0), S_OK);
@@ -422,7 +423,7 @@ void rounds_properties(const Dll &dll)
     EQUAL(allocator.set(2, 100, 1, 0), S_OK);
     EQUAL(allocator.memory->Commit(), S_OK);
     EQUAL(allocator.memory->Commit(), S_OK);
-    EQUAL(allocator.set(2, 100, 0, 0), VFW_E_BADALIGN); // before anything else
+    EQUAL(allocator.set(2, 100, 0, 0), VFW_E_BADALIGN); // the alignment is checked first
     EQUAL(allocator.set(2, 100, 1, 0), VFW_E_ALREADY_COMMITTED);
     CHECK(all_zero(allocator.actual));
     Com<IMediaSample> sample, other;
@@ -431,7 +432,7 @@ void rounds_properties(const Dll &dll)
     EQUAL(allocator.set(2, 100, 1, 0), VFW_E_BUFFERS_OUTSTANDING);
     *other.out() = nullptr;
     EQUAL(allocator.get(other), VFW_E_NOT_COMMITTED);
-    EQUAL(allocator.memory->Commit(), S_OK); // takes the decommit back
+    EQUAL(allocator.memory->Commit(), S_OK); // cancels the decommit
     EQUAL(allocator.get(other), S_OK);
     EQUAL(allocator.free(), 0);
     EQUAL(allocator.memory->Decommit(), S_OK);
@@ -480,7 +481,7 @@ void refuses_and_waits(const Dll &dll)
 {
     topic = "GetBuffer";
     Allocator allocator(dll);
-    IMediaSample *none = rubbish<IMediaSample>();
+    IMediaSample *none = garbage<IMediaSample>();
     EQUAL(allocator.memory->GetBuffer(&none, nullptr, nullptr, 0), VFW_E_NOT_COMMITTED);
     EQUAL(none, nullptr);
     EQUAL(allocator.memory->GetBuffer(nullptr, nullptr, nullptr, 0), E_POINTER);
@@ -490,32 +491,33 @@ void refuses_and_waits(const Dll &dll)
     EQUAL(allocator.free(), 1);
 
     Com<IMediaSample> sample;
-    REFERENCE_TIME start = 1, end = 2; // hints, and nothing else
+    REFERENCE_TIME start = 1, end = 2; // hints, which are not set on the sample
     EQUAL(allocator.memory->GetBuffer(sample.out(), &start, &end, 0xfffffffb), S_OK);
     EQUAL(sample->GetTime(&start, &end), VFW_E_SAMPLE_TIME_NOT_SET);
-    none = rubbish<IMediaSample>();
+    none = garbage<IMediaSample>();
     EQUAL(allocator.memory->GetBuffer(&none, nullptr, nullptr, AM_GBF_NOWAIT), VFW_E_TIMEOUT);
     EQUAL(none, nullptr);
 
-    // A release wakes one.
+    // A release wakes one waiter.
     HRESULT result = E_FAIL;
     {
         Thread waiter([&] {
-            Com<IMediaSample> got;
-            result = allocator.get(got, 0);
+            Com<IMediaSample> received;
+            result = allocator.get(received, 0);
         });
         CHECK(!waiter.ended_within(100));
         sample.reset();
-        CHECK(waiter.ended_within(SOON));
+        CHECK(waiter.ended_within(WAKE_TIMEOUT));
     }
     EQUAL(result, S_OK);
     EQUAL(allocator.free(), 1);
 }
 
-// Blocks `count` threads in GetBuffer for an allocator's one buffer, does something, and sees whether
-// it wakes them all. A thread may be late, and block only afterwards: so with more time, once more.
-template <typename Something>
-void wakes_all(const Dll &dll, int count, HRESULT expected, Something something)
+// Blocks `count` threads in GetBuffer for the only buffer of an allocator, runs `action`, and checks
+// that it wakes all of them. A slow thread may block only after `action`: then the test is repeated
+// with a longer pause.
+template <typename Action>
+void wakes_all(const Dll &dll, int count, HRESULT expected, Action action)
 {
     bool woken = false;
     std::vector<HRESULT> results;
@@ -527,26 +529,26 @@ void wakes_all(const Dll &dll, int count, HRESULT expected, Something something)
         std::vector<std::unique_ptr<Thread>> waiters;
         for (HRESULT &result : results)
             waiters.emplace_back(new Thread([&allocator, &result] {
-                Com<IMediaSample> got;
-                result = allocator.get(got, 0);
+                Com<IMediaSample> received;
+                result = allocator.get(received, 0);
             }));
         Sleep(pause);
         int blocked = 0;
         for (const auto &waiter : waiters)
             blocked += !waiter->ended_within(0);
         EQUAL(blocked, count);
-        something(allocator);
+        action(allocator);
         woken = true;
         for (const auto &waiter : waiters)
             woken = woken && waiter->ended_within(2000);
-        allocator.memory->Decommit(); // for those who were late
+        allocator.memory->Decommit(); // wakes threads that blocked after `action`
     }
     CHECK(woken);
     for (HRESULT result : results)
         EQUAL(result, expected);
 }
 
-void decommit_wakes_everybody(const Dll &dll)
+void decommit_wakes_all_waiters(const Dll &dll)
 {
     topic = "Decommit";
     wakes_all(dll, 3, VFW_E_NOT_COMMITTED, [](Allocator &allocator) {
@@ -559,21 +561,21 @@ void decommit_wakes_everybody(const Dll &dll)
     });
 }
 
-void refuses_samples_given_back_by_force(const Dll &dll)
+void refuses_release_buffer(const Dll &dll)
 {
     topic = "ReleaseBuffer";
     Allocator allocator(dll, 2, 64), other(dll, 2, 64);
-    Com<IMediaSample> ours, theirs, strange;
-    EQUAL(allocator.get(ours), S_OK);
-    EQUAL(other.get(theirs), S_OK);
+    Com<IMediaSample> own, others, foreign;
+    EQUAL(allocator.get(own), S_OK);
+    EQUAL(other.get(others), S_OK);
     EQUAL(allocator.memory->ReleaseBuffer(nullptr), E_POINTER);
-    EQUAL(allocator.memory->ReleaseBuffer(theirs.get()), E_INVALIDARG);
-    EQUAL(allocator.memory->ReleaseBuffer(ours.get()), E_UNEXPECTED); // it is held
+    EQUAL(allocator.memory->ReleaseBuffer(others.get()), E_INVALIDARG);
+    EQUAL(allocator.memory->ReleaseBuffer(own.get()), E_UNEXPECTED); // a client holds it
     EQUAL(allocator.free(), 1);
     EQUAL(other.free(), 1);
-    EQUAL(references(ours.get()), 1u);
+    EQUAL(references(own.get()), 1u);
 
-    // One of the system's own.
+    // A sample of the system's allocator.
     Com<IMemAllocator> system;
     EQUAL(CoCreateInstance(CLSID_MemoryAllocator, nullptr, CLSCTX_INPROC_SERVER, __uuidof(IMemAllocator),
                            system.void_out()),
@@ -581,30 +583,30 @@ void refuses_samples_given_back_by_force(const Dll &dll)
     ALLOCATOR_PROPERTIES request = {1, 64, 1, 0}, actual;
     EQUAL(system->SetProperties(&request, &actual), S_OK);
     EQUAL(system->Commit(), S_OK);
-    EQUAL(system->GetBuffer(strange.out(), nullptr, nullptr, 0), S_OK);
-    EQUAL(allocator.memory->ReleaseBuffer(strange.get()), E_INVALIDARG);
-    strange.reset();
+    EQUAL(system->GetBuffer(foreign.out(), nullptr, nullptr, 0), S_OK);
+    EQUAL(allocator.memory->ReleaseBuffer(foreign.get()), E_INVALIDARG);
+    foreign.reset();
     EQUAL(system->Decommit(), S_OK);
 }
 
 // --- IMemAllocatorCallbackTemp ---
 
-void tells_of_releases(const Dll &dll)
+void notifies_of_releases(const Dll &dll)
 {
     topic = "NotifyRelease";
     Allocator allocator(dll, 3, 64);
     Notify notify;
-    LONG free_then = -1;
+    LONG free_in_callback = -1;
     HRESULT result = E_FAIL;
-    notify.at_first = [&] {
-        // The sample is back already, and no lock is held.
+    notify.on_first_call = [&] {
+        // The buffer is free already, and no lock is held.
         Com<IMediaSample> sample;
-        free_then = allocator.free();
+        free_in_callback = allocator.free();
         result = allocator.get(sample);
     };
     EQUAL(allocator.memory->SetNotify(&notify), S_OK);
     EQUAL(notify.count(), 2u);
-    EQUAL(allocator.memory->SetNotify(&notify), S_OK); // the same again
+    EQUAL(allocator.memory->SetNotify(&notify), S_OK); // the same callback again
     EQUAL(notify.count(), 2u);
 
     Com<IMediaSample> first, second;
@@ -614,13 +616,13 @@ void tells_of_releases(const Dll &dll)
     EQUAL(first->Release(), 1u);
     EQUAL(notify.calls.load(), 0);
     EQUAL(first.detach()->Release(), 0u);
-    EQUAL(notify.calls.load(), 2); // for the one it took meanwhile, too
-    EQUAL(free_then, 2);
+    EQUAL(notify.calls.load(), 2); // one more for the sample that the callback released
+    EQUAL(free_in_callback, 2);
     EQUAL(result, S_OK);
     EQUAL(allocator.memory->Decommit(), S_OK);
     EQUAL(notify.calls.load(), 2);
     second.reset();
-    EQUAL(notify.calls.load(), 3); // also for the one that completes the decommit
+    EQUAL(notify.calls.load(), 3); // the release that completes the decommit notifies too
     EQUAL(notify.count(), 2u);
 
     Notify later;
@@ -630,10 +632,10 @@ void tells_of_releases(const Dll &dll)
     EQUAL(allocator.memory->SetNotify(nullptr), S_OK);
     EQUAL(later.count(), 1u);
 
-    // Taken away from within; and given back with the allocator.
+    // The callback can remove itself. The allocator releases its callback when it is destroyed.
     EQUAL(allocator.memory->Commit(), S_OK);
     EQUAL(allocator.get(first), S_OK);
-    notify.at_first = [&] { result = allocator.memory->SetNotify(nullptr); };
+    notify.on_first_call = [&] { result = allocator.memory->SetNotify(nullptr); };
     EQUAL(allocator.memory->SetNotify(&notify), S_OK);
     first.reset();
     EQUAL(notify.calls.load(), 4);
@@ -665,7 +667,7 @@ void tells_of_releases(const Dll &dll)
 
 // --- IMediaSample ---
 
-void hands_samples_out(const Dll &dll)
+void provides_samples(const Dll &dll)
 {
     topic = "sample";
     Allocator allocator(dll, 1, 200);
@@ -674,7 +676,7 @@ void hands_samples_out(const Dll &dll)
     EQUAL(query<IUnknown>(sample.get()).get(), sample.get());
     EQUAL(query<IMediaSample>(sample.get()).get(), sample.get());
     EQUAL(query<IMediaSample2>(sample.get()).get(), sample.get());
-    IUnknown *none = rubbish<IUnknown>();
+    IUnknown *none = garbage<IUnknown>();
     EQUAL(sample->QueryInterface(__uuidof(IKsAllocator), reinterpret_cast<void **>(&none)), E_NOINTERFACE);
     EQUAL(none, nullptr);
     EQUAL(sample->QueryInterface(__uuidof(IUnknown), nullptr), E_POINTER);
@@ -701,7 +703,7 @@ void hands_samples_out(const Dll &dll)
     EQUAL(sample->GetTime(&start, &end), VFW_S_NO_STOP_TIME);
     EQUAL(start, 10);
     EQUAL(end, 11);
-    EQUAL(sample->SetTime(&ten, &five), S_OK); // ends before it starts, as it is told
+    EQUAL(sample->SetTime(&ten, &five), S_OK); // an end before the start is stored as it is
     EQUAL(sample->GetTime(&start, &end), S_OK);
     EQUAL(start, 10);
     EQUAL(end, 5);
@@ -720,7 +722,7 @@ void hands_samples_out(const Dll &dll)
     EQUAL(sample->IsSyncPoint(), S_FALSE);
     EQUAL(sample->IsPreroll(), S_FALSE);
     EQUAL(sample->IsDiscontinuity(), S_FALSE);
-    EQUAL(sample->SetSyncPoint(5), S_OK); // any BOOL but 0 is true
+    EQUAL(sample->SetSyncPoint(5), S_OK); // any BOOL except 0 is true
     EQUAL(sample->IsSyncPoint(), S_OK);
     EQUAL(sample->IsPreroll(), S_FALSE);
     EQUAL(sample->SetPreroll(TRUE), S_OK);
@@ -731,7 +733,7 @@ void hands_samples_out(const Dll &dll)
     EQUAL(sample->SetSyncPoint(FALSE), S_OK);
     EQUAL(sample->IsSyncPoint(), S_FALSE);
 
-    // The next owner finds all of it gone, but for the length.
+    // All of it is reset for the next client, except the length.
     topic = "recycling";
     IMediaSample *before = sample.get();
     EQUAL(sample.detach()->Release(), 0u);
@@ -745,7 +747,7 @@ void hands_samples_out(const Dll &dll)
     EQUAL(sample->GetActualDataLength(), 123);
 }
 
-// A media type that owns a format block and an object.
+// Returns a media type with a format block and an object, both borrowed.
 AM_MEDIA_TYPE video(VIDEOINFOHEADER &format, IUnknown *object)
 {
     format = {};
@@ -777,17 +779,17 @@ void carries_media_types(const Dll &dll)
     Allocator allocator(dll, 1, 200);
     Com<IMediaSample> sample;
     EQUAL(allocator.get(sample), S_OK);
-    AM_MEDIA_TYPE *copy = rubbish<AM_MEDIA_TYPE>();
+    AM_MEDIA_TYPE *copy = garbage<AM_MEDIA_TYPE>();
     EQUAL(sample->GetMediaType(&copy), S_FALSE);
     EQUAL(copy, nullptr);
     EQUAL(sample->GetMediaType(nullptr), E_POINTER);
 
-    Something object;
+    CountedObject object;
     VIDEOINFOHEADER format;
     AM_MEDIA_TYPE type = video(format, &object);
     EQUAL(sample->SetMediaType(&type), S_OK);
     EQUAL(object.count(), 2u);
-    format.bmiHeader.biWidth = 1; // the sample's is a copy
+    format.bmiHeader.biWidth = 1; // the sample has a copy
     EQUAL(sample->GetMediaType(&copy), S_OK);
     EQUAL(object.count(), 3u);
     CHECK(copy->majortype == MEDIATYPE_Video && copy->subtype == MEDIASUBTYPE_RGB24);
@@ -798,7 +800,7 @@ void carries_media_types(const Dll &dll)
     EQUAL(copy->cbFormat, sizeof format);
     CHECK(copy->pbFormat != type.pbFormat);
     EQUAL(reinterpret_cast<VIDEOINFOHEADER *>(copy->pbFormat)->bmiHeader.biWidth, 640);
-    EQUAL(sample->SetMediaType(copy), S_OK); // replaced; the copy stays ours
+    EQUAL(sample->SetMediaType(copy), S_OK); // replaces the type; `copy` still belongs to the test
     EQUAL(object.count(), 3u);
     free_media_type(copy);
     EQUAL(object.count(), 2u);
@@ -806,7 +808,7 @@ void carries_media_types(const Dll &dll)
     EQUAL(object.count(), 1u);
     EQUAL(sample->GetMediaType(&copy), S_FALSE);
 
-    type.cbFormat = 0; // no format
+    type.cbFormat = 0; // no format block
     type.pbFormat = nullptr;
     EQUAL(sample->SetMediaType(&type), S_OK);
     EQUAL(sample->GetMediaType(&copy), S_OK);
@@ -814,18 +816,18 @@ void carries_media_types(const Dll &dll)
     EQUAL(copy->pbFormat, nullptr);
     free_media_type(copy);
     EQUAL(object.count(), 2u);
-    sample.reset(); // the sample's goes with it
+    sample.reset(); // frees the media type of the sample
     EQUAL(object.count(), 1u);
 }
 
 // --- IMediaSample2 ---
 
-// SetProperties with the fields up to the end of `field`.
+// Calls SetProperties with the fields up to and including `field`.
 #define SET_UP_TO(field)                                                                                     \
     sample->SetProperties(offsetof(AM_SAMPLE2_PROPERTIES, field) + sizeof properties.field,                  \
                           reinterpret_cast<BYTE *>(&properties))
 
-void has_properties(const Dll &dll)
+void reads_and_writes_properties(const Dll &dll)
 {
     topic = "GetProperties";
     Allocator allocator(dll, 1, 200);
@@ -864,7 +866,7 @@ void has_properties(const Dll &dll)
     properties.cbData = size + 1;
     EQUAL(sample->SetProperties(size, bytes), E_INVALIDARG);
     properties.cbData = size;
-    EQUAL(sample->SetProperties(size, bytes), S_OK); // what it said itself
+    EQUAL(sample->SetProperties(size, bytes), S_OK); // the result of its own GetProperties
     properties.dwSampleFlags = AM_SAMPLE_PREROLL | AM_SAMPLE_ENDOFSTREAM;
     properties.lActual = 50;
     properties.tStart = 1000;
@@ -874,11 +876,11 @@ void has_properties(const Dll &dll)
     EQUAL(sample->IsSyncPoint(), S_FALSE);
     EQUAL(sample->GetActualDataLength(), 200);
     EQUAL(sample->GetTime(&start, &end), VFW_E_SAMPLE_TIME_NOT_SET);
-    EQUAL(sample->GetMediaTime(&start, &end), S_OK); // has no flag there
+    EQUAL(sample->GetMediaTime(&start, &end), S_OK); // no flag clears the media time
     EQUAL(SET_UP_TO(lActual), S_OK);
     EQUAL(sample->GetActualDataLength(), 50);
 
-    // Refused, and nothing of it done.
+    // Refused calls change nothing.
     auto refused = [&](HRESULT result, HRESULT expected) {
         EQUAL(result, expected);
         EQUAL(sample->GetActualDataLength(), 50);
@@ -907,7 +909,7 @@ void has_properties(const Dll &dll)
     properties.pMediaType = nullptr;
     refused(SET_UP_TO(cbBuffer), E_POINTER);
 
-    Something object;
+    CountedObject object;
     VIDEOINFOHEADER format;
     AM_MEDIA_TYPE type = video(format, &object);
     properties.dwSampleFlags = AM_SAMPLE_TYPECHANGED | AM_SAMPLE_TIMEVALID | AM_SAMPLE_STOPVALID;
@@ -922,7 +924,7 @@ void has_properties(const Dll &dll)
     EQUAL(properties.dwStreamId, DWORD(AM_STREAM_CONTROL));
     CHECK(properties.pMediaType != nullptr && properties.pMediaType != &type);
     EQUAL(properties.pMediaType->pUnk, static_cast<IUnknown *>(&object));
-    properties.dwSampleFlags = 0; // does not take the type away
+    properties.dwSampleFlags = 0; // does not remove the media type
     EQUAL(SET_UP_TO(dwSampleFlags), S_OK);
     EQUAL(sample->GetProperties(size, bytes), S_OK);
     EQUAL(properties.dwSampleFlags, DWORD(AM_SAMPLE_TYPECHANGED));
@@ -940,11 +942,11 @@ void has_properties(const Dll &dll)
 
 // --- Lifetimes ---
 
-void samples_may_outlive_it(const Dll &dll)
+void samples_can_outlive_the_allocator(const Dll &dll)
 {
     topic = "lifetime";
     Com<IMediaSample> sample;
-    Something object;
+    CountedObject object;
     {
         Allocator allocator(dll, 2, 64);
         EQUAL(allocator.get(sample), S_OK);
@@ -985,13 +987,13 @@ bool is_filled(IMediaSample *sample)
     return true;
 }
 
-void bears_four_threads(const Dll &dll)
+void works_with_four_threads(const Dll &dll)
 {
     topic = "four threads";
     constexpr int THREADS = 4, ROUNDS = 5000;
     Allocator allocator(dll, 3, 1024);
     std::atomic<IMediaSample *> mailbox{nullptr};
-    std::atomic<int> failed{0}, spoilt{0}, shared{0};
+    std::atomic<int> failed{0}, corrupted{0}, shared{0};
     Notify notify;
     EQUAL(allocator.memory->SetNotify(&notify), S_OK);
     {
@@ -1006,27 +1008,27 @@ void bears_four_threads(const Dll &dll)
                     }
                     shared += references(sample.get()) != 1;
                     fill(sample.get(), number * ROUNDS + round);
-                    spoilt += !is_filled(sample.get());
-                    // Into the mailbox; whichever lay there was filled by another thread.
+                    corrupted += !is_filled(sample.get());
+                    // Swaps the sample with the one in the mailbox, which another thread may have filled.
                     Com<IMediaSample> other(mailbox.exchange(sample.detach()));
                     if (other.get())
-                        spoilt += !is_filled(other.get());
+                        corrupted += !is_filled(other.get());
                 }
             }));
     }
     Com<IMediaSample> last(mailbox.load());
-    spoilt += !is_filled(last.get());
+    corrupted += !is_filled(last.get());
     last.reset();
     EQUAL(failed.load(), 0);
-    EQUAL(spoilt.load(), 0);
+    EQUAL(corrupted.load(), 0);
     EQUAL(shared.load(), 0);
     EQUAL(notify.calls.load(), THREADS * ROUNDS);
     EQUAL(allocator.free(), 3);
 
-    // The same while the gate opens and closes.
+    // The same during Commit and Decommit.
     topic = "four threads, Commit and Decommit";
     std::atomic<bool> done{false};
-    std::atomic<int> got{0}, strange{0};
+    std::atomic<int> samples{0}, unexpected{0};
     {
         std::vector<std::unique_ptr<Thread>> threads;
         for (int number = 0; number < THREADS; ++number)
@@ -1034,27 +1036,27 @@ void bears_four_threads(const Dll &dll)
                 while (!done) {
                     Com<IMediaSample> sample;
                     HRESULT result = allocator.get(sample, 0);
-                    strange += result != S_OK && result != VFW_E_NOT_COMMITTED;
-                    strange += SUCCEEDED(result) != (sample.get() != nullptr);
+                    unexpected += result != S_OK && result != VFW_E_NOT_COMMITTED;
+                    unexpected += SUCCEEDED(result) != (sample.get() != nullptr);
                     if (!sample.get())
                         continue;
-                    ++got;
+                    ++samples;
                     fill(sample.get(), number);
-                    spoilt += !is_filled(sample.get());
+                    corrupted += !is_filled(sample.get());
                 }
             }));
         for (int round = 0; round < 300; ++round) {
-            strange += allocator.memory->Decommit() != S_OK;
-            strange += allocator.memory->Commit() != S_OK;
+            unexpected += allocator.memory->Decommit() != S_OK;
+            unexpected += allocator.memory->Commit() != S_OK;
             Sleep(round % 2);
         }
-        while (got == 0)
+        while (samples == 0)
             Sleep(1);
         done = true;
-        strange += allocator.memory->Decommit() != S_OK;
+        unexpected += allocator.memory->Decommit() != S_OK;
     }
-    EQUAL(strange.load(), 0);
-    EQUAL(spoilt.load(), 0);
+    EQUAL(unexpected.load(), 0);
+    EQUAL(corrupted.load(), 0);
     EQUAL(allocator.free(), 3);
     EQUAL(allocator.memory->SetNotify(nullptr), S_OK);
     EQUAL(notify.count(), 1u);
@@ -1062,24 +1064,24 @@ void bears_four_threads(const Dll &dll)
 
 void run(const Dll &dll)
 {
-    makes_allocators(dll);
-    makes_them_by_the_factory(dll);
-    is_made_by_com(dll);
+    creates_allocators(dll);
+    creates_allocators_by_the_class_factory(dll);
+    is_created_by_com(dll);
     is_one_object(dll);
     has_a_mode(dll);
-    tells_its_status(dll);
-    keeps_a_handle_and_a_pipe(dll);
+    reports_its_status(dll);
+    stores_a_handle_and_a_pipe(dll);
     rounds_properties(dll);
     lays_buffers_out(dll);
     refuses_and_waits(dll);
-    decommit_wakes_everybody(dll);
-    refuses_samples_given_back_by_force(dll);
-    tells_of_releases(dll);
-    hands_samples_out(dll);
+    decommit_wakes_all_waiters(dll);
+    refuses_release_buffer(dll);
+    notifies_of_releases(dll);
+    provides_samples(dll);
     carries_media_types(dll);
-    has_properties(dll);
-    samples_may_outlive_it(dll);
-    bears_four_threads(dll);
+    reads_and_writes_properties(dll);
+    samples_can_outlive_the_allocator(dll);
+    works_with_four_threads(dll);
 }
 
 } // namespace

@@ -1,7 +1,7 @@
-// What the programs here share: checks, interface pointers, threads, and the DLL under test.
+// Shared parts of the test programs: checks, interface pointers, threads, and the DLL under test.
 #pragma once
 
-#define __STREAMS__ // or ksproxy.h hides its interfaces
+#define __STREAMS__ // otherwise ksproxy.h hides its interfaces
 #define NO_DSHOW_STRSAFE
 
 #include <windows.h>
@@ -17,11 +17,11 @@
 #include <functional>
 #include <type_traits>
 
-// The class that the DLL's DllGetClassObject knows.
+// The class that DllGetClassObject of the DLL implements.
 constexpr GUID CLSID_KsAllocator = {
     0x11a1e3c9, 0x0132, 0x49fb, {0xb5, 0x05, 0xbb, 0x8e, 0x20, 0x06, 0xc5, 0x9b}};
 
-// --- Checks: one line each, and the first that fails ends the program ---
+// --- Checks: each prints one line, and the first failure ends the program ---
 
 inline std::atomic<int> checks{0};
 inline const char *topic = "";
@@ -31,7 +31,7 @@ inline void checked(bool passed, const char *what, const char *values, const cha
     if (!passed) {
         std::printf("FAILED %s:%d: %s: %s%s\n", file, line, topic, what, values);
         std::fflush(stdout);
-        _exit(1); // at once: other threads may be blocked
+        _exit(1); // without joining other threads, which may be blocked
     }
     std::printf("ok %d %s: %s\n", ++checks, topic, what);
 }
@@ -64,7 +64,7 @@ void equal(Got got, Want want, const char *what, const char *file, int line)
 #define CHECK(condition) checked((condition), #condition, "", __FILE__, __LINE__)
 #define EQUAL(got, want) equal((got), (want), #got " == " #want, __FILE__, __LINE__)
 
-// --- An interface pointer that releases itself ---
+// --- Interface pointer that releases its reference ---
 
 template <typename T> class Com
 {
@@ -82,7 +82,7 @@ public:
     T *operator->() const { return pointer_; }
     T *get() const { return pointer_; }
 
-    // Where a function is to put a pointer; releases the one that is there.
+    // Releases the pointer, and returns the place for a new one.
     T **out()
     {
         reset();
@@ -107,7 +107,7 @@ private:
     T *pointer_ = nullptr;
 };
 
-// The interface `To` of an object, or null.
+// Returns the interface `To` of an object, or null.
 template <typename To> Com<To> query(IUnknown *object)
 {
     Com<To> found;
@@ -115,26 +115,26 @@ template <typename To> Com<To> query(IUnknown *object)
     return found;
 }
 
-// What AddRef and Release tell of the count.
+// Returns the reference count, as Release reports it.
 inline ULONG references(IUnknown *object)
 {
     object->AddRef();
     return object->Release();
 }
 
-// --- An object of ours: it lives on the stack, and counts its references, of which one is its own ---
+// --- Object of the test program: lives on the stack and counts its references, one of them its own ---
 
-// `Bases` are those that `Interface` derives from, beside IUnknown.
+// `Bases` are the interfaces that `Interface` derives from, except IUnknown.
 template <typename Interface, typename... Bases> class Counted : public Interface
 {
 public:
     HRESULT STDMETHODCALLTYPE QueryInterface(REFIID riid, void **out) override
     {
-        bool ours = riid == __uuidof(IUnknown) || riid == __uuidof(Interface) || ((riid == __uuidof(Bases)) || ...);
-        *out = ours ? this : nullptr;
-        if (ours)
+        bool known = riid == __uuidof(IUnknown) || riid == __uuidof(Interface) || ((riid == __uuidof(Bases)) || ...);
+        *out = known ? this : nullptr;
+        if (known)
             AddRef();
-        return ours ? S_OK : E_NOINTERFACE;
+        return known ? S_OK : E_NOINTERFACE;
     }
     ULONG STDMETHODCALLTYPE AddRef() override { return ++count_; }
     ULONG STDMETHODCALLTYPE Release() override { return --count_; }
@@ -144,7 +144,7 @@ private:
     std::atomic<ULONG> count_{1};
 };
 
-// --- A thread ---
+// --- Thread ---
 
 class Thread
 {
@@ -178,7 +178,7 @@ private:
     HANDLE handle_;
 };
 
-// --- The DLL ---
+// --- DLL ---
 
 class Dll
 {
@@ -200,13 +200,13 @@ public:
     HRESULT(STDAPICALLTYPE *get_class_object)(REFCLSID clsid, REFIID riid, void **out);
     HRESULT(STDAPICALLTYPE *can_unload_now)();
 
-    // A new allocator by its interface `T`.
+    // Creates an allocator, and returns its interface `T`.
     template <typename T> Com<T> make() const
     {
-        Com<T> made;
-        if (create(__uuidof(T), made.void_out()) != S_OK)
+        Com<T> allocator;
+        if (create(__uuidof(T), allocator.void_out()) != S_OK)
             checked(false, "KsAllocatorCreate", "", __FILE__, __LINE__);
-        return made;
+        return allocator;
     }
 
 private:

@@ -1,12 +1,12 @@
-// A DirectShow graph whose samples come from the allocator:
+// DirectShow graph whose samples come from the allocator:
 //
-//   our source --> Sample Grabber --> Null Renderer
+//   source of this program --> Sample Grabber --> Null Renderer
 //
 //   graph.exe [PATH OF ksallocator_dll.dll]
 //
-// The source brings the allocator along to its connection. The grabber's callback checks each sample
-// when it arrives, keeps it for a while, and checks it again. Says what it checks, and in its last
-// line how many samples it saw; ends with 1 at the first failure.
+// The source provides the allocator for its connection. The grabber's callback checks each sample
+// when it arrives, holds it for a while, and checks it again. Prints each check, and in the last
+// line the number of samples. Exits with 1 at the first failure.
 #include "common.h"
 
 #include <qedit.h>
@@ -30,7 +30,7 @@ constexpr LONG BUFFERS = 4, WIDTH = 64, HEIGHT = 48, SIZE = WIDTH * HEIGHT * 3;
 constexpr int SAMPLES = 1000;
 constexpr REFERENCE_TIME DURATION = 400000; // 40 ms
 
-// --- What the samples contain ---
+// --- Contents of the samples ---
 
 LONG length_of(int number) { return SIZE - number % 7; }
 
@@ -60,22 +60,22 @@ bool is_filled(IMediaSample *sample, int number)
     return right;
 }
 
-// --- The source: a filter with one output pin, and a thread that fills samples ---
+// --- Source: a filter with one output pin, and a thread that fills samples ---
 
-// Enumerates one thing: the pin of the filter, or the media type of the pin.
-template <typename Enum, typename Item> class One final : public Enum
+// Enumerator of one item: the pin of the filter, or the media type of the pin.
+template <typename Enum, typename Item> class SingleItemEnum final : public Enum
 {
 public:
-    explicit One(std::function<Item()> give, bool done = false) : give_(give), done_(done) {}
-    virtual ~One() = default;
+    explicit SingleItemEnum(std::function<Item()> item, bool done = false) : item_(item), done_(done) {}
+    virtual ~SingleItemEnum() = default;
 
     HRESULT STDMETHODCALLTYPE QueryInterface(REFIID riid, void **out) override
     {
-        bool ours = riid == __uuidof(IUnknown) || riid == __uuidof(Enum);
-        *out = ours ? this : nullptr;
-        if (ours)
+        bool known = riid == __uuidof(IUnknown) || riid == __uuidof(Enum);
+        *out = known ? this : nullptr;
+        if (known)
             AddRef();
-        return ours ? S_OK : E_NOINTERFACE;
+        return known ? S_OK : E_NOINTERFACE;
     }
     ULONG STDMETHODCALLTYPE AddRef() override { return ++count_; }
     ULONG STDMETHODCALLTYPE Release() override
@@ -86,15 +86,15 @@ public:
         return left;
     }
 
-    HRESULT STDMETHODCALLTYPE Next(ULONG wanted, Item *items, ULONG *given) override
+    HRESULT STDMETHODCALLTYPE Next(ULONG requested, Item *items, ULONG *fetched) override
     {
-        bool one = !done_ && wanted > 0;
+        bool one = !done_ && requested > 0;
         if (one)
-            items[0] = give_();
+            items[0] = item_();
         done_ = done_ || one;
-        if (given)
-            *given = one;
-        return one && wanted == 1 ? S_OK : S_FALSE;
+        if (fetched)
+            *fetched = one;
+        return one && requested == 1 ? S_OK : S_FALSE;
     }
     HRESULT STDMETHODCALLTYPE Skip(ULONG count) override
     {
@@ -109,12 +109,12 @@ public:
     }
     HRESULT STDMETHODCALLTYPE Clone(Enum **out) override
     {
-        *out = new One(give_, done_);
+        *out = new SingleItemEnum(item_, done_);
         return S_OK;
     }
 
 private:
-    std::function<Item()> give_;
+    std::function<Item()> item_;
     bool done_;
     std::atomic<ULONG> count_{1};
 };
@@ -133,7 +133,7 @@ VIDEOINFOHEADER video_format()
     return format;
 }
 
-// The source's media type; the format block is the caller's.
+// Returns the media type of the source. The caller frees the format block.
 AM_MEDIA_TYPE video_type()
 {
     AM_MEDIA_TYPE type = {};
@@ -160,19 +160,19 @@ class OutputPin final : public Counted<IPin>
 public:
     OutputPin(Source &filter, IMemAllocator *allocator) : filter_(filter), allocator_(allocator) {}
 
-    // Starts to send `count` samples, and the end of the stream.
+    // Starts a thread that sends `count` samples and the end of the stream.
     void start(int count);
-    // Ends that, wherever it is.
+    // Stops the thread, even if it waits for a buffer.
     void stop();
 
-    // Which samples the allocator gave, each once.
+    // The samples that the allocator returned, each listed once.
     std::vector<IMediaSample *> seen;
-    // The number of the sample that is under way.
+    // The number of the sample that is being sent.
     std::atomic<int> number{0};
-    // What ended the last stream: S_OK, or what GetBuffer or Receive returned.
-    HRESULT ended_by = S_OK;
+    // The result that ended the last stream: S_OK, or an error of GetBuffer or Receive.
+    HRESULT stream_result = S_OK;
 
-    HRESULT STDMETHODCALLTYPE Connect(IPin *receiver, const AM_MEDIA_TYPE *wanted) override;
+    HRESULT STDMETHODCALLTYPE Connect(IPin *receiver, const AM_MEDIA_TYPE *requested) override;
     HRESULT STDMETHODCALLTYPE ReceiveConnection(IPin *, const AM_MEDIA_TYPE *) override { return E_UNEXPECTED; }
     HRESULT STDMETHODCALLTYPE Disconnect() override
     {
@@ -214,7 +214,7 @@ public:
     }
     HRESULT STDMETHODCALLTYPE EnumMediaTypes(IEnumMediaTypes **out) override
     {
-        *out = new One<IEnumMediaTypes, AM_MEDIA_TYPE *>([] {
+        *out = new SingleItemEnum<IEnumMediaTypes, AM_MEDIA_TYPE *>([] {
             void *type = CoTaskMemAlloc(sizeof(AM_MEDIA_TYPE));
             return new (type) AM_MEDIA_TYPE(video_type());
         });
@@ -281,7 +281,7 @@ public:
     }
     HRESULT STDMETHODCALLTYPE EnumPins(IEnumPins **out) override
     {
-        *out = new One<IEnumPins, IPin *>([this] { return pin.AddRef(), &pin; });
+        *out = new SingleItemEnum<IEnumPins, IPin *>([this] { return pin.AddRef(), &pin; });
         return S_OK;
     }
     HRESULT STDMETHODCALLTYPE FindPin(LPCWSTR, IPin **out) override
@@ -300,7 +300,7 @@ public:
     }
     HRESULT STDMETHODCALLTYPE JoinFilterGraph(IFilterGraph *graph, LPCWSTR) override
     {
-        graph_ = graph; // which owns us, and not the other way round
+        graph_ = graph; // not counted: the graph owns the filter
         return S_OK;
     }
     HRESULT STDMETHODCALLTYPE QueryVendorInfo(LPWSTR *) override { return E_NOTIMPL; }
@@ -320,7 +320,7 @@ HRESULT OutputPin::QueryPinInfo(PIN_INFO *out)
     return S_OK;
 }
 
-// The receiver agrees to the type, and gets our allocator.
+// Connects with the source's media type, and passes the allocator to the receiver.
 HRESULT OutputPin::Connect(IPin *receiver, const AM_MEDIA_TYPE *)
 {
     AM_MEDIA_TYPE type = video_type();
@@ -352,11 +352,11 @@ HRESULT OutputPin::Connect(IPin *receiver, const AM_MEDIA_TYPE *)
 void OutputPin::start(int count)
 {
     number = 0;
-    ended_by = allocator_->Commit();
+    stream_result = allocator_->Commit();
     thread_.reset(new Thread([this, count] {
         receiver_->NewSegment(0, count * DURATION, 1.0);
-        while (ended_by == S_OK && number < count)
-            ended_by = send_one();
+        while (stream_result == S_OK && number < count)
+            stream_result = send_one();
         receiver_->EndOfStream();
     }));
 }
@@ -378,20 +378,20 @@ HRESULT OutputPin::send_one()
 
 void OutputPin::stop()
 {
-    allocator_->Decommit(); // wakes the thread, should it wait
+    allocator_->Decommit(); // wakes the thread if it waits in GetBuffer
     thread_.reset();
 }
 
-// --- The callback ---
+// --- Callback ---
 
-class Watch final : public Counted<ISampleGrabberCB>
+class GrabberCallback final : public Counted<ISampleGrabberCB>
 {
 public:
-    explicit Watch(OutputPin &from) : from_(from) {}
+    explicit GrabberCallback(OutputPin &from) : from_(from) {}
 
-    // How many samples to keep: each is checked when it comes, and again when it goes.
-    size_t keep = BUFFERS - 1;
-    std::atomic<int> arrived{0}, wrong{0}, foreign{0}, spoilt{0};
+    // The number of samples to hold. Each is checked when it arrives and when it is released.
+    size_t max_held = BUFFERS - 1;
+    std::atomic<int> arrived{0}, wrong{0}, foreign{0}, corrupted{0};
 
     HRESULT STDMETHODCALLTYPE SampleCB(double seconds, IMediaSample *sample) override
     {
@@ -399,55 +399,55 @@ public:
         double expected = static_cast<double>(number) * DURATION / 1e7;
         wrong += number != from_.number || seconds < expected - 1e-6 || seconds > expected + 1e-6;
         wrong += !is_filled(sample, number);
-        // Not a copy, but the very sample that the source has from our allocator.
+        // It is the sample that the source got from the allocator, not a copy.
         foreign += !query<IMediaSample2>(sample).get();
         foreign += std::find(from_.seen.begin(), from_.seen.end(), sample) == from_.seen.end();
         sample->AddRef();
-        kept_.push_back({Com<IMediaSample>(sample), number});
-        if (kept_.size() > keep)
-            let_go(1);
+        held_.push_back({Com<IMediaSample>(sample), number});
+        if (held_.size() > max_held)
+            release_oldest(1);
         return S_OK;
     }
     HRESULT STDMETHODCALLTYPE BufferCB(double, BYTE *, LONG) override { return E_NOTIMPL; }
 
-    // Releases the oldest samples.
-    void let_go(size_t count)
+    // Checks and releases the oldest samples.
+    void release_oldest(size_t count)
     {
         for (; count > 0; --count) {
-            spoilt += !is_filled(kept_.front().sample.get(), kept_.front().number);
-            kept_.pop_front();
+            corrupted += !is_filled(held_.front().sample.get(), held_.front().number);
+            held_.pop_front();
         }
     }
-    size_t kept() const { return kept_.size(); }
+    size_t held() const { return held_.size(); }
 
 private:
-    struct Kept
+    struct Held
     {
         Com<IMediaSample> sample;
         int number;
     };
     OutputPin &from_;
-    std::deque<Kept> kept_;
+    std::deque<Held> held_;
 };
 
-// --- The graph ---
+// --- Graph ---
 
 template <typename T> Com<T> make(REFCLSID clsid)
 {
-    Com<T> made;
-    EQUAL(CoCreateInstance(clsid, nullptr, CLSCTX_INPROC_SERVER, __uuidof(T), made.void_out()), S_OK);
-    return made;
+    Com<T> object;
+    EQUAL(CoCreateInstance(clsid, nullptr, CLSCTX_INPROC_SERVER, __uuidof(T), object.void_out()), S_OK);
+    return object;
 }
 
-// The pin of a filter that goes that way.
-Com<IPin> pin_of(IBaseFilter *filter, PIN_DIRECTION wanted)
+// Returns the first pin of a filter with this direction.
+Com<IPin> pin_of(IBaseFilter *filter, PIN_DIRECTION requested)
 {
     Com<IEnumPins> pins;
     EQUAL(filter->EnumPins(pins.out()), S_OK);
     Com<IPin> pin;
     PIN_DIRECTION direction;
     while (pins->Next(1, pin.out(), nullptr) == S_OK)
-        if (pin->QueryDirection(&direction) == S_OK && direction == wanted)
+        if (pin->QueryDirection(&direction) == S_OK && direction == requested)
             break;
     CHECK(pin.get() != nullptr);
     return pin;
@@ -460,14 +460,14 @@ void run(const Dll &dll)
     Com<IMemAllocatorCallbackTemp> allocator = query<IMemAllocatorCallbackTemp>(ks.get());
     CHECK(allocator.get() != nullptr);
     Source source(allocator.get());
-    Watch watch(source.pin);
+    GrabberCallback callback(source.pin);
     {
         topic = "graph";
         Com<IGraphBuilder> graph = make<IGraphBuilder>(CLSID_FilterGraph);
         Com<IBaseFilter> grabber = make<IBaseFilter>(CLSID_SampleGrabber);
         Com<IBaseFilter> renderer = make<IBaseFilter>(CLSID_NullRenderer);
         Com<ISampleGrabber> grab = query<ISampleGrabber>(grabber.get());
-        EQUAL(grab->SetCallback(&watch, 0), S_OK);
+        EQUAL(grab->SetCallback(&callback, 0), S_OK);
         EQUAL(graph->AddFilter(&source, L"Source"), S_OK);
         EQUAL(graph->AddFilter(grabber.get(), L"Grabber"), S_OK);
         EQUAL(graph->AddFilter(renderer.get(), L"Renderer"), S_OK);
@@ -484,54 +484,54 @@ void run(const Dll &dll)
         ALLOCATOR_PROPERTIES properties;
         EQUAL(allocator->GetProperties(&properties), S_OK);
         EQUAL(properties.cBuffers, BUFFERS);
-        // As fast as it goes.
+        // Without a clock the graph runs as fast as it can.
         EQUAL(query<IMediaFilter>(graph.get())->SetSyncSource(nullptr), S_OK);
 
         topic = "streaming";
         Com<IMediaControl> control = query<IMediaControl>(graph.get());
-        Com<IMediaEvent> events; // whose identifier the header lacks
+        Com<IMediaEvent> events; // the header has no __uuidof for it
         EQUAL(graph->QueryInterface(IID_IMediaEvent, events.void_out()), S_OK);
         CHECK(SUCCEEDED(control->Run()));
         LONG event = 0;
         EQUAL(events->WaitForCompletion(60000, &event), S_OK);
         EQUAL(event, EC_COMPLETE);
         EQUAL(control->Stop(), S_OK);
-        EQUAL(source.pin.ended_by, S_OK);
-        EQUAL(watch.arrived.load(), SAMPLES);
-        EQUAL(watch.wrong.load(), 0);
-        EQUAL(watch.foreign.load(), 0);
-        EQUAL(source.pin.seen.size(), static_cast<size_t>(BUFFERS)); // all took part
-        // Those that are kept outlast the stop.
+        EQUAL(source.pin.stream_result, S_OK);
+        EQUAL(callback.arrived.load(), SAMPLES);
+        EQUAL(callback.wrong.load(), 0);
+        EQUAL(callback.foreign.load(), 0);
+        EQUAL(source.pin.seen.size(), static_cast<size_t>(BUFFERS)); // every buffer was used
+        // The samples that the callback holds survive the stop.
         LONG free = -1;
         EQUAL(allocator->GetFreeCount(&free), S_OK);
         EQUAL(free, 1);
-        watch.let_go(watch.kept());
-        EQUAL(watch.spoilt.load(), 0);
+        callback.release_oldest(callback.held());
+        EQUAL(callback.corrupted.load(), 0);
         EQUAL(allocator->GetFreeCount(&free), S_OK);
         EQUAL(free, BUFFERS);
 
-        // Once more; but now nothing comes back, and the source is stopped while it waits.
+        // The second run: the callback releases nothing, and the source is stopped while it waits.
         topic = "stopping";
-        watch.arrived = 0;
-        watch.keep = BUFFERS;
+        callback.arrived = 0;
+        callback.max_held = BUFFERS;
         CHECK(SUCCEEDED(control->Run()));
-        while (watch.arrived < BUFFERS)
+        while (callback.arrived < BUFFERS)
             Sleep(1);
         Sleep(100);
-        EQUAL(watch.arrived.load(), BUFFERS);
+        EQUAL(callback.arrived.load(), BUFFERS);
         DWORD before = GetTickCount();
         EQUAL(control->Stop(), S_OK);
         CHECK(GetTickCount() - before < 10000);
-        EQUAL(source.pin.ended_by, VFW_E_NOT_COMMITTED);
-        watch.let_go(watch.kept());
-        EQUAL(watch.wrong.load() + watch.foreign.load() + watch.spoilt.load(), 0);
+        EQUAL(source.pin.stream_result, VFW_E_NOT_COMMITTED);
+        callback.release_oldest(callback.held());
+        EQUAL(callback.wrong.load() + callback.foreign.load() + callback.corrupted.load(), 0);
         EQUAL(grab->SetCallback(nullptr, 0), S_OK);
     }
     topic = "references";
     EQUAL(source.pin.count(), 1u);
     EQUAL(source.count(), 1u);
-    EQUAL(watch.count(), 1u);
-    EQUAL(references(ks.get()), 2u); // ours: ks and allocator
+    EQUAL(callback.count(), 1u);
+    EQUAL(references(ks.get()), 2u); // `ks` and `allocator`
 }
 
 } // namespace
