@@ -36,10 +36,10 @@ use super::acquire_future::AcquireFuture;
 /// that reuses the memory. A commit with another framing or mode makes a new pool.
 ///
 /// While frames are free, acquire and release take no lock, allocate nothing and make no system
-/// call, with three exceptions: pools with [guard pages](FramePoolBuilder::guard_pages); a thread's
-/// first use of any pool; an acquire that finds free frames only in the
-/// [caches](FramePoolBuilder::caches) of other threads. Callers that have to wait are served in
-/// FIFO order.
+/// call, with three exceptions: pools with [guard pages](crate::FramePoolBuilder::guard_pages); a
+/// thread's first use of any pool; an acquire that finds free frames only in the
+/// [caches](crate::FramePoolBuilder::caches) of other threads. Callers that have to wait are served
+/// in FIFO order.
 ///
 /// ```
 /// use ks_allocator::{AcquireError, FramePool};
@@ -229,7 +229,7 @@ impl FramePool {
     /// The batch holds at least one frame, unless `max` is 0, and at most [`FrameBatch::MAX`]. All
     /// its frames come from one word of the free list. So a pool with several words may return
     /// fewer frames than are free: call again for the rest, or build the pool with one
-    /// [shard](FramePoolBuilder::shards).
+    /// [shard](crate::FramePoolBuilder::shards).
     ///
     /// # Errors
     ///
@@ -345,7 +345,7 @@ impl FramePool {
     }
 
     /// Returns the last events of the pool, or `None` if it has no
-    /// [flight recorder](FramePoolBuilder::record).
+    /// [flight recorder](crate::FramePoolBuilder::record).
     ///
     /// The call allocates, and does not stop other threads.
     ///
@@ -480,7 +480,7 @@ impl FramePool {
     /// Checks that the whole segment is resident in memory now.
     ///
     /// Meant to be asserted in tests. Only memory that is
-    /// [locked](FramePoolBuilder::lock_in_memory) is certain to stay resident.
+    /// [locked](crate::FramePoolBuilder::lock_in_memory) is certain to stay resident.
     ///
     /// # Errors
     ///
@@ -612,8 +612,9 @@ impl FramePool {
     /// Returns a new handle of the kernel object that the frames live in, for another process or a
     /// driver.
     ///
-    /// Unless the pool was built with [`peers_may_write`](FramePoolBuilder::peers_may_write),
-    /// memory that is mapped through it is read-only.
+    /// Unless the pool was built with
+    /// [`peers_may_write`](crate::FramePoolBuilder::peers_may_write), memory that is mapped through
+    /// it is read-only.
     ///
     /// # Errors
     ///
