@@ -68,9 +68,9 @@ pub unsafe trait FrameMemory: Send + Sync {
     /// # Errors
     ///
     /// An error makes the commit fail: with
-    /// [`CommitError::OutOfMemory`](crate::CommitError::OutOfMemory) if it has the kind
+    /// [`CommitError::OutOfMemory`] if it has the kind
     /// [`OutOfMemory`](io::ErrorKind::OutOfMemory), otherwise with
-    /// [`CommitError::Os`](crate::CommitError::Os).
+    /// [`CommitError::Os`].
     fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>>;
 
     /// Frees memory that [`allocate`](Self::allocate) returned.
