@@ -389,7 +389,7 @@ impl FramePoolBuilder {
     /// let frame = pool.acquire()?;
     /// std::thread::sleep(std::time::Duration::from_millis(1));
     /// let holder = &pool.holders().entries[0];
-    /// assert!(holder.exact && holder.held.as_millis() >= 1);
+    /// assert!(holder.exact && holder.held_for.as_millis() >= 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn record_acquire_times(mut self, record_acquire_times: bool) -> Self {
@@ -423,7 +423,7 @@ impl FramePoolBuilder {
     ///     .build()?;
     /// let held = pool.with_label("preview").acquire()?;
     /// assert!(pool.acquire_timeout(Duration::from_millis(5)).is_err());
-    /// assert!(receiver.recv()?.starts_with("1 of 1 frames out: 1 held by `preview`"));
+    /// assert!(receiver.recv()?.contains("1 held by `preview`"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn on_starved(
