@@ -20,8 +20,8 @@ unsafe impl Send for Description {}
 impl Pipe {
     /// Returns the address of the description.
     ///
-    /// Clients read the structure there without the lock. `IKsAllocatorEx` documents that they must
-    /// not do so during a `KsSetProperties`, and must not write to it.
+    /// Clients read the structure there without the lock. They must not do so during a
+    /// `KsSetProperties`, and must not write to it: see `IKsAllocatorEx`.
     pub(super) fn address(&self) -> *mut ALLOCATOR_PROPERTIES_EX {
         self.0.data_ptr().cast()
     }
