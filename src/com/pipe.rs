@@ -26,8 +26,8 @@ impl Pipe {
         self.0.data_ptr().cast()
     }
 
-    /// Sets all bytes to zero, including the padding, which clients can see. Moving a value does not
-    /// keep its padding, so this is called once the object is at its final address.
+    /// Sets all bytes to zero, including the padding, which clients can see. Moving a value does
+    /// not keep its padding, so this is called once the object is at its final address.
     pub(super) fn clear(&self) {
         let lock = self.0.lock();
         let target = self.address().cast::<u8>();
