@@ -76,7 +76,7 @@ const _: () = {
 impl AllocatorObject {
     /// Creates an object, and returns its first reference.
     pub(super) fn create(allocator: PoolAllocator, driver: Box<dyn KsDriver>) -> IUnknown {
-        let object = Self {
+        let object = Box::new(Self {
             ks: &KS,
             mem: &MEM,
             references: AtomicU32::new(1),
@@ -87,8 +87,9 @@ impl AllocatorObject {
             handle: AtomicPtr::default(),
             driver,
             _object_count: ObjectCount::new(),
-        };
-        let this = Box::into_raw(Box::new(object));
+        });
+        object.pipe.clear();
+        let this = Box::into_raw(object);
         // SAFETY: `this` points to the KS vtable pointer of a new object, which is an `IUnknown`.
         // The one reference that it was created with belongs to the result.
         unsafe { IUnknown::from_raw(this.cast()) }

@@ -20,10 +20,20 @@ unsafe impl Send for Description {}
 impl Pipe {
     /// Returns the address of the description.
     ///
-    /// Clients read the structure there without the lock. `IKsAllocatorEx` documents that they must
-    /// not do so during a `KsSetProperties`, and must not write to it.
+    /// Clients read the structure there without the lock. They must not do so during a
+    /// `KsSetProperties`, and must not write to it: see `IKsAllocatorEx`.
     pub(super) fn address(&self) -> *mut ALLOCATOR_PROPERTIES_EX {
         self.0.data_ptr().cast()
+    }
+
+    /// Sets all bytes to zero, including the padding, which clients can see. Moving a value does
+    /// not keep its padding, so this is called once the object is at its final address.
+    pub(super) fn clear(&self) {
+        let lock = self.0.lock();
+        let target = self.address().cast::<u8>();
+        // SAFETY: the target is locked, and all its bytes can be written. Zeros are a valid value.
+        unsafe { target.write_bytes(0, size_of::<ALLOCATOR_PROPERTIES_EX>()) };
+        drop(lock);
     }
 
     /// Returns a copy of the description.
@@ -49,6 +59,22 @@ impl Pipe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_sees_zeros_or_the_bytes_that_were_set() {
+        const SIZE: usize = size_of::<ALLOCATOR_PROPERTIES_EX>();
+        let pipe = Box::new(Pipe::default());
+        let bytes = || {
+            // SAFETY: all bytes of the description were written, and nothing writes to it now.
+            unsafe { pipe.address().cast::<[u8; SIZE]>().read() }
+        };
+        pipe.clear();
+        assert_eq!(bytes(), [0; SIZE]);
+        let new = [0x5a_u8; SIZE];
+        // SAFETY: any bytes are a description, and the copy requires no alignment.
+        pipe.set(&unsafe { Ptr::new((&raw const new).cast()) });
+        assert_eq!(bytes(), new);
+    }
 
     #[test]
     fn a_pipe_can_be_set_to_itself() {
