@@ -311,7 +311,7 @@ impl FramePoolBuilder {
     /// on standard error names the byte, the slot and the slot's holder:
     ///
     /// ```text
-    /// ks-allocator: stray access at 0x7f2c4a5d3011: byte 17 of slot 3, in a pool of 8 frames
+    /// ks-allocator: invalid access at 0x7f2c4a5d3011: byte 17 of slot 3, in a pool of 8 frames
     /// of 4096 bytes; slot 3 is free; its last holder is `encoder` (src/enc.rs:88), thread 4711
     /// ```
     ///
