@@ -44,11 +44,7 @@
 //! The names of DirectShow and kernel streaming are search aliases in this documentation: searching
 //! for `GetBuffer`, `cbPrefix` or `KsSetAllocatorMode` leads to the item that takes its place here.
 //!
-//! # Structure
-//!
-//! Modules are listed bottom-up: each depends only on modules listed before it. `unsafe` code is
-//! confined to the modules that expect it below. Each of them states its invariants, numbered; the
-//! concurrent ones have loom models.
+//! The concurrent parts are model-checked with loom.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -57,6 +53,10 @@ compile_error!("ks-allocator maps memory by mmap or VirtualAlloc; this target ha
 
 #[cfg(all(feature = "windows", loom))]
 compile_error!("the loom models do not cover the COM face: leave the feature `windows` out");
+
+// Modules are listed bottom-up: each depends only on modules listed before it. `unsafe` code is
+// confined to modules that carry an `expect(unsafe_code)` here or in their folder. Each of them states
+// its invariants, numbered; `pool/mod.rs` has an index of the letters.
 
 // Values, and the facade over atomics, locks and threads.
 mod sync;

@@ -124,8 +124,10 @@ impl SharedFrame {
         self.held.slot().number
     }
 
-    /// Sets the holder that reports name, as [`Frame::set_label`]. If several handles do so,
-    /// reports name the last one.
+    /// Sets the holder shown in reports, as [`Frame::set_label`] does.
+    ///
+    /// A frame has one label for all of its handles: the last one that was set. If several readers
+    /// share the frame, label the slowest one, or the group.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;

@@ -363,9 +363,9 @@ impl Frame {
         self.held.offset()
     }
 
-    /// Sets the holder that reports name: this label, the caller's source line and this thread.
+    /// Sets the holder shown in reports: this label, the caller's source line and this thread.
     ///
-    /// To be called where a stage of a pipeline receives the frame from another.
+    /// Call it where a stage of a pipeline receives the frame from another.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;

@@ -16,6 +16,21 @@
 //! | [`checkout`] | acquire and release, whole | yes |
 //!
 //! The first six move numbers and know no memory.
+//!
+//! Comments cite invariants by letter and number:
+//!
+//! | letter | subject | stated in |
+//! |---|---|---|
+//! | F | free list | [`free_list`] |
+//! | T | thread caches | [`thread_cache`] |
+//! | W | wait queue | [`wait_queue`] |
+//! | L | loans | [`loans`] |
+//! | S | slots, shared frames | [`slot`] |
+//! | C | lifetime | [`core`] |
+//! | H | handles of frames | [`crate::frame`] |
+//! | E, R | holder records, recorder | [`crate::diagnostics`], in their files |
+//! | M, G | memory, registry of guard pages | [`crate::memory`], `memory/guard_pages/registry.rs` |
+//! | K, RC | COM samples, reference count | `com/sample.rs`, `ref_count.rs` |
 
 #[expect(unsafe_code, reason = "turns taken frames into slots and back")]
 pub(crate) mod checkout;

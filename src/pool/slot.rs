@@ -1,11 +1,11 @@
 //! Slot of a frame: all that the pool knows of the frame beside its bytes.
 //!
-//! A slot has three cache lines of its own, away from the payload:
+//! A slot has cache lines of its own, away from the payload. It holds
 //!
 //! - fields that are set when the pool is built and only read afterwards;
+//! - the number of handles;
 //! - [`State`], which belongs to the unique holder of the frame, and may be read by all holders of
 //!   a shared frame;
-//! - the number of handles;
 //! - the [holder record](crate::diagnostics::holder_record).
 //!
 //! # Invariants
@@ -29,8 +29,9 @@ const MAX_HANDLES: usize = usize::MAX / 2;
 
 /// One slot of a pool whose shared part is a `C`.
 ///
-/// The first cache line is read by every acquire and release. The second holds the metadata. The
-/// third, with the holder record, is written by them and not read.
+/// The first of its three cache lines, up to the length and `needs_reset`, is read by every acquire
+/// and release. The second holds the rest of the metadata. The third, with the holder record, is
+/// written by them.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Slot<C> {
