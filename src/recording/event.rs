@@ -1,6 +1,5 @@
 //! Events of a pool, and the recording that contains them.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -32,20 +31,6 @@ pub struct Recording {
     pub lost: u64,
     /// Time since the pool was built at which the recording was read.
     pub read_at: Duration,
-}
-
-impl Recording {
-    /// Returns the events of the pool itself: not those of a frame or a wait.
-    pub(super) fn events_of_pool(&self) -> impl Iterator<Item = &Event> {
-        self.events
-            .iter()
-            .filter(|event| !event.kind.is_of_frame() && !event.kind.is_of_wait())
-    }
-
-    /// Returns the slots that have events.
-    pub(super) fn slots(&self) -> BTreeSet<usize> {
-        self.events.iter().filter_map(|event| event.slot).collect()
-    }
 }
 
 /// One event of a pool.
@@ -166,9 +151,9 @@ impl fmt::Display for EventKind {
     }
 }
 
-/// Events and recordings for the tests of this folder.
+/// Events and recordings for the tests of the writers.
 #[cfg(test)]
-#[cfg(not(loom))]
+#[cfg(all(feature = "recording-export", not(loom)))]
 pub(super) mod tests {
     use super::*;
 

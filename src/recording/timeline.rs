@@ -9,6 +9,20 @@ use crate::label::Label;
 
 use super::event::{Event, EventKind, Recording};
 
+impl Recording {
+    /// Returns the events of the pool itself: not those of a frame or a wait.
+    pub(super) fn events_of_pool(&self) -> impl Iterator<Item = &Event> {
+        self.events
+            .iter()
+            .filter(|event| !event.kind.is_of_frame() && !event.kind.is_of_wait())
+    }
+
+    /// Returns the slots that have events.
+    pub(super) fn slots(&self) -> BTreeSet<usize> {
+        self.events.iter().filter_map(|event| event.slot).collect()
+    }
+}
+
 /// Spans of a recording. All of them are inside `whole`.
 #[derive(Debug)]
 pub(super) struct Timeline {
