@@ -49,14 +49,10 @@ impl FrameBatch {
     /// Maximum number of frames in a batch.
     pub const MAX: usize = MAX_BATCH;
 
-    /// Makes a batch of frames of `core`.
     #[inline(always)]
-    pub(crate) fn new(core: &Core, acquired: AcquiredMany, site: CallSite) -> Self {
-        Self {
-            core: core.pointer(),
-            frames: acquired.into_bits(),
-            site,
-        }
+    pub(crate) fn new(acquired: AcquiredMany, site: CallSite) -> Self {
+        let (core, frames) = acquired.into_parts();
+        Self { core, frames, site }
     }
 
     /// Returns the number of frames in the batch.
@@ -181,7 +177,8 @@ impl Drop for FrameBatch {
     #[inline]
     fn drop(&mut self) {
         if self.frames.bits != 0 {
-            // SAFETY: the batch is the frames' unique holder, and gives them up.
+            // SAFETY: the batch is the frames' unique holder, and gives them up. Their use has not
+            // begun, or has ended when they were put in.
             unsafe { Core::put_back_many(self.core, self.frames) };
         }
     }

@@ -249,7 +249,7 @@ impl FramePool {
     pub fn acquire_many(&self, max: usize) -> Result<FrameBatch, AcquireError> {
         let site = self.call_site();
         let acquired = self.core.acquire_many(site, max)?;
-        Ok(FrameBatch::new(&self.core, acquired, site))
+        Ok(FrameBatch::new(acquired, site))
     }
 
     /// Acquires up to `max` frames as [`acquire_many`](Self::acquire_many) does, or fails at once.
@@ -272,7 +272,7 @@ impl FramePool {
     pub fn try_acquire_many(&self, max: usize) -> Result<FrameBatch, AcquireError> {
         let site = self.call_site();
         match self.core.try_acquire_many(max) {
-            Ok(acquired) => Ok(FrameBatch::new(&self.core, acquired, site)),
+            Ok(acquired) => Ok(FrameBatch::new(acquired, site)),
             Err(unavailable) => Err(self.core.failed(unavailable)),
         }
     }

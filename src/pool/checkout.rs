@@ -50,12 +50,16 @@ impl Acquired {
 /// Frames of one word that the caller is the unique holder of, and whose use has not begun.
 #[derive(Debug)]
 #[must_use = "frames that are not made a batch stay out"]
-pub(crate) struct AcquiredMany(Bits);
+pub(crate) struct AcquiredMany {
+    core: NonNull<Core>,
+    frames: Bits,
+}
 
 impl AcquiredMany {
+    /// Returns the frames, and their core, which they keep alive.
     #[inline(always)]
-    pub(crate) fn into_bits(self) -> Bits {
-        self.0
+    pub(crate) fn into_parts(self) -> (NonNull<Core>, Bits) {
+        (self.core, self.frames)
     }
 }
 
@@ -123,7 +127,8 @@ impl Core {
     ///
     /// # Safety
     ///
-    /// The caller is the frame's unique holder.
+    /// The caller is the frame's unique holder, its use has not begun, and the caller passes its
+    /// hold on to the result.
     #[inline(always)]
     pub(crate) unsafe fn begin_use(pointer: NonNull<Slot>, site: CallSite) -> Acquired {
         // SAFETY: the frame is out and keeps the slot alive.
@@ -158,11 +163,11 @@ impl Core {
     pub(crate) fn try_acquire_many(&self, max: usize) -> Result<AcquiredMany, Unavailable> {
         let max = max.min(MAX_BATCH);
         if max == 0 {
-            return Ok(AcquiredMany(Bits { word: 0, bits: 0 }));
+            return Ok(self.acquired_many(Bits { word: 0, bits: 0 }));
         }
         match self.free.take_local(thread_index(), max, |taken| taken) {
-            Some(taken) => Ok(AcquiredMany(taken)),
-            None => self.take_up_to(max).map(AcquiredMany),
+            Some(taken) => Ok(self.acquired_many(taken)),
+            None => Ok(self.acquired_many(self.take_up_to(max)?)),
         }
     }
 
@@ -180,9 +185,17 @@ impl Core {
                 let slot = unsafe { slot.as_ref() };
                 // SAFETY: the word is one of this core's own.
                 let word = unsafe { slot.word.as_ref() };
-                Ok(AcquiredMany(self.free.bits_of(word, slot.addend)))
+                Ok(self.acquired_many(self.free.bits_of(word, slot.addend)))
             }
             other => other,
+        }
+    }
+
+    #[inline(always)]
+    fn acquired_many(&self, frames: Bits) -> AcquiredMany {
+        AcquiredMany {
+            core: self.pointer(),
+            frames,
         }
     }
 
@@ -212,7 +225,7 @@ impl Core {
         // SAFETY: the frame is out and keeps the core alive.
         let core = unsafe { slot.core.as_ref() };
         if let Some(guard_pages) = &core.guard_pages {
-            // SAFETY: the frame is out and keeps the segment alive (C5).
+            // SAFETY: the caller owns the frame, which is out and keeps the segment alive (C5).
             unsafe { guard_pages.unprotect(slot.number) };
         }
         if core.contents == Contents::ZeroOnAcquire {
@@ -363,7 +376,8 @@ impl Core {
     ///
     /// # Safety
     ///
-    /// The caller is the frame's unique holder.
+    /// The caller is the frame's unique holder, and does not use its bytes before the next
+    /// [`begin_use`](Self::begin_use).
     #[inline(always)]
     pub(crate) unsafe fn end_use(slot: NonNull<Slot>) {
         // SAFETY: the frame is out and keeps the slot alive.
@@ -425,8 +439,8 @@ impl Core {
 
     /// Puts back the frames of `addend`.
     ///
-    /// After the exchange neither core nor word may exist any more (F5), so the references to them
-    /// are used for nothing else.
+    /// After the exchange core and word may no longer exist (F5), so the references to them are used
+    /// for nothing else.
     ///
     /// # Safety
     ///
@@ -448,7 +462,8 @@ impl Core {
     ///
     /// # Safety
     ///
-    /// As for [`put_back`](Self::put_back), except that a closed pool may have the frames already.
+    /// As for [`put_back`](Self::put_back), except that `how` is the result of putting the frames
+    /// back: with `DoneClosed` the pool has them, and their parts of `refs` are the caller's.
     #[cold]
     unsafe fn put_back_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, mut how: PutBack) {
         // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not
@@ -480,7 +495,7 @@ impl Core {
     ///
     /// # Safety
     ///
-    /// The caller is the frame's unique holder.
+    /// As for [`end_use`](Self::end_use).
     #[cold]
     unsafe fn end_use_slow(slot: &Slot) {
         // SAFETY: the frame is out and keeps the core alive.
@@ -515,7 +530,8 @@ impl Core {
     ///
     /// # Safety
     ///
-    /// The slot is this core's, and the caller the frame's unique holder.
+    /// The slot is this core's, the caller is the frame's unique holder, and with guard pages the
+    /// frame is accessible (M4).
     unsafe fn zero(&self, slot: &Slot) {
         let prefix = self.layout.framing.prefix;
         // SAFETY: the prefix lies directly before the payload in one mapping (M3).

@@ -591,8 +591,8 @@ mod loom_models {
             let reader = read_elsewhere(&one);
             assert_eq!(one.metadata().sequence, 0);
             drop(one);
-            // Before the reader has ended, if its handle was the last: nothing else orders its reads
-            // before this write.
+            // Before the reader has ended, if its handle was the last: nothing else orders its
+            // reads before this write.
             if let Ok(mut frame) = pool.try_acquire() {
                 frame.metadata_mut().sequence = 1;
             }

@@ -67,9 +67,9 @@ pub(crate) struct State {
 const _: () = assert!(size_of::<Slot<()>>() == 192, "three cache lines");
 
 // SAFETY: `core`, `word` and `payload` are followed only while the frame is out, which keeps all
-// three alive. `state` is written by one thread at a time while no other thread reads it, by S2 and
-// by the free list's F1 and F2; `State` itself is `Send` and `Sync` (checked below). The other
-// fields are plain data or atomics.
+// three alive, or through a borrowed core, which owns the word. `state` is written by one thread at
+// a time while no other thread reads it, by S2 and by the free list's F1 and F2; `State` itself is
+// `Send` and `Sync` (checked below). The other fields are plain data or atomics.
 unsafe impl<C: Send + Sync> Send for Slot<C> {}
 // SAFETY: `&Slot` gives access to `handles` and `holder`, which are atomics, and to fields that
 // never change. `state` is reached through an `UnsafeCell`, whose users answer for S2. The pointers
