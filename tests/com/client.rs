@@ -285,7 +285,7 @@ impl Com<MemAllocatorCallbackTemp> {
     pub(crate) fn get_buffer(&self, flags: u32) -> Result<Sample, Hresult> {
         let mut pointer = GARBAGE;
         let result = self.get_buffer_into(Some(&mut pointer), None, None, flags);
-        assert_eq!(result != S_OK, pointer.is_null(), "{result:?}, {pointer:?}");
+        assert_null_unless_success(result, pointer);
         if result != S_OK {
             return Err(result);
         }
@@ -320,6 +320,10 @@ impl Com<MemAllocatorCallbackTemp> {
         assert_eq!(self.free_count_into(Some(&mut count)), S_OK);
         count
     }
+}
+
+fn assert_null_unless_success(result: Hresult, pointer: *mut c_void) {
+    assert_eq!(result != S_OK, pointer.is_null(), "{result:?}, {pointer:?}");
 }
 
 /// A media sample.
