@@ -1,4 +1,4 @@
-//! `object_count`. It counts the objects of the whole process, so this is a test program of its own.
+//! `object_count`. It counts the objects of the whole process, so this test has its own program.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(unsafe_code, reason = "calls COM methods")]
