@@ -204,11 +204,11 @@ mod com {
     use std::ffi::c_void;
     use std::ptr;
 
-    use ks_allocator::Framing;
     use ks_allocator::com::{
         ComAllocator, E_NOINTERFACE, GetBufferFlags, IMediaSample2, IMemAllocatorCallbackTemp,
         S_OK, VFW_E_TIMEOUT,
     };
+    use ks_allocator::{Framing, PoolAllocator};
     use windows_core::{GUID, HRESULT};
 
     use super::support::com_client::{committed_com_allocator, get_buffer};
@@ -256,7 +256,8 @@ mod com {
     }
 
     fn committed() -> (ComAllocator, IMemAllocatorCallbackTemp) {
-        committed_com_allocator(Framing::new(8, 256).prefix(8))
+        let framing = Framing::new(8, 256).prefix(8);
+        committed_com_allocator(PoolAllocator::with_framing(framing).unwrap())
     }
 
     fn use_and_release(sample: IMediaSample2) {

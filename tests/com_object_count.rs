@@ -1,7 +1,7 @@
-//! `object_count`. The count is for the whole process, so this is a test program of its own.
+//! `object_count`. It counts the objects of the whole process, so this test has its own program.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unsafe_code, reason = "calls interfaces as a client does")]
+#![expect(unsafe_code, reason = "calls COM methods")]
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::ffi::c_void;
@@ -9,10 +9,16 @@ use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ks_allocator::com::{
-    ComAllocator, E_NOINTERFACE, IMediaSample2, IMemAllocatorCallbackTemp, S_OK, object_count,
+    ComAllocator, E_NOINTERFACE, GetBufferFlags, IMemAllocatorCallbackTemp, S_OK, object_count,
 };
 use ks_allocator::{Framing, PoolAllocator};
-use windows_core::{GUID, HRESULT, Interface};
+use windows_core::{GUID, HRESULT};
+
+use support::com_client::{committed_com_allocator, get_buffer};
+
+mod support {
+    pub(crate) mod com_client;
+}
 
 /// A static callback object that records the object count when it is called.
 #[repr(C)]
@@ -54,25 +60,11 @@ unsafe extern "system" fn notify_release(_: *mut c_void) -> HRESULT {
 }
 
 fn committed() -> (ComAllocator, IMemAllocatorCallbackTemp) {
-    let framing = Framing::new(2, 64);
-    let allocator = ComAllocator::new(PoolAllocator::with_framing(framing).unwrap());
-    let client: IMemAllocatorCallbackTemp = allocator.cast().unwrap();
-    // SAFETY: `client` is a reference to the object, and there are no arguments.
-    assert_eq!(unsafe { client.Commit() }, S_OK);
-    (allocator, client)
-}
-
-fn get_buffer(client: &IMemAllocatorCallbackTemp) -> IMediaSample2 {
-    let mut sample: *mut c_void = ptr::null_mut();
-    // SAFETY: `sample` can be written, and the optional pointers are NULL.
-    let result = unsafe { client.GetBuffer(&raw mut sample, ptr::null(), ptr::null(), 0) };
-    assert_eq!(result, S_OK);
-    // SAFETY: it is a sample with one reference, which belongs to the result.
-    unsafe { IMediaSample2::from_raw(sample) }
+    committed_com_allocator(PoolAllocator::with_framing(Framing::new(2, 64)).unwrap())
 }
 
 #[test]
-fn an_object_is_counted_until_its_code_cannot_run_any_more() {
+fn an_object_is_counted_until_its_code_can_no_longer_run() {
     assert_eq!(object_count(), 0);
     let (allocator, client) = committed();
     assert_eq!(
@@ -85,7 +77,7 @@ fn an_object_is_counted_until_its_code_cannot_run_any_more() {
 
     // A sample that is out keeps its pool alive.
     let (allocator, client) = committed();
-    let sample = get_buffer(&client);
+    let sample = get_buffer(&client, GetBufferFlags::empty()).unwrap();
     drop((allocator, client));
     assert_eq!(object_count(), 1);
     drop(sample);
@@ -96,7 +88,7 @@ fn an_object_is_counted_until_its_code_cannot_run_any_more() {
     // SAFETY: it is an object with this interface. Its methods do not write to it.
     let result = unsafe { client.SetNotify(ptr::from_ref(&CALLBACK).cast_mut().cast()) };
     assert_eq!(result, S_OK);
-    let sample = get_buffer(&client);
+    let sample = get_buffer(&client, GetBufferFlags::empty()).unwrap();
     drop((allocator, client));
     drop(sample);
     assert_eq!(COUNT_WHEN_NOTIFIED.load(Ordering::Relaxed), 1);

@@ -8,6 +8,12 @@ use ks_allocator::{
     Contents, Frame, FrameBatch, FramePool, FramePoolBuilder, KsAllocator as _, PoolAllocator,
 };
 
+use support::wait_until::wait_until;
+
+mod support {
+    pub(crate) mod wait_until;
+}
+
 const ALL: [Contents; 3] = [
     Contents::Keep,
     Contents::ZeroOnAcquire,
@@ -63,9 +69,7 @@ fn the_policy_holds_for_shared_transferred_and_batched_frames() {
             let pool = pool.clone();
             thread::spawn(move || pool.acquire().unwrap())
         };
-        while pool.waiting() == 0 {
-            thread::yield_now();
-        }
+        wait_until(|| pool.waiting() > 0);
         drop(frame); // assigned to the waiter
         let mut frame = waiter.join().unwrap();
         check(&frame, contents);

@@ -11,6 +11,11 @@ use ks_allocator::{
 };
 
 use AllocatorMode::{Kernel, User};
+use support::allocator_in_mode::allocator_in_mode;
+
+mod support {
+    pub(crate) mod allocator_in_mode;
+}
 
 /// Modes of this system.
 const MODES: &[AllocatorMode] = if cfg!(any(target_os = "linux", target_os = "android", windows)) {
@@ -24,12 +29,6 @@ fn builder(mode: AllocatorMode, frames: usize, frame_size: usize) -> FramePoolBu
         .frames(frames)
         .frame_size(frame_size)
         .mode(mode)
-}
-
-fn allocator(mode: AllocatorMode, framing: Framing) -> PoolAllocator {
-    let allocator = PoolAllocator::with_framing(framing).unwrap();
-    allocator.set_allocator_mode(mode).unwrap();
-    allocator
 }
 
 /// A pool in Kernel mode whose frames other processes may write to.
@@ -98,7 +97,7 @@ fn fresh_frames_are_zeroed_whether_prefaulted_or_not() {
 #[test]
 fn bytes_survive_decommit_and_commit() {
     for &mode in MODES {
-        let allocator = allocator(mode, Framing::new(1, 4));
+        let allocator = allocator_in_mode(mode, Framing::new(1, 4));
         allocator.commit().unwrap();
         allocator.acquire().unwrap().copy_from_slice(b"kept");
         allocator.decommit();
@@ -111,7 +110,7 @@ fn bytes_survive_decommit_and_commit() {
 #[test]
 fn frames_are_zeroed_after_a_change_of_framing() {
     for &mode in MODES {
-        let allocator = allocator(mode, Framing::new(1, 4096));
+        let allocator = allocator_in_mode(mode, Framing::new(1, 4096));
         for frame_size in [4096, 4096, 1000, 100_000] {
             let framing = Framing::new(1, frame_size).prefix(5);
             allocator.set_framing(&framing).unwrap();
@@ -195,7 +194,7 @@ fn frames_outlive_their_pool() {
 #[test]
 fn the_mode_changes_only_while_uncommitted() {
     for &from in MODES {
-        let allocator = allocator(from, Framing::new(2, 64));
+        let allocator = allocator_in_mode(from, Framing::new(2, 64));
         let to = if from == User { Kernel } else { User };
         let refused = Err(ModeError::AlreadyCommitted {
             current: from,
@@ -226,7 +225,7 @@ fn the_mode_changes_only_while_uncommitted() {
 
 #[test]
 fn frames_in_user_mode_have_no_handle() {
-    let allocator = allocator(User, Framing::new(2, 64));
+    let allocator = allocator_in_mode(User, Framing::new(2, 64));
     assert!(allocator.allocator_handle().is_none());
     allocator.commit().unwrap();
     assert!(allocator.allocator_handle().is_none());
@@ -239,7 +238,7 @@ fn frames_in_user_mode_have_no_handle() {
 #[test]
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
 fn kernel_mode_is_unsupported_here() {
-    let allocator = allocator(Kernel, Framing::new(2, 64));
+    let allocator = allocator_in_mode(Kernel, Framing::new(2, 64));
     let error = allocator.commit().unwrap_err();
     assert!(
         matches!(
@@ -415,7 +414,7 @@ mod handle {
 
     /// Commits an allocator in Kernel mode with one frame, which begins with `bytes`.
     fn committed_with(bytes: &[u8; 4]) -> PoolAllocator {
-        let allocator = allocator(Kernel, Framing::new(1, 4096));
+        let allocator = allocator_in_mode(Kernel, Framing::new(1, 4096));
         allocator.commit().unwrap();
         allocator.acquire().unwrap()[..4].copy_from_slice(bytes);
         allocator
@@ -428,7 +427,7 @@ mod handle {
 
     #[test]
     fn the_handle_exists_from_the_first_commit_on() {
-        let allocator = allocator(Kernel, Framing::new(1, 64));
+        let allocator = allocator_in_mode(Kernel, Framing::new(1, 64));
         assert!(allocator.allocator_handle().is_none());
         allocator.commit().unwrap();
         assert!(allocator.allocator_handle().is_some());

@@ -7,6 +7,12 @@
 use ks_allocator::AllocatorMode;
 use ks_allocator::{BuildError, CommitError, FramePool, Framing};
 
+use support::pool::pool;
+
+mod support {
+    pub(crate) mod pool;
+}
+
 #[test]
 #[cfg(target_pointer_width = "64")]
 fn a_pool_may_be_larger_than_2_gib() {
@@ -65,13 +71,7 @@ fn every_prefix_start_is_aligned() {
 
 #[test]
 fn pools_share_no_memory() {
-    let pools = [(); 4].map(|()| {
-        FramePool::builder()
-            .frames(4)
-            .frame_size(64)
-            .build()
-            .unwrap()
-    });
+    let pools = [(); 4].map(|()| pool(4, 64));
     let mut frames: Vec<_> = pools
         .iter()
         .flat_map(|pool| pool.acquire_many(4).unwrap())

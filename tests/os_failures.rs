@@ -30,6 +30,14 @@ use seccompiler::{
     SeccompRule, apply_filter,
 };
 
+use support::count_mappings::count_mappings;
+use support::open_descriptors::open_descriptors;
+
+mod support {
+    pub(crate) mod count_mappings;
+    pub(crate) mod open_descriptors;
+}
+
 /// Bytes of a frame: more than any other writable mapping of this process has.
 const FRAME: usize = 16 << 20;
 const LARGE: i64 = 16 << 20;
@@ -130,15 +138,13 @@ fn with_failing<T: Send>(
 
 /// Counts the open descriptors of this process, and its mappings that are as large as a pool's.
 fn open_resources() -> (usize, usize) {
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let is_large = |line: &&str| {
+    let is_large = |line: &str| {
         let mut words = line.split(' ');
         let (start, end) = words.next().unwrap().split_once('-').unwrap();
         let [start, end] = [start, end].map(|word| usize::from_str_radix(word, 16).unwrap());
         end - start >= FRAME && words.next().unwrap().starts_with("rw")
     };
-    (descriptors, maps.lines().filter(is_large).count())
+    (open_descriptors(), count_mappings(is_large))
 }
 
 fn pool(mode: AllocatorMode) -> FramePoolBuilder {

@@ -2,14 +2,19 @@
 #![cfg(not(any(loom, miri)))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::thread::sleep;
 use std::time::Duration;
 
 use ks_allocator::{FramePool, Label, Recording};
 use serde_json::Value;
+
+use support::poll_once::poll_once;
+
+mod support {
+    pub(crate) mod poll_once;
+}
 
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -193,12 +198,7 @@ fn a_frame_assigned_to_a_future_is_shown_as_unclaimed() {
     let pool = pool(1, 1000);
     let frame = pool.with_label("before").acquire().unwrap();
     let mut future = pin!(pool.acquire_async());
-    assert!(
-        future
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .is_pending()
-    );
+    assert!(poll_once(future.as_mut(), Waker::noop()).is_pending());
     sleep(SHORT);
     drop(frame);
     sleep(SHORT);

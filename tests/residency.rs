@@ -10,6 +10,12 @@ use ks_allocator::{
     KsAllocator as _, MemoryRequest, NotResident, PoolAllocator,
 };
 
+#[cfg(target_os = "linux")]
+mod support {
+    pub(crate) mod open_descriptors;
+    pub(crate) mod rerun;
+}
+
 const MIB: usize = 1 << 20;
 
 /// The modes that this system supports.
@@ -207,15 +213,15 @@ fn errors_convert_to_io_errors_of_a_fitting_kind() {
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use std::env;
     use std::fs;
-    use std::process::Command;
 
     use ks_allocator::{BuildError, RemoteFrames};
     use rustix::io::Errno;
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
+    use super::support::open_descriptors::open_descriptors;
+    use super::support::rerun::{rerun, role};
     use super::*;
 
     const NR_HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
@@ -225,16 +231,10 @@ mod linux {
     /// Runs a test again in a process of its own, because it changes or counts resources of the
     /// process. Returns true in that process.
     fn runs_alone(test: &str) -> bool {
-        const ALONE: &str = "KS_ALLOCATOR_ALONE";
-        if env::var_os(ALONE).is_some() {
+        if role().is_some() {
             return true;
         }
-        let mut again = Command::new(env::current_exe().unwrap());
-        let name = format!("linux::{test}");
-        let again = again
-            .args([&name, "--exact", "--nocapture"])
-            .env(ALONE, "1");
-        let output = again.output().unwrap();
+        let output = rerun(&format!("linux::{test}"), "alone").output().unwrap();
         let stdout = String::from_utf8_lossy(&output.stdout);
         assert!(
             stdout.contains(" 1 passed;") && output.status.success(),
@@ -286,8 +286,7 @@ mod linux {
 
     /// Returns the number of open descriptors, and the size of all mappings in KiB.
     fn resources() -> (usize, usize) {
-        let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
-        (descriptors, number("/proc/self/status", "VmSize:"))
+        (open_descriptors(), number("/proc/self/status", "VmSize:"))
     }
 
     fn errno(error: &std::io::Error) -> Option<Errno> {

@@ -5,11 +5,13 @@
 ))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::env::{self, consts::EXE_SUFFIX};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use support::example::example;
+use support::start_process::start_process;
+
+mod support {
+    pub(crate) mod example;
+    pub(crate) mod start_process;
+}
 
 /// Exit code and output of a run.
 #[derive(Debug)]
@@ -19,31 +21,10 @@ struct Run {
     stderr: String,
 }
 
-/// Runs one program at a time. Windows and Wine sometimes refuse to start a program while another
-/// one starts, so the start is retried there.
-#[expect(clippy::disallowed_types, reason = "loom does not run these tests")]
 fn share(args: &[&str]) -> Run {
-    static ONE_AT_A_TIME: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock();
-    let test = env::current_exe().unwrap();
-    let target = test.parent().and_then(Path::parent).unwrap();
-    let program = target.join(format!("examples/share{EXE_SUFFIX}"));
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo test` builds it, or `cargo build --example share`",
-        program.display()
-    );
-    let mut command = Command::new(program);
-    command.args(args).stdin(Stdio::null());
-    let mut tries = if cfg!(windows) { 10 } else { 1 };
-    let output = loop {
-        tries -= 1;
-        match command.output() {
-            Ok(output) => break output,
-            Err(error) if tries == 0 => panic!("{command:?}: {error}"),
-            Err(_) => thread::sleep(Duration::from_millis(100)),
-        }
-    };
+    let mut command = example("share");
+    command.args(args);
+    let output = start_process(|| command.output());
     Run {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout).unwrap(),

@@ -2,21 +2,23 @@
 #![cfg(not(any(loom, miri)))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::future::Future;
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ks_allocator::{AcquireError, Frame, FramePool, HolderState, Holders, Label};
 
-const TIMEOUT: Duration = Duration::from_millis(30);
+use support::poll_once::poll_once;
+use support::pool::pool;
 
-fn pool(frames: usize) -> FramePool {
-    let builder = FramePool::builder().frames(frames).frame_size(64);
-    builder.build().unwrap()
+mod support {
+    pub(crate) mod poll_once;
+    pub(crate) mod pool;
 }
+
+const TIMEOUT: Duration = Duration::from_millis(30);
 
 /// Acquires from an exhausted pool until it times out. Returns the error's text and report.
 fn starve(pool: &FramePool) -> (String, Holders) {
@@ -55,7 +57,7 @@ fn by_slot(holders: &Holders) -> Vec<(Option<&'static str>, Option<u32>, HolderS
 
 #[test]
 fn frames_queued_at_a_slow_sink_are_held_by_the_sink() {
-    let pool = pool(4);
+    let pool = pool(4, 64);
     let (to_sink, queue): (Sender<Frame>, Receiver<Frame>) = channel();
     let (resume, paused) = channel::<()>();
     thread::scope(|scope| {
@@ -93,7 +95,7 @@ fn frames_queued_at_a_slow_sink_are_held_by_the_sink() {
 #[test]
 #[expect(clippy::mem_forget, reason = "the test is about a forgotten frame")]
 fn a_forgotten_frame_is_reported_with_the_line_of_its_acquire() {
-    let pool = pool(2);
+    let pool = pool(2, 64);
     let line = line!() + 1;
     std::mem::forget(pool.with_label("leaky").acquire().unwrap());
     thread::sleep(Duration::from_millis(1));
@@ -121,11 +123,10 @@ fn a_forgotten_frame_is_reported_with_the_line_of_its_acquire() {
 
 #[test]
 fn a_frame_assigned_to_an_unpolled_future_is_unclaimed() {
-    let pool = pool(1);
+    let pool = pool(1, 64);
     let first = pool.with_label("first").acquire().unwrap();
     let mut future = pin!(pool.acquire_async());
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(future.as_mut().poll(&mut context).is_pending());
+    assert!(poll_once(future.as_mut(), Waker::noop()).is_pending());
     drop(first);
     let (text, holders) = starve(&pool);
     assert_timed_out(
@@ -133,7 +134,7 @@ fn a_frame_assigned_to_an_unpolled_future_is_unclaimed() {
         "1 of 1 frame is out: 1 unclaimed (not picked up yet)",
     );
     assert_eq!(by_slot(&holders), [(None, None, HolderState::Unclaimed)]);
-    let Poll::Ready(Ok(_frame)) = future.as_mut().poll(&mut context) else {
+    let Poll::Ready(Ok(_frame)) = poll_once(future, Waker::noop()) else {
         panic!("the frame was assigned to the future");
     };
     assert_eq!(by_slot(&pool.holders())[0].2, HolderState::Unique);
@@ -141,7 +142,7 @@ fn a_frame_assigned_to_an_unpolled_future_is_unclaimed() {
 
 #[test]
 fn frames_inside_a_batch_are_unclaimed() {
-    let pool = pool(5);
+    let pool = pool(5, 64);
     let mut batch = pool.with_label("packets").acquire_many(5).unwrap();
     let line = line!() + 1;
     let taken = [batch.next().unwrap(), batch.next().unwrap()];
@@ -204,7 +205,7 @@ fn a_waiting_thread_reports_a_deadlock_of_stages_through_the_hook() {
 
 #[test]
 fn shared_frames_are_reported_with_their_handles() {
-    let pool = pool(1);
+    let pool = pool(1, 64);
     let shared = pool.with_label("preview").acquire().unwrap().share();
     let _handles = [shared.clone(), shared.clone()];
     let line = line!() + 1;

@@ -5,11 +5,21 @@
 use std::pin::pin;
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ks_allocator::{AcquireError, FramePool, FramePoolBuilder, HolderState, Starvation};
+
+use support::poll_once::poll_once;
+use support::wait_until::wait_until;
+
+mod support {
+    #[cfg(feature = "tracing")]
+    pub(crate) mod committed_allocator;
+    pub(crate) mod poll_once;
+    pub(crate) mod wait_until;
+}
 
 const THRESHOLD: Duration = Duration::from_millis(20);
 
@@ -26,9 +36,7 @@ fn reporting(frames: usize) -> (FramePoolBuilder, Receiver<String>) {
 
 /// Returns once a caller waits for a frame.
 fn wait_for_waiter(pool: &FramePool) {
-    while pool.waiting() == 0 {
-        thread::yield_now();
-    }
+    wait_until(|| pool.waiting() > 0);
 }
 
 #[test]
@@ -86,15 +94,15 @@ fn a_long_wait_of_a_future_is_reported_when_it_is_polled() {
     let pool = builder.build().unwrap();
     let held = pool.acquire().unwrap();
     let mut future = pin!(pool.acquire_async());
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(future.as_mut().poll(&mut context).is_pending());
+    assert!(poll_once(future.as_mut(), Waker::noop()).is_pending());
     assert!(reports.try_recv().is_err());
     thread::sleep(THRESHOLD);
-    assert!(future.as_mut().poll(&mut context).is_pending());
-    assert!(future.as_mut().poll(&mut context).is_pending());
+    assert!(poll_once(future.as_mut(), Waker::noop()).is_pending());
+    assert!(poll_once(future.as_mut(), Waker::noop()).is_pending());
     assert_eq!(reports.try_iter().count(), 1);
     drop(held);
-    assert!(matches!(future.poll(&mut context), Poll::Ready(Ok(_))));
+    let served = poll_once(future, Waker::noop());
+    assert!(matches!(served, Poll::Ready(Ok(_))));
 }
 
 #[test]
@@ -186,8 +194,7 @@ fn waits_are_counted_whatever_their_outcome() {
     let held = pool.acquire().unwrap();
     {
         let mut abandoned = pin!(pool.acquire_async());
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(abandoned.as_mut().poll(&mut context).is_pending());
+        assert!(poll_once(abandoned.as_mut(), Waker::noop()).is_pending());
     }
     drop(held);
 
@@ -247,11 +254,12 @@ mod tracing_events {
     use std::sync::Once;
     use std::sync::mpsc::Sender;
 
-    use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    use ks_allocator::KsAllocator as _;
     use tracing::field::{Field, Visit};
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Event, Metadata, Subscriber};
 
+    use super::support::committed_allocator::committed_allocator;
     use super::*;
 
     thread_local!(static LISTENER: RefCell<Option<Sender<String>>> = const { RefCell::new(None) });
@@ -306,8 +314,7 @@ mod tracing_events {
     #[test]
     fn state_changes_are_events_and_acquires_and_releases_are_not() {
         let events = events_of(|| {
-            let allocator = PoolAllocator::with_framing(Framing::new(2, 64)).unwrap();
-            allocator.commit().unwrap();
+            let allocator = committed_allocator(2, 64);
             for _ in 0..1000 {
                 drop(allocator.acquire().unwrap().share());
             }

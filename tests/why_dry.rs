@@ -1,29 +1,21 @@
 //! The example `why_dry`, run as a program.
 #![cfg(not(any(loom, miri)))]
 
-use std::env::{self, consts::EXE_SUFFIX};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+
+use support::example::example;
+
+mod support {
+    pub(crate) mod example;
+}
 
 #[test]
 fn the_error_names_the_slow_stage_and_the_files_show_it() {
-    let test = env::current_exe().unwrap();
-    let beside = test.parent().and_then(Path::parent).unwrap();
-    let program = beside.join(format!("examples/why_dry{EXE_SUFFIX}"));
-    assert!(
-        program.exists(),
-        "{} is missing: `cargo test` builds it, or `cargo build --example why_dry`",
-        program.display()
-    );
     // The example writes to `target` in its working directory.
     let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("why_dry");
     fs::create_dir_all(&folder).unwrap();
-    let output = Command::new(program)
-        .current_dir(&folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let output = example("why_dry").current_dir(&folder).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let stdout = String::from_utf8(output.stdout).unwrap();
 

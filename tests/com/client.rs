@@ -1,7 +1,7 @@
-//! A COM client: interface pointers that count their references, and methods as a test wants them.
+//! COM client: counted interface pointers, and methods in a form that is convenient for tests.
 //!
-//! Every call goes through the tables in [`vtables`](crate::vtables). Out-parameters hold rubbish
-//! before the call, so that what a method leaves unwritten is seen.
+//! Every call goes through the vtables of [`vtables`](crate::vtables). Variables that a method must
+//! write contain garbage before the call, so a test notices if the method does not.
 
 use std::collections::HashSet;
 use std::ffi::c_void;
@@ -11,53 +11,55 @@ use std::mem::{ManuallyDrop, size_of};
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::slice;
-use std::thread;
 
 use ks_allocator::com::{self, ComAllocator};
 use ks_allocator::{AllocatorState, KsAllocator as _, PoolAllocator};
 
+use crate::support::wait_until::wait_until;
 use crate::vtables::*;
 
-/// What stands in a pointer before a call that is to overwrite it.
-pub(crate) const RUBBISH: *mut c_void = ptr::dangling_mut::<u64>().cast();
+/// Value of a pointer before a call that must overwrite it.
+pub(crate) const GARBAGE: *mut c_void = ptr::dangling_mut::<u64>().cast();
 
-/// What stands in a time before a call that may leave it alone.
+/// Value of a time before a call that must not write it if it fails.
 pub(crate) const UNTOUCHED: i64 = 0x5555_5555_5555_5555;
 
-/// An interface pointer, and one reference on its object.
+/// An interface pointer with one reference to its object. Released on drop.
 pub(crate) struct Com<T: Interface> {
     pointer: NonNull<c_void>,
-    table: PhantomData<&'static T>,
+    vtable: PhantomData<&'static T>,
 }
 
-// SAFETY: the methods are called from streaming threads and the application's at once: that the
-// objects bear it is what the tests are about.
+// SAFETY: DirectShow calls the methods from streaming threads and from threads of the application,
+// so the objects must be thread-safe. The tests check that they are.
 unsafe impl<T: Interface> Send for Com<T> {}
 
-// SAFETY: as above.
+// SAFETY: DirectShow calls the methods of one object from several threads at the same time, so the
+// objects must be thread-safe. The tests check that they are.
 unsafe impl<T: Interface> Sync for Com<T> {}
 
-/// Calls a slot of the table of an interface pointer.
+/// Calls a slot of the vtable of an interface pointer.
 macro_rules! call {
     ($client:ident.$slot:ident($($argument:expr),* $(,)?)) => {{
-        let slot = $client.table().$slot;
+        let slot = $client.vtable().$slot;
         let this = $client.as_ptr();
-        // SAFETY: the table is that of the interface, by `Com::adopt`, and the caller holds a
-        // reference; or a test holds none on purpose, and the object is kept by its pool.
+        // SAFETY: `Com::from_raw` requires that the vtable is that of the interface. The object is
+        // alive: the caller holds a reference, or the object is a sample that its pool keeps.
         unsafe { slot(this $(, $argument)*) }
     }};
 }
 
 impl<T: Interface> Com<T> {
-    /// Takes over a reference that its owner gives away.
+    /// Takes ownership of one reference.
     ///
     /// # Safety
     ///
-    /// `pointer` is what `QueryInterface` for `T` gives, on an object that is alive.
-    pub(crate) unsafe fn adopt(pointer: *mut c_void) -> Self {
+    /// `pointer` is an interface pointer of `T`, and its object is alive. The caller owns a
+    /// reference and gives it up, or never drops the result.
+    pub(crate) unsafe fn from_raw(pointer: *mut c_void) -> Self {
         Self {
             pointer: NonNull::new(pointer).expect("an interface pointer"),
-            table: PhantomData,
+            vtable: PhantomData,
         }
     }
 
@@ -65,82 +67,87 @@ impl<T: Interface> Com<T> {
         self.pointer.as_ptr()
     }
 
-    fn table(&self) -> &T {
-        // SAFETY: an interface pointer points at a word.
-        let table = unsafe { self.pointer.cast::<*const T>().read() };
-        // SAFETY: the word points at the table of `T`, by `adopt`, for the life of the object.
-        unsafe { &*table }
+    fn vtable(&self) -> &T {
+        // SAFETY: an interface pointer leads to a word that holds the pointer to the vtable.
+        let vtable = unsafe { self.pointer.cast::<*const T>().read() };
+        // SAFETY: `from_raw` requires that this is the vtable of `T`. It lives at least as long as
+        // the object.
+        unsafe { &*vtable }
     }
 
-    /// The same pointer without a reference of its own.
+    /// Returns the same pointer without a reference of its own.
     pub(crate) fn uncounted(&self) -> ManuallyDrop<Self> {
-        // SAFETY: the pointer is one of `T`'s, by `adopt`; the reference is never released.
-        ManuallyDrop::new(unsafe { Self::adopt(self.as_ptr()) })
+        // SAFETY: `self` is an interface pointer of `T`. The result is never dropped.
+        ManuallyDrop::new(unsafe { Self::from_raw(self.as_ptr()) })
     }
 
-    fn borrowed(&self) -> ManuallyDrop<Com<Unknown>> {
-        // SAFETY: every table begins with that of IUnknown; the reference is never released.
-        ManuallyDrop::new(unsafe { Com::adopt(self.as_ptr()) })
+    fn as_unknown(&self) -> ManuallyDrop<Com<Unknown>> {
+        // SAFETY: every vtable begins with that of IUnknown. The result is never dropped.
+        ManuallyDrop::new(unsafe { Com::from_raw(self.as_ptr()) })
     }
 
-    /// `AddRef`, and what it returns.
+    /// Calls `AddRef` and returns its result. [`release_raw`](Self::release_raw) undoes it.
     pub(crate) fn add_ref(&self) -> u32 {
-        let unknown = self.borrowed();
+        let unknown = self.as_unknown();
         call!(unknown.add_ref())
     }
 
-    /// Release of a reference that somebody took with [`add_ref`](Self::add_ref), and what it
-    /// returns.
-    pub(crate) fn release(&self) -> u32 {
-        let unknown = self.borrowed();
+    /// Calls `Release` without giving up this reference, and returns its result.
+    pub(crate) fn release_raw(&self) -> u32 {
+        let unknown = self.as_unknown();
         call!(unknown.release())
     }
 
-    /// Release of this reference, and what it returns.
-    pub(crate) fn leave(self) -> u32 {
-        ManuallyDrop::new(self).release()
+    /// Releases this reference and returns the result of `Release`.
+    pub(crate) fn release(self) -> u32 {
+        ManuallyDrop::new(self).release_raw()
     }
 
-    /// How many references there are, as `AddRef` and Release tell it.
+    /// Returns the number of references, according to `AddRef` and `Release`.
     pub(crate) fn references(&self) -> u32 {
         let with_one_more = self.add_ref();
-        let references = self.release();
+        let references = self.release_raw();
         assert_eq!(with_one_more, references + 1);
         references
     }
 
-    /// `QueryInterface` with its parameters as they are.
-    pub(crate) fn query_interface(&self, iid: In<'_, Guid>, out: Out<'_, *mut c_void>) -> Hresult {
-        let unknown = self.borrowed();
+    /// Calls `QueryInterface` with any parameters.
+    pub(crate) fn query_interface(
+        &self,
+        iid: Ptr<'_, Guid>,
+        out: OutPtr<'_, *mut c_void>,
+    ) -> Hresult {
+        let unknown = self.as_unknown();
         call!(unknown.query_interface(iid, out))
     }
 
-    /// `QueryInterface`, whose reference is released at once: what it returned and the pointer.
+    /// Calls `QueryInterface` and returns its result and the pointer. The reference is released.
     pub(crate) fn query(&self, iid: &Guid) -> (Hresult, *mut c_void) {
-        let mut pointer = RUBBISH;
+        let mut pointer = GARBAGE;
         let result = self.query_interface(Some(iid), Some(&mut pointer));
         if result == S_OK {
-            // SAFETY: it is an interface pointer, and every table begins with that of IUnknown.
-            drop(unsafe { Com::<Unknown>::adopt(pointer) });
+            // SAFETY: the call succeeded, so the pointer comes with one reference. Every vtable
+            // begins with that of IUnknown.
+            drop(unsafe { Com::<Unknown>::from_raw(pointer) });
         }
         (result, pointer)
     }
 
-    /// Another interface of the same object.
+    /// Returns another interface of the same object.
     pub(crate) fn cast<U: Interface>(&self) -> Com<U> {
-        let mut pointer = RUBBISH;
+        let mut pointer = GARBAGE;
         let result = self.query_interface(Some(&U::IID), Some(&mut pointer));
         assert_eq!(result, S_OK);
-        // SAFETY: it is what QueryInterface for `U` gave.
-        unsafe { Com::adopt(pointer) }
+        // SAFETY: the call succeeded, so the pointer is one of `U` and comes with one reference.
+        unsafe { Com::from_raw(pointer) }
     }
 }
 
 impl<T: Interface> Clone for Com<T> {
     fn clone(&self) -> Self {
         self.add_ref();
-        // SAFETY: it is the same pointer, and the reference was taken just now.
-        unsafe { Self::adopt(self.as_ptr()) }
+        // SAFETY: `self` is an interface pointer of `T`, and `add_ref` added one reference.
+        unsafe { Self::from_raw(self.as_ptr()) }
     }
 }
 
@@ -152,11 +159,11 @@ impl<T: Interface> fmt::Debug for Com<T> {
 
 impl<T: Interface> Drop for Com<T> {
     fn drop(&mut self) {
-        self.release();
+        self.release_raw();
     }
 }
 
-/// The allocator's first face.
+/// Methods of the KS interfaces of an allocator.
 impl Com<KsAllocatorEx> {
     pub(crate) fn handle(&self) -> *mut c_void {
         call!(self.get_allocator_handle())
@@ -178,15 +185,15 @@ impl Com<KsAllocatorEx> {
         call!(self.set_allocator_mode(mode))
     }
 
-    /// Calls `KsSetAllocatorMode` as a caller does who has it from the headers.
-    pub(crate) fn set_mode_without_a_result(&self, mode: i32) {
-        // SAFETY: but for the result it is the same table; the reference is never released.
-        let of_the_headers = unsafe { Com::<KsAllocatorOfTheHeaders>::adopt(self.as_ptr()) };
-        let of_the_headers = ManuallyDrop::new(of_the_headers);
-        call!(of_the_headers.set_allocator_mode(mode));
+    /// Calls `KsSetAllocatorMode` like a caller that uses the prototype of the headers.
+    pub(crate) fn set_mode_through_void_prototype(&self, mode: i32) {
+        // SAFETY: the vtable is the same except for the result. The pointer is never dropped.
+        let client = unsafe { Com::<KsAllocatorWithVoidPrototype>::from_raw(self.as_ptr()) };
+        let client = ManuallyDrop::new(client);
+        call!(client.set_allocator_mode(mode));
     }
 
-    pub(crate) fn status_into(&self, status: Out<'_, Status>) -> Hresult {
+    pub(crate) fn status_into(&self, status: OutPtr<'_, Status>) -> Hresult {
         call!(self.get_allocator_status(status))
     }
 
@@ -207,18 +214,17 @@ impl Com<KsAllocatorEx> {
         status
     }
 
-    /// The address that `KsGetProperties` returns.
+    /// Returns the address that `KsGetProperties` returns.
     pub(crate) fn properties_ex_address(&self) -> *const PropertiesEx {
         call!(self.get_properties())
     }
 
-    /// What lies there.
     pub(crate) fn properties_ex(&self) -> PropertiesEx {
-        // SAFETY: never NULL, always initialised, and there as long as the object.
+        // SAFETY: the address is never NULL. It leads to initialized memory of the object.
         unsafe { self.properties_ex_address().read() }
     }
 
-    /// `KsSetProperties` with an address of the caller's choice.
+    /// Calls `KsSetProperties` with any address.
     pub(crate) fn set_properties_ex_at(&self, address: *const PropertiesEx) {
         call!(self.set_properties(address));
     }
@@ -228,9 +234,9 @@ impl Com<KsAllocatorEx> {
     }
 }
 
-/// The allocator's second face.
+/// Methods of the DirectShow interfaces of an allocator.
 impl Com<MemAllocatorCallbackTemp> {
-    /// `SetProperties` with addresses of the caller's choice.
+    /// Calls `SetProperties` with any addresses.
     pub(crate) fn set_properties_at(
         &self,
         request: *const Properties,
@@ -239,14 +245,14 @@ impl Com<MemAllocatorCallbackTemp> {
         call!(self.set_properties(request, actual))
     }
 
-    /// `SetProperties`: what it returned, and the actual properties.
-    pub(crate) fn set(&self, request: Properties) -> (Hresult, Properties) {
+    /// Calls `SetProperties` and returns its result and the actual properties.
+    pub(crate) fn set_properties(&self, request: Properties) -> (Hresult, Properties) {
         let mut actual = properties(!0, !0, !0, !0);
         let result = self.set_properties_at(&raw const request, &raw mut actual);
         (result, actual)
     }
 
-    pub(crate) fn properties_into(&self, out: Out<'_, Properties>) -> Hresult {
+    pub(crate) fn properties_into(&self, out: OutPtr<'_, Properties>) -> Hresult {
         call!(self.get_properties(out))
     }
 
@@ -264,31 +270,31 @@ impl Com<MemAllocatorCallbackTemp> {
         call!(self.decommit())
     }
 
-    /// `GetBuffer` with its parameters as they are.
+    /// Calls `GetBuffer` with any parameters.
     pub(crate) fn get_buffer_into(
         &self,
-        out: Out<'_, *mut c_void>,
-        start: Out<'_, i64>,
-        stop: Out<'_, i64>,
+        out: OutPtr<'_, *mut c_void>,
+        start: OutPtr<'_, i64>,
+        stop: OutPtr<'_, i64>,
         flags: u32,
     ) -> Hresult {
         call!(self.get_buffer(out, start, stop, flags))
     }
 
-    /// `GetBuffer`, whose out-pointer must be NULL if it fails.
+    /// Calls `GetBuffer`. Asserts that the pointer is NULL if the call fails.
     pub(crate) fn get_buffer(&self, flags: u32) -> Result<Sample, Hresult> {
-        let mut pointer = RUBBISH;
+        let mut pointer = GARBAGE;
         let result = self.get_buffer_into(Some(&mut pointer), None, None, flags);
-        check_null_unless_success(result, pointer);
+        assert_null_unless_success(result, pointer);
         if result != S_OK {
             return Err(result);
         }
-        // SAFETY: it is an IMediaSample, which is an IMediaSample2 at the same address, as the
-        // tests of identity show.
-        Ok(unsafe { Com::adopt(pointer) })
+        // SAFETY: the call succeeded, so the pointer comes with one reference. All interfaces of a
+        // sample have the same pointer; `a_sample_has_one_interface_pointer` checks that.
+        Ok(unsafe { Com::from_raw(pointer) })
     }
 
-    /// `GetBuffer` where it must succeed at once.
+    /// Calls `GetBuffer`, which must succeed without waiting.
     pub(crate) fn sample(&self) -> Sample {
         self.get_buffer(NOWAIT).unwrap()
     }
@@ -305,7 +311,7 @@ impl Com<MemAllocatorCallbackTemp> {
         call!(self.set_notify(callback))
     }
 
-    pub(crate) fn free_count_into(&self, count: Out<'_, i32>) -> Hresult {
+    pub(crate) fn free_count_into(&self, count: OutPtr<'_, i32>) -> Hresult {
         call!(self.get_free_count(count))
     }
 
@@ -316,7 +322,7 @@ impl Com<MemAllocatorCallbackTemp> {
     }
 }
 
-fn check_null_unless_success(result: Hresult, pointer: *mut c_void) {
+fn assert_null_unless_success(result: Hresult, pointer: *mut c_void) {
     assert_eq!(result != S_OK, pointer.is_null(), "{result:?}, {pointer:?}");
 }
 
@@ -324,13 +330,13 @@ fn check_null_unless_success(result: Hresult, pointer: *mut c_void) {
 pub(crate) type Sample = Com<MediaSample2>;
 
 impl Sample {
-    pub(crate) fn pointer_into(&self, out: Out<'_, *mut u8>) -> Hresult {
+    pub(crate) fn pointer_into(&self, out: OutPtr<'_, *mut u8>) -> Hresult {
         call!(self.get_pointer(out))
     }
 
-    /// Where its data begin.
+    /// Returns the address that `GetPointer` writes.
     pub(crate) fn data(&self) -> *mut u8 {
-        let mut pointer = RUBBISH.cast();
+        let mut pointer = GARBAGE.cast();
         assert_eq!(self.pointer_into(Some(&mut pointer)), S_OK);
         pointer
     }
@@ -347,45 +353,49 @@ impl Sample {
         usize::try_from(self.size()).unwrap()
     }
 
-    /// All of its bytes.
+    /// Returns all bytes of the buffer.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: they are the owner's while it holds the sample, and it writes none meanwhile.
+        // SAFETY: the buffer is readable while the caller holds the sample. No test writes to it
+        // while it uses the result.
         unsafe { slice::from_raw_parts(self.data(), self.size_in_bytes()) }
     }
 
-    /// Writes all of its bytes.
+    /// Writes `byte` to all bytes of the buffer.
     pub(crate) fn fill(&self, byte: u8) {
-        // SAFETY: as for `bytes`.
+        // SAFETY: the buffer is writable while the caller holds the sample, and no test reads it at
+        // the same time.
         unsafe { self.data().write_bytes(byte, self.size_in_bytes()) }
     }
 
-    /// The prefix bytes before the data.
+    /// Returns the `length` bytes of the prefix, which is before the buffer.
     pub(crate) fn prefix(&self, length: usize) -> &[u8] {
         let start = self.data().wrapping_sub(length);
-        // SAFETY: as for `bytes`; the prefix lies before the data.
+        // SAFETY: the caller passes the length of the prefix, which is readable while it holds the
+        // sample. No test writes to it while it uses the result.
         unsafe { slice::from_raw_parts(start, length) }
     }
 
-    /// Writes the prefix bytes before the data.
+    /// Writes `byte` to the `length` bytes of the prefix.
     pub(crate) fn fill_prefix(&self, length: usize, byte: u8) {
         let start = self.data().wrapping_sub(length);
-        // SAFETY: as for `prefix`.
+        // SAFETY: the caller passes the length of the prefix, which is writable while it holds the
+        // sample. No test reads it at the same time.
         unsafe { start.write_bytes(byte, length) }
     }
 
-    pub(crate) fn actual(&self) -> i32 {
+    pub(crate) fn actual_length(&self) -> i32 {
         call!(self.get_actual_data_length())
     }
 
-    pub(crate) fn set_actual(&self, length: i32) -> Hresult {
+    pub(crate) fn set_actual_length(&self, length: i32) -> Hresult {
         call!(self.set_actual_data_length(length))
     }
 
-    pub(crate) fn time_into(&self, start: Out<'_, i64>, stop: Out<'_, i64>) -> Hresult {
+    pub(crate) fn time_into(&self, start: OutPtr<'_, i64>, stop: OutPtr<'_, i64>) -> Hresult {
         call!(self.get_time(start, stop))
     }
 
-    /// `GetTime`: what it returned, start and stop.
+    /// Calls `GetTime` and returns its result, the start and the stop.
     pub(crate) fn time(&self) -> (Hresult, i64, i64) {
         let (mut start, mut stop) = (UNTOUCHED, UNTOUCHED);
         let result = self.time_into(Some(&mut start), Some(&mut stop));
@@ -396,11 +406,11 @@ impl Sample {
         call!(self.set_time(start.as_ref(), stop.as_ref()))
     }
 
-    pub(crate) fn media_time_into(&self, start: Out<'_, i64>, stop: Out<'_, i64>) -> Hresult {
+    pub(crate) fn media_time_into(&self, start: OutPtr<'_, i64>, stop: OutPtr<'_, i64>) -> Hresult {
         call!(self.get_media_time(start, stop))
     }
 
-    /// `GetMediaTime`: what it returned, start and stop.
+    /// Calls `GetMediaTime` and returns its result, the start and the stop.
     pub(crate) fn media_time(&self) -> (Hresult, i64, i64) {
         let (mut start, mut stop) = (UNTOUCHED, UNTOUCHED);
         let result = self.media_time_into(Some(&mut start), Some(&mut stop));
@@ -415,44 +425,46 @@ impl Sample {
         call!(self.is_sync_point())
     }
 
-    pub(crate) fn set_sync_point(&self, truth: i32) -> Hresult {
-        call!(self.set_sync_point(truth))
+    pub(crate) fn set_sync_point(&self, value: i32) -> Hresult {
+        call!(self.set_sync_point(value))
     }
 
     pub(crate) fn is_preroll(&self) -> Hresult {
         call!(self.is_preroll())
     }
 
-    pub(crate) fn set_preroll(&self, truth: i32) -> Hresult {
-        call!(self.set_preroll(truth))
+    pub(crate) fn set_preroll(&self, value: i32) -> Hresult {
+        call!(self.set_preroll(value))
     }
 
     pub(crate) fn is_discontinuity(&self) -> Hresult {
         call!(self.is_discontinuity())
     }
 
-    pub(crate) fn set_discontinuity(&self, truth: i32) -> Hresult {
-        call!(self.set_discontinuity(truth))
+    pub(crate) fn set_discontinuity(&self, value: i32) -> Hresult {
+        call!(self.set_discontinuity(value))
     }
 
-    pub(crate) fn media_type_into(&self, out: Out<'_, *mut MediaType>) -> Hresult {
+    pub(crate) fn media_type_into(&self, out: OutPtr<'_, *mut MediaType>) -> Hresult {
         call!(self.get_media_type(out))
     }
 
-    /// `GetMediaType`: what is attached, as a copy.
+    /// Calls `GetMediaType`. Returns `None` for `S_FALSE`.
     pub(crate) fn media_type(&self) -> Option<MediaTypeCopy> {
-        let mut copy = RUBBISH.cast();
+        let mut copy = GARBAGE.cast();
         match self.media_type_into(Some(&mut copy)) {
-            S_OK => Some(MediaTypeCopy(NonNull::new(copy).expect("a copy"))),
+            S_OK => Some(MediaTypeCopy(
+                NonNull::new(copy).expect("`S_OK` comes with a copy"),
+            )),
             S_FALSE => {
-                assert!(copy.is_null(), "S_FALSE left {copy:?}");
+                assert!(copy.is_null(), "S_FALSE with {copy:?}");
                 None
             }
-            failure => panic!("{failure:?}"),
+            error => panic!("{error:?}"),
         }
     }
 
-    /// `SetMediaType` with an address of the caller's choice.
+    /// Calls `SetMediaType` with any address.
     pub(crate) fn set_media_type_at(&self, media_type: *const MediaType) -> Hresult {
         call!(self.set_media_type(media_type))
     }
@@ -461,14 +473,14 @@ impl Sample {
         self.set_media_type_at(media_type)
     }
 
-    /// `IMediaSample2::GetProperties` with its parameters as they are.
-    pub(crate) fn image_into(&self, bytes: u32, out: *mut u8) -> Hresult {
+    /// Calls `IMediaSample2::GetProperties` with any parameters.
+    pub(crate) fn properties_into(&self, bytes: u32, out: *mut u8) -> Hresult {
         call!(self.get_properties(bytes, out))
     }
 
-    /// The whole of `AM_SAMPLE2_PROPERTIES`.
-    pub(crate) fn image(&self) -> SampleProperties {
-        let mut image = SampleProperties {
+    /// Returns all fields of `AM_SAMPLE2_PROPERTIES`.
+    pub(crate) fn properties(&self) -> SampleProperties {
+        let mut properties = SampleProperties {
             cb_data: !0,
             type_specific_flags: !0,
             flags: !0,
@@ -476,41 +488,42 @@ impl Sample {
             start: UNTOUCHED,
             stop: UNTOUCHED,
             stream_id: !0,
-            media_type: RUBBISH.cast(),
-            buffer: RUBBISH.cast(),
+            media_type: GARBAGE.cast(),
+            buffer: GARBAGE.cast(),
             buffer_size: !0,
         };
-        let result = self.image_into(SIZE_OF_IMAGE, (&raw mut image).cast());
+        let result = self.properties_into(PROPERTIES_SIZE, (&raw mut properties).cast());
         assert_eq!(result, S_OK);
-        image
+        properties
     }
 
-    /// `IMediaSample2::SetProperties` with its parameters as they are.
-    pub(crate) fn set_image_at(&self, bytes: u32, image: *const u8) -> Hresult {
-        call!(self.set_properties(bytes, image))
+    /// Calls `IMediaSample2::SetProperties` with any parameters.
+    pub(crate) fn set_properties_at(&self, bytes: u32, properties: *const u8) -> Hresult {
+        call!(self.set_properties(bytes, properties))
     }
 
-    /// Sets so many bytes of an image, and of ones if there are more: no byte beyond can be read.
-    pub(crate) fn set_image_bytes(&self, bytes: u32, image: &SampleProperties) -> Hresult {
+    /// Calls `SetProperties` with the first `bytes` bytes of `properties`. Bytes beyond its end are
+    /// 0xFF. The memory is exactly that long, so Miri and sanitizers detect a read beyond it.
+    pub(crate) fn set_first_bytes(&self, bytes: u32, properties: &SampleProperties) -> Hresult {
         let mut memory = vec![!0_u8; bytes as usize].into_boxed_slice();
-        let (from, to) = ((&raw const *image).cast::<u8>(), memory.as_mut_ptr());
+        let (from, to) = ((&raw const *properties).cast::<u8>(), memory.as_mut_ptr());
         let length = memory.len().min(size_of::<SampleProperties>());
-        // SAFETY: both are as long as that, and the second is nobody else's.
+        // SAFETY: both are at least `length` bytes long. `memory` is new, so they do not overlap.
         unsafe { to.copy_from_nonoverlapping(from, length) };
-        self.set_image_at(bytes, to)
+        self.set_properties_at(bytes, to)
     }
 
-    /// Sets all of an image.
-    pub(crate) fn set_image(&self, image: &SampleProperties) -> Hresult {
-        self.set_image_bytes(SIZE_OF_IMAGE, image)
+    /// Calls `SetProperties` with all of `properties`.
+    pub(crate) fn set_properties(&self, properties: &SampleProperties) -> Hresult {
+        self.set_first_bytes(PROPERTIES_SIZE, properties)
     }
 }
 
 /// `sizeof(AM_SAMPLE2_PROPERTIES)`.
 #[expect(clippy::cast_possible_truncation, reason = "it is 64 or 48")]
-pub(crate) const SIZE_OF_IMAGE: u32 = size_of::<SampleProperties>() as u32;
+pub(crate) const PROPERTIES_SIZE: u32 = size_of::<SampleProperties>() as u32;
 
-/// A media type in memory of the task allocator, that is the caller's to free.
+/// A media type in memory of `CoTaskMemAlloc` that the caller owns.
 pub(crate) struct MediaTypeCopy(NonNull<MediaType>);
 
 impl MediaTypeCopy {
@@ -523,7 +536,7 @@ impl MediaTypeCopy {
             return &[];
         }
         assert!(!self.format.is_null());
-        // SAFETY: the block is so long, and the caller's.
+        // SAFETY: `format_size` is the length of the block, which `self` owns.
         unsafe { slice::from_raw_parts(self.format, self.format_size as usize) }
     }
 }
@@ -532,26 +545,26 @@ impl Deref for MediaTypeCopy {
     type Target = MediaType;
 
     fn deref(&self) -> &MediaType {
-        // SAFETY: it is the caller's, and initialised.
+        // SAFETY: `GetMediaType` has initialized the media type, and `self` owns it.
         unsafe { self.0.as_ref() }
     }
 }
 
-/// As `DeleteMediaType` of the base classes.
+/// Frees the media type like `DeleteMediaType` of the base classes.
 impl Drop for MediaTypeCopy {
     fn drop(&mut self) {
         if self.format_size != 0 {
             free(self.format.cast());
         }
         if !self.unknown.is_null() {
-            // SAFETY: it is an interface pointer, whose reference is the media type's.
-            drop(unsafe { Com::<Unknown>::adopt(self.unknown) });
+            // SAFETY: it is an interface pointer, and the media type owns one reference.
+            drop(unsafe { Com::<Unknown>::from_raw(self.unknown) });
         }
         free(self.as_ptr().cast());
     }
 }
 
-/// Frees what the task allocator gave, for which C's stands in where there is none.
+/// Frees memory of `CoTaskMemAlloc`, or of `malloc` off Windows.
 fn free(memory: *mut c_void) {
     #[cfg(windows)]
     #[link(name = "ole32")]
@@ -563,11 +576,11 @@ fn free(memory: *mut c_void) {
     unsafe extern "C" {
         fn free(memory: *mut c_void);
     }
-    // SAFETY: it came from the allocator that this function belongs to, and is freed once.
+    // SAFETY: the copy of a media type is in memory of the matching allocator, and is freed once.
     unsafe { free(memory) }
 }
 
-/// One allocator, held by each of its two faces: by two references.
+/// An allocator with one reference through each of its two interface pointers.
 #[derive(Clone)]
 pub(crate) struct Allocator {
     pub(crate) ks: Com<KsAllocatorEx>,
@@ -575,7 +588,7 @@ pub(crate) struct Allocator {
 }
 
 impl Allocator {
-    /// As it is born.
+    /// Creates an allocator without properties.
     pub(crate) fn new() -> Self {
         Self::from_rust(PoolAllocator::new())
     }
@@ -584,28 +597,28 @@ impl Allocator {
         Self::from_unknown(com::into_unknown(allocator))
     }
 
-    /// From what the crate gives out, whose reference it gives away.
+    /// Takes ownership of the reference that `pointer` comes with.
     pub(crate) fn from_unknown(pointer: NonNull<c_void>) -> Self {
-        // SAFETY: it is an IUnknown, and its one reference is ours.
-        let unknown = unsafe { Com::<Unknown>::adopt(pointer.as_ptr()) };
+        // SAFETY: `pointer` is an IUnknown pointer, and the caller gives up its reference.
+        let unknown = unsafe { Com::<Unknown>::from_raw(pointer.as_ptr()) };
         Self {
             ks: unknown.cast(),
             mem: unknown.cast(),
         }
     }
 
-    /// Uncommitted, with so many buffers of such a size.
-    pub(crate) fn with(buffers: i32, size: i32) -> Self {
+    /// Creates an uncommitted allocator of `buffers` buffers of `size` bytes each.
+    pub(crate) fn uncommitted(buffers: i32, size: i32) -> Self {
         Self::with_properties(properties(buffers, size, 1, 0))
     }
 
     pub(crate) fn with_properties(request: Properties) -> Self {
         let allocator = Self::new();
-        assert_eq!(allocator.mem.set(request).0, S_OK);
+        assert_eq!(allocator.mem.set_properties(request).0, S_OK);
         allocator
     }
 
-    /// Committed, with so many buffers of such a size.
+    /// Creates a committed allocator of `buffers` buffers of `size` bytes each.
     pub(crate) fn committed(buffers: i32, size: i32) -> Self {
         Self::committed_with(properties(buffers, size, 1, 0))
     }
@@ -616,31 +629,30 @@ impl Allocator {
         allocator
     }
 
-    /// The same allocator, as Rust sees it.
+    /// Returns the Rust handle of the same allocator.
     pub(crate) fn rust(&self) -> ComAllocator {
-        // SAFETY: it is an interface pointer of an object that is alive.
-        unsafe { ComAllocator::from_borrowed(self.mem.as_ptr()) }.expect("one of ours")
+        // SAFETY: it is an interface pointer, and `self` keeps the object alive.
+        let allocator = unsafe { ComAllocator::from_borrowed(self.mem.as_ptr()) };
+        allocator.expect("the crate made this allocator")
     }
 
     pub(crate) fn state(&self) -> AllocatorState {
         self.rust().allocator_status().state
     }
 
-    /// How many callers stand in the line.
+    /// Returns the number of callers that wait for a buffer.
     pub(crate) fn waiting(&self) -> usize {
         self.rust().pool().map_or(0, |pool| pool.waiting())
     }
 
-    /// Waits until so many callers stand in the line.
-    pub(crate) fn until_waiting(&self, callers: usize) {
-        let pool = self.rust().pool().expect("committed");
-        while pool.waiting() < callers {
-            thread::yield_now();
-        }
+    /// Returns once `callers` callers wait for a buffer.
+    pub(crate) fn wait_for_waiters(&self, callers: usize) {
+        let pool = self.rust().pool().expect("the allocator is committed");
+        wait_until(|| pool.waiting() >= callers);
     }
 
-    /// Fails unless every buffer is there, and each is given once.
-    pub(crate) fn check_whole(&self, buffers: usize) {
+    /// Asserts that all buffers are free and that each can be acquired exactly once.
+    pub(crate) fn assert_all_free(&self, buffers: usize) {
         let samples = self.samples(buffers);
         let addresses: HashSet<_> = samples
             .iter()
@@ -652,14 +664,14 @@ impl Allocator {
         assert_eq!(usize::try_from(self.free_count()).unwrap(), buffers);
     }
 
-    /// Gives both references back, and says how many there were besides.
-    pub(crate) fn leave(self) -> u32 {
+    /// Releases both references and returns the number of the remaining ones.
+    pub(crate) fn release(self) -> u32 {
         drop(self.ks);
-        self.mem.leave()
+        self.mem.release()
     }
 }
 
-/// Most tests talk to the second face.
+/// Most tests call the DirectShow interfaces.
 impl Deref for Allocator {
     type Target = Com<MemAllocatorCallbackTemp>;
 
@@ -668,10 +680,10 @@ impl Deref for Allocator {
     }
 }
 
-/// An allocator of 3 buffers of 64 bytes in a given state, with the sample that keeps it there.
-pub(crate) struct Subject {
+/// An allocator of 3 buffers of 64 bytes in a given state.
+pub(crate) struct AllocatorInState {
     pub(crate) allocator: Allocator,
-    /// Only to be held.
+    /// The sample that keeps the allocator decommitting.
     _held: Option<Sample>,
 }
 
@@ -681,9 +693,9 @@ pub(crate) const STATES: [AllocatorState; 3] = [
     AllocatorState::Decommitting,
 ];
 
-impl Subject {
-    pub(crate) fn in_state(state: AllocatorState) -> Self {
-        let allocator = Allocator::with(3, 64);
+impl AllocatorInState {
+    pub(crate) fn new(state: AllocatorState) -> Self {
+        let allocator = Allocator::uncommitted(3, 64);
         let mut held = None;
         if state != AllocatorState::Uncommitted {
             assert_eq!(allocator.commit(), S_OK);
@@ -700,13 +712,13 @@ impl Subject {
     }
 }
 
-/// Makes a call in each state, and checks what it returns and which state it leaves behind.
-pub(crate) fn table<T: PartialEq + fmt::Debug>(
+/// Makes a call in each state. Checks its result and the state after it.
+pub(crate) fn check_in_each_state<T: PartialEq + fmt::Debug>(
     call: impl Fn(&Allocator) -> T,
     rows: [(T, AllocatorState); 3],
 ) {
     for (state, (expected, after)) in STATES.into_iter().zip(rows) {
-        let subject = Subject::in_state(state);
+        let subject = AllocatorInState::new(state);
         assert_eq!(call(&subject.allocator), expected, "in {state:?}");
         assert_eq!(
             subject.allocator.state(),

@@ -1,21 +1,21 @@
-//! `IMemAllocator`'s Commit and Decommit: the states, and the memory that they get and keep.
+//! `Commit` and `Decommit` of `IMemAllocator`: states, and allocated and kept memory.
 
 use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
 
-use crate::client::{Allocator, table};
+use crate::client::{Allocator, check_in_each_state};
 use crate::vtables::*;
 
 #[test]
-fn commit_in_each_state() {
-    table(
+fn commit_succeeds_in_each_state() {
+    check_in_each_state(
         |allocator| allocator.commit(),
         [(S_OK, Committed), (S_OK, Committed), (S_OK, Committed)],
     );
 }
 
 #[test]
-fn decommit_in_each_state() {
-    table(
+fn decommit_succeeds_in_each_state() {
+    check_in_each_state(
         |allocator| allocator.decommit(),
         [
             (S_OK, Uncommitted),
@@ -26,7 +26,7 @@ fn decommit_in_each_state() {
 }
 
 #[test]
-fn a_new_allocator_has_no_size_to_commit_and_nothing_to_decommit() {
+fn a_commit_without_properties_fails_and_a_decommit_does_nothing() {
     let allocator = Allocator::new();
     assert_eq!(allocator.commit(), VFW_E_SIZENOTSET);
     assert_eq!(allocator.decommit(), S_OK);
@@ -34,7 +34,7 @@ fn a_new_allocator_has_no_size_to_commit_and_nothing_to_decommit() {
 }
 
 #[test]
-fn without_buffers_or_size_it_is_size_not_set() {
+fn a_commit_without_buffers_or_size_returns_size_not_set() {
     for request in [
         properties(0, 64, 1, 0),
         properties(3, 0, 1, 0),
@@ -43,7 +43,7 @@ fn without_buffers_or_size_it_is_size_not_set() {
         properties(-1, 64, 1, 0),
         properties(3, -1, 1, 0),
         properties(i32::MIN, i32::MIN, 1, 0),
-        // The counts are looked at before the sizes.
+        // The counts are checked before the total size.
         properties(0, 64, 1, -1),
         properties(0, i32::MAX, 16, i32::MAX),
         properties(3, -64, 1, -64),
@@ -55,20 +55,20 @@ fn without_buffers_or_size_it_is_size_not_set() {
 }
 
 #[test]
-fn more_than_there_can_be_is_out_of_memory() {
+fn a_commit_that_is_too_large_returns_out_of_memory() {
     for request in [
-        // A prefix below nothing.
+        // A negative prefix.
         properties(3, 64, 1, -1),
         properties(1, i32::MAX, 1, i32::MIN),
-        // One buffer of more than 2 GiB with its prefix.
+        // One buffer that needs 2 GiB or more with its prefix.
         properties(1, i32::MAX, 1, 1),
         properties(1, i32::MAX, 1, i32::MAX),
-        // Two of 1 GiB, the sum of which is one too many.
+        // Two buffers of 1 GiB, whose sum does not fit in 31 bits.
         properties(2, 0x4000_0000, 1, 0),
         properties(2, 0x3FFF_FFFF, 1, 1),
-        // The stride counts and not the size.
+        // The sum of the sizes would fit, that of the strides does not.
         properties(0x8000, 0xFFFF, 65_536, 1),
-        // Buffers without end.
+        // Very many buffers.
         properties(i32::MAX, 1, 1, 0),
         properties(i32::MAX, 64, 1, 0),
         properties(i32::MAX, i32::MAX, 65_536, i32::MAX),
@@ -91,7 +91,7 @@ fn a_commit_that_fails_changes_nothing() {
             VFW_E_NOT_COMMITTED
         );
         assert_eq!(allocator.references(), 2);
-        assert_eq!(allocator.set(properties(1, 32, 1, 0)).0, S_OK);
+        assert_eq!(allocator.set_properties(properties(1, 32, 1, 0)).0, S_OK);
         assert_eq!(allocator.commit(), S_OK);
         assert_eq!(allocator.sample().size(), 32);
     }
@@ -110,7 +110,7 @@ fn a_second_commit_does_nothing() {
 }
 
 #[test]
-fn a_commit_cancels_a_decommit_that_waits_for_buffers() {
+fn a_commit_cancels_a_pending_decommit() {
     let allocator = Allocator::committed(2, 64);
     let sample = allocator.sample();
     sample.fill(7);
@@ -119,45 +119,41 @@ fn a_commit_cancels_a_decommit_that_waits_for_buffers() {
 
     assert_eq!(allocator.commit(), S_OK);
     assert_eq!(allocator.state(), Committed);
-    assert_eq!(
-        allocator.free_count(),
-        1,
-        "the sample that is out counts on"
-    );
+    assert_eq!(allocator.free_count(), 1, "the sample is still out");
     let other = allocator.sample();
     assert_ne!(other.as_ptr(), sample.as_ptr());
     assert_eq!(allocator.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
-    assert_eq!(sample.bytes(), [7; 64], "nothing was allocated afresh");
+    assert_eq!(sample.bytes(), [7; 64], "the memory is the same");
     drop(sample);
     assert_eq!(allocator.free_count(), 1);
     assert_eq!(allocator.sample().bytes(), [7; 64]);
 }
 
 #[test]
-fn the_last_sample_ends_a_decommit() {
+fn the_release_of_the_last_sample_completes_a_decommit() {
     let allocator = Allocator::committed(3, 64);
     let mut samples = allocator.samples(3);
     allocator.decommit();
     while let Some(sample) = samples.pop() {
         assert_eq!(allocator.state(), Decommitting);
-        let refused = allocator.set(properties(1, 1, 1, 0)).0;
+        let refused = allocator.set_properties(properties(1, 1, 1, 0)).0;
         assert_eq!(refused, VFW_E_BUFFERS_OUTSTANDING);
-        assert_eq!(sample.leave(), 0);
+        assert_eq!(sample.release(), 0);
     }
     assert_eq!(allocator.state(), Uncommitted);
-    assert_eq!(allocator.set(properties(1, 1, 1, 0)).0, S_OK);
+    assert_eq!(allocator.set_properties(properties(1, 1, 1, 0)).0, S_OK);
 }
 
 #[test]
-fn a_decommit_with_nothing_out_is_done_at_once() {
+fn a_decommit_without_outstanding_buffers_completes_at_once() {
     let allocator = Allocator::committed(3, 64);
     drop(allocator.samples(3));
     allocator.decommit();
-    assert_eq!(allocator.set(properties(1, 1, 1, 0)).0, S_OK);
+    assert_eq!(allocator.set_properties(properties(1, 1, 1, 0)).0, S_OK);
 }
 
 #[test]
-fn many_commits_and_decommits_count_once() {
+fn repeated_commits_and_decommits_are_not_counted() {
     let allocator = Allocator::committed(2, 64);
     let sample = allocator.sample();
     for _ in 0..3 {
@@ -173,7 +169,7 @@ fn many_commits_and_decommits_count_once() {
 }
 
 #[test]
-fn memory_is_kept_over_decommit_and_commit() {
+fn memory_is_kept_across_decommit_and_commit() {
     let allocator = Allocator::committed(3, 64);
     for sample in allocator.samples(3) {
         sample.fill(7);
@@ -186,7 +182,7 @@ fn memory_is_kept_over_decommit_and_commit() {
 }
 
 #[test]
-fn fresh_memory_is_zero() {
+fn fresh_memory_is_zeroed() {
     let allocator = Allocator::committed_with(properties(3, 1000, 16, 8));
     for sample in &allocator.samples(3) {
         assert!(sample.bytes().iter().all(|byte| *byte == 0));
@@ -197,14 +193,14 @@ fn fresh_memory_is_zero() {
 }
 
 #[test]
-fn properties_that_are_set_get_fresh_memory_even_if_they_are_the_same() {
+fn set_properties_replaces_the_memory_even_if_nothing_changes() {
     for request in [properties(3, 64, 1, 0), properties(5, 64, 1, 0)] {
         let allocator = Allocator::committed(3, 64);
         for sample in allocator.samples(3) {
             sample.fill(7);
         }
         allocator.decommit();
-        assert_eq!(allocator.set(request).0, S_OK);
+        assert_eq!(allocator.set_properties(request).0, S_OK);
         assert_eq!(allocator.commit(), S_OK);
         let count = usize::try_from(request.buffers).unwrap();
         for sample in &allocator.samples(count) {
@@ -214,31 +210,34 @@ fn properties_that_are_set_get_fresh_memory_even_if_they_are_the_same() {
 }
 
 #[test]
-fn properties_that_are_refused_cost_no_memory() {
+fn refused_properties_keep_the_memory() {
     let allocator = Allocator::committed(1, 64);
     allocator.sample().fill(7);
     allocator.decommit();
-    assert_eq!(allocator.set(properties(1, 64, 0, 0)).0, VFW_E_BADALIGN);
+    assert_eq!(
+        allocator.set_properties(properties(1, 64, 0, 0)).0,
+        VFW_E_BADALIGN
+    );
     allocator.commit();
     assert_eq!(allocator.sample().bytes(), [7; 64]);
 }
 
 #[test]
-fn new_properties_change_size_and_number() {
+fn new_properties_change_the_size_and_the_number_of_buffers() {
     let allocator = Allocator::committed(3, 64);
     drop(allocator.samples(3));
     allocator.decommit();
-    assert_eq!(allocator.set(properties(2, 200, 1, 4)).0, S_OK);
+    assert_eq!(allocator.set_properties(properties(2, 200, 1, 4)).0, S_OK);
     assert_eq!(allocator.commit(), S_OK);
     for sample in &allocator.samples(2) {
-        assert_eq!((sample.size(), sample.actual()), (200, 200));
+        assert_eq!((sample.size(), sample.actual_length()), (200, 200));
         sample.fill(1);
     }
     assert_eq!(allocator.free_count(), 2);
 }
 
 #[test]
-fn every_prefix_start_is_a_multiple_of_the_alignment() {
+fn every_prefix_start_is_aligned() {
     for (align, prefix) in [
         (1, 0),
         (2, 3),
@@ -268,7 +267,7 @@ fn every_prefix_start_is_a_multiple_of_the_alignment() {
 }
 
 #[test]
-fn buffers_do_not_overlap_and_each_has_its_size_and_prefix() {
+fn buffers_and_prefixes_do_not_overlap() {
     for request in [
         properties(7, 100, 16, 3),
         properties(7, 1, 1, 0),
@@ -297,7 +296,7 @@ fn buffers_do_not_overlap_and_each_has_its_size_and_prefix() {
 }
 
 #[test]
-fn many_buffers_commit() {
+fn many_buffers_can_be_committed() {
     let buffers = if cfg!(miri) { 200 } else { 10_000 };
     let allocator = Allocator::committed(buffers, 16);
     let samples = allocator.samples(buffers.unsigned_abs() as usize);
@@ -307,14 +306,17 @@ fn many_buffers_commit() {
 }
 
 #[test]
-fn a_fresh_sample_says_nothing_but_its_size() {
+fn a_fresh_sample_has_default_properties() {
     let allocator = Allocator::committed_with(properties(1, 100, 16, 3));
     let sample = allocator.sample();
-    let image = sample.image();
-    assert_eq!((image.actual, image.buffer_size), (109, 109));
-    assert_eq!((image.flags, image.type_specific_flags), (0, 0));
-    assert_eq!((image.start, image.stop, image.stream_id), (0, 0, 0));
-    assert!(image.media_type.is_null());
-    assert_eq!(image.buffer, sample.data());
+    let properties = sample.properties();
+    assert_eq!((properties.actual, properties.buffer_size), (109, 109));
+    assert_eq!((properties.flags, properties.type_specific_flags), (0, 0));
+    assert_eq!(
+        (properties.start, properties.stop, properties.stream_id),
+        (0, 0, 0)
+    );
+    assert!(properties.media_type.is_null());
+    assert_eq!(properties.buffer, sample.data());
     assert_eq!(sample.references(), 1);
 }

@@ -1,13 +1,14 @@
-//! What an error of Rust is called in COM.
+//! Conversion of the crate's errors to `HRESULT`.
 
 use std::io;
 
 use ks_allocator::{
-    AcquireError, AllocatorMode, BuildError, CommitError, FramePool, FramingError, MemoryRequest,
-    ModeError, Starvation,
+    AcquireError, AllocatorMode, BuildError, CommitError, FramingError, MemoryRequest, ModeError,
+    Starvation,
 };
 use windows_core::HRESULT;
 
+use crate::support::pool::pool;
 use crate::vtables::*;
 
 fn code(error: impl Into<HRESULT>) -> Hresult {
@@ -15,7 +16,7 @@ fn code(error: impl Into<HRESULT>) -> Hresult {
 }
 
 #[test]
-fn why_no_frame_was_handed_out() {
+fn acquire_errors_convert_to_hresults() {
     assert_eq!(
         code(AcquireError::Exhausted(Starvation::default())),
         VFW_E_TIMEOUT
@@ -41,14 +42,14 @@ const FRAMING: [(FramingError, Hresult); 3] = [
 ];
 
 #[test]
-fn why_a_framing_was_refused() {
+fn framing_errors_convert_to_hresults() {
     for (error, expected) in FRAMING {
         assert_eq!(code(error), expected);
     }
 }
 
 #[test]
-fn why_a_mode_was_refused() {
+fn mode_errors_convert_to_hresults() {
     let error = ModeError::AlreadyCommitted {
         current: AllocatorMode::User,
         requested: AllocatorMode::Kernel,
@@ -98,14 +99,14 @@ fn commit_errors() -> [(CommitError, Hresult); 6] {
 }
 
 #[test]
-fn why_the_memory_could_not_be_had() {
+fn commit_errors_convert_to_hresults() {
     for (error, expected) in commit_errors() {
         assert_eq!(code(error), expected);
     }
 }
 
 #[test]
-fn what_the_system_said_is_some_failure() {
+fn every_error_of_the_system_converts_to_a_failure() {
     for number in [0, 1, 5, 12, 13, i32::MAX, -1] {
         let error = CommitError::Os {
             call: "mmap",
@@ -115,13 +116,13 @@ fn what_the_system_said_is_some_failure() {
     }
     let error = CommitError::Os {
         call: "mmap",
-        source: io::Error::other("without a number"),
+        source: io::Error::other("no error number"),
     };
     assert!(code(error).is_failure());
 }
 
 #[test]
-fn why_a_builder_made_no_pool() {
+fn build_errors_convert_like_the_errors_in_them() {
     for (error, expected) in FRAMING {
         assert_eq!(code(BuildError::from(error)), expected);
     }
@@ -131,9 +132,8 @@ fn why_a_builder_made_no_pool() {
 }
 
 #[test]
-fn a_length_that_there_is_no_room_for() {
-    let pool = FramePool::builder().frames(1).frame_size(64).build();
-    let mut frame = pool.unwrap().try_acquire().unwrap();
+fn a_length_beyond_the_capacity_converts_to_buffer_overflow() {
+    let mut frame = pool(1, 64).try_acquire().unwrap();
     let error = frame.set_len(65).unwrap_err();
     assert_eq!(code(error), VFW_E_BUFFER_OVERFLOW);
 }

@@ -1,21 +1,21 @@
-//! `IMemAllocatorCallbackTemp`'s `GetFreeCount`: the buffers that were asked for, less those out.
+//! `GetFreeCount` of `IMemAllocatorCallbackTemp`: the number of requested buffers that are not out.
 
 use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
 
-use crate::client::{Allocator, table};
+use crate::client::{Allocator, check_in_each_state};
 use crate::vtables::*;
 
 #[test]
-fn the_free_count_in_each_state() {
-    table(
+fn the_free_count_excludes_outstanding_buffers_in_each_state() {
+    check_in_each_state(
         |allocator| allocator.free_count(),
         [(3, Uncommitted), (3, Committed), (2, Decommitting)],
     );
 }
 
 #[test]
-fn without_a_place_for_it_it_is_e_pointer() {
-    table(
+fn a_null_pointer_returns_e_pointer() {
+    check_in_each_state(
         |allocator| allocator.free_count_into(None),
         [
             (E_POINTER, Uncommitted),
@@ -27,10 +27,10 @@ fn without_a_place_for_it_it_is_e_pointer() {
 }
 
 #[test]
-fn the_free_count_from_birth_to_new_properties() {
+fn the_free_count_follows_properties_acquires_and_releases() {
     let allocator = Allocator::new();
     assert_eq!(allocator.free_count(), 0);
-    allocator.set(properties(3, 64, 1, 0));
+    allocator.set_properties(properties(3, 64, 1, 0));
     assert_eq!(allocator.free_count(), 3);
     allocator.commit();
     assert_eq!(allocator.free_count(), 3);
@@ -42,12 +42,12 @@ fn the_free_count_from_birth_to_new_properties() {
     assert_eq!(allocator.free_count(), 2);
     drop(second);
     assert_eq!(allocator.free_count(), 3);
-    allocator.set(properties(7, 64, 1, 0));
+    allocator.set_properties(properties(7, 64, 1, 0));
     assert_eq!(allocator.free_count(), 7);
 }
 
 #[test]
-fn only_a_final_release_counts() {
+fn only_the_final_release_increments_the_free_count() {
     let allocator = Allocator::committed(3, 64);
     let sample = allocator.sample();
     let other = sample.clone();
@@ -58,7 +58,7 @@ fn only_a_final_release_counts() {
 }
 
 #[test]
-fn what_cannot_be_committed_counts_as_well() {
+fn the_free_count_follows_properties_that_cannot_be_committed() {
     for request in [
         properties(3, 0, 1, 0),
         properties(3, -64, 1, 0),

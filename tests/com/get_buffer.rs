@@ -1,4 +1,4 @@
-//! `IMemAllocator`'s `GetBuffer`: what it takes, what it gives, and how it waits.
+//! `GetBuffer` of `IMemAllocator`: parameters, samples and waits.
 
 use std::collections::HashSet;
 use std::thread;
@@ -6,10 +6,10 @@ use std::thread;
 use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
 use ks_allocator::KsAllocator as _;
 
-use crate::client::{Allocator, RUBBISH, Sample, table};
+use crate::client::{Allocator, GARBAGE, Sample, check_in_each_state};
 use crate::vtables::*;
 
-/// Every flag, none, and what no header names.
+/// No flag, each flag, and bits that have no name in the headers.
 const FLAGS: [u32; 7] = [
     0,
     PREVFRAMESKIPPED,
@@ -21,20 +21,20 @@ const FLAGS: [u32; 7] = [
 ];
 
 #[test]
-fn a_free_buffer_is_given_whatever_the_flags() {
+fn a_free_buffer_is_acquired_with_any_flags() {
     let allocator = Allocator::committed(1, 64);
     for flags in FLAGS {
         let sample = allocator.get_buffer(flags).unwrap();
         assert_eq!(sample.references(), 1, "{flags:#X}");
-        let image = sample.image();
-        assert_eq!((image.flags, image.type_specific_flags), (0, 0));
+        let properties = sample.properties();
+        assert_eq!((properties.flags, properties.type_specific_flags), (0, 0));
     }
 }
 
 #[test]
-fn nothing_is_given_unless_committed_whatever_the_flags() {
+fn get_buffer_fails_with_any_flags_unless_committed() {
     for flags in FLAGS {
-        table(
+        check_in_each_state(
             |allocator| allocator.get_buffer(flags).map(drop),
             [
                 (Err(VFW_E_NOT_COMMITTED), Uncommitted),
@@ -48,7 +48,7 @@ fn nothing_is_given_unless_committed_whatever_the_flags() {
 }
 
 #[test]
-fn who_does_not_want_to_wait_is_told_so() {
+fn nowait_returns_timeout_while_no_buffer_is_free() {
     let allocator = Allocator::committed(2, 64);
     let samples = allocator.samples(2);
     for flags in [NOWAIT, NOWAIT | PREVFRAMESKIPPED, !0] {
@@ -59,7 +59,7 @@ fn who_does_not_want_to_wait_is_told_so() {
 }
 
 #[test]
-fn not_committed_beats_time_out() {
+fn not_committed_takes_precedence_over_timeout() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
     allocator.decommit();
@@ -69,9 +69,9 @@ fn not_committed_beats_time_out() {
 }
 
 #[test]
-fn without_a_place_for_the_sample_it_is_e_pointer_and_none_is_lost() {
+fn a_null_pointer_returns_e_pointer_and_loses_no_buffer() {
     for flags in FLAGS {
-        table(
+        check_in_each_state(
             |allocator| {
                 let result = allocator.get_buffer_into(None, None, None, flags);
                 (result, allocator.ks.status().allocated_frames)
@@ -86,11 +86,11 @@ fn without_a_place_for_the_sample_it_is_e_pointer_and_none_is_lost() {
 }
 
 #[test]
-fn a_failure_nulls_the_place_for_the_sample() {
+fn a_failed_get_buffer_writes_null() {
     let committed = Allocator::committed(1, 64);
     let sample = committed.sample();
     for allocator in [&Allocator::new(), &committed] {
-        let mut pointer = RUBBISH;
+        let mut pointer = GARBAGE;
         let result = allocator.get_buffer_into(Some(&mut pointer), None, None, NOWAIT);
         assert!(result.is_failure());
         assert!(pointer.is_null());
@@ -99,10 +99,10 @@ fn a_failure_nulls_the_place_for_the_sample() {
 }
 
 #[test]
-fn the_times_are_hints_and_stay_so() {
+fn the_times_are_ignored() {
     let allocator = Allocator::committed(1, 64);
     let (mut start, mut stop) = (1000, 2000);
-    let mut pointer = RUBBISH;
+    let mut pointer = GARBAGE;
     let result = allocator.get_buffer_into(
         Some(&mut pointer),
         Some(&mut start),
@@ -110,17 +110,20 @@ fn the_times_are_hints_and_stay_so() {
         PREVFRAMESKIPPED,
     );
     assert_eq!(result, S_OK);
-    // SAFETY: it is an IMediaSample2, and its reference is ours.
-    let sample = unsafe { Sample::adopt(pointer) };
+    // SAFETY: the call succeeded, so it is an IMediaSample2 pointer that comes with one reference.
+    let sample = unsafe { Sample::from_raw(pointer) };
     assert_eq!((start, stop), (1000, 2000));
     assert_eq!(sample.time().0, VFW_E_SAMPLE_TIME_NOT_SET);
     assert_eq!(sample.media_time().0, VFW_E_MEDIA_TIME_NOT_SET);
-    let image = sample.image();
-    assert_eq!((image.flags, image.start, image.stop), (0, 0, 0));
+    let properties = sample.properties();
+    assert_eq!(
+        (properties.flags, properties.start, properties.stop),
+        (0, 0, 0)
+    );
 }
 
 #[test]
-fn each_buffer_is_given_to_one_owner() {
+fn no_two_samples_share_a_buffer() {
     let allocator = Allocator::committed(5, 64);
     let samples = allocator.samples(5);
     let objects = samples.iter().map(|sample| sample.as_ptr().addr());
@@ -151,7 +154,7 @@ fn a_sample_keeps_its_buffer() {
 }
 
 #[test]
-fn the_buffer_that_came_back_last_is_given_first() {
+fn the_buffer_that_was_released_last_is_acquired_first() {
     let allocator = Allocator::committed(3, 64);
     let first = allocator.sample().as_ptr();
     for _ in 0..5 {
@@ -160,7 +163,7 @@ fn the_buffer_that_came_back_last_is_given_first() {
 }
 
 #[test]
-fn a_buffer_is_not_cleared_between_owners() {
+fn a_reused_buffer_is_not_cleared() {
     let allocator = Allocator::committed(1, 64);
     allocator.sample().fill(7);
     assert_eq!(allocator.sample().bytes(), [7; 64]);
@@ -173,21 +176,21 @@ fn a_release_ends_a_wait() {
     let object = sample.as_ptr().addr();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| allocator.get_buffer(0).map(|sample| sample.as_ptr().addr()));
-        allocator.until_waiting(1);
-        assert_eq!(sample.leave(), 0);
+        allocator.wait_for_waiters(1);
+        assert_eq!(sample.release(), 0);
         assert_eq!(waiter.join().unwrap(), Ok(object));
     });
     assert_eq!(allocator.free_count(), 1);
 }
 
 #[test]
-fn a_wait_has_no_flag_but_nowait() {
+fn get_buffer_waits_with_any_flag_except_nowait() {
     let allocator = Allocator::committed(1, 64);
     for flags in [0, PREVFRAMESKIPPED, 0xFFFF_FFFB] {
         let sample = allocator.sample();
         thread::scope(|scope| {
             let waiter = scope.spawn(|| allocator.get_buffer(flags).map(drop));
-            allocator.until_waiting(1);
+            allocator.wait_for_waiters(1);
             drop(sample);
             assert_eq!(waiter.join().unwrap(), Ok(()));
         });
@@ -195,27 +198,27 @@ fn a_wait_has_no_flag_but_nowait() {
 }
 
 #[test]
-fn only_a_final_release_ends_a_wait() {
+fn only_the_final_release_ends_a_wait() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
     let other = sample.clone();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| allocator.get_buffer(0).map(drop));
-        allocator.until_waiting(1);
-        assert_eq!(other.leave(), 1);
+        allocator.wait_for_waiters(1);
+        assert_eq!(other.release(), 1);
         assert_eq!(allocator.waiting(), 1);
-        assert_eq!(sample.leave(), 0);
+        assert_eq!(sample.release(), 0);
         assert_eq!(waiter.join().unwrap(), Ok(()));
     });
 }
 
 #[test]
-fn one_buffer_serves_all_who_wait_one_after_the_other() {
+fn one_buffer_serves_all_waiters_one_after_the_other() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
     thread::scope(|scope| {
         let waiters = [(); 5].map(|()| scope.spawn(|| allocator.get_buffer(0).map(drop)));
-        allocator.until_waiting(5);
+        allocator.wait_for_waiters(5);
         drop(sample);
         for waiter in waiters {
             assert_eq!(waiter.join().unwrap(), Ok(()));
@@ -225,7 +228,7 @@ fn one_buffer_serves_all_who_wait_one_after_the_other() {
 }
 
 #[test]
-fn decommit_refuses_all_who_wait_however_many() {
+fn decommit_fails_all_waiters() {
     for (buffers, waiters) in [(1, 1), (1, 2), (2, 1), (2, 2), (2, 3), (1, 16)] {
         let allocator = Allocator::committed(buffers, 64);
         let held = allocator.samples(usize::try_from(buffers).unwrap());
@@ -233,7 +236,7 @@ fn decommit_refuses_all_who_wait_however_many() {
             let threads: Vec<_> = (0..waiters)
                 .map(|_| scope.spawn(|| allocator.get_buffer(0).map(drop)))
                 .collect();
-            allocator.until_waiting(waiters);
+            allocator.wait_for_waiters(waiters);
             assert_eq!(allocator.decommit(), S_OK);
             for thread in threads {
                 assert_eq!(thread.join().unwrap(), Err(VFW_E_NOT_COMMITTED));
@@ -246,7 +249,7 @@ fn decommit_refuses_all_who_wait_however_many() {
 }
 
 #[test]
-fn decommit_refuses_all_who_wait_even_if_a_commit_follows_at_once() {
+fn decommit_fails_all_waiters_even_if_a_commit_follows_at_once() {
     for waiters in [1, 2, 16] {
         let allocator = Allocator::committed(2, 64);
         let held = allocator.samples(2);
@@ -254,7 +257,7 @@ fn decommit_refuses_all_who_wait_even_if_a_commit_follows_at_once() {
             let threads: Vec<_> = (0..waiters)
                 .map(|_| scope.spawn(|| allocator.get_buffer(0).map(drop)))
                 .collect();
-            allocator.until_waiting(waiters);
+            allocator.wait_for_waiters(waiters);
             assert_eq!(allocator.decommit(), S_OK);
             assert_eq!(allocator.commit(), S_OK);
             for thread in threads {
@@ -268,26 +271,26 @@ fn decommit_refuses_all_who_wait_even_if_a_commit_follows_at_once() {
 }
 
 #[test]
-fn who_comes_after_the_commit_waits_anew() {
+fn a_caller_after_a_commit_waits_for_an_outstanding_buffer() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
     allocator.decommit();
     allocator.commit();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| allocator.get_buffer(0).map(drop));
-        allocator.until_waiting(1);
+        allocator.wait_for_waiters(1);
         drop(sample);
         assert_eq!(waiter.join().unwrap(), Ok(()));
     });
 }
 
 #[test]
-fn a_second_decommit_has_nobody_left_to_refuse() {
+fn two_decommits_fail_a_waiter_once() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| allocator.get_buffer(0).map(drop));
-        allocator.until_waiting(1);
+        allocator.wait_for_waiters(1);
         allocator.decommit();
         allocator.decommit();
         assert_eq!(waiter.join().unwrap(), Err(VFW_E_NOT_COMMITTED));
@@ -297,12 +300,12 @@ fn a_second_decommit_has_nobody_left_to_refuse() {
 }
 
 #[test]
-fn a_flush_refuses_all_who_wait() {
+fn a_flush_fails_all_waiters() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
     thread::scope(|scope| {
         let waiters = [(); 3].map(|()| scope.spawn(|| allocator.get_buffer(0).map(drop)));
-        allocator.until_waiting(3);
+        allocator.wait_for_waiters(3);
         allocator.rust().begin_flush();
         for waiter in waiters {
             assert_eq!(waiter.join().unwrap(), Err(VFW_E_WRONG_STATE));

@@ -1,4 +1,4 @@
-//! `IUnknown`: who answers to what, at which address, and how references are counted.
+//! `IUnknown`: identity, supported interfaces, and reference counts.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -6,22 +6,22 @@ use std::ptr;
 use ks_allocator::PoolAllocator;
 use ks_allocator::com::{self, ComAllocator};
 
-use crate::client::{Allocator, Com, RUBBISH};
+use crate::client::{Allocator, Com, GARBAGE};
 use crate::vtables::*;
 
-const OF_AN_ALLOCATOR: [Guid; 5] = [
+const ALLOCATOR_IIDS: [Guid; 5] = [
     IID_IUNKNOWN,
     IID_IKS_ALLOCATOR,
     IID_IKS_ALLOCATOR_EX,
     IID_IMEM_ALLOCATOR,
     IID_IMEM_ALLOCATOR_CALLBACK_TEMP,
 ];
-const OF_A_SAMPLE: [Guid; 3] = [IID_IUNKNOWN, IID_IMEDIA_SAMPLE, IID_IMEDIA_SAMPLE2];
+const SAMPLE_IIDS: [Guid; 3] = [IID_IUNKNOWN, IID_IMEDIA_SAMPLE, IID_IMEDIA_SAMPLE2];
 
 #[test]
-fn an_allocator_has_two_faces_and_the_first_is_its_identity() {
+fn an_allocator_has_two_interface_pointers_and_the_first_is_its_identity() {
     let allocator = Allocator::new();
-    for iid in &OF_AN_ALLOCATOR {
+    for iid in &ALLOCATOR_IIDS {
         let first = [IID_IUNKNOWN, IID_IKS_ALLOCATOR, IID_IKS_ALLOCATOR_EX].contains(iid);
         let expected = if first {
             allocator.ks.as_ptr()
@@ -35,39 +35,39 @@ fn an_allocator_has_two_faces_and_the_first_is_its_identity() {
 }
 
 #[test]
-fn a_sample_has_one_face() {
+fn a_sample_has_one_interface_pointer() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
-    for iid in &OF_A_SAMPLE {
+    for iid in &SAMPLE_IIDS {
         assert_eq!(sample.query(iid), (S_OK, sample.as_ptr()), "{iid:?}");
     }
 }
 
 #[test]
-fn what_an_object_is_not_it_refuses_and_nulls_the_pointer() {
+fn an_unsupported_interface_returns_e_nointerface_and_null() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
-    let refused = (E_NOINTERFACE, ptr::null_mut());
+    let unsupported = (E_NOINTERFACE, ptr::null_mut());
     for iid in &FOREIGN_IIDS {
-        assert_eq!(allocator.ks.query(iid), refused, "{iid:?}");
-        assert_eq!(allocator.mem.query(iid), refused, "{iid:?}");
-        assert_eq!(sample.query(iid), refused, "{iid:?}");
+        assert_eq!(allocator.ks.query(iid), unsupported, "{iid:?}");
+        assert_eq!(allocator.mem.query(iid), unsupported, "{iid:?}");
+        assert_eq!(sample.query(iid), unsupported, "{iid:?}");
     }
-    for iid in &OF_A_SAMPLE[1..] {
-        assert_eq!(allocator.ks.query(iid), refused, "{iid:?}");
-        assert_eq!(allocator.mem.query(iid), refused, "{iid:?}");
+    for iid in &SAMPLE_IIDS[1..] {
+        assert_eq!(allocator.ks.query(iid), unsupported, "{iid:?}");
+        assert_eq!(allocator.mem.query(iid), unsupported, "{iid:?}");
     }
-    for iid in &OF_AN_ALLOCATOR[1..] {
-        assert_eq!(sample.query(iid), refused, "{iid:?}");
+    for iid in &ALLOCATOR_IIDS[1..] {
+        assert_eq!(sample.query(iid), unsupported, "{iid:?}");
     }
     assert_eq!(allocator.references(), 2);
     assert_eq!(sample.references(), 1);
 }
 
 #[test]
-fn every_part_of_an_identifier_counts() {
+fn all_bytes_of_an_identifier_are_compared() {
     let allocator = Allocator::new();
-    for iid in &OF_AN_ALLOCATOR[1..] {
+    for iid in &ALLOCATOR_IIDS[1..] {
         let mut others = [*iid; 11];
         others[0].0 ^= 1;
         others[1].1 ^= 1;
@@ -82,14 +82,14 @@ fn every_part_of_an_identifier_counts() {
 }
 
 #[test]
-fn without_a_place_for_the_pointer_it_is_e_pointer() {
+fn a_null_out_pointer_returns_e_pointer() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
-    for iid in OF_AN_ALLOCATOR.iter().chain(&FOREIGN_IIDS) {
+    for iid in ALLOCATOR_IIDS.iter().chain(&FOREIGN_IIDS) {
         assert_eq!(allocator.ks.query_interface(Some(iid), None), E_POINTER);
         assert_eq!(allocator.mem.query_interface(Some(iid), None), E_POINTER);
     }
-    for iid in OF_A_SAMPLE.iter().chain(&FOREIGN_IIDS) {
+    for iid in SAMPLE_IIDS.iter().chain(&FOREIGN_IIDS) {
         assert_eq!(sample.query_interface(Some(iid), None), E_POINTER);
     }
     assert_eq!(allocator.references(), 2);
@@ -97,11 +97,11 @@ fn without_a_place_for_the_pointer_it_is_e_pointer() {
 }
 
 #[test]
-fn without_an_identifier_it_is_e_pointer_and_the_pointer_is_nulled() {
+fn a_null_identifier_returns_e_pointer_and_null() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
-    let check = |query: &dyn Fn(Out<'_, *mut c_void>) -> Hresult| {
-        let mut pointer = RUBBISH;
+    let check = |query: &dyn Fn(OutPtr<'_, *mut c_void>) -> Hresult| {
+        let mut pointer = GARBAGE;
         assert_eq!(query(Some(&mut pointer)), E_POINTER);
         assert!(pointer.is_null());
         assert_eq!(query(None), E_POINTER);
@@ -112,34 +112,34 @@ fn without_an_identifier_it_is_e_pointer_and_the_pointer_is_nulled() {
 }
 
 #[test]
-fn into_unknown_gives_one_reference_on_the_identity() {
+fn into_unknown_returns_the_identity_with_one_reference() {
     let pointer = com::into_unknown(PoolAllocator::new()).as_ptr();
-    // SAFETY: it is an IUnknown, and its one reference is ours.
-    let unknown = unsafe { Com::<Unknown>::adopt(pointer) };
+    // SAFETY: it is an IUnknown pointer that comes with one reference.
+    let unknown = unsafe { Com::<Unknown>::from_raw(pointer) };
     assert_eq!(unknown.references(), 1);
     assert_eq!(unknown.query(&IID_IUNKNOWN), (S_OK, pointer));
     assert_eq!(unknown.query(&IID_IKS_ALLOCATOR_EX), (S_OK, pointer));
-    assert_eq!(unknown.leave(), 0);
+    assert_eq!(unknown.release(), 0);
 }
 
 #[test]
-fn both_faces_count_the_same_references() {
+fn both_interface_pointers_share_one_reference_count() {
     let allocator = Allocator::new();
     assert_eq!(allocator.ks.references(), 2);
     assert_eq!(allocator.mem.references(), 2);
     assert_eq!(allocator.ks.add_ref(), 3);
     assert_eq!(allocator.mem.add_ref(), 4);
-    assert_eq!(allocator.ks.release(), 3);
-    assert_eq!(allocator.mem.release(), 2);
+    assert_eq!(allocator.ks.release_raw(), 3);
+    assert_eq!(allocator.mem.release_raw(), 2);
     let another = allocator.mem.cast::<KsAllocator>();
     assert_eq!(allocator.mem.references(), 3);
-    assert_eq!(another.leave(), 2);
-    assert_eq!(allocator.leave(), 0);
+    assert_eq!(another.release(), 2);
+    assert_eq!(allocator.release(), 0);
 }
 
 #[test]
-fn the_count_is_the_clients_own_whatever_the_state() {
-    let allocator = Allocator::with(2, 64);
+fn the_reference_count_is_independent_of_the_state() {
+    let allocator = Allocator::uncommitted(2, 64);
     let count = || allocator.references();
     assert_eq!(count(), 2, "uncommitted");
     allocator.commit();
@@ -157,57 +157,57 @@ fn the_count_is_the_clients_own_whatever_the_state() {
 }
 
 #[test]
-fn a_sample_counts_from_one_to_none() {
+fn a_sample_counts_its_references_from_one_to_zero() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
     assert_eq!(sample.references(), 1);
     assert_eq!(sample.add_ref(), 2);
     assert_eq!(sample.add_ref(), 3);
-    assert_eq!(sample.release(), 2);
-    assert_eq!(sample.release(), 1);
+    assert_eq!(sample.release_raw(), 2);
+    assert_eq!(sample.release_raw(), 1);
     let other = sample.cast::<MediaSample>();
     assert_eq!(sample.references(), 2);
-    assert_eq!(other.leave(), 1);
-    assert_eq!(sample.leave(), 0);
+    assert_eq!(other.release(), 1);
+    assert_eq!(sample.release(), 0);
 }
 
 #[test]
-fn a_sample_that_is_handed_out_again_counts_from_one_again() {
+fn a_reused_sample_starts_with_one_reference() {
     let allocator = Allocator::committed(1, 64);
     for _ in 0..3 {
         let sample = allocator.sample();
         let other = sample.clone();
         assert_eq!(other.references(), 2);
-        assert_eq!(other.leave(), 1);
-        assert_eq!(sample.leave(), 0);
+        assert_eq!(other.release(), 1);
+        assert_eq!(sample.release(), 0);
     }
 }
 
 #[test]
-fn rust_counts_with_the_others() {
+fn rust_handles_count_as_references() {
     let rust = ComAllocator::new(PoolAllocator::new());
     let clone = rust.clone();
-    // SAFETY: it is an IUnknown, and its reference is given away.
-    let unknown = unsafe { Com::<Unknown>::adopt(rust.into_raw().as_ptr()) };
+    // SAFETY: it is an IUnknown pointer, whose reference `into_raw` gives up.
+    let unknown = unsafe { Com::<Unknown>::from_raw(rust.into_raw().as_ptr()) };
     assert_eq!(unknown.references(), 2);
     drop(clone);
     assert_eq!(unknown.references(), 1);
 
     let mem = unknown.cast::<MemAllocatorCallbackTemp>();
-    // SAFETY: it is an interface pointer of an object that is alive.
+    // SAFETY: it is an interface pointer, and `mem` keeps the object alive.
     let again = unsafe { ComAllocator::from_borrowed(mem.as_ptr()) }.unwrap();
     assert_eq!(unknown.references(), 3);
     assert_eq!(again.into_raw().as_ptr(), unknown.as_ptr());
-    // The reference that `into_raw` gave away.
-    assert_eq!(unknown.release(), 2);
+    // The reference that `into_raw` gave up.
+    assert_eq!(unknown.release_raw(), 2);
 }
 
 #[test]
-fn from_borrowed_knows_its_own() {
+fn from_borrowed_accepts_only_allocators_of_the_crate() {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
     let callback = crate::objects::Callback::new();
-    for (pointer, ours) in [
+    for (pointer, is_allocator) in [
         (allocator.ks.as_ptr(), true),
         (allocator.mem.as_ptr(), true),
         (sample.as_ptr(), false),
@@ -216,7 +216,7 @@ fn from_borrowed_knows_its_own() {
     ] {
         // SAFETY: NULL, or an interface pointer of an object that is alive.
         let found = unsafe { ComAllocator::from_borrowed(pointer) };
-        assert_eq!(found.is_some(), ours);
+        assert_eq!(found.is_some(), is_allocator);
     }
     assert_eq!(allocator.references(), 2);
     assert_eq!(sample.references(), 1);

@@ -1,4 +1,4 @@
-//! How long samples, memory and allocators live, and who keeps whom.
+//! Lifetimes of samples, memory and allocators.
 
 use std::thread;
 
@@ -20,7 +20,7 @@ fn a_sample_outlives_the_decommit() {
     assert_eq!(sample.set_time(Some(1), Some(2)), S_OK);
     assert_eq!(sample.time(), (S_OK, 1, 2));
     assert_eq!(sample.references(), 1);
-    assert_eq!(sample.leave(), 0);
+    assert_eq!(sample.release(), 0);
 }
 
 #[test]
@@ -31,68 +31,68 @@ fn samples_outlive_the_allocator() {
         if decommit_first {
             allocator.decommit();
         }
-        assert_eq!(allocator.leave(), 0);
+        assert_eq!(allocator.release(), 0);
         for sample in samples {
             sample.fill(7);
             assert_eq!(sample.bytes(), [7; 64]);
             let other = sample.clone();
-            assert_eq!(other.leave(), 1);
-            assert_eq!(sample.set_actual(5), S_OK);
-            assert_eq!(sample.actual(), 5);
-            assert_eq!(sample.leave(), 0);
+            assert_eq!(other.release(), 1);
+            assert_eq!(sample.set_actual_length(5), S_OK);
+            assert_eq!(sample.actual_length(), 5);
+            assert_eq!(sample.release(), 0);
         }
     }
 }
 
 #[test]
-fn the_last_sample_may_leave_on_another_thread() {
+fn the_last_sample_can_be_released_on_another_thread() {
     let allocator = Allocator::committed(2, 64);
     let samples = allocator.samples(2);
     drop(allocator);
     let threads = samples
         .into_iter()
-        .map(|sample| thread::spawn(|| sample.leave()));
+        .map(|sample| thread::spawn(|| sample.release()));
     for thread in threads.collect::<Vec<_>>() {
         assert_eq!(thread.join().unwrap(), 0);
     }
 }
 
 #[test]
-fn a_committed_allocator_that_is_released_is_not_kept() {
+fn the_last_release_destroys_a_committed_allocator() {
     let allocator = Allocator::committed(3, 64);
     let pool = allocator.rust().pool().unwrap();
-    assert_eq!(allocator.leave(), 0);
+    assert_eq!(allocator.release(), 0);
     assert_eq!(pool.acquire().unwrap_err(), AcquireError::NotCommitted);
 }
 
 #[test]
-fn the_last_release_is_a_decommit() {
+fn the_last_release_decommits_and_fails_waiters() {
     let allocator = Allocator::committed(1, 64);
     let pool = allocator.rust().pool().unwrap();
     let sample = allocator.sample();
     thread::scope(|scope| {
-        // Somebody who waits in Rust needs no reference on the allocator.
+        // The waiter in Rust has a handle of the pool and no reference to the allocator.
         let waiter = scope.spawn(|| pool.acquire().map(drop));
-        allocator.until_waiting(1);
-        assert_eq!(allocator.leave(), 0);
+        allocator.wait_for_waiters(1);
+        assert_eq!(allocator.release(), 0);
         assert_eq!(waiter.join().unwrap(), Err(AcquireError::NotCommitted));
     });
-    assert_eq!(sample.leave(), 0);
+    assert_eq!(sample.release(), 0);
 }
 
 #[test]
-fn a_release_that_is_not_the_last_decommits_nothing() {
+fn a_release_that_is_not_the_last_does_not_decommit() {
     let allocator = Allocator::committed(2, 64);
     let sample = allocator.sample();
     let other = allocator.clone();
-    assert_eq!(other.leave(), 2);
+    assert_eq!(other.release(), 2);
     assert_eq!(allocator.state(), Committed);
     drop(sample);
     assert!(allocator.get_buffer(0).is_ok());
 }
 
 #[test]
-fn samples_do_not_count_as_references_on_the_allocator() {
+fn samples_hold_no_references_to_the_allocator() {
     let allocator = Allocator::committed(3, 64);
     let samples = allocator.samples(3);
     assert_eq!(allocator.references(), 2);
@@ -115,20 +115,20 @@ fn a_media_type_is_freed_with_a_sample_that_outlives_its_allocator() {
 }
 
 #[test]
-fn rust_keeps_the_allocator_as_well() {
+fn a_rust_handle_keeps_the_allocator_alive() {
     let allocator = Allocator::committed(2, 64);
     let sample = allocator.sample();
     let rust = allocator.rust();
-    assert_eq!(allocator.leave(), 1);
+    assert_eq!(allocator.release(), 1);
     assert_eq!(rust.allocator_status().state, Committed);
     rust.decommit();
     assert_eq!(rust.allocator_status().state, Decommitting);
     drop(rust);
-    assert_eq!(sample.leave(), 0);
+    assert_eq!(sample.release(), 0);
 }
 
 #[test]
-fn an_allocator_can_be_made_and_left_on_different_threads() {
+fn an_allocator_can_be_created_and_released_on_different_threads() {
     let allocator = thread::spawn(|| Allocator::committed(1, 64))
         .join()
         .unwrap();

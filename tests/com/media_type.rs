@@ -1,4 +1,4 @@
-//! A sample's change of media type: copied deeply, both on the way in and on the way out.
+//! Media types of samples. `SetMediaType` and `GetMediaType` make deep copies.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -7,7 +7,7 @@ use crate::client::{Allocator, Sample};
 use crate::objects::Callback;
 use crate::vtables::*;
 
-/// A media type with every field of its own, and no format block.
+/// Returns a media type whose fields all differ, without a format block.
 pub(crate) fn media_type(number: u32) -> MediaType {
     let guid = |field: u16| Guid(number, field, field, [7; 8]);
     MediaType {
@@ -23,7 +23,7 @@ pub(crate) fn media_type(number: u32) -> MediaType {
     }
 }
 
-/// The same with a format block, which is the test's.
+/// Returns a media type with a format block that the caller owns.
 pub(crate) fn with_format(number: u32, format: &mut [u8]) -> MediaType {
     MediaType {
         format_size: u32::try_from(format.len()).unwrap(),
@@ -32,7 +32,7 @@ pub(crate) fn with_format(number: u32, format: &mut [u8]) -> MediaType {
     }
 }
 
-/// The same with an object that it holds.
+/// Returns a media type with an object.
 pub(crate) fn with_unknown(number: u32, unknown: *mut c_void) -> MediaType {
     MediaType {
         unknown,
@@ -40,7 +40,7 @@ pub(crate) fn with_unknown(number: u32, unknown: *mut c_void) -> MediaType {
     }
 }
 
-/// But for the address of its format block.
+/// Returns the media type without the address of its format block.
 fn without_format(media_type: &MediaType) -> MediaType {
     MediaType {
         format: ptr::null_mut(),
@@ -55,13 +55,13 @@ fn sample() -> (Allocator, Sample) {
 }
 
 #[test]
-fn none_is_s_false_and_nulls_the_place() {
+fn a_sample_without_media_type_returns_s_false_and_null() {
     let (_allocator, sample) = sample();
     assert!(sample.media_type().is_none());
 }
 
 #[test]
-fn what_was_set_can_be_had_as_often_as_wanted() {
+fn a_media_type_can_be_read_repeatedly() {
     let (_allocator, sample) = sample();
     assert_eq!(sample.set_media_type(&media_type(1)), S_OK);
     for _ in 0..3 {
@@ -72,7 +72,7 @@ fn what_was_set_can_be_had_as_often_as_wanted() {
 }
 
 #[test]
-fn every_copy_is_the_callers_own() {
+fn every_copy_is_independent() {
     let (_allocator, sample) = sample();
     let mut format = [1, 2, 3];
     sample.set_media_type(&with_format(1, &mut format));
@@ -85,7 +85,7 @@ fn every_copy_is_the_callers_own() {
 }
 
 #[test]
-fn the_format_block_is_copied_on_the_way_in() {
+fn set_media_type_copies_the_format_block() {
     let (_allocator, sample) = sample();
     let mut format: Vec<_> = (0..=255).collect();
     assert_eq!(sample.set_media_type(&with_format(1, &mut format)), S_OK);
@@ -96,7 +96,7 @@ fn the_format_block_is_copied_on_the_way_in() {
 }
 
 #[test]
-fn format_blocks_of_many_sizes() {
+fn format_blocks_of_many_sizes_are_copied() {
     let (_allocator, sample) = sample();
     for (byte, size) in (1..).zip([1, 2, 18, 40, 88, 1000, 100_000]) {
         let mut format = vec![byte; size];
@@ -106,39 +106,43 @@ fn format_blocks_of_many_sizes() {
 }
 
 #[test]
-fn a_caller_may_write_into_its_copy() {
+fn writes_to_a_copy_do_not_change_the_sample() {
     let (_allocator, sample) = sample();
     let mut format = [1, 2, 3];
     sample.set_media_type(&with_format(1, &mut format));
     let copy = sample.media_type().unwrap();
-    // SAFETY: the block is the caller's, and three bytes long.
+    // SAFETY: `copy` owns the block, which is 3 bytes long.
     unsafe { copy.format.write_bytes(9, 3) };
     assert_eq!(copy.format(), [9, 9, 9]);
     assert_eq!(sample.media_type().unwrap().format(), [1, 2, 3]);
 }
 
 #[test]
-fn a_media_type_is_a_flag_of_the_sample() {
+fn a_media_type_sets_the_flag_typechanged() {
     let (_allocator, sample) = sample();
     sample.set_media_type(&media_type(1));
-    assert_eq!(sample.image().flags, TYPECHANGED);
+    assert_eq!(sample.properties().flags, TYPECHANGED);
     assert_eq!(sample.set_media_type_at(ptr::null()), S_OK);
-    assert_eq!(sample.image().flags, 0);
+    assert_eq!(sample.properties().flags, 0);
 }
 
 #[test]
-fn null_takes_it_away() {
+fn setting_null_removes_the_media_type() {
     let (_allocator, sample) = sample();
-    assert_eq!(sample.set_media_type_at(ptr::null()), S_OK, "from nothing");
+    assert_eq!(
+        sample.set_media_type_at(ptr::null()),
+        S_OK,
+        "there was none"
+    );
     let mut format = [1, 2, 3];
     sample.set_media_type(&with_format(1, &mut format));
     assert_eq!(sample.set_media_type_at(ptr::null()), S_OK);
     assert!(sample.media_type().is_none());
-    assert!(sample.image().media_type.is_null());
+    assert!(sample.properties().media_type.is_null());
 }
 
 #[test]
-fn a_new_one_takes_the_place_of_the_old() {
+fn a_new_media_type_replaces_the_old_one() {
     let (_allocator, sample) = sample();
     for number in 1..5 {
         let mut format = vec![1; number as usize];
@@ -152,24 +156,28 @@ fn a_new_one_takes_the_place_of_the_old() {
 }
 
 #[test]
-fn the_object_in_it_is_counted() {
+fn a_media_type_holds_a_reference_to_its_object() {
     let object = Callback::new();
     let (_allocator, sample) = sample();
     sample.set_media_type(&with_unknown(1, object.as_ptr()));
-    assert_eq!(object.references(), 1, "the sample's");
+    assert_eq!(object.references(), 1, "one of the sample");
     let copy = sample.media_type().unwrap();
     assert_eq!(copy.unknown, object.as_ptr());
-    assert_eq!(object.references(), 2, "and the copy's");
+    assert_eq!(
+        object.references(),
+        2,
+        "one of the sample and one of the copy"
+    );
     drop(copy);
     assert_eq!(object.references(), 1);
     sample.set_media_type(&with_unknown(2, object.as_ptr()));
-    assert_eq!(object.references(), 1, "one for the old, one for the new");
+    assert_eq!(object.references(), 1, "the old media type is released");
     sample.set_media_type_at(ptr::null());
     assert_eq!(object.references(), 0);
 }
 
 #[test]
-fn without_a_place_for_the_copy_it_is_e_pointer() {
+fn a_null_out_pointer_returns_e_pointer() {
     let object = Callback::new();
     let (_allocator, sample) = sample();
     assert_eq!(sample.media_type_into(None), E_POINTER);
@@ -179,7 +187,7 @@ fn without_a_place_for_the_copy_it_is_e_pointer() {
 }
 
 #[test]
-fn a_media_type_leaves_the_rest_alone() {
+fn a_media_type_does_not_change_other_attributes() {
     let (_allocator, sample) = sample();
     sample.set_time(Some(1), Some(2));
     sample.set_media_time(Some(3), Some(4));
@@ -188,5 +196,8 @@ fn a_media_type_leaves_the_rest_alone() {
     assert_eq!(sample.time(), (S_OK, 1, 2));
     sample.set_media_type_at(ptr::null());
     assert_eq!(sample.media_time(), (S_OK, 3, 4));
-    assert_eq!(sample.image().flags, SPLICEPOINT | TIMEVALID | STOPVALID);
+    assert_eq!(
+        sample.properties().flags,
+        SPLICEPOINT | TIMEVALID | STOPVALID
+    );
 }

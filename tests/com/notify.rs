@@ -1,5 +1,4 @@
-//! `IMemAllocatorCallbackTemp`'s `SetNotify`: who is told of a release, when, and how callbacks are
-//! counted.
+//! `SetNotify` of `IMemAllocatorCallbackTemp`: calls of the callback, and its references.
 
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -8,14 +7,14 @@ use std::thread;
 
 use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
 
-use crate::client::{Allocator, table};
+use crate::client::{Allocator, check_in_each_state};
 use crate::objects::Callback;
 use crate::vtables::*;
 
 #[test]
-fn set_notify_in_each_state() {
+fn set_notify_succeeds_in_each_state() {
     let callback = Callback::new();
-    table(
+    check_in_each_state(
         |allocator| {
             let set = allocator.set_notify(callback.as_ptr());
             (set, allocator.set_notify(ptr::null_mut()))
@@ -30,24 +29,24 @@ fn set_notify_in_each_state() {
 }
 
 #[test]
-fn every_final_release_is_told_once() {
+fn every_final_release_calls_the_callback_once() {
     let callback = Callback::new();
     let allocator = Allocator::committed(3, 64);
     allocator.set_notify(callback.as_ptr());
-    for told in 1..=5 {
+    for calls in 1..=5 {
         let sample = allocator.sample();
         let other = sample.clone();
         drop(other);
-        assert_eq!(callback.calls(), told - 1, "not of one that is not final");
+        assert_eq!(callback.calls(), calls - 1, "the release was not final");
         drop(sample);
-        assert_eq!(callback.calls(), told);
+        assert_eq!(callback.calls(), calls);
     }
     drop(allocator.samples(3));
     assert_eq!(callback.calls(), 8);
 }
 
 #[test]
-fn a_decommit_is_not_told_but_the_release_that_completes_it() {
+fn a_decommit_does_not_call_the_callback_but_the_release_that_completes_it_does() {
     let callback = Callback::new();
     let allocator = Allocator::committed(3, 64);
     allocator.set_notify(callback.as_ptr());
@@ -65,7 +64,7 @@ fn a_decommit_is_not_told_but_the_release_that_completes_it() {
 }
 
 #[test]
-fn who_is_replaced_or_removed_is_told_no_more() {
+fn a_replaced_or_removed_callback_is_not_called() {
     let (first, second) = (Callback::new(), Callback::new());
     let allocator = Allocator::committed(1, 64);
     allocator.set_notify(first.as_ptr());
@@ -78,13 +77,13 @@ fn who_is_replaced_or_removed_is_told_no_more() {
 }
 
 #[test]
-fn the_callback_is_counted_while_it_is_set() {
+fn the_allocator_holds_a_reference_to_the_callback_while_it_is_set() {
     let (first, second) = (Callback::new(), Callback::new());
     let allocator = Allocator::new();
     allocator.set_notify(first.as_ptr());
     assert_eq!(first.references(), 1);
     allocator.set_notify(first.as_ptr());
-    assert_eq!(first.references(), 1, "the same once more");
+    assert_eq!(first.references(), 1, "the same callback is set again");
     allocator.set_notify(second.as_ptr());
     assert_eq!((first.references(), second.references()), (0, 1));
     allocator.set_notify(ptr::null_mut());
@@ -93,7 +92,7 @@ fn the_callback_is_counted_while_it_is_set() {
 }
 
 #[test]
-fn a_notification_leaves_the_count_as_it_was() {
+fn a_call_of_the_callback_does_not_change_its_reference_count() {
     let callback = Callback::new();
     let allocator = Allocator::committed(1, 64);
     allocator.set_notify(callback.as_ptr());
@@ -109,39 +108,39 @@ fn a_notification_leaves_the_count_as_it_was() {
 fn the_callback_is_released_with_the_allocator() {
     for commit in [false, true] {
         let callback = Callback::new();
-        let allocator = Allocator::with(1, 64);
+        let allocator = Allocator::uncommitted(1, 64);
         allocator.set_notify(callback.as_ptr());
         if commit {
             allocator.commit();
         }
-        assert_eq!(allocator.leave(), 0);
+        assert_eq!(allocator.release(), 0);
         assert_eq!((callback.references(), callback.calls()), (0, 0));
     }
 }
 
 #[test]
-fn samples_that_outlive_the_allocator_are_told_of_and_then_the_callback_goes() {
+fn the_callback_is_called_for_samples_that_outlive_the_allocator_and_then_released() {
     let callback = Callback::new();
     let allocator = Allocator::committed(3, 64);
     allocator.set_notify(callback.as_ptr());
     let samples = allocator.samples(3);
-    assert_eq!(allocator.leave(), 0);
-    for (told, sample) in (1..).zip(samples) {
+    assert_eq!(allocator.release(), 0);
+    for (calls, sample) in (1..).zip(samples) {
         assert_eq!(callback.references(), 1);
-        assert_eq!(sample.leave(), 0);
-        assert_eq!(callback.calls(), told);
+        assert_eq!(sample.release(), 0);
+        assert_eq!(callback.calls(), calls);
     }
     assert_eq!(callback.references(), 0);
 }
 
 #[test]
-fn a_callback_outlives_new_properties() {
+fn a_callback_stays_set_across_new_properties() {
     let callback = Callback::new();
     let allocator = Allocator::committed(1, 64);
     allocator.set_notify(callback.as_ptr());
     drop(allocator.sample());
     allocator.decommit();
-    allocator.set(properties(2, 128, 1, 0));
+    allocator.set_properties(properties(2, 128, 1, 0));
     allocator.commit();
     assert_eq!(callback.references(), 1);
     drop(allocator.sample());
@@ -151,25 +150,26 @@ fn a_callback_outlives_new_properties() {
 }
 
 #[test]
-fn what_the_callback_answers_matters_not() {
-    for answer in [S_FALSE, E_UNEXPECTED, E_NOTIMPL] {
-        let callback = Callback::that_answers(answer, || {});
+fn the_result_of_the_callback_is_ignored() {
+    for result in [S_FALSE, E_UNEXPECTED, E_NOTIMPL] {
+        let callback = Callback::with_result(result, || {});
         let allocator = Allocator::committed(1, 64);
         allocator.set_notify(callback.as_ptr());
-        assert_eq!(allocator.sample().leave(), 0);
-        assert_eq!(allocator.sample().leave(), 0);
+        assert_eq!(allocator.sample().release(), 0);
+        assert_eq!(allocator.sample().release(), 0);
         assert_eq!(callback.calls(), 2);
         allocator.set_notify(ptr::null_mut());
     }
 }
 
-/// An allocator of one buffer that is notified by a callback which may call it.
+/// Returns an allocator of one buffer, and its callback. The callback calls `on_release` with the
+/// allocator.
 fn with_callback(
     on_release: impl Fn(&Allocator) + Send + Sync + 'static,
 ) -> (Arc<Callback>, Allocator) {
     let allocator = Allocator::committed(1, 64);
     let same = allocator.clone();
-    let callback = Callback::that(move || on_release(&same));
+    let callback = Callback::with_action(move || on_release(&same));
     assert_eq!(allocator.set_notify(callback.as_ptr()), S_OK);
     (callback, allocator)
 }
@@ -187,7 +187,7 @@ fn the_buffer_is_free_when_the_callback_is_called() {
 }
 
 #[test]
-fn the_callback_may_take_the_buffer() {
+fn the_callback_may_acquire_the_buffer() {
     let taken = Arc::new(Mutex::new(None));
     let (callback, allocator) = with_callback({
         let taken = taken.clone();
@@ -195,7 +195,7 @@ fn the_callback_may_take_the_buffer() {
     });
     let sample = allocator.sample();
     let object = sample.as_ptr();
-    assert_eq!(sample.leave(), 0);
+    assert_eq!(sample.release(), 0);
     assert_eq!(allocator.free_count(), 0);
     allocator.set_notify(ptr::null_mut());
     let again = taken.lock().unwrap().take().unwrap();
@@ -204,7 +204,7 @@ fn the_callback_may_take_the_buffer() {
 }
 
 #[test]
-fn the_callback_may_take_and_release_the_buffer() {
+fn the_callback_may_acquire_and_release_the_buffer() {
     let depth = AtomicI32::new(0);
     let (callback, allocator) = with_callback(move |allocator| {
         if depth.fetch_add(1, Ordering::SeqCst) < 3 {
@@ -245,7 +245,7 @@ fn the_callback_may_replace_itself() {
 fn the_callback_may_decommit_and_commit() {
     let (callback, allocator) = with_callback(|allocator| {
         assert_eq!(allocator.decommit(), S_OK);
-        assert_eq!(allocator.set(properties(1, 64, 1, 0)).0, S_OK);
+        assert_eq!(allocator.set_properties(properties(1, 64, 1, 0)).0, S_OK);
         assert_eq!(allocator.commit(), S_OK);
     });
     let sample = allocator.sample();
@@ -260,7 +260,7 @@ fn the_callback_may_decommit_and_commit() {
 fn a_decommit_is_complete_when_the_callback_is_called() {
     let (callback, allocator) = with_callback(|allocator| {
         assert_eq!(allocator.state(), Uncommitted);
-        assert_eq!(allocator.set(properties(1, 64, 1, 0)).0, S_OK);
+        assert_eq!(allocator.set_properties(properties(1, 64, 1, 0)).0, S_OK);
     });
     let sample = allocator.sample();
     allocator.decommit();
@@ -270,9 +270,9 @@ fn a_decommit_is_complete_when_the_callback_is_called() {
 }
 
 #[test]
-fn the_callback_may_hold_the_last_reference_on_the_allocator() {
+fn the_callback_may_release_the_last_reference_to_the_allocator() {
     let last = Arc::new(Mutex::new(None::<Allocator>));
-    let callback = Callback::that({
+    let callback = Callback::with_action({
         let last = last.clone();
         move || drop(last.lock().unwrap().take())
     });
@@ -280,14 +280,14 @@ fn the_callback_may_hold_the_last_reference_on_the_allocator() {
     allocator.set_notify(callback.as_ptr());
     let sample = allocator.sample();
     *last.lock().unwrap() = Some(allocator);
-    assert_eq!(sample.leave(), 0);
+    assert_eq!(sample.release(), 0);
     assert_eq!((callback.calls(), callback.references()), (1, 0));
 }
 
 #[test]
-fn the_callback_is_called_on_the_thread_of_the_release() {
+fn the_callback_is_called_on_the_releasing_thread() {
     let called = Arc::new(Mutex::new(None));
-    let callback = Callback::that({
+    let callback = Callback::with_action({
         let called = called.clone();
         move || *called.lock().unwrap() = Some(thread::current().id())
     });
@@ -304,15 +304,15 @@ fn the_callback_is_called_on_the_thread_of_the_release() {
 }
 
 #[test]
-fn a_buffer_that_goes_to_a_waiter_is_told_of_as_well() {
+fn a_buffer_that_is_assigned_to_a_waiter_calls_the_callback() {
     let callback = Callback::new();
     let allocator = Allocator::committed(1, 64);
     allocator.set_notify(callback.as_ptr());
     let sample = allocator.sample();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| allocator.get_buffer(0).unwrap());
-        allocator.until_waiting(1);
-        assert_eq!(sample.leave(), 0);
+        allocator.wait_for_waiters(1);
+        assert_eq!(sample.release(), 0);
         assert_eq!(callback.calls(), 1);
         drop(waiter.join().unwrap());
     });
@@ -321,7 +321,7 @@ fn a_buffer_that_goes_to_a_waiter_is_told_of_as_well() {
 }
 
 #[test]
-fn callbacks_may_change_while_others_release() {
+fn the_callback_can_be_replaced_during_releases() {
     let callbacks = [Callback::new(), Callback::new()];
     let allocator = Allocator::committed(4, 64);
     let rounds = 500;

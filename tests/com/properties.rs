@@ -1,16 +1,16 @@
-//! `IMemAllocator`'s `SetProperties` and `GetProperties`: rounding, alignment, order of checks,
-//! refusal.
+//! `SetProperties` and `GetProperties` of `IMemAllocator`: rounding, alignment, order of checks,
+//! and refused requests.
 
 use std::ptr;
 
 use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
 
-use crate::client::{Allocator, STATES, Subject, table};
+use crate::client::{Allocator, AllocatorInState, STATES, check_in_each_state};
 use crate::vtables::*;
 
 const NOTHING: Properties = properties(0, 0, 0, 0);
 
-/// The size that a request is rounded to.
+/// Returns the rounded size, or the size of the request if the rounded one does not fit.
 fn rounded(request: Properties) -> i32 {
     let whole = i64::from(request.size) + i64::from(request.prefix);
     let align = i64::from(request.align);
@@ -19,12 +19,12 @@ fn rounded(request: Properties) -> i32 {
 }
 
 #[test]
-fn a_new_allocator_has_none() {
+fn a_new_allocator_has_zero_properties() {
     assert_eq!(Allocator::new().properties(), NOTHING);
 }
 
 #[test]
-fn the_size_is_rounded_until_prefix_and_buffer_are_a_multiple_of_the_alignment() {
+fn prefix_and_rounded_size_are_a_multiple_of_the_alignment() {
     for (request, size) in [
         (properties(0, 0, 1, 0), 0),
         (properties(1, 0, 1, 0), 0),
@@ -51,14 +51,18 @@ fn the_size_is_rounded_until_prefix_and_buffer_are_a_multiple_of_the_alignment()
     ] {
         let actual = Properties { size, ..request };
         let allocator = Allocator::new();
-        assert_eq!(allocator.set(request), (S_OK, actual), "{request:?}");
+        assert_eq!(
+            allocator.set_properties(request),
+            (S_OK, actual),
+            "{request:?}"
+        );
         assert_eq!(allocator.properties(), actual);
-        assert_eq!(rounded(request), size, "the formula of this file");
+        assert_eq!(rounded(request), size, "`rounded` is wrong");
     }
 }
 
 #[test]
-fn nothing_rounds_up_to_something_that_commits() {
+fn a_size_of_zero_with_a_prefix_is_rounded_up_and_can_be_committed() {
     let allocator = Allocator::committed_with(properties(1, 0, 16, 1));
     assert_eq!(allocator.sample().size(), 15);
 }
@@ -72,13 +76,13 @@ fn every_alignment_up_to_64_kib_is_accepted() {
             size: rounded(request),
             ..request
         };
-        assert_eq!(allocator.set(request), (S_OK, actual));
+        assert_eq!(allocator.set_properties(request), (S_OK, actual));
     }
 }
 
 #[test]
 fn every_other_alignment_is_refused() {
-    let allocator = Allocator::with(3, 64);
+    let allocator = Allocator::uncommitted(3, 64);
     let bad = [
         0,
         -1,
@@ -94,13 +98,17 @@ fn every_other_alignment_is_refused() {
     ];
     for align in bad {
         let request = properties(1, 1000, align, 0);
-        assert_eq!(allocator.set(request), (VFW_E_BADALIGN, NOTHING), "{align}");
+        assert_eq!(
+            allocator.set_properties(request),
+            (VFW_E_BADALIGN, NOTHING),
+            "{align}"
+        );
         assert_eq!(allocator.properties(), properties(3, 64, 1, 0));
     }
 }
 
 #[test]
-fn the_request_is_not_modified() {
+fn set_properties_does_not_modify_the_request() {
     let allocator = Allocator::new();
     for request in [properties(2, 100, 16, 3), properties(2, 100, 0, 3)] {
         let (before, mut actual) = (request, NOTHING);
@@ -110,7 +118,7 @@ fn the_request_is_not_modified() {
 }
 
 #[test]
-fn request_and_actual_may_be_the_same() {
+fn request_and_actual_can_be_the_same() {
     let allocator = Allocator::new();
     let mut both = properties(2, 100, 16, 3);
     let address = &raw mut both;
@@ -120,7 +128,7 @@ fn request_and_actual_may_be_the_same() {
 }
 
 #[test]
-fn request_and_actual_may_overlap() {
+fn request_and_actual_can_overlap() {
     let allocator = Allocator::new();
     let mut words = [2, 100, 16, 3, -1, -1];
     let start: *mut i32 = words.as_mut_ptr();
@@ -130,7 +138,7 @@ fn request_and_actual_may_overlap() {
 }
 
 #[test]
-fn a_request_that_is_refused_and_its_own_actual_is_zeroed() {
+fn a_refused_request_that_is_also_actual_is_zeroed() {
     let allocator = Allocator::new();
     let mut both = properties(2, 100, 0, 3);
     let address = &raw mut both;
@@ -142,9 +150,9 @@ fn a_request_that_is_refused_and_its_own_actual_is_zeroed() {
 }
 
 #[test]
-fn set_properties_in_each_state() {
-    table(
-        |allocator| allocator.set(properties(5, 100, 16, 3)),
+fn set_properties_succeeds_only_while_uncommitted() {
+    check_in_each_state(
+        |allocator| allocator.set_properties(properties(5, 100, 16, 3)),
         [
             ((S_OK, properties(5, 109, 16, 3)), Uncommitted),
             ((VFW_E_ALREADY_COMMITTED, NOTHING), Committed),
@@ -154,20 +162,20 @@ fn set_properties_in_each_state() {
 }
 
 #[test]
-fn committed_with_buffers_out_is_already_committed() {
+fn already_committed_takes_precedence_over_buffers_outstanding() {
     let allocator = Allocator::committed(3, 64);
     let sample = allocator.sample();
     let refused = (VFW_E_ALREADY_COMMITTED, NOTHING);
-    assert_eq!(allocator.set(properties(5, 100, 1, 0)), refused);
+    assert_eq!(allocator.set_properties(properties(5, 100, 1, 0)), refused);
     drop(sample);
 }
 
 #[test]
-fn the_alignment_is_looked_at_first() {
+fn the_alignment_is_checked_before_the_state() {
     for align in [0, -1, 65_537] {
         let refused = (VFW_E_BADALIGN, NOTHING);
-        table(
-            |allocator| allocator.set(properties(5, 100, align, 0)),
+        check_in_each_state(
+            |allocator| allocator.set_properties(properties(5, 100, align, 0)),
             [
                 (refused, Uncommitted),
                 (refused, Committed),
@@ -178,11 +186,11 @@ fn the_alignment_is_looked_at_first() {
 }
 
 #[test]
-fn the_pointers_are_looked_at_before_anything() {
+fn the_pointers_are_checked_first() {
     let good = properties(5, 100, 1, 0);
     let bad = properties(5, 100, 0, 0);
     for request in [&raw const good, &raw const bad, ptr::null()] {
-        table(
+        check_in_each_state(
             |allocator| allocator.set_properties_at(request, ptr::null_mut()),
             [
                 (E_POINTER, Uncommitted),
@@ -191,7 +199,7 @@ fn the_pointers_are_looked_at_before_anything() {
             ],
         );
     }
-    table(
+    check_in_each_state(
         |allocator| allocator.set_properties_at(ptr::null(), &mut properties(0, 0, 0, 0)),
         [
             (E_POINTER, Uncommitted),
@@ -202,29 +210,29 @@ fn the_pointers_are_looked_at_before_anything() {
 }
 
 #[test]
-fn what_is_refused_changes_nothing() {
+fn a_refused_request_changes_nothing() {
     for state in STATES {
-        let subject = Subject::in_state(state);
+        let subject = AllocatorInState::new(state);
         let good = properties(5, 100, 1, 0);
         let allocator = &subject.allocator;
-        allocator.set(properties(9, 9, 0, 9));
+        allocator.set_properties(properties(9, 9, 0, 9));
         allocator.set_properties_at(ptr::null(), &mut properties(1, 1, 1, 1));
         allocator.set_properties_at(&raw const good, ptr::null_mut());
         if state != Uncommitted {
-            allocator.set(good);
+            allocator.set_properties(good);
         }
         assert_eq!(allocator.properties(), properties(3, 64, 1, 0));
     }
 }
 
 #[test]
-fn get_properties_in_each_state() {
+fn get_properties_succeeds_in_each_state() {
     let set = properties(3, 64, 1, 0);
-    table(
+    check_in_each_state(
         |allocator| allocator.properties(),
         [(set, Uncommitted), (set, Committed), (set, Decommitting)],
     );
-    table(
+    check_in_each_state(
         |allocator| allocator.properties_into(None),
         [
             (E_POINTER, Uncommitted),
@@ -235,7 +243,7 @@ fn get_properties_in_each_state() {
 }
 
 #[test]
-fn counts_and_sizes_are_judged_by_commit_and_not_here() {
+fn counts_and_sizes_are_checked_only_by_commit() {
     for request in [
         properties(0, 64, 1, 0),
         properties(3, 0, 1, 0),
@@ -247,7 +255,7 @@ fn counts_and_sizes_are_judged_by_commit_and_not_here() {
         properties(i32::MAX, i32::MAX, 1, i32::MAX),
     ] {
         let allocator = Allocator::new();
-        assert_eq!(allocator.set(request), (S_OK, request));
+        assert_eq!(allocator.set_properties(request), (S_OK, request));
         assert_eq!(allocator.properties(), request);
         assert!(allocator.commit().is_failure(), "{request:?}");
         assert_eq!(allocator.properties(), request);
@@ -255,7 +263,7 @@ fn counts_and_sizes_are_judged_by_commit_and_not_here() {
 }
 
 #[test]
-fn a_size_that_cannot_be_rounded_stays_and_does_not_commit() {
+fn a_size_that_cannot_be_rounded_is_stored_and_fails_the_commit() {
     for request in [
         properties(1, i32::MAX, 16, 0),
         properties(1, i32::MAX, 65_536, 0),
@@ -263,21 +271,21 @@ fn a_size_that_cannot_be_rounded_stays_and_does_not_commit() {
         properties(1, i32::MAX, 16, i32::MAX),
     ] {
         let allocator = Allocator::new();
-        assert_eq!(rounded(request), request.size, "no case for this test");
-        assert_eq!(allocator.set(request), (S_OK, request));
+        assert_eq!(rounded(request), request.size, "the size can be rounded");
+        assert_eq!(allocator.set_properties(request), (S_OK, request));
         assert_eq!(allocator.commit(), E_OUTOFMEMORY, "{request:?}");
     }
 }
 
 #[test]
-fn a_client_may_change_its_mind() {
+fn properties_can_be_set_repeatedly() {
     let allocator = Allocator::new();
     for request in [
         properties(-1, -1, 1, -1),
         properties(0, 0, 1, 0),
         properties(2, 32, 1, 0),
     ] {
-        assert_eq!(allocator.set(request), (S_OK, request));
+        assert_eq!(allocator.set_properties(request), (S_OK, request));
     }
     assert_eq!(allocator.commit(), S_OK);
     assert_eq!(allocator.sample().size(), 32);

@@ -1,18 +1,18 @@
-//! `IMemAllocator`'s `ReleaseBuffer`, which is the sample's to call. From a client it is misuse: it
-//! is refused, and the pool stays as it was.
+//! `ReleaseBuffer` of `IMemAllocator`. Only samples may call it. A call by a client is refused and
+//! changes nothing.
 
 use std::ffi::c_void;
 use std::ptr;
 
 use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
 
-use crate::client::{Allocator, table};
+use crate::client::{Allocator, check_in_each_state};
 use crate::objects::Callback;
 use crate::vtables::*;
 
 #[test]
-fn no_sample_is_e_pointer() {
-    table(
+fn a_null_pointer_returns_e_pointer() {
+    check_in_each_state(
         |allocator| allocator.release_buffer(ptr::null_mut()),
         [
             (E_POINTER, Uncommitted),
@@ -29,12 +29,12 @@ fn a_sample_of_another_allocator_is_refused() {
     assert_eq!(allocator.release_buffer(sample.as_ptr()), E_INVALIDARG);
     assert_eq!(sample.references(), 1);
     drop(sample);
-    allocator.check_whole(2);
-    other.check_whole(2);
+    allocator.assert_all_free(2);
+    other.assert_all_free(2);
 }
 
 #[test]
-fn an_object_that_is_no_sample_is_refused() {
+fn an_object_that_is_not_a_sample_is_refused() {
     let object = Callback::new();
     let allocator = Allocator::committed(2, 64);
     for pointer in [
@@ -45,22 +45,22 @@ fn an_object_that_is_no_sample_is_refused() {
         assert_eq!(allocator.release_buffer(pointer), E_INVALIDARG);
     }
     assert_eq!((object.references(), object.calls()), (0, 0));
-    allocator.check_whole(2);
+    allocator.assert_all_free(2);
 }
 
 #[test]
-fn an_address_that_is_nobodys_is_refused_without_a_look() {
+fn an_invalid_address_is_refused_without_an_access() {
     let allocator = Allocator::committed(2, 64);
     let sample = allocator.sample();
     let inside = sample.as_ptr();
-    let mut nobodys: Vec<*mut c_void> = [1, 8, 0xDEAD_BEE8, 0x7FF8, usize::MAX, usize::MAX - 7]
+    let mut invalid: Vec<*mut c_void> = [1, 8, 0xDEAD_BEE8, 0x7FF8, usize::MAX, usize::MAX - 7]
         .map(ptr::without_provenance_mut)
         .into();
-    // Near a sample, and the data of one.
-    nobodys.extend([1, 4, 8, 16].map(|bytes| inside.wrapping_byte_add(bytes)));
-    nobodys.extend([1, 8].map(|bytes| inside.wrapping_byte_sub(bytes)));
-    nobodys.push(sample.data().cast());
-    for pointer in nobodys {
+    // Addresses near a sample, and that of its buffer.
+    invalid.extend([1, 4, 8, 16].map(|bytes| inside.wrapping_byte_add(bytes)));
+    invalid.extend([1, 8].map(|bytes| inside.wrapping_byte_sub(bytes)));
+    invalid.push(sample.data().cast());
+    for pointer in invalid {
         assert_eq!(
             allocator.release_buffer(pointer),
             E_INVALIDARG,
@@ -68,11 +68,11 @@ fn an_address_that_is_nobodys_is_refused_without_a_look() {
         );
     }
     drop(sample);
-    allocator.check_whole(2);
+    allocator.assert_all_free(2);
 }
 
 #[test]
-fn a_sample_that_is_held_is_refused() {
+fn a_sample_with_references_is_refused() {
     let allocator = Allocator::committed(2, 64);
     let sample = allocator.sample();
     let other = sample.clone();
@@ -81,31 +81,31 @@ fn a_sample_that_is_held_is_refused() {
     assert_eq!(allocator.release_buffer(sample.as_ptr()), E_UNEXPECTED);
     assert_eq!(sample.references(), 1);
     assert_eq!(allocator.free_count(), 1);
-    // It is not issued a second time.
+    // `GetBuffer` does not return it a second time.
     let second = allocator.sample();
     assert_ne!(second.as_ptr(), sample.as_ptr());
     assert_eq!(allocator.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
-    assert_eq!(sample.leave(), 0);
+    assert_eq!(sample.release(), 0);
     drop(second);
-    allocator.check_whole(2);
+    allocator.assert_all_free(2);
 }
 
 #[test]
-fn a_sample_that_is_free_is_refused() {
+fn a_free_sample_is_refused() {
     let allocator = Allocator::committed(2, 64);
     let object = allocator.sample().as_ptr();
     for _ in 0..3 {
         assert_eq!(allocator.release_buffer(object), E_UNEXPECTED);
     }
-    allocator.check_whole(2);
+    allocator.assert_all_free(2);
     allocator.decommit();
     assert_eq!(allocator.release_buffer(object), E_UNEXPECTED);
     allocator.commit();
-    allocator.check_whole(2);
+    allocator.assert_all_free(2);
 }
 
 #[test]
-fn a_sample_that_is_held_over_a_decommit_is_refused() {
+fn a_sample_that_is_out_during_a_decommit_is_refused() {
     let allocator = Allocator::committed(2, 64);
     let sample = allocator.sample();
     allocator.decommit();
@@ -116,28 +116,28 @@ fn a_sample_that_is_held_over_a_decommit_is_refused() {
 }
 
 #[test]
-fn a_sample_of_memory_that_is_gone_is_nobodys() {
+fn a_sample_of_freed_memory_is_refused() {
     let allocator = Allocator::committed(2, 64);
     let object = allocator.sample().as_ptr();
     allocator.decommit();
-    allocator.set(properties(200, 64, 1, 0));
+    allocator.set_properties(properties(200, 64, 1, 0));
     assert!(allocator.release_buffer(object).is_failure());
     allocator.commit();
     assert!(allocator.release_buffer(object).is_failure());
-    allocator.check_whole(200);
+    allocator.assert_all_free(200);
 }
 
 #[test]
-fn an_allocator_without_samples_knows_none() {
+fn an_allocator_without_samples_refuses_every_sample() {
     let other = Allocator::committed(1, 64);
     let sample = other.sample();
-    for allocator in [Allocator::new(), Allocator::with(2, 64)] {
+    for allocator in [Allocator::new(), Allocator::uncommitted(2, 64)] {
         assert_eq!(allocator.release_buffer(sample.as_ptr()), E_INVALIDARG);
     }
 }
 
 #[test]
-fn nobody_is_notified_of_what_is_refused() {
+fn a_refused_call_does_not_call_the_callback() {
     let callback = Callback::new();
     let allocator = Allocator::committed(2, 64);
     allocator.set_notify(callback.as_ptr());

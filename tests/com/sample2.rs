@@ -1,24 +1,24 @@
-//! `IMediaSample2`: all attributes at once, as many bytes of them as the caller says.
+//! `IMediaSample2`: all attributes in one structure, of which the caller passes a number of bytes.
 
 use std::mem::offset_of;
 use std::ptr;
 
-use crate::client::{Allocator, RUBBISH, SIZE_OF_IMAGE, Sample};
+use crate::client::{Allocator, GARBAGE, PROPERTIES_SIZE, Sample};
 use crate::media_type::{media_type, with_format, with_unknown};
 use crate::objects::Callback;
 use crate::vtables::*;
 
-/// Where a field ends, and so how many bytes bring it.
+/// Returns the number of bytes from the start of the structure to the end of a field.
 macro_rules! end_of {
     ($field:ident) => {{
-        let end = offset_of!(SampleProperties, $field) + size_of_val(&NOTHING.$field);
+        let end = offset_of!(SampleProperties, $field) + size_of_val(&ZERO.$field);
         u32::try_from(end).unwrap()
     }};
 }
 
-/// Asks for nothing, as far as that can be said.
-const NOTHING: SampleProperties = SampleProperties {
-    cb_data: SIZE_OF_IMAGE,
+/// Properties whose fields are all zero except for the size.
+const ZERO: SampleProperties = SampleProperties {
+    cb_data: PROPERTIES_SIZE,
     type_specific_flags: 0,
     flags: 0,
     actual: 0,
@@ -30,94 +30,98 @@ const NOTHING: SampleProperties = SampleProperties {
     buffer_size: 0,
 };
 
-/// The only sample of an allocator, with 64 bytes.
+/// Returns the only sample of an allocator, with 64 bytes.
 fn sample() -> (Allocator, Sample) {
     let allocator = Allocator::committed(1, 64);
     let sample = allocator.sample();
     (allocator, sample)
 }
 
-/// A sample with something in every attribute.
+/// Returns a sample whose attributes are all set.
 fn full_sample() -> (Allocator, Sample) {
     let (allocator, sample) = sample();
     let mut format = [1, 2, 3];
     sample.set_media_type(&with_format(1, &mut format));
     sample.set_media_time(Some(7), Some(8));
-    let image = SampleProperties {
+    let properties = SampleProperties {
         type_specific_flags: 0x1234_5678,
         flags: SPLICEPOINT | TIMEVALID | STOPVALID | TYPECHANGED,
         actual: 33,
         start: 0x0102_0304_0506_0708,
         stop: 0x1112_1314_1516_1718,
         stream_id: 0x8000_0001,
-        ..sample.image()
+        ..sample.properties()
     };
-    assert_eq!(sample.set_image(&image), S_OK);
+    assert_eq!(sample.set_properties(&properties), S_OK);
     (allocator, sample)
 }
 
-/// Sets so many bytes of an image that must be refused; nothing may change.
+/// Sets the first `bytes` bytes of properties that must be refused, and returns the error. Asserts
+/// that nothing changes.
 #[track_caller]
-fn refusal(sample: &Sample, bytes: u32, image: &SampleProperties) -> Hresult {
-    let before = (sample.image(), sample.time(), sample.media_time());
-    let result = sample.set_image_bytes(bytes, image);
+fn set_refused(sample: &Sample, bytes: u32, properties: &SampleProperties) -> Hresult {
+    let before = (sample.properties(), sample.time(), sample.media_time());
+    let result = sample.set_first_bytes(bytes, properties);
     assert!(result.is_failure(), "{result:?}");
-    let after = (sample.image(), sample.time(), sample.media_time());
+    let after = (sample.properties(), sample.time(), sample.media_time());
     assert_eq!(after, before);
     result
 }
 
 #[test]
-fn the_image_of_a_sample() {
+fn get_properties_returns_all_attributes() {
     let (_allocator, sample) = full_sample();
-    let image = sample.image();
+    let properties = sample.properties();
     let expected = SampleProperties {
-        cb_data: SIZE_OF_IMAGE,
+        cb_data: PROPERTIES_SIZE,
         type_specific_flags: 0x1234_5678,
         flags: SPLICEPOINT | TIMEVALID | STOPVALID | TYPECHANGED,
         actual: 33,
         start: 0x0102_0304_0506_0708,
         stop: 0x1112_1314_1516_1718,
         stream_id: 0x8000_0001,
-        media_type: image.media_type,
+        media_type: properties.media_type,
         buffer: sample.data(),
         buffer_size: 64,
     };
-    assert_eq!(image, expected);
+    assert_eq!(properties, expected);
     assert_eq!(sample.time(), (S_OK, expected.start, expected.stop));
-    assert_eq!(sample.actual(), 33);
+    assert_eq!(sample.actual_length(), 33);
     assert_eq!(sample.is_sync_point(), S_OK);
 }
 
 #[test]
-fn exactly_so_many_bytes_are_written_as_there_is_room_for() {
+fn exactly_the_bytes_that_fit_are_written() {
     const CANARY: u8 = 0xA5;
     let (_allocator, sample) = full_sample();
     let read = |bytes: u32| {
         let mut memory = [CANARY; 96];
-        assert_eq!(sample.image_into(bytes, memory.as_mut_ptr()), S_OK);
+        assert_eq!(sample.properties_into(bytes, memory.as_mut_ptr()), S_OK);
         memory
     };
-    let whole = read(SIZE_OF_IMAGE);
+    let whole = read(PROPERTIES_SIZE);
     for bytes in 0..=80 {
-        let written = bytes.min(SIZE_OF_IMAGE);
-        let image = read(bytes);
-        let (head, rest) = image.split_at(written as usize);
+        let written = bytes.min(PROPERTIES_SIZE);
+        let memory = read(bytes);
+        let (head, rest) = memory.split_at(written as usize);
         assert!(rest.iter().all(|byte| *byte == CANARY), "{bytes}");
-        // `cbData` says how many, in as many of its own bytes as there is room for.
+        // `cbData` is the number of written bytes. It can itself be cut off.
         let size = head.len().min(4);
         assert_eq!(head[..size], written.to_le_bytes()[..size], "{bytes}");
-        let rest_of_it = size..head.len();
-        assert_eq!(head[rest_of_it.clone()], whole[rest_of_it], "{bytes}");
+        let fields = size..head.len();
+        assert_eq!(head[fields.clone()], whole[fields], "{bytes}");
     }
     assert_eq!(read(u32::MAX), whole);
 }
 
 #[test]
-fn the_gaps_between_fields_give_nothing_away() {
+fn padding_is_zeroed() {
     let (_allocator, sample) = full_sample();
     let mut memory = [0xA5_u8; size_of::<SampleProperties>()];
-    assert_eq!(sample.image_into(SIZE_OF_IMAGE, memory.as_mut_ptr()), S_OK);
+    assert_eq!(
+        sample.properties_into(PROPERTIES_SIZE, memory.as_mut_ptr()),
+        S_OK
+    );
     let before_the_pointers = end_of!(stream_id) as usize..offset_of!(SampleProperties, media_type);
     let at_the_end = end_of!(buffer_size) as usize..memory.len();
     for gap in [before_the_pointers, at_the_end] {
@@ -126,99 +130,102 @@ fn the_gaps_between_fields_give_nothing_away() {
 }
 
 #[test]
-fn an_image_may_lie_at_any_address() {
+fn properties_can_be_at_any_address() {
     let (_allocator, sample) = full_sample();
-    let image = sample.image();
+    let properties = sample.properties();
     let mut memory = [0_u8; 128];
     for offset in 1..8 {
         let address = memory[offset..].as_mut_ptr();
-        assert_eq!(sample.image_into(SIZE_OF_IMAGE, address), S_OK);
-        assert_eq!(sample.set_image_at(SIZE_OF_IMAGE, address), S_OK);
+        assert_eq!(sample.properties_into(PROPERTIES_SIZE, address), S_OK);
+        assert_eq!(sample.set_properties_at(PROPERTIES_SIZE, address), S_OK);
         let with_its_media_type = SampleProperties {
-            media_type: sample.image().media_type,
-            ..image
+            media_type: sample.properties().media_type,
+            ..properties
         };
-        assert_eq!(sample.image(), with_its_media_type);
+        assert_eq!(sample.properties(), with_its_media_type);
     }
 }
 
 #[test]
-fn no_bytes_need_no_place() {
+fn reading_no_bytes_needs_no_pointer() {
     let (_allocator, sample) = sample();
-    assert_eq!(sample.image_into(0, ptr::null_mut()), S_OK);
-    for bytes in [1, 3, 4, SIZE_OF_IMAGE, u32::MAX] {
-        assert_eq!(sample.image_into(bytes, ptr::null_mut()), E_POINTER);
+    assert_eq!(sample.properties_into(0, ptr::null_mut()), S_OK);
+    for bytes in [1, 3, 4, PROPERTIES_SIZE, u32::MAX] {
+        assert_eq!(sample.properties_into(bytes, ptr::null_mut()), E_POINTER);
     }
 }
 
 #[test]
-fn times_are_told_even_if_they_are_not_valid() {
+fn invalid_times_are_returned_without_their_flags() {
     let (_allocator, sample) = sample();
     sample.set_time(Some(5), Some(6));
     sample.set_time(None, None);
-    let image = sample.image();
-    assert_eq!((image.flags, image.start, image.stop), (0, 5, 6));
+    let properties = sample.properties();
+    assert_eq!(
+        (properties.flags, properties.start, properties.stop),
+        (0, 5, 6)
+    );
 }
 
 #[test]
-fn the_media_time_is_in_no_flag() {
+fn the_media_time_has_no_flag() {
     let (_allocator, sample) = sample();
     sample.set_media_time(Some(1), Some(2));
-    assert_eq!(sample.image().flags, 0);
+    assert_eq!(sample.properties().flags, 0);
     sample.set_time(Some(1), None);
-    assert_eq!(sample.image().flags, TIMEVALID);
+    assert_eq!(sample.properties().flags, TIMEVALID);
 }
 
 #[test]
-fn the_media_type_is_the_samples_own() {
+fn the_pointer_leads_to_the_media_type_of_the_sample() {
     let (_allocator, sample) = sample();
-    assert!(sample.image().media_type.is_null());
+    assert!(sample.properties().media_type.is_null());
     let mut format = [1, 2, 3];
     sample.set_media_type(&with_format(1, &mut format));
-    let own = sample.image().media_type;
-    assert_eq!(sample.image().media_type, own);
+    let own = sample.properties().media_type;
+    assert_eq!(sample.properties().media_type, own);
     assert_ne!(sample.media_type().unwrap().as_ptr(), own);
-    // SAFETY: it is the sample's, which the caller holds undisturbed.
+    // SAFETY: the sample keeps the media type until the next change, and no other thread uses it.
     let own = unsafe { own.read() };
     assert_eq!((own.sample_size, own.format_size), (1, 3));
 }
 
 #[test]
-fn too_few_bytes_to_say_anything_are_ignored() {
+fn fewer_than_four_bytes_are_ignored() {
     let (_allocator, sample) = full_sample();
-    let before = sample.image();
+    let before = sample.properties();
     for bytes in 0..4 {
-        assert_eq!(sample.set_image_at(bytes, ptr::null()), S_OK);
-        let image = SampleProperties {
+        assert_eq!(sample.set_properties_at(bytes, ptr::null()), S_OK);
+        let properties = SampleProperties {
             cb_data: 1000,
-            ..NOTHING
+            ..ZERO
         };
-        assert_eq!(sample.set_image_bytes(bytes, &image), S_OK);
+        assert_eq!(sample.set_first_bytes(bytes, &properties), S_OK);
     }
-    assert_eq!(sample.image(), before);
+    assert_eq!(sample.properties(), before);
 }
 
 #[test]
-fn without_an_image_it_is_e_pointer() {
+fn a_null_pointer_returns_e_pointer() {
     let (_allocator, sample) = sample();
-    for bytes in [4, 12, SIZE_OF_IMAGE, SIZE_OF_IMAGE + 1, u32::MAX] {
-        assert_eq!(sample.set_image_at(bytes, ptr::null()), E_POINTER);
+    for bytes in [4, 12, PROPERTIES_SIZE, PROPERTIES_SIZE + 1, u32::MAX] {
+        assert_eq!(sample.set_properties_at(bytes, ptr::null()), E_POINTER);
     }
 }
 
-/// What becomes of a sample when so many bytes of an image are set that is without fault: the
-/// smaller of `bytes` and `cbData` counts.
-fn after(before: &SampleProperties, bytes: u32, image: &SampleProperties) -> SampleProperties {
+/// Returns the properties of a sample after the first `bytes` bytes of valid `properties` are set.
+/// The smaller of `bytes` and `cbData` applies.
+fn after(before: &SampleProperties, bytes: u32, properties: &SampleProperties) -> SampleProperties {
     let bytes = if bytes < 4 {
         0
     } else {
-        bytes.min(image.cb_data)
+        bytes.min(properties.cb_data)
     };
     let mut after = *before;
     macro_rules! set {
         ($($field:ident)*) => {
             $(if bytes >= end_of!($field) {
-                after.$field = image.$field;
+                after.$field = properties.$field;
             })*
         };
     }
@@ -227,8 +234,8 @@ fn after(before: &SampleProperties, bytes: u32, image: &SampleProperties) -> Sam
 }
 
 #[test]
-fn so_many_fields_are_set_as_the_bytes_bring() {
-    let image = SampleProperties {
+fn only_fields_within_the_passed_bytes_are_set() {
+    let properties = SampleProperties {
         type_specific_flags: 77,
         flags: PREROLL | TIMEDISCONTINUITY,
         actual: 10,
@@ -236,68 +243,82 @@ fn so_many_fields_are_set_as_the_bytes_bring() {
         stop: 200,
         stream_id: 1,
         buffer_size: 64,
-        ..NOTHING
+        ..ZERO
     };
     let (_allocator, sample) = sample();
-    for bytes in 0..=SIZE_OF_IMAGE + 6 {
-        for cb_data in 0..=SIZE_OF_IMAGE {
-            let image = SampleProperties { cb_data, ..image };
-            assert_eq!(sample.set_image(&NOTHING), S_OK);
-            let expected = after(&sample.image(), bytes, &image);
-            let result = sample.set_image_bytes(bytes, &image);
+    for bytes in 0..=PROPERTIES_SIZE + 6 {
+        for cb_data in 0..=PROPERTIES_SIZE {
+            let properties = SampleProperties {
+                cb_data,
+                ..properties
+            };
+            assert_eq!(sample.set_properties(&ZERO), S_OK);
+            let expected = after(&sample.properties(), bytes, &properties);
+            let result = sample.set_first_bytes(bytes, &properties);
             assert_eq!(result, S_OK, "{bytes} bytes, cbData {cb_data}");
-            assert_eq!(sample.image(), expected, "{bytes} bytes, cbData {cb_data}");
+            assert_eq!(
+                sample.properties(),
+                expected,
+                "{bytes} bytes, cbData {cb_data}"
+            );
         }
     }
 }
 
 #[test]
-fn an_image_larger_than_there_is_is_refused() {
+fn a_size_larger_than_the_structure_is_refused() {
     let (_allocator, sample) = full_sample();
-    for cb_data in [SIZE_OF_IMAGE + 1, SIZE_OF_IMAGE + 6, u32::MAX] {
-        let image = SampleProperties { cb_data, ..NOTHING };
-        for bytes in [4, 12, SIZE_OF_IMAGE, SIZE_OF_IMAGE + 1, SIZE_OF_IMAGE + 16] {
-            assert_eq!(refusal(&sample, bytes, &image), E_INVALIDARG);
+    for cb_data in [PROPERTIES_SIZE + 1, PROPERTIES_SIZE + 6, u32::MAX] {
+        let properties = SampleProperties { cb_data, ..ZERO };
+        for bytes in [
+            4,
+            12,
+            PROPERTIES_SIZE,
+            PROPERTIES_SIZE + 1,
+            PROPERTIES_SIZE + 16,
+        ] {
+            assert_eq!(set_refused(&sample, bytes, &properties), E_INVALIDARG);
         }
     }
 }
 
 #[test]
-fn all_that_counts_is_everything() {
-    // The last field ends before the structure does where pointers have 64 bits.
+fn all_fields_are_checked_if_only_the_padding_is_missing() {
+    // If pointers have 64 bits, the structure has padding after its last field.
     let (_allocator, sample) = sample();
-    let image = SampleProperties {
+    let properties = SampleProperties {
         cb_data: end_of!(buffer_size),
         actual: 65,
         buffer_size: 64,
-        ..NOTHING
+        ..ZERO
     };
-    let refused = refusal(&sample, end_of!(buffer_size), &image);
-    assert_eq!(refused, E_INVALIDARG);
+    let error = set_refused(&sample, end_of!(buffer_size), &properties);
+    assert_eq!(error, E_INVALIDARG);
 }
 
 #[test]
-fn what_is_no_flag_is_refused() {
+fn unknown_flags_are_refused() {
     let (_allocator, sample) = sample();
     for bit in (10..32).map(|bit| 1 << bit).chain([MEDIA_TIME_VALID]) {
         for flags in [bit, bit | SPLICEPOINT] {
-            let image = SampleProperties { flags, ..NOTHING };
-            for bytes in [end_of!(flags), SIZE_OF_IMAGE] {
-                assert_eq!(refusal(&sample, bytes, &image), E_INVALIDARG, "{bit:#X}");
+            let properties = SampleProperties { flags, ..ZERO };
+            for bytes in [end_of!(flags), PROPERTIES_SIZE] {
+                assert_eq!(
+                    set_refused(&sample, bytes, &properties),
+                    E_INVALIDARG,
+                    "{bit:#X}"
+                );
             }
         }
     }
 }
 
 #[test]
-fn flags_that_are_not_brought_are_not_looked_at() {
+fn flags_beyond_the_passed_bytes_are_not_checked() {
     let (_allocator, sample) = sample();
-    let image = SampleProperties {
-        flags: !0,
-        ..NOTHING
-    };
+    let properties = SampleProperties { flags: !0, ..ZERO };
     for bytes in 4..end_of!(flags) {
-        assert_eq!(sample.set_image_bytes(bytes, &image), S_OK);
+        assert_eq!(sample.set_first_bytes(bytes, &properties), S_OK);
     }
 }
 
@@ -315,115 +336,119 @@ fn every_flag_can_be_set_and_cleared() {
         ENDOFSTREAM,
     ];
     for flags in all.into_iter().chain([all.iter().sum()]) {
-        let image = SampleProperties { flags, ..NOTHING };
-        assert_eq!(sample.set_image(&image), S_OK, "{flags:#X}");
-        assert_eq!(sample.image().flags, flags);
-        assert_eq!(sample.set_image(&NOTHING), S_OK);
-        assert_eq!(sample.image().flags, 0);
+        let properties = SampleProperties { flags, ..ZERO };
+        assert_eq!(sample.set_properties(&properties), S_OK, "{flags:#X}");
+        assert_eq!(sample.properties().flags, flags);
+        assert_eq!(sample.set_properties(&ZERO), S_OK);
+        assert_eq!(sample.properties().flags, 0);
     }
 }
 
 #[test]
-fn the_flags_are_the_truths_of_the_sample() {
+fn flags_set_the_boolean_attributes() {
     let (_allocator, sample) = sample();
-    for (flags, truths) in [
+    for (flags, expected) in [
         (SPLICEPOINT, [S_OK, S_FALSE, S_FALSE]),
         (PREROLL, [S_FALSE, S_OK, S_FALSE]),
         (DATADISCONTINUITY, [S_FALSE, S_FALSE, S_OK]),
         (TIMEDISCONTINUITY, [S_FALSE, S_FALSE, S_FALSE]),
     ] {
-        let image = SampleProperties { flags, ..NOTHING };
-        sample.set_image_bytes(end_of!(flags), &image);
+        let properties = SampleProperties { flags, ..ZERO };
+        sample.set_first_bytes(end_of!(flags), &properties);
         assert_eq!(
             [
                 sample.is_sync_point(),
                 sample.is_preroll(),
                 sample.is_discontinuity()
             ],
-            truths
+            expected
         );
     }
 }
 
 #[test]
-fn a_time_that_becomes_valid_has_to_be_brought() {
-    let image = SampleProperties {
+fn a_flag_that_makes_a_time_valid_needs_the_time() {
+    let properties = SampleProperties {
         flags: TIMEVALID | STOPVALID,
         start: 100,
         stop: 200,
-        ..NOTHING
+        ..ZERO
     };
     for bytes in end_of!(flags)..end_of!(stop) {
         let (_allocator, sample) = sample();
-        assert_eq!(refusal(&sample, bytes, &image), E_INVALIDARG, "{bytes}");
+        assert_eq!(
+            set_refused(&sample, bytes, &properties),
+            E_INVALIDARG,
+            "{bytes}"
+        );
     }
     let (_allocator, sample) = sample();
-    assert_eq!(sample.set_image_bytes(end_of!(stop), &image), S_OK);
+    assert_eq!(sample.set_first_bytes(end_of!(stop), &properties), S_OK);
     assert_eq!(sample.time(), (S_OK, 100, 200));
 }
 
 #[test]
-fn a_time_that_is_valid_need_not_be_brought_again() {
+fn a_valid_time_can_be_omitted() {
     let (_allocator, sample) = sample();
     sample.set_time(Some(1), Some(2));
-    let image = SampleProperties {
+    let properties = SampleProperties {
         flags: TIMEVALID,
         start: 100,
         stop: 200,
-        ..NOTHING
+        ..ZERO
     };
-    assert_eq!(sample.set_image_bytes(end_of!(flags), &image), S_OK);
+    assert_eq!(sample.set_first_bytes(end_of!(flags), &properties), S_OK);
     assert_eq!(sample.time(), (VFW_S_NO_STOP_TIME, 1, 2));
-    assert_eq!(sample.set_image_bytes(end_of!(start), &image), S_OK);
+    assert_eq!(sample.set_first_bytes(end_of!(start), &properties), S_OK);
     assert_eq!(sample.time(), (VFW_S_NO_STOP_TIME, 100, 101));
-    assert_eq!(sample.image().stop, 2);
+    assert_eq!(sample.properties().stop, 2);
 }
 
 #[test]
-fn a_time_can_be_made_invalid() {
+fn clearing_the_flags_invalidates_the_time() {
     let (_allocator, sample) = full_sample();
-    assert_eq!(sample.set_image_bytes(end_of!(flags), &NOTHING), S_OK);
+    assert_eq!(sample.set_first_bytes(end_of!(flags), &ZERO), S_OK);
     assert_eq!(sample.time().0, VFW_E_SAMPLE_TIME_NOT_SET);
 }
 
 #[test]
-fn a_stop_without_a_start_is_no_time() {
+fn a_stop_without_a_start_is_not_a_time() {
     let (_allocator, sample) = sample();
-    let image = SampleProperties {
+    let properties = SampleProperties {
         flags: STOPVALID,
         start: 100,
         stop: 200,
-        ..NOTHING
+        ..ZERO
     };
-    assert_eq!(sample.set_image(&image), S_OK);
+    assert_eq!(sample.set_properties(&properties), S_OK);
     assert_eq!(sample.time().0, VFW_E_SAMPLE_TIME_NOT_SET);
 }
 
 #[test]
-fn media_time_survives_flags_of_nothing() {
+fn clearing_the_flags_keeps_the_media_time() {
     let (_allocator, sample) = sample();
     sample.set_media_time(Some(7), Some(8));
-    assert_eq!(sample.set_image_bytes(end_of!(flags), &NOTHING), S_OK);
-    assert_eq!(sample.set_image(&NOTHING), S_OK);
+    assert_eq!(sample.set_first_bytes(end_of!(flags), &ZERO), S_OK);
+    assert_eq!(sample.set_properties(&ZERO), S_OK);
     assert_eq!(sample.media_time(), (S_OK, 7, 8));
 }
 
 #[test]
-fn the_buffer_stays_where_it_is() {
+fn the_address_of_the_buffer_cannot_be_changed() {
     let (_allocator, sample) = sample();
     let data = sample.data();
     for (buffer, fits) in [
         (ptr::null_mut(), true),
         (data, true),
         (data.wrapping_add(1), false),
-        (RUBBISH.cast(), false),
+        (GARBAGE.cast(), false),
     ] {
-        let image = SampleProperties { buffer, ..NOTHING };
-        for bytes in [end_of!(buffer), SIZE_OF_IMAGE] {
+        let properties = SampleProperties { buffer, ..ZERO };
+        for bytes in [end_of!(buffer), PROPERTIES_SIZE] {
             if fits {
-                assert_eq!(sample.set_image_bytes(bytes, &image), S_OK);
+                assert_eq!(sample.set_first_bytes(bytes, &properties), S_OK);
             } else {
-                assert_eq!(refusal(&sample, bytes, &image), E_INVALIDARG);
+                assert_eq!(set_refused(&sample, bytes, &properties), E_INVALIDARG);
             }
         }
     }
@@ -431,7 +456,7 @@ fn the_buffer_stays_where_it_is() {
 }
 
 #[test]
-fn the_buffer_stays_as_large_as_it_is() {
+fn the_size_of_the_buffer_cannot_be_changed() {
     let (_allocator, sample) = sample();
     for (buffer_size, fits) in [
         (0, true),
@@ -442,190 +467,196 @@ fn the_buffer_stays_as_large_as_it_is() {
         (i32::MAX, false),
         (i32::MIN, false),
     ] {
-        let image = SampleProperties {
+        let properties = SampleProperties {
             buffer_size,
-            ..NOTHING
+            ..ZERO
         };
         if fits {
-            assert_eq!(sample.set_image(&image), S_OK);
+            assert_eq!(sample.set_properties(&properties), S_OK);
         } else {
-            assert_eq!(refusal(&sample, SIZE_OF_IMAGE, &image), E_INVALIDARG);
+            assert_eq!(
+                set_refused(&sample, PROPERTIES_SIZE, &properties),
+                E_INVALIDARG
+            );
         }
     }
     assert_eq!(sample.size(), 64);
 }
 
 #[test]
-fn a_length_that_there_is_no_room_for_is_refused_however_it_is_brought() {
+fn a_length_outside_the_buffer_is_refused() {
     for actual in [65, 1000, i32::MAX, -1, i32::MIN] {
-        for bytes in end_of!(actual)..=SIZE_OF_IMAGE {
+        for bytes in end_of!(actual)..=PROPERTIES_SIZE {
             let (_allocator, sample) = sample();
-            let image = SampleProperties {
+            let properties = SampleProperties {
                 actual,
                 buffer_size: 64,
-                ..NOTHING
+                ..ZERO
             };
-            assert_eq!(refusal(&sample, bytes, &image), E_INVALIDARG);
+            assert_eq!(set_refused(&sample, bytes, &properties), E_INVALIDARG);
         }
     }
 }
 
 #[test]
-fn a_length_that_there_is_room_for_is_set() {
+fn a_length_within_the_buffer_is_set() {
     for actual in [0, 1, 64] {
         let (_allocator, sample) = sample();
-        let image = SampleProperties {
+        let properties = SampleProperties {
             actual,
             buffer_size: 64,
-            ..NOTHING
+            ..ZERO
         };
-        for bytes in [end_of!(actual), SIZE_OF_IMAGE] {
-            assert_eq!(sample.set_image_bytes(bytes, &image), S_OK);
-            assert_eq!(sample.actual(), actual);
+        for bytes in [end_of!(actual), PROPERTIES_SIZE] {
+            assert_eq!(sample.set_first_bytes(bytes, &properties), S_OK);
+            assert_eq!(sample.actual_length(), actual);
         }
     }
 }
 
 #[test]
-fn a_size_of_zero_has_room_for_no_length() {
+fn a_buffer_size_of_zero_refuses_a_length() {
     let (_allocator, sample) = sample();
-    let image = SampleProperties {
+    let properties = SampleProperties {
         actual: 1,
         buffer_size: 0,
-        ..NOTHING
+        ..ZERO
     };
-    let refused = refusal(&sample, end_of!(buffer_size), &image);
-    assert_eq!(refused, E_INVALIDARG);
-    // But for what brings the length only.
-    assert_eq!(sample.set_image_bytes(end_of!(buffer), &image), S_OK);
-    assert_eq!(sample.actual(), 1);
+    let error = set_refused(&sample, end_of!(buffer_size), &properties);
+    assert_eq!(error, E_INVALIDARG);
+    // The size of the buffer is not passed here.
+    assert_eq!(sample.set_first_bytes(end_of!(buffer), &properties), S_OK);
+    assert_eq!(sample.actual_length(), 1);
 }
 
 #[test]
-fn a_changed_type_has_to_be_there() {
+fn the_flag_typechanged_needs_a_media_type() {
     let (_allocator, sample) = full_sample();
-    let image = SampleProperties {
+    let properties = SampleProperties {
         flags: TYPECHANGED,
-        ..NOTHING
+        ..ZERO
     };
-    for bytes in [end_of!(media_type), end_of!(buffer), SIZE_OF_IMAGE] {
-        assert_eq!(refusal(&sample, bytes, &image), E_POINTER);
+    for bytes in [end_of!(media_type), end_of!(buffer), PROPERTIES_SIZE] {
+        assert_eq!(set_refused(&sample, bytes, &properties), E_POINTER);
     }
 }
 
 #[test]
-fn the_type_can_be_set() {
+fn the_media_type_can_be_set() {
     let object = Callback::new();
     let (_allocator, sample) = sample();
     let mut new = with_unknown(2, object.as_ptr());
     let mut format = [4, 5];
     (new.format, new.format_size) = (format.as_mut_ptr(), 2);
-    let image = SampleProperties {
+    let properties = SampleProperties {
         flags: TYPECHANGED,
         media_type: &raw mut new,
-        ..NOTHING
+        ..ZERO
     };
-    for bytes in [end_of!(media_type), SIZE_OF_IMAGE] {
-        assert_eq!(sample.set_image_bytes(bytes, &image), S_OK);
+    for bytes in [end_of!(media_type), PROPERTIES_SIZE] {
+        assert_eq!(sample.set_first_bytes(bytes, &properties), S_OK);
         assert_eq!(object.references(), 1);
         let copy = sample.media_type().unwrap();
         assert_eq!((copy.sample_size, copy.unknown), (2, object.as_ptr()));
         assert_eq!(copy.format(), [4, 5]);
-        assert_ne!(sample.image().media_type, &raw mut new);
+        assert_ne!(sample.properties().media_type, &raw mut new);
     }
     sample.set_media_type_at(ptr::null());
     assert_eq!(object.references(), 0);
 }
 
 #[test]
-fn a_new_type_takes_the_place_of_the_old() {
+fn a_new_media_type_replaces_the_old_one() {
     let (old, new) = (Callback::new(), Callback::new());
     let (_allocator, sample) = sample();
     sample.set_media_type(&with_unknown(1, old.as_ptr()));
     let mut second = with_unknown(2, new.as_ptr());
-    let image = SampleProperties {
+    let properties = SampleProperties {
         flags: TYPECHANGED,
         media_type: &raw mut second,
-        ..NOTHING
+        ..ZERO
     };
-    assert_eq!(sample.set_image(&image), S_OK);
+    assert_eq!(sample.set_properties(&properties), S_OK);
     assert_eq!((old.references(), new.references()), (0, 1));
     assert_eq!(sample.media_type().unwrap().sample_size, 2);
 }
 
 #[test]
-fn the_type_cannot_be_taken_away() {
+fn the_media_type_cannot_be_removed() {
     let (_allocator, sample) = sample();
     sample.set_media_type(&media_type(1));
-    for bytes in [end_of!(flags), end_of!(media_type), SIZE_OF_IMAGE] {
-        assert_eq!(sample.set_image_bytes(bytes, &NOTHING), S_OK);
-        assert_eq!(sample.image().flags, TYPECHANGED);
+    for bytes in [end_of!(flags), end_of!(media_type), PROPERTIES_SIZE] {
+        assert_eq!(sample.set_first_bytes(bytes, &ZERO), S_OK);
+        assert_eq!(sample.properties().flags, TYPECHANGED);
         assert_eq!(sample.media_type().unwrap().sample_size, 1);
     }
 }
 
 #[test]
-fn a_type_that_is_not_announced_is_ignored() {
+fn a_media_type_without_the_flag_typechanged_is_ignored() {
     let mut new = media_type(2);
-    let image = SampleProperties {
+    let properties = SampleProperties {
         media_type: &raw mut new,
-        ..NOTHING
+        ..ZERO
     };
     let (_allocator, sample) = sample();
-    assert_eq!(sample.set_image(&image), S_OK);
+    assert_eq!(sample.set_properties(&properties), S_OK);
     assert!(sample.media_type().is_none());
     sample.set_media_type(&media_type(1));
-    assert_eq!(sample.set_image(&image), S_OK);
+    assert_eq!(sample.set_properties(&properties), S_OK);
     assert_eq!(sample.media_type().unwrap().sample_size, 1);
 }
 
 #[test]
-fn a_type_that_is_announced_and_not_brought_is_none() {
-    let image = SampleProperties {
+fn the_flag_typechanged_without_the_media_type_field_sets_none() {
+    let properties = SampleProperties {
         flags: TYPECHANGED,
-        media_type: RUBBISH.cast(),
-        ..NOTHING
+        media_type: GARBAGE.cast(),
+        ..ZERO
     };
     for bytes in end_of!(flags)..end_of!(media_type) {
         let (_allocator, sample) = sample();
-        assert_eq!(sample.set_image_bytes(bytes, &image), S_OK);
-        assert_eq!(sample.image().flags, 0);
+        assert_eq!(sample.set_first_bytes(bytes, &properties), S_OK);
+        assert_eq!(sample.properties().flags, 0);
         assert!(sample.media_type().is_none());
     }
 }
 
 #[test]
-fn what_was_got_can_be_set_again() {
+fn properties_of_a_sample_can_be_set_again() {
     let object = Callback::new();
     let (_allocator, sample) = full_sample();
     sample.set_media_type(&with_unknown(5, object.as_ptr()));
-    let image = SampleProperties {
+    let properties = SampleProperties {
         start: 1,
-        ..sample.image()
+        ..sample.properties()
     };
-    // With the sample's own media type in it.
-    assert_eq!(sample.set_image(&image), S_OK);
+    // The structure contains the pointer to the sample's own media type.
+    assert_eq!(sample.set_properties(&properties), S_OK);
     let expected = SampleProperties {
-        media_type: sample.image().media_type,
-        ..image
+        media_type: sample.properties().media_type,
+        ..properties
     };
-    assert_eq!(sample.image(), expected);
+    assert_eq!(sample.properties(), expected);
     assert_eq!(sample.media_type().unwrap().sample_size, 5);
     assert_eq!(object.references(), 1);
 }
 
 #[test]
-fn what_is_refused_leaves_the_media_type_alone() {
+fn refused_properties_do_not_change_the_media_type() {
     let (old, new) = (Callback::new(), Callback::new());
     let (_allocator, sample) = sample();
     sample.set_media_type(&with_unknown(1, old.as_ptr()));
     let mut second = with_unknown(2, new.as_ptr());
-    let image = SampleProperties {
+    let properties = SampleProperties {
         flags: TYPECHANGED,
         media_type: &raw mut second,
         actual: 65,
-        ..NOTHING
+        ..ZERO
     };
-    assert_eq!(refusal(&sample, SIZE_OF_IMAGE, &image), E_INVALIDARG);
+    assert_eq!(
+        set_refused(&sample, PROPERTIES_SIZE, &properties),
+        E_INVALIDARG
+    );
     assert_eq!((old.references(), new.references()), (1, 0));
 }

@@ -1,4 +1,4 @@
-//! Rust and COM at one allocator: what one does, the other sees.
+//! One allocator that Rust code and a COM client use.
 
 use std::thread;
 
@@ -9,9 +9,10 @@ use ks_allocator::{
 };
 
 use crate::client::Allocator;
+use crate::support::committed_allocator::committed_allocator;
 use crate::vtables::*;
 
-/// An allocator of so many buffers of 64 bytes that both hold.
+/// Returns a committed allocator of 64-byte buffers for Rust code and for a COM client.
 fn shared(buffers: i32) -> (ComAllocator, Allocator) {
     let com = Allocator::committed(buffers, 64);
     (com.rust(), com)
@@ -52,7 +53,7 @@ fn frames_and_samples_have_the_same_bytes() {
 }
 
 #[test]
-fn a_frame_that_is_shared_comes_back_with_its_last_handle() {
+fn a_shared_frame_is_free_after_its_last_handle() {
     let (rust, com) = shared(1);
     let frame = rust.acquire().unwrap().share();
     let other = frame.clone();
@@ -63,31 +64,33 @@ fn a_frame_that_is_shared_comes_back_with_its_last_handle() {
 }
 
 #[test]
-fn the_framing_of_one_is_the_properties_of_the_other() {
+fn framing_and_properties_are_the_same_setting() {
     let com = Allocator::new();
     let rust = com.rust();
     rust.set_framing(&Framing::new(2, 100).alignment(16).prefix(3))
         .unwrap();
     assert_eq!(com.properties(), properties(2, 109, 16, 3));
-    com.set(properties(5, 1000, 12, 0));
+    com.set_properties(properties(5, 1000, 12, 0));
     assert_eq!(rust.framing(), Framing::new(5, 1008).alignment(12));
 }
 
 #[test]
-fn an_allocator_made_in_rust_arrives_as_it_was() {
+fn a_committed_rust_allocator_can_become_a_com_object() {
     let rust = PoolAllocator::with_framing(Framing::new(3, 64).alignment(8).prefix(8)).unwrap();
     rust.commit().unwrap();
     let com = Allocator::from_rust(rust);
     assert_eq!(com.properties(), properties(3, 64, 8, 8));
-    assert_eq!(com.set(properties(1, 1, 1, 0)).0, VFW_E_ALREADY_COMMITTED);
+    assert_eq!(
+        com.set_properties(properties(1, 1, 1, 0)).0,
+        VFW_E_ALREADY_COMMITTED
+    );
     let sample = com.sample();
-    assert_eq!((sample.size(), sample.actual()), (64, 64));
+    assert_eq!((sample.size(), sample.actual_length()), (64, 64));
 }
 
 #[test]
-fn an_allocator_with_frames_out_can_be_given_away() {
-    let rust = PoolAllocator::with_framing(Framing::new(2, 64)).unwrap();
-    rust.commit().unwrap();
+fn an_allocator_with_outstanding_frames_can_become_a_com_object() {
+    let rust = committed_allocator(2, 64);
     let frame = rust.acquire().unwrap();
     let com = Allocator::from_rust(rust);
     assert_eq!(com.free_count(), 1);
@@ -98,7 +101,7 @@ fn an_allocator_with_frames_out_can_be_given_away() {
 }
 
 #[test]
-fn the_mode_of_one_is_the_mode_of_the_other() {
+fn rust_and_com_share_the_mode() {
     let com = Allocator::new();
     let rust = com.rust();
     rust.set_allocator_mode(AllocatorMode::Kernel).unwrap();
@@ -108,12 +111,15 @@ fn the_mode_of_one_is_the_mode_of_the_other() {
 }
 
 #[test]
-fn commit_and_decommit_count_whoever_does_them() {
-    let com = Allocator::with(1, 64);
+fn rust_and_com_share_commit_and_decommit() {
+    let com = Allocator::uncommitted(1, 64);
     let rust = com.rust();
     rust.commit().unwrap();
     let sample = com.sample();
-    assert_eq!(com.set(properties(1, 1, 1, 0)).0, VFW_E_ALREADY_COMMITTED);
+    assert_eq!(
+        com.set_properties(properties(1, 1, 1, 0)).0,
+        VFW_E_ALREADY_COMMITTED
+    );
     rust.decommit();
     assert_eq!(com.get_buffer(0).unwrap_err(), VFW_E_NOT_COMMITTED);
     assert_eq!(
@@ -131,36 +137,36 @@ fn commit_and_decommit_count_whoever_does_them() {
 }
 
 #[test]
-fn a_frame_holds_a_decommit_open_as_a_sample_does() {
+fn an_outstanding_frame_delays_a_decommit_like_a_sample() {
     let (rust, com) = shared(2);
     let frame = rust.acquire().unwrap();
     com.decommit();
-    let refused = com.set(properties(1, 1, 1, 0)).0;
+    let refused = com.set_properties(properties(1, 1, 1, 0)).0;
     assert_eq!(refused, VFW_E_BUFFERS_OUTSTANDING);
     drop(frame);
-    assert_eq!(com.set(properties(1, 1, 1, 0)).0, S_OK);
+    assert_eq!(com.set_properties(properties(1, 1, 1, 0)).0, S_OK);
 }
 
 #[test]
-fn a_sample_that_comes_back_serves_who_waits_in_rust() {
+fn a_released_sample_serves_a_waiter_in_rust() {
     let (rust, com) = shared(1);
     let sample = com.sample();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| rust.acquire().map(drop));
-        com.until_waiting(1);
-        assert_eq!(sample.leave(), 0);
+        com.wait_for_waiters(1);
+        assert_eq!(sample.release(), 0);
         assert_eq!(waiter.join().unwrap(), Ok(()));
     });
     assert_eq!(com.free_count(), 1);
 }
 
 #[test]
-fn a_frame_that_comes_back_serves_who_waits_in_com() {
+fn a_released_frame_serves_a_waiter_in_com() {
     let (rust, com) = shared(1);
     let frame = rust.acquire().unwrap();
     thread::scope(|scope| {
         let waiter = scope.spawn(|| com.get_buffer(0).map(|sample| sample.references()));
-        com.until_waiting(1);
+        com.wait_for_waiters(1);
         drop(frame);
         assert_eq!(waiter.join().unwrap(), Ok(1));
     });
@@ -168,7 +174,7 @@ fn a_frame_that_comes_back_serves_who_waits_in_com() {
 }
 
 #[test]
-fn a_flush_refuses_samples_until_it_ends() {
+fn get_buffer_fails_during_a_flush() {
     let (rust, com) = shared(2);
     let sample = com.sample();
     rust.begin_flush();
@@ -182,7 +188,7 @@ fn a_flush_refuses_samples_until_it_ends() {
 }
 
 #[test]
-fn not_committed_beats_flushing() {
+fn not_committed_takes_precedence_over_flushing() {
     let (rust, com) = shared(1);
     rust.begin_flush();
     com.decommit();
@@ -190,7 +196,7 @@ fn not_committed_beats_flushing() {
 }
 
 #[test]
-fn a_sample_finds_nothing_of_a_frames_metadata() {
+fn metadata_of_a_released_frame_does_not_reach_a_sample() {
     let (rust, com) = shared(1);
     let mut frame = rust.acquire().unwrap();
     frame.set_len(5).unwrap();
@@ -199,15 +205,15 @@ fn a_sample_finds_nothing_of_a_frames_metadata() {
     metadata.flags = FrameFlags::SYNC_POINT;
     drop(frame);
     let sample = com.sample();
-    assert_eq!(sample.image().flags, 0);
+    assert_eq!(sample.properties().flags, 0);
     assert_eq!(sample.time().0, VFW_E_SAMPLE_TIME_NOT_SET);
 }
 
 #[test]
-fn a_frame_finds_nothing_of_a_samples_attributes() {
+fn attributes_of_a_released_sample_do_not_reach_a_frame() {
     let (rust, com) = shared(1);
     let sample = com.sample();
-    sample.set_actual(5);
+    sample.set_actual_length(5);
     sample.set_time(Some(1), Some(2));
     sample.set_sync_point(1);
     drop(sample);

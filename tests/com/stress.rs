@@ -1,8 +1,8 @@
-//! Many threads, with an ownership canary in every buffer.
+//! Stress tests of many threads, with an ownership canary in every buffer.
 //!
-//! A canary is written when a buffer is got and must still be there when it is given back. Two
-//! owners of one buffer, or a buffer that goes back before its owner was done with it, kill it.
-//! Counts are fixed, so that a run takes no longer than it must.
+//! The owner of a buffer writes a mark of its own to it, which must be intact when it releases the
+//! buffer. A second owner, or a release while the buffer is in use, destroys the mark.
+//! Numbers of rounds are fixed, so that the time of a run is limited.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -16,7 +16,7 @@ use crate::objects::Callback;
 use crate::vtables::*;
 
 const THREADS: usize = 4;
-/// Buffers that each thread gets.
+/// Number of buffers that each thread acquires.
 const ROUNDS: u32 = if cfg!(miri) {
     20
 } else if cfg!(debug_assertions) {
@@ -25,9 +25,9 @@ const ROUNDS: u32 = if cfg!(miri) {
     10_000
 };
 
-static NEXT_OWNER: AtomicI64 = AtomicI64::new(0);
+static NEXT_MARK: AtomicI64 = AtomicI64::new(0);
 
-/// A sample with the mark of its owner all over it.
+/// A sample that is full of its owner's mark.
 struct Marked {
     sample: Sample,
     mark: i64,
@@ -36,8 +36,8 @@ struct Marked {
 impl Marked {
     fn new(sample: Sample) -> Self {
         assert_eq!(sample.references(), 1);
-        assert_eq!(sample.image().flags, 0, "flags of the last owner");
-        let mark = NEXT_OWNER.fetch_add(1, Ordering::Relaxed);
+        assert_eq!(sample.properties().flags, 0, "flags of the previous owner");
+        let mark = NEXT_MARK.fetch_add(1, Ordering::Relaxed);
         sample.fill(mark.to_le_bytes()[0]);
         assert_eq!(sample.set_time(Some(mark), Some(mark)), S_OK);
         Self { sample, mark }
@@ -45,9 +45,13 @@ impl Marked {
 
     fn check(&self) {
         let mark = self.mark;
-        assert_eq!(self.sample.time(), (S_OK, mark, mark), "another's times");
+        assert_eq!(
+            self.sample.time(),
+            (S_OK, mark, mark),
+            "times of another owner"
+        );
         let bytes = [mark.to_le_bytes()[0]; 64];
-        assert_eq!(self.sample.bytes(), bytes, "another's bytes");
+        assert_eq!(self.sample.bytes(), bytes, "bytes of another owner");
     }
 
     fn share(&self) -> Self {
@@ -58,42 +62,42 @@ impl Marked {
     }
 }
 
-/// Gets so many buffers, and gives each back here and, every other one by a second reference, on
-/// another thread.
+/// Acquires and releases `ROUNDS` buffers. Sends a second reference of every other buffer to the
+/// consumer.
 fn produce(allocator: &Allocator, consumer: &Sender<Marked>) {
-    let mut got = 0;
+    let mut acquired = 0;
     for attempt in 0_u32.. {
         let flags = if attempt % 3 == 0 { NOWAIT } else { 0 };
         match allocator.get_buffer(flags) {
             Ok(sample) => {
                 let marked = Marked::new(sample);
-                if got % 2 == 0 {
+                if acquired % 2 == 0 {
                     consumer.send(marked.share()).unwrap();
                 }
                 marked.check();
-                got += 1;
+                acquired += 1;
             }
             Err(VFW_E_TIMEOUT) => assert_eq!(flags, NOWAIT),
-            Err(failure) => {
-                assert_eq!(failure, VFW_E_NOT_COMMITTED);
+            Err(error) => {
+                assert_eq!(error, VFW_E_NOT_COMMITTED);
                 thread::yield_now();
             }
         }
-        if got == ROUNDS {
+        if acquired == ROUNDS {
             break;
         }
     }
 }
 
-/// Checks what it is sent, and gives it back.
+/// Checks and releases the samples that it receives.
 fn consume(producers: Receiver<Marked>) {
     for marked in producers {
         marked.check();
     }
 }
 
-/// Producers and consumers at one allocator, while `meanwhile` is done over and over. It must leave
-/// the allocator committed.
+/// Runs producers and consumers with one allocator, and calls `meanwhile` repeatedly until they
+/// have finished. `meanwhile` must leave the allocator committed.
 fn run(allocator: &Allocator, mut meanwhile: impl FnMut()) {
     thread::scope(|scope| {
         let producers: Vec<_> = (0..THREADS)
@@ -121,7 +125,7 @@ fn no_buffer_has_two_owners() {
 }
 
 #[test]
-fn no_buffer_has_two_owners_while_others_decommit_and_commit() {
+fn no_buffer_has_two_owners_during_decommits_and_commits() {
     let allocator = Allocator::committed(3, 64);
     run(&allocator, || {
         assert_eq!(allocator.decommit(), S_OK);
@@ -131,17 +135,17 @@ fn no_buffer_has_two_owners_while_others_decommit_and_commit() {
     assert_eq!(allocator.free_count(), 3);
     assert_eq!(allocator.waiting(), 0);
     assert_eq!(allocator.decommit(), S_OK);
-    assert_eq!(allocator.set(properties(1, 1, 1, 0)).0, S_OK);
+    assert_eq!(allocator.set_properties(properties(1, 1, 1, 0)).0, S_OK);
 }
 
 #[test]
-fn no_buffer_has_two_owners_while_others_change_the_properties() {
+fn no_buffer_has_two_owners_while_the_properties_change() {
     let allocator = Allocator::committed(3, 64);
     let mut buffers = (1..=5).cycle();
     run(&allocator, || {
         assert_eq!(allocator.decommit(), S_OK);
         let request = properties(buffers.next().unwrap(), 64, 8, 0);
-        let (result, _) = allocator.set(request);
+        let (result, _) = allocator.set_properties(request);
         assert!(matches!(result, S_OK | VFW_E_BUFFERS_OUTSTANDING));
         assert_eq!(allocator.commit(), S_OK);
     });
@@ -149,40 +153,40 @@ fn no_buffer_has_two_owners_while_others_change_the_properties() {
 }
 
 #[test]
-fn no_buffer_has_two_owners_while_rust_takes_some() {
+fn no_buffer_has_two_owners_while_rust_code_acquires_frames() {
     let allocator = Allocator::committed(3, 64);
     let rust = allocator.rust();
     run(&allocator, || {
         let mut frame = rust.acquire().unwrap();
-        let mark = NEXT_OWNER.fetch_add(1, Ordering::Relaxed).to_le_bytes()[0];
+        let mark = NEXT_MARK.fetch_add(1, Ordering::Relaxed).to_le_bytes()[0];
         frame.fill(mark);
         thread::yield_now();
-        assert_eq!(*frame, [mark; 64], "another's bytes");
+        assert_eq!(*frame, [mark; 64], "bytes of another owner");
     });
     assert_eq!(allocator.free_count(), 3);
 }
 
 #[test]
-fn every_release_is_told_once_however_many_there_are() {
-    let told = Arc::new(AtomicU32::new(0));
-    let callback = Callback::that({
-        let told = told.clone();
+fn every_final_release_calls_the_callback_once() {
+    let calls = Arc::new(AtomicU32::new(0));
+    let callback = Callback::with_action({
+        let calls = calls.clone();
         move || {
-            told.fetch_add(1, Ordering::Relaxed);
+            calls.fetch_add(1, Ordering::Relaxed);
         }
     });
     let allocator = Allocator::committed(3, 64);
     assert_eq!(allocator.set_notify(callback.as_ptr()), S_OK);
     run(&allocator, || {});
-    let got = ROUNDS * u32::try_from(THREADS).unwrap();
-    assert_eq!(told.load(Ordering::Relaxed), got);
+    let releases = ROUNDS * u32::try_from(THREADS).unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), releases);
     assert_eq!(callback.references(), 1);
     drop(allocator);
     assert_eq!(callback.references(), 0);
 }
 
 #[test]
-fn the_last_reference_may_go_on_any_thread() {
+fn the_last_reference_can_be_released_on_any_thread() {
     for _ in 0..ROUNDS / 10 {
         let allocator = Allocator::committed(THREADS.try_into().unwrap(), 64);
         let samples = allocator.samples(THREADS);
@@ -191,7 +195,7 @@ fn the_last_reference_may_go_on_any_thread() {
             for (sample, allocator) in samples.into_iter().zip(allocators) {
                 scope.spawn(move || {
                     drop(allocator);
-                    assert_eq!(sample.leave(), 0);
+                    assert_eq!(sample.release(), 0);
                 });
             }
         });

@@ -1,13 +1,14 @@
-//! The binary interface, written down a second time, from the headers and not from the crate:
-//! names, numbers, structures, and tables of functions. Where the crate errs in a slot or an
-//! offset, its tests fail or crash here.
+//! Second declaration of the binary interface: identifiers, constants, structures and vtables.
+//!
+//! It follows the Windows headers and uses nothing of the crate. A wrong vtable slot or offset in
+//! the crate therefore makes a test fail or crash.
 
 use std::ffi::c_void;
 use std::fmt;
 use std::mem::{offset_of, size_of};
 use std::ops::Deref;
 
-/// What a method returns, shown as the headers write it.
+/// Result of a method. `Debug` prints it in hexadecimal, as the headers write it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Hresult(i32);
@@ -48,7 +49,7 @@ pub(crate) const VFW_E_TIMEOUT: Hresult = Hresult::new(0x8004_022E);
 pub(crate) const VFW_E_SAMPLE_TIME_NOT_SET: Hresult = Hresult::new(0x8004_0249);
 pub(crate) const VFW_E_MEDIA_TIME_NOT_SET: Hresult = Hresult::new(0x8004_0251);
 
-/// The name of an interface.
+/// Identifier of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct Guid(
@@ -84,13 +85,13 @@ pub(crate) const IID_IMEDIA_SAMPLE2: Guid = Guid(
     [0x8B, 0x46, 0x00, 0x80, 0x5F, 0x6C, 0xEF, 0x60],
 );
 
-/// What no allocator and no sample of ours is.
+/// Identifiers of interfaces that neither the allocators nor the samples of the crate implement.
 pub(crate) const FOREIGN_IIDS: [Guid; 9] = [
-    // Nothing at all, and a name that is one digit off IKsAllocatorEx: KSSTRING_AllocatorEx.
+    // The nil identifier, and KSSTRING_AllocatorEx, which differs from IKsAllocatorEx in one digit.
     Guid(0, 0, 0, [0; 8]),
     Guid(0x091B_B63B, 0x603F, 0x11D1, KS_EX),
     IID_IMEM_ALLOCATOR_NOTIFY_CALLBACK_TEMP,
-    // IMarshal, IAgileObject, IInspectable, IWeakReferenceSource: what frameworks answer unasked.
+    // IMarshal, IAgileObject, IInspectable, IWeakReferenceSource: some frameworks add them.
     Guid(0x0000_0003, 0, 0, MICROSOFT),
     Guid(
         0x94EA_2B94,
@@ -130,7 +131,7 @@ pub(crate) struct Properties {
     pub(crate) prefix: i32,
 }
 
-/// So many buffers of such a size, with such an alignment and prefix.
+/// Returns properties with these fields.
 pub(crate) const fn properties(buffers: i32, size: i32, align: i32, prefix: i32) -> Properties {
     Properties {
         buffers,
@@ -173,7 +174,7 @@ pub(crate) struct PipeTermination {
     pub(crate) compression: [u32; 3],
 }
 
-/// `ALLOCATOR_PROPERTIES_EX`. The two interface pointers in it are words to us.
+/// `ALLOCATOR_PROPERTIES_EX`. Its two interface pointers are integers here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub(crate) struct PropertiesEx {
@@ -237,7 +238,7 @@ pub(crate) const PREROLL: u32 = 0x002;
 pub(crate) const DATADISCONTINUITY: u32 = 0x004;
 pub(crate) const TYPECHANGED: u32 = 0x008;
 pub(crate) const TIMEVALID: u32 = 0x010;
-/// Has no name: what the reference marks a valid media time with, for itself.
+/// Bit without a name in the headers. The base classes use it internally for a valid media time.
 pub(crate) const MEDIA_TIME_VALID: u32 = 0x020;
 pub(crate) const TIMEDISCONTINUITY: u32 = 0x040;
 pub(crate) const FLUSH_ON_PAUSE: u32 = 0x080;
@@ -250,36 +251,36 @@ pub(crate) const NOTASYNCPOINT: u32 = 2;
 pub(crate) const NOWAIT: u32 = 4;
 pub(crate) const NODDSURFACELOCK: u32 = 8;
 
-/// An out-parameter; `None` is NULL.
-pub(crate) type Out<'a, T> = Option<&'a mut T>;
-/// An in-parameter; `None` is NULL.
-pub(crate) type In<'a, T> = Option<&'a T>;
+/// Parameter that the callee writes to. `None` is NULL.
+pub(crate) type OutPtr<'a, T> = Option<&'a mut T>;
+/// Parameter that the callee reads. `None` is NULL.
+pub(crate) type Ptr<'a, T> = Option<&'a T>;
 
-/// The table of an interface.
+/// Vtable of an interface.
 pub(crate) trait Interface: 'static {
     const IID: Guid;
 }
 
-/// Writes the table of an interface down: those of its base first, then its own, in this order.
+/// Declares the vtable of an interface: the slots of its base, then its own in the listed order.
 macro_rules! interface {
     (
         $(#[$attribute:meta])*
-        $table:ident $(: $base:ident)? = $iid:expr;
+        $vtable:ident $(: $base:ident)? = $iid:expr;
         $($slot:ident($($argument:ty),*) $(-> $result:ty)?;)*
     ) => {
         $(#[$attribute])*
         #[repr(C)]
-        pub(crate) struct $table {
+        pub(crate) struct $vtable {
             $(base: $base,)?
             $(pub(crate) $slot:
                 unsafe extern "system" fn(*mut c_void $(, $argument)*) $(-> $result)?,)*
         }
 
-        impl Interface for $table {
+        impl Interface for $vtable {
             const IID: Guid = $iid;
         }
 
-        $(impl Deref for $table {
+        $(impl Deref for $vtable {
             type Target = $base;
 
             fn deref(&self) -> &$base {
@@ -291,7 +292,7 @@ macro_rules! interface {
 
 interface! {
     Unknown = IID_IUNKNOWN;
-    query_interface(In<'_, Guid>, Out<'_, *mut c_void>) -> Hresult;
+    query_interface(Ptr<'_, Guid>, OutPtr<'_, *mut c_void>) -> Hresult;
     add_ref() -> u32;
     release() -> u32;
 }
@@ -300,16 +301,16 @@ interface! {
     KsAllocator: Unknown = IID_IKS_ALLOCATOR;
     get_allocator_handle() -> *mut c_void;
     get_allocator_mode() -> i32;
-    get_allocator_status(Out<'_, Status>) -> Hresult;
+    get_allocator_status(OutPtr<'_, Status>) -> Hresult;
     set_allocator_mode(i32) -> Hresult;
 }
 
 interface! {
-    /// The same as the headers have it: without a result.
-    KsAllocatorOfTheHeaders: Unknown = IID_IKS_ALLOCATOR;
+    /// `IKsAllocator` as the headers declare it: `KsSetAllocatorMode` has no result.
+    KsAllocatorWithVoidPrototype: Unknown = IID_IKS_ALLOCATOR;
     get_allocator_handle() -> *mut c_void;
     get_allocator_mode() -> i32;
-    get_allocator_status(Out<'_, Status>) -> Hresult;
+    get_allocator_status(OutPtr<'_, Status>) -> Hresult;
     set_allocator_mode(i32);
 }
 
@@ -324,17 +325,17 @@ interface! {
 interface! {
     MemAllocator: Unknown = IID_IMEM_ALLOCATOR;
     set_properties(*const Properties, *mut Properties) -> Hresult;
-    get_properties(Out<'_, Properties>) -> Hresult;
+    get_properties(OutPtr<'_, Properties>) -> Hresult;
     commit() -> Hresult;
     decommit() -> Hresult;
-    get_buffer(Out<'_, *mut c_void>, Out<'_, i64>, Out<'_, i64>, u32) -> Hresult;
+    get_buffer(OutPtr<'_, *mut c_void>, OutPtr<'_, i64>, OutPtr<'_, i64>, u32) -> Hresult;
     release_buffer(*mut c_void) -> Hresult;
 }
 
 interface! {
     MemAllocatorCallbackTemp: MemAllocator = IID_IMEM_ALLOCATOR_CALLBACK_TEMP;
     set_notify(*mut c_void) -> Hresult;
-    get_free_count(Out<'_, i32>) -> Hresult;
+    get_free_count(OutPtr<'_, i32>) -> Hresult;
 }
 
 interface! {
@@ -344,22 +345,22 @@ interface! {
 
 interface! {
     MediaSample: Unknown = IID_IMEDIA_SAMPLE;
-    get_pointer(Out<'_, *mut u8>) -> Hresult;
+    get_pointer(OutPtr<'_, *mut u8>) -> Hresult;
     get_size() -> i32;
-    get_time(Out<'_, i64>, Out<'_, i64>) -> Hresult;
-    set_time(In<'_, i64>, In<'_, i64>) -> Hresult;
+    get_time(OutPtr<'_, i64>, OutPtr<'_, i64>) -> Hresult;
+    set_time(Ptr<'_, i64>, Ptr<'_, i64>) -> Hresult;
     is_sync_point() -> Hresult;
     set_sync_point(i32) -> Hresult;
     is_preroll() -> Hresult;
     set_preroll(i32) -> Hresult;
     get_actual_data_length() -> i32;
     set_actual_data_length(i32) -> Hresult;
-    get_media_type(Out<'_, *mut MediaType>) -> Hresult;
+    get_media_type(OutPtr<'_, *mut MediaType>) -> Hresult;
     set_media_type(*const MediaType) -> Hresult;
     is_discontinuity() -> Hresult;
     set_discontinuity(i32) -> Hresult;
-    get_media_time(Out<'_, i64>, Out<'_, i64>) -> Hresult;
-    set_media_time(In<'_, i64>, In<'_, i64>) -> Hresult;
+    get_media_time(OutPtr<'_, i64>, OutPtr<'_, i64>) -> Hresult;
+    set_media_time(Ptr<'_, i64>, Ptr<'_, i64>) -> Hresult;
 }
 
 interface! {
@@ -369,12 +370,12 @@ interface! {
 }
 
 impl MemAllocatorNotifyCallbackTemp {
-    /// The table of an object that a test makes.
+    /// Returns the vtable of an object that a test implements.
     pub(crate) const fn new(
         query_interface: unsafe extern "system" fn(
             *mut c_void,
-            In<'_, Guid>,
-            Out<'_, *mut c_void>,
+            Ptr<'_, Guid>,
+            OutPtr<'_, *mut c_void>,
         ) -> Hresult,
         add_ref: unsafe extern "system" fn(*mut c_void) -> u32,
         release: unsafe extern "system" fn(*mut c_void) -> u32,
@@ -391,18 +392,18 @@ impl MemAllocatorNotifyCallbackTemp {
     }
 }
 
-/// The counts and offsets that are documented, so that this file cannot err in silence.
+/// Checks the declarations of this file against documented sizes and offsets.
 const _: () = {
     const fn slots<T>() -> usize {
         size_of::<T>() / size_of::<fn()>()
     }
-    /// `a` where pointers have 64 bits, `b` where they have 32.
+    /// Returns `a` if pointers have 64 bits, otherwise `b`.
     const fn either(a: usize, b: usize) -> usize {
         if size_of::<usize>() == 8 { a } else { b }
     }
 
     assert!(slots::<KsAllocator>() == 7);
-    assert!(slots::<KsAllocatorOfTheHeaders>() == 7);
+    assert!(slots::<KsAllocatorWithVoidPrototype>() == 7);
     assert!(slots::<KsAllocatorEx>() == 11);
     assert!(slots::<MemAllocator>() == 9);
     assert!(slots::<MemAllocatorCallbackTemp>() == 11);

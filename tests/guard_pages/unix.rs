@@ -21,6 +21,8 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
 use rustix::process::{Resource, Rlimit, setrlimit};
 
+use super::support::count_mappings::count_mappings;
+use super::support::open_descriptors::open_descriptors;
 use super::{
     MODES, crash_message, crashes_without_message, faulted, guarded, page, read, run,
     stale_pointer, stderr, survived, survives,
@@ -223,9 +225,7 @@ const HEAP_MAPPINGS: usize = 64;
 
 /// Returns the numbers of open descriptors and of mappings.
 fn resources() -> (usize, usize) {
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    (descriptors, maps.lines().count())
+    (open_descriptors(), count_mappings(|_| true))
 }
 
 #[test]

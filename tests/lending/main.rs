@@ -22,7 +22,7 @@ use std::thread;
 use ks_allocator::{
     AcquireError, AllocatorMode, AllocatorState, BorrowedKernelObject, Frame, FrameFlags,
     FramePool, FramePoolBuilder, FrameToken, Framing, FramingError, KsAllocator, OwnedKernelObject,
-    PoolAllocator, RemoteFrames, RemoteFramesMut, Starvation, TokenError,
+    RemoteFrames, RemoteFramesMut, Starvation, TokenError,
 };
 
 use process::{Parent, Peer};
@@ -31,7 +31,22 @@ use unix as system;
 #[cfg(windows)]
 use windows as system;
 
+use support::allocator_in_mode::allocator_in_mode;
+use support::wait_until::wait_until;
 use system::borrow;
+
+// `support` is beside this folder, because other test crates use it too.
+#[path = "../support"]
+mod support {
+    pub(crate) mod allocator_in_mode;
+    #[cfg(unix)]
+    pub(crate) mod count_mappings;
+    #[cfg(unix)]
+    pub(crate) mod open_descriptors;
+    pub(crate) mod rerun;
+    pub(crate) mod start_process;
+    pub(crate) mod wait_until;
+}
 
 const FRAMES: usize = 4;
 const SIZE: usize = 5000;
@@ -192,9 +207,7 @@ fn a_waiter_gets_the_frame_that_is_revoked() {
     let token = lent(&pool);
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(|frame| frame.slot()));
-        while pool.waiting() == 0 {
-            thread::yield_now();
-        }
+        wait_until(|| pool.waiting() > 0);
         drop(pool.revoke(token).unwrap());
         assert_eq!(waiter.join().unwrap(), Ok(0));
     });
@@ -203,8 +216,7 @@ fn a_waiter_gets_the_frame_that_is_revoked() {
 #[test]
 fn an_allocator_that_has_lent_a_frame_is_decommitting_until_it_is_back() {
     let framing = Framing::new(FRAMES, SIZE);
-    let allocator = PoolAllocator::with_framing(framing).unwrap();
-    allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap();
+    let allocator = allocator_in_mode(AllocatorMode::Kernel, framing);
     allocator.commit().unwrap();
     let token = allocator.acquire().unwrap().lend().unwrap();
     assert_eq!(allocator.free_frames(), FRAMES - 1);
@@ -234,8 +246,7 @@ fn an_allocator_that_has_lent_a_frame_is_decommitting_until_it_is_back() {
 
 #[test]
 fn a_token_stays_valid_across_a_decommit_and_a_commit_that_keeps_the_memory() {
-    let allocator = PoolAllocator::with_framing(Framing::new(FRAMES, SIZE)).unwrap();
-    allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap();
+    let allocator = allocator_in_mode(AllocatorMode::Kernel, Framing::new(FRAMES, SIZE));
     allocator.commit().unwrap();
     let token = filled(&allocator.pool().unwrap(), 7).lend().unwrap();
     allocator.decommit();

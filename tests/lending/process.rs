@@ -2,18 +2,14 @@
 //!
 //! Messages go through the standard input and output of the other process.
 
-use std::env;
 use std::io::{self, ErrorKind, Read, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use ks_allocator::{Frame, FramePool, FrameToken, OwnedKernelObject};
 
+use super::support::rerun::{rerun, role};
+use super::support::start_process::start_process;
 use super::system;
-
-/// The environment variable that names the role of the other process.
-const ROLE: &str = "KS_ALLOCATOR_TEST_LENDING";
 
 /// The first message of the other process. The test harness prints lines of its own before it.
 const READY: &[u8] = b"\n<ready>\n";
@@ -27,33 +23,17 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// Starts a process in a role, with a handle of the pool's memory.
-    ///
-    /// Starts one process at a time. Windows and Wine sometimes refuse to start a process while
-    /// another one starts, so the start is retried there.
-    #[expect(clippy::disallowed_types, reason = "loom does not run these tests")]
     pub(crate) fn start(role: &str, pool: &FramePool) -> Self {
-        static ONE_AT_A_TIME: parking_lot::Mutex<()> = parking_lot::Mutex::new(());
-        let object = pool.try_clone_handle().unwrap();
-        let guard = ONE_AT_A_TIME.lock();
-        system::before_start(&object);
-        let mut command = Command::new(env::current_exe().unwrap());
-        command
-            .args(["--exact", "other_process", "--nocapture"])
-            .env(ROLE, role)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
-        let mut tries = if cfg!(windows) { 10 } else { 1 };
-        let mut process = loop {
-            tries -= 1;
-            match command.spawn() {
-                Ok(process) => break process,
-                Err(error) if tries == 0 => panic!("{role}: {error}"),
-                Err(_) => thread::sleep(Duration::from_millis(100)),
-            }
-        };
-        let number = system::number_for(&process, &object);
-        drop(object);
-        drop(guard);
+        let mut command = rerun("other_process", role);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let (mut process, number) = start_process(|| {
+            // Every process that starts while this descriptor is open inherits it.
+            let object = pool.try_clone_handle()?;
+            system::before_start(&object);
+            let process = command.spawn()?;
+            let number = system::number_for(&process, &object);
+            Ok((process, number))
+        });
 
         let (input, output) = (process.stdin.take(), process.stdout.take().unwrap());
         let mut peer = Self {
@@ -111,7 +91,7 @@ impl Parent {
     /// Returns the role of this process, the parent, and the kernel object from it. Returns `None`
     /// if this process is no other process.
     pub(crate) fn find() -> Option<(String, Self, OwnedKernelObject)> {
-        let role = env::var(ROLE).ok()?;
+        let role = role()?;
         let number = receive(&mut io::stdin()).unwrap();
         let object = system::from_number(u64::from_le_bytes(number));
         let parent = Self;

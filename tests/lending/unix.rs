@@ -1,7 +1,7 @@
 //! Attacks by a process that has the descriptor of a pool's memory, and descriptors of other
 //! objects.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -16,6 +16,8 @@ use rustix::fs::{
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::mm::{Advice, MapFlags, MprotectFlags, ProtFlags, madvise, mmap, mprotect, munmap};
 
+use super::support::count_mappings::count_mappings;
+use super::support::open_descriptors::open_descriptors;
 use super::{FRAMES, FrameToken, Parent, Peer, SIZE, filled, open_object, pool, pool_for_writers};
 
 pub(super) fn borrow(object: &OwnedFd) -> BorrowedFd<'_> {
@@ -40,9 +42,8 @@ pub(super) fn from_number(number: u64) -> OwnedFd {
 
 /// Counts the open descriptors of this process, and its mappings of pools' memory.
 pub(super) fn open_resources() -> (usize, usize) {
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    (descriptors, maps.matches("memfd:ks-allocator").count())
+    let mappings = count_mappings(|line| line.contains("memfd:ks-allocator"));
+    (open_descriptors(), mappings)
 }
 
 /// Tries to change the memory or its size through every descriptor while the parent lends frames.

@@ -5,17 +5,16 @@
 use std::ffi::c_void;
 use std::ptr;
 
+use ks_allocator::PoolAllocator;
 use ks_allocator::com::{
     ComAllocator, GetBufferFlags, IMediaSample2, IMemAllocator, IMemAllocatorCallbackTemp, S_OK,
 };
-use ks_allocator::{Framing, PoolAllocator};
 use windows_core::{HRESULT, Interface};
 
-/// Creates an allocator and commits it by COM.
+/// Makes a COM object of an allocator and commits it by COM.
 pub(crate) fn committed_com_allocator(
-    framing: Framing,
+    allocator: PoolAllocator,
 ) -> (ComAllocator, IMemAllocatorCallbackTemp) {
-    let allocator = PoolAllocator::with_framing(framing).expect("the framing should be valid");
     let allocator = ComAllocator::new(allocator);
     let client: IMemAllocatorCallbackTemp = allocator
         .cast()

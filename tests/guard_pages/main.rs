@@ -9,13 +9,11 @@
 #![expect(unsafe_code, reason = "accesses memory through invalid pointers")]
 
 #[cfg(target_os = "linux")]
-#[path = "guard_pages/unix.rs"]
 mod unix;
 
-use std::env;
 use std::hint::black_box;
 use std::io::{self, Write as _};
-use std::process::{self, Command, Output};
+use std::process::{self, Output};
 use std::ptr::NonNull;
 use std::thread;
 
@@ -24,8 +22,21 @@ use ks_allocator::{
     Framing, KsAllocator, PoolAllocator, RemoteFrames,
 };
 
-/// Environment variable of the process that runs a scenario: the name of the test.
-const SCENARIO: &str = "KS_ALLOCATOR_SCENARIO";
+use support::rerun::{rerun, role};
+use support::wait_until::wait_until;
+
+// `support` is beside this folder, because other test crates use it too.
+#[path = "../support"]
+mod support {
+    #[cfg(feature = "windows")]
+    pub(crate) mod com_client;
+    #[cfg(target_os = "linux")]
+    pub(crate) mod count_mappings;
+    #[cfg(target_os = "linux")]
+    pub(crate) mod open_descriptors;
+    pub(crate) mod rerun;
+    pub(crate) mod wait_until;
+}
 
 /// Output of a process that has reached the end of its scenario.
 const SURVIVED: &str = "reached the end";
@@ -34,7 +45,7 @@ const MODES: [AllocatorMode; 2] = [AllocatorMode::User, AllocatorMode::Kernel];
 
 /// Runs `scenario` in a process of its own. `test` is the name of the calling test.
 fn run(test: &str, scenario: fn()) -> Output {
-    if env::var(SCENARIO).is_ok_and(|running| running == test) {
+    if role().is_some_and(|role| role == test) {
         #[cfg(target_os = "linux")]
         unix::disable_core_dumps();
         scenario();
@@ -42,9 +53,7 @@ fn run(test: &str, scenario: fn()) -> Output {
         io::stdout().flush().unwrap();
         process::exit(0);
     }
-    Command::new(env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(SCENARIO, test)
+    rerun(test, test)
         // A sanitizer would otherwise handle the signals first.
         .env(
             "ASAN_OPTIONS",
@@ -151,7 +160,7 @@ fn a_read_of_a_released_frame() {
         read(stale_pointer(&pool, 3).wrapping_add(17));
     });
     let expected = "byte 17 of slot 3, in a pool of 8 frames of 4096 bytes; slot 3 is free; \
-                    its last holder acquired it at tests/guard_pages.rs:";
+                    its last holder acquired it at tests/guard_pages/main.rs:";
     assert!(with_unix_paths(&message).starts_with(expected), "{message}");
 }
 
@@ -166,8 +175,9 @@ fn the_message_names_the_last_holder() {
         drop(frame);
         read(pointer);
     });
-    let expected =
-        format!("; slot 0 is free; its last holder is `encoder` (tests/guard_pages.rs:{line}), ");
+    let expected = format!(
+        "; slot 0 is free; its last holder is `encoder` (tests/guard_pages/main.rs:{line}), "
+    );
     assert!(with_unix_paths(&message).contains(&expected), "{message}");
 }
 
@@ -421,9 +431,7 @@ fn acquire_and_release_in_all_ways(builder: &FramePoolBuilder) {
                 .for_each(|mut frame| frame.fill(6));
         })
     });
-    while pool.waiting() < 2 {
-        thread::yield_now();
-    }
+    wait_until(|| pool.waiting() >= 2);
     drop(all);
     for waiter in waiters {
         waiter.join().unwrap();
@@ -504,19 +512,10 @@ fn a_guarded_segment_that_is_too_large_is_an_error() {
 mod com {
     use std::ptr;
 
-    use ks_allocator::com::{ComAllocator, IMediaSample, IMemAllocator, S_OK};
-    use windows_core::Interface as _;
+    use ks_allocator::com::{GetBufferFlags, IMediaSample, S_OK};
 
+    use super::support::com_client::{committed_com_allocator, get_buffer};
     use super::*;
-
-    fn sample(client: &IMemAllocator) -> IMediaSample {
-        let mut sample = ptr::null_mut();
-        // SAFETY: `sample` has room for a pointer, and the times may be NULL.
-        let result = unsafe { client.GetBuffer(&raw mut sample, ptr::null(), ptr::null(), 0) };
-        assert_eq!(result, S_OK);
-        // SAFETY: the call returned a sample with one reference, which the caller owns.
-        unsafe { IMediaSample::from_raw(sample) }
-    }
 
     fn pointer(sample: &IMediaSample) -> *mut u8 {
         let mut pointer = ptr::null_mut();
@@ -527,14 +526,12 @@ mod com {
 
     fn use_a_pointer_after_release(mode: AllocatorMode) {
         let allocator = PoolAllocator::from_builder(&guarded().mode(mode)).unwrap();
-        let allocator = ComAllocator::new(allocator);
-        let client = allocator.cast::<IMemAllocator>().unwrap();
-        // SAFETY: the method has no parameters.
-        assert_eq!(unsafe { client.Commit() }, S_OK);
+        let (_allocator, client) = committed_com_allocator(allocator);
+        let sample = || get_buffer(&client, GetBufferFlags::NOWAIT).unwrap();
         for _ in 0..2 {
-            write(pointer(&sample(&client)).wrapping_add(4095));
+            write(pointer(&sample()).wrapping_add(4095));
         }
-        let (one, two) = (sample(&client), sample(&client));
+        let (one, two) = (sample(), sample());
         let (first, second) = (pointer(&one), pointer(&two));
         let another = two.clone();
         drop(two); // not the last `Release`

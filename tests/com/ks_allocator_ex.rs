@@ -1,4 +1,4 @@
-//! `IKsAllocator` and `IKsAllocatorEx`: handle, mode, status, and the description of the pipe.
+//! `IKsAllocator` and `IKsAllocatorEx`: handle, mode, status, and the pipe's description.
 
 use std::ffi::c_void;
 #[cfg(unix)]
@@ -12,23 +12,23 @@ use ks_allocator::AllocatorState::{Committed, Decommitting, Uncommitted};
 use ks_allocator::com::{ComAllocator, KSALLOCATOR_FRAMING, KsDriver};
 use ks_allocator::{KsAllocator, PoolAllocator};
 
-use crate::client::{Allocator, STATES, Subject, table};
+use crate::client::{Allocator, AllocatorInState, STATES, check_in_each_state};
 use crate::objects::Callback;
 use crate::vtables::*;
 
 const USER: i32 = 0;
 const KERNEL: i32 = 1;
 
-/// Whether this system has memory that belongs to a kernel object.
+/// True if this system supports Kernel mode.
 const HAS_KERNEL_MODE: bool = cfg!(any(target_os = "linux", target_os = "android", windows));
 
-/// A handle that is somebody else's; or none at all, which is not to be found out.
+/// Returns a handle that the crate did not create and must not use.
 fn foreign(number: usize) -> *mut c_void {
     ptr::without_provenance_mut(number)
 }
 
 #[test]
-fn no_handle_is_null_until_one_is_stored() {
+fn the_handle_is_null_until_one_is_stored() {
     let allocator = Allocator::new();
     assert!(allocator.ks.handle().is_null());
     for handle in [4, usize::MAX, 0x5000_0001, 0] {
@@ -38,22 +38,22 @@ fn no_handle_is_null_until_one_is_stored() {
 }
 
 #[test]
-fn a_handle_is_stored_in_every_state() {
+fn a_handle_can_be_stored_in_every_state() {
     let call = |allocator: &Allocator| {
         allocator.ks.set_handle(foreign(12));
         allocator.ks.handle().addr()
     };
-    table(
+    check_in_each_state(
         call,
         [(12, Uncommitted), (12, Committed), (12, Decommitting)],
     );
 }
 
 #[test]
-fn a_stored_handle_means_nothing_in_user_mode() {
+fn a_stored_handle_is_ignored_in_user_mode() {
     let allocator = Allocator::new();
     allocator.ks.set_handle(foreign(12));
-    assert_eq!(allocator.set(properties(1, 64, 1, 0)).0, S_OK);
+    assert_eq!(allocator.set_properties(properties(1, 64, 1, 0)).0, S_OK);
     assert_eq!(allocator.commit(), S_OK);
     assert_eq!(allocator.sample().size(), 64);
     assert_eq!(allocator.decommit(), S_OK);
@@ -61,12 +61,12 @@ fn a_stored_handle_means_nothing_in_user_mode() {
 }
 
 #[test]
-fn the_mode_is_user_at_birth() {
+fn a_new_allocator_is_in_user_mode() {
     assert_eq!(Allocator::new().ks.mode(), USER);
 }
 
 #[test]
-fn the_mode_may_change_while_uncommitted() {
+fn the_mode_can_change_while_uncommitted() {
     let allocator = Allocator::new();
     for mode in [USER, KERNEL, KERNEL, USER] {
         assert_eq!(allocator.ks.set_mode(mode), S_OK);
@@ -75,8 +75,8 @@ fn the_mode_may_change_while_uncommitted() {
 }
 
 #[test]
-fn the_same_mode_is_fine_in_every_state() {
-    table(
+fn setting_the_current_mode_succeeds_in_every_state() {
+    check_in_each_state(
         |allocator| (allocator.ks.set_mode(USER), allocator.ks.mode()),
         [
             ((S_OK, USER), Uncommitted),
@@ -87,8 +87,8 @@ fn the_same_mode_is_fine_in_every_state() {
 }
 
 #[test]
-fn another_mode_is_refused_while_committed() {
-    table(
+fn a_different_mode_is_refused_unless_uncommitted() {
+    check_in_each_state(
         |allocator| (allocator.ks.set_mode(KERNEL), allocator.ks.mode()),
         [
             ((S_OK, KERNEL), Uncommitted),
@@ -99,10 +99,10 @@ fn another_mode_is_refused_while_committed() {
 }
 
 #[test]
-fn what_is_no_mode_is_refused_and_changes_nothing() {
+fn an_unknown_mode_is_refused_and_changes_nothing() {
     for state in STATES {
         for mode in [2, -1, 256, 0x0100_0000, i32::MAX, i32::MIN] {
-            let subject = Subject::in_state(state);
+            let subject = AllocatorInState::new(state);
             let result = subject.allocator.ks.set_mode(mode);
             match state {
                 Uncommitted => assert_eq!(result, E_INVALIDARG, "{mode}"),
@@ -115,24 +115,27 @@ fn what_is_no_mode_is_refused_and_changes_nothing() {
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "what C++ callers may do and Rust's may not")]
-fn a_caller_of_the_void_prototype_sets_the_mode_too() {
-    let allocator = Allocator::with(1, 64);
-    allocator.ks.set_mode_without_a_result(KERNEL);
+#[cfg_attr(
+    miri,
+    ignore = "Rust, unlike C++, does not allow calls with another result type"
+)]
+fn callers_of_the_void_prototype_can_set_the_mode() {
+    let allocator = Allocator::uncommitted(1, 64);
+    allocator.ks.set_mode_through_void_prototype(KERNEL);
     assert_eq!(allocator.ks.mode(), KERNEL);
-    allocator.ks.set_mode_without_a_result(2);
+    allocator.ks.set_mode_through_void_prototype(2);
     assert_eq!(allocator.ks.mode(), KERNEL);
-    allocator.ks.set_mode_without_a_result(USER);
+    allocator.ks.set_mode_through_void_prototype(USER);
     assert_eq!(allocator.commit(), S_OK);
-    allocator.ks.set_mode_without_a_result(KERNEL);
+    allocator.ks.set_mode_through_void_prototype(KERNEL);
     assert_eq!(allocator.ks.mode(), USER);
 }
 
 #[test]
-fn kernel_mode_never_hands_out_ordinary_memory() {
-    let allocator = Allocator::with(2, 64);
+fn kernel_mode_has_a_kernel_object_or_fails() {
+    let allocator = Allocator::uncommitted(2, 64);
     assert_eq!(allocator.ks.set_mode(KERNEL), S_OK);
-    assert_eq!(allocator.set(properties(1, 64, 1, 0)).0, S_OK);
+    assert_eq!(allocator.set_properties(properties(1, 64, 1, 0)).0, S_OK);
     match allocator.commit() {
         S_OK => {
             assert!(!allocator.ks.handle().is_null());
@@ -153,11 +156,11 @@ fn kernel_mode_never_hands_out_ordinary_memory() {
 }
 
 #[test]
-fn the_handle_of_kernel_mode_comes_with_the_memory_and_goes_with_the_mode() {
+fn the_handle_exists_from_the_commit_in_kernel_mode_until_the_mode_changes() {
     if !HAS_KERNEL_MODE {
         return;
     }
-    let allocator = Allocator::with(2, 64);
+    let allocator = Allocator::uncommitted(2, 64);
     assert_eq!(allocator.ks.set_mode(KERNEL), S_OK);
     assert!(allocator.ks.handle().is_null());
     assert_eq!(allocator.commit(), S_OK);
@@ -176,11 +179,11 @@ fn the_handle_of_kernel_mode_comes_with_the_memory_and_goes_with_the_mode() {
 }
 
 #[test]
-fn samples_of_kernel_mode_keep_their_bytes_over_decommit_and_another_mode() {
+fn samples_of_kernel_mode_keep_their_bytes_across_a_decommit_and_a_change_of_mode() {
     if !HAS_KERNEL_MODE {
         return;
     }
-    let allocator = Allocator::with(1, 64);
+    let allocator = Allocator::uncommitted(1, 64);
     assert_eq!(allocator.ks.set_mode(KERNEL), S_OK);
     assert_eq!(allocator.commit(), S_OK);
     let sample = allocator.sample();
@@ -195,13 +198,13 @@ fn samples_of_kernel_mode_keep_their_bytes_over_decommit_and_another_mode() {
 }
 
 #[test]
-fn in_kernel_mode_a_stored_handle_names_somebody_elses_allocator() {
-    let allocator = Allocator::with(2, 64);
+fn a_stored_handle_in_kernel_mode_represents_an_external_allocator() {
+    let allocator = Allocator::uncommitted(2, 64);
     assert_eq!(allocator.ks.set_mode(KERNEL), S_OK);
     allocator.ks.set_handle(foreign(12));
 
     let refused = (VFW_E_ALREADY_COMMITTED, Properties::default());
-    assert_eq!(allocator.set(properties(1, 128, 1, 0)), refused);
+    assert_eq!(allocator.set_properties(properties(1, 128, 1, 0)), refused);
     assert_eq!(allocator.properties(), properties(2, 64, 1, 0));
     for _ in 0..2 {
         assert_eq!(allocator.commit(), S_OK);
@@ -216,22 +219,22 @@ fn in_kernel_mode_a_stored_handle_names_somebody_elses_allocator() {
 }
 
 #[test]
-fn without_the_stored_handle_everything_is_as_before() {
-    let allocator = Allocator::with(2, 64);
+fn removing_the_stored_handle_restores_the_pool() {
+    let allocator = Allocator::uncommitted(2, 64);
     assert_eq!(allocator.ks.set_mode(KERNEL), S_OK);
     allocator.ks.set_handle(foreign(12));
     assert_eq!(allocator.commit(), S_OK);
     assert_eq!(allocator.decommit(), S_OK);
 
     allocator.ks.set_handle(ptr::null_mut());
-    assert_eq!(allocator.set(properties(1, 128, 1, 0)).0, S_OK);
+    assert_eq!(allocator.set_properties(properties(1, 128, 1, 0)).0, S_OK);
     assert_eq!(allocator.ks.set_mode(USER), S_OK);
     assert_eq!(allocator.commit(), S_OK);
     assert_eq!(allocator.sample().size(), 128);
 }
 
 #[test]
-fn the_status_of_a_new_allocator() {
+fn the_status_of_a_new_allocator_has_no_frames() {
     let expected = Status {
         framing: KsFraming {
             options: 2,
@@ -243,7 +246,7 @@ fn the_status_of_a_new_allocator() {
 }
 
 #[test]
-fn the_status_tells_framing_and_frames_that_are_out() {
+fn the_status_has_the_framing_and_the_number_of_outstanding_frames() {
     let allocator = Allocator::with_properties(properties(3, 100, 16, 3));
     let mut expected = Status {
         framing: KsFraming {
@@ -262,7 +265,7 @@ fn the_status_tells_framing_and_frames_that_are_out() {
     assert_eq!(
         allocator.ks.status(),
         expected,
-        "frames that exist are none that are out"
+        "free frames are not allocated frames"
     );
     let mut samples = allocator.samples(3);
     expected.allocated_frames = 3;
@@ -290,8 +293,8 @@ fn the_pool_type_of_the_status_follows_the_memory_type() {
 }
 
 #[test]
-fn without_a_place_for_the_status_it_is_e_pointer() {
-    table(
+fn a_null_status_pointer_returns_e_pointer() {
+    check_in_each_state(
         |allocator| allocator.ks.status_into(None),
         [
             (E_POINTER, Uncommitted),
@@ -301,7 +304,7 @@ fn without_a_place_for_the_status_it_is_e_pointer() {
     );
 }
 
-/// Every field with a value of its own; the interface pointers lead nowhere.
+/// Returns a description whose fields all differ. The interface pointers are invalid.
 fn description() -> PropertiesEx {
     let termination = |first: u32| PipeTermination {
         flags: first,
@@ -334,17 +337,17 @@ fn description() -> PropertiesEx {
 }
 
 #[test]
-fn the_description_is_all_zero_at_birth() {
+fn the_description_of_a_new_allocator_is_zeroed() {
     assert_eq!(Allocator::new().ks.properties_ex(), PropertiesEx::default());
 }
 
 #[test]
-fn the_description_is_stored_as_it_is_in_every_state() {
+fn the_description_is_stored_unchanged_in_every_state() {
     let call = |allocator: &Allocator| {
         allocator.ks.set_properties_ex(&description());
         allocator.ks.properties_ex()
     };
-    table(
+    check_in_each_state(
         call,
         [
             (description(), Uncommitted),
@@ -356,7 +359,7 @@ fn the_description_is_stored_as_it_is_in_every_state() {
 
 #[test]
 fn the_description_stays_at_its_address() {
-    let allocator = Allocator::with(1, 64);
+    let allocator = Allocator::uncommitted(1, 64);
     let address = allocator.ks.properties_ex_address();
     let description = description();
     assert!(!address.is_null());
@@ -370,7 +373,7 @@ fn the_description_stays_at_its_address() {
 }
 
 #[test]
-fn the_description_may_be_set_to_itself() {
+fn the_description_can_be_set_to_itself() {
     let allocator = Allocator::new();
     allocator.ks.set_properties_ex(&description());
     let address = allocator.ks.properties_ex_address();
@@ -379,7 +382,7 @@ fn the_description_may_be_set_to_itself() {
 }
 
 #[test]
-fn no_description_is_ignored() {
+fn a_null_description_is_ignored() {
     let allocator = Allocator::new();
     allocator.ks.set_properties_ex(&description());
     allocator.ks.set_properties_ex_at(ptr::null());
@@ -387,7 +390,7 @@ fn no_description_is_ignored() {
 }
 
 #[test]
-fn segments_are_words_and_not_counted() {
+fn segment_pointers_are_stored_without_a_reference() {
     let segment = Allocator::new();
     let allocator = Allocator::new();
     let description = PropertiesEx {
@@ -401,36 +404,36 @@ fn segments_are_words_and_not_counted() {
 }
 
 #[test]
-fn the_description_and_the_properties_of_the_pool_are_two_stores() {
-    let allocator = Allocator::with(3, 64);
+fn the_description_is_independent_of_the_properties_of_the_pool() {
+    let allocator = Allocator::uncommitted(3, 64);
     allocator.ks.set_properties_ex(&description());
     assert_eq!(allocator.properties(), properties(3, 64, 1, 0));
-    assert_eq!(allocator.set(properties(2, 32, 1, 0)).0, S_OK);
+    assert_eq!(allocator.set_properties(properties(2, 32, 1, 0)).0, S_OK);
     assert_eq!(allocator.ks.properties_ex(), description());
 }
 
 #[test]
-fn without_a_pin_no_allocator_is_created() {
+fn no_allocator_is_created_without_a_pin() {
     let allocator = Allocator::new();
     assert!(allocator.ks.create_handle(ptr::null_mut()).is_null());
 }
 
 #[test]
-fn a_pin_that_streams_nothing_gets_no_allocator_and_is_not_kept() {
-    // Any object will do: it is no IKsObject.
+fn a_pin_without_kernel_streaming_gets_no_allocator_and_no_reference() {
+    // An object that is not an IKsObject.
     let pin = Callback::new();
     let allocator = Allocator::new();
     assert!(allocator.ks.create_handle(pin.as_ptr()).is_null());
     assert_eq!(pin.references(), 0);
 }
 
-/// Makes an allocator whose handle is 12, and tells of which pin and framing.
+/// A driver that returns the handle 12 and sends the pin and the framing to the test.
 struct Driver(Sender<(usize, KsFraming)>);
 
 impl KsDriver for Driver {
     fn create_allocator(&self, pin: NonNull<c_void>, framing: &KSALLOCATOR_FRAMING) -> *mut c_void {
         let framing = ptr::from_ref(framing).cast::<KsFraming>();
-        // SAFETY: it is a KSALLOCATOR_FRAMING by its other name.
+        // SAFETY: both structures have the layout of KSALLOCATOR_FRAMING.
         let framing = unsafe { framing.read() };
         self.0.send((pin.as_ptr().addr(), framing)).unwrap();
         foreign(12)
@@ -438,13 +441,13 @@ impl KsDriver for Driver {
 }
 
 #[test]
-fn a_driver_is_asked_for_what_the_description_says() {
+fn the_driver_gets_the_framing_of_the_description() {
     let pin = Callback::new();
-    let (sender, asked) = channel();
+    let (sender, requests) = channel();
     let rust = ComAllocator::with_driver(PoolAllocator::new(), Driver(sender));
     let allocator = Allocator::from_unknown(rust.into_raw());
     assert!(allocator.ks.create_handle(ptr::null_mut()).is_null());
-    assert!(asked.try_recv().is_err(), "not without a pin");
+    assert!(requests.try_recv().is_err(), "there is no pin");
 
     for (memory_type, pool_type) in [(0, 0), (KERNEL_PAGED, 1)] {
         allocator.ks.set_properties_ex(&PropertiesEx {
@@ -454,7 +457,7 @@ fn a_driver_is_asked_for_what_the_description_says() {
         });
         allocator.ks.set_handle(foreign(4));
         assert_eq!(allocator.ks.create_handle(pin.as_ptr()), foreign(12));
-        assert_eq!(allocator.ks.handle(), foreign(12), "it is kept");
+        assert_eq!(allocator.ks.handle(), foreign(12), "it is stored");
         let framing = KsFraming {
             options: 2,
             pool_type,
@@ -464,7 +467,7 @@ fn a_driver_is_asked_for_what_the_description_says() {
             reserved: 0,
         };
         let expected = (pin.as_ptr().addr(), framing);
-        assert_eq!(asked.try_recv(), Ok(expected));
+        assert_eq!(requests.try_recv(), Ok(expected));
     }
     assert_eq!(pin.references(), 0);
 }
