@@ -55,8 +55,8 @@ compile_error!("ks-allocator maps memory by mmap or VirtualAlloc; this target ha
 compile_error!("the loom models do not cover the COM face: leave the feature `windows` out");
 
 // Modules are listed bottom-up: each depends only on modules listed before it. `unsafe` code is
-// confined to modules that carry an `expect(unsafe_code)` here or in their folder. Each of them states
-// its invariants, numbered; `pool/mod.rs` has an index of the letters.
+// confined to modules that carry an `expect(unsafe_code)` here or in their folder. Each of them
+// states its invariants, numbered; `pool/mod.rs` has an index of the letters.
 
 // Values, and the facade over atomics, locks and threads.
 mod sync;

@@ -439,8 +439,8 @@ impl Core {
 
     /// Puts back the frames of `addend`.
     ///
-    /// After the exchange core and word may no longer exist (F5), so the references to them are used
-    /// for nothing else.
+    /// After the exchange core and word may no longer exist (F5), so the references to them are
+    /// used for nothing else.
     ///
     /// # Safety
     ///

@@ -1,7 +1,7 @@
 //! Recording of a pool's last events, and its writers: a trace for Perfetto and an SVG picture.
 //!
-//! Modules are listed bottom-up: each depends only on modules listed before it. The writers take 40 %
-//! of the time to compile the crate, so they are a feature.
+//! Modules are listed bottom-up: each depends only on modules listed before it. The writers take 40
+//! % of the time to compile the crate, so they are a feature.
 
 mod event;
 
