@@ -125,7 +125,7 @@ pub use self::mode::AllocatorMode;
 pub use self::recording::{Event, EventKind, Recording};
 pub use self::token::FrameToken;
 
-/// Compiles and runs the examples of the README.
+/// Compiles and runs the examples of the README and of two pages of `docs`.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/memory.md")]
 #[doc = include_str!("../docs/processes.md")]

@@ -15,7 +15,7 @@
 //! | [`construction`] | making a core | yes |
 //! | [`checkout`] | acquire and release, whole | yes |
 //!
-//! The first six move numbers and know no memory.
+//! Those from [`thread_cache`] to [`loans`] move numbers and know no memory.
 //!
 //! Comments cite invariants by letter and number:
 //!

@@ -54,7 +54,8 @@ pub(crate) struct Slot<C> {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct State {
-    /// Bytes in use, from the start of the payload. It survives the release, as `lActual` does. An
+    /// Bytes in use, from the start of the payload. It survives the release, because a COM sample
+    /// keeps its data length (`IMediaSample::GetActualDataLength`) until a client sets it. An
     /// acquire through Rust sets it to the capacity.
     pub(crate) length: usize,
     /// True if an acquire or release of the frame has work beyond the holder record: the metadata
