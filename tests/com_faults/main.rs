@@ -8,6 +8,7 @@
 mod com_client;
 
 mod commit_race;
+mod padding;
 #[cfg(feature = "tracing")]
 mod subscriber;
 
