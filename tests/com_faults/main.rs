@@ -7,7 +7,12 @@
 #[path = "../support/com_client.rs"]
 mod com_client;
 
+#[expect(unreachable_pub, reason = "the functions are exports of a DLL")]
+#[path = "../../examples/ksallocator_dll.rs"]
+mod ksallocator_dll;
+
 mod commit_race;
+mod dll;
 mod padding;
 #[cfg(feature = "tracing")]
 mod subscriber;
