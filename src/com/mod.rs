@@ -92,6 +92,26 @@
 //! As in the base classes, buffers are not cleared before they are reused, and a sample keeps its
 //! actual data length.
 //!
+//! # Callbacks, exceptions and terminated threads
+//!
+//! The objects call code of clients: `NotifyRelease`, `AddRef` and `Release` of a callback or of
+//! the `pUnk` of a media type, a [`KsDriver`], and subscribers of `tracing`. No lock is held then,
+//! so that code may call the objects.
+//!
+//! - A C++ exception must not leave `NotifyRelease`, nor `AddRef` or `Release` of an object that
+//!   the client passes. It would end the process: exceptions cannot cross into this crate. An
+//!   implementation catches what it throws. (The base classes let the exception through, to the
+//!   caller of `Release`.)
+//! - A panic in a [`KsDriver`] is caught: `KsCreateAllocatorAndGetHandle` returns NULL.
+//! - A thread that waits in `GetBuffer` must not be terminated (`TerminateThread`). It stays in
+//!   the wait queue, and the next released buffer is assigned to it for good. That buffer counts as
+//!   in use until the process ends: after `Decommit` the allocator stays in the state Decommitting,
+//!   `SetProperties` returns `VFW_E_BUFFERS_OUTSTANDING`, and the memory is not freed. If the
+//!   thread ends while it holds the lock of the queue, all later callers that must wait hang. Call
+//!   `Decommit` instead, which ends every wait. Called before the next buffer is released, it also
+//!   removes a terminated thread from the queue, and no buffer is lost.
+//! - A thread that is terminated while it holds a sample keeps the sample, as in the base classes.
+//!
 //! # Prefaulting
 //!
 //! Touching all memory takes time: for 2 GiB more than a second. A filter that commits on the
