@@ -4,19 +4,30 @@
 //! cargo build --release --features windows --example ksallocator_dll
 //! ```
 //!
-//! There are two ways to create an allocator. Both return it uncommitted, with its framing unset.
+//! There are three ways to create an allocator. All return it uncommitted, with its framing unset.
 //!
 //! - `KsAllocatorCreate(riid, out)` is for clients that load the DLL themselves. Nothing needs to
 //!   be registered.
+//! - `KsAllocatorCreateWithFlags(riid, flags, out)` does the same with options: see below.
 //! - `DllGetClassObject(clsid, riid, out)` is for COM: class
 //!   `{11A1E3C9-0132-49FB-B505-BB8E2006C59B}`, `ThreadingModel` `Both`.
 //!
+//! As in DirectShow's own allocator, `Commit` reserves the memory, and the system provides each
+//! page when it is first touched. With the flag `KSALLOCATOR_PREFAULT` (1), `Commit` touches all
+//! memory. It then takes longer, by 0.5 to 1 s per GiB, and the first use of each buffer causes no
+//! page faults. The flag holds for all commits of the one allocator.
+//!
 //! `DllCanUnloadNow()` tells COM, and clients that loaded the DLL, whether it can be unloaded.
 //!
-//! In C++ the first function is
-//! `extern "C" HRESULT __stdcall KsAllocatorCreate(REFIID riid, void **out)`. It is not called
-//! `KsCreateAllocator`, because `ks.h` declares another function of that name.
-//! `tests/cpp/client.cpp` uses all three functions.
+//! In C++ the first two functions are
+//!
+//! ```text
+//! extern "C" HRESULT __stdcall KsAllocatorCreate(REFIID riid, void **out);
+//! extern "C" HRESULT __stdcall KsAllocatorCreateWithFlags(REFIID riid, DWORD flags, void **out);
+//! ```
+//!
+//! The first is not called `KsCreateAllocator`, because `ks.h` declares another function of that
+//! name. `tests/cpp/client.cpp` uses all functions.
 //!
 //! No function here can panic. If one did, `extern "system"` would abort the process.
 
@@ -27,8 +38,10 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use ks_allocator::PoolAllocator;
-use ks_allocator::com::{self, CLASS_E_NOAGGREGATION, E_NOINTERFACE, E_POINTER, S_FALSE, S_OK};
+use ks_allocator::com::{
+    self, CLASS_E_NOAGGREGATION, E_INVALIDARG, E_NOINTERFACE, E_POINTER, S_FALSE, S_OK,
+};
+use ks_allocator::{FramePool, PoolAllocator};
 use windows_core::{GUID, HRESULT, IUnknown, Interface};
 
 /// The class of the allocator: a random GUID of this DLL, which never changes.
@@ -38,11 +51,14 @@ const IID_ICLASSFACTORY: GUID = GUID::from_u128(0x00000001_0000_0000_c000_000000
 #[expect(clippy::cast_possible_wrap, reason = "the top bit means failure")]
 const CLASS_E_CLASSNOTAVAILABLE: HRESULT = HRESULT(0x8004_0111_u32 as i32);
 
+/// Flag of `KsAllocatorCreateWithFlags`: `Commit` touches all memory.
+pub const KSALLOCATOR_PREFAULT: u32 = 1;
+
 /// Creates an allocator, and writes a pointer to its interface `riid` to `*out`, with one reference
 /// that belongs to the caller. On failure `*out` is null.
 ///
 /// Returns `E_POINTER` for a null pointer, and `E_NOINTERFACE` if the allocator does not implement
-/// the interface.
+/// the interface. `Commit` does not touch the memory.
 ///
 /// # Safety
 ///
@@ -52,11 +68,36 @@ pub unsafe extern "system" fn KsAllocatorCreate(
     riid: *const GUID,
     out: *mut *mut c_void,
 ) -> HRESULT {
+    // SAFETY: the promise of the caller is the same.
+    unsafe { KsAllocatorCreateWithFlags(riid, 0, out) }
+}
+
+/// Does the same as `KsAllocatorCreate`, with options: 0 or `KSALLOCATOR_PREFAULT`.
+///
+/// Returns also `E_INVALIDARG`, for an unknown flag.
+///
+/// # Safety
+///
+/// Each pointer must be null or valid: `riid` for reads, `out` for writes.
+#[unsafe(no_mangle)]
+pub unsafe extern "system" fn KsAllocatorCreateWithFlags(
+    riid: *const GUID,
+    flags: u32,
+    out: *mut *mut c_void,
+) -> HRESULT {
     // SAFETY: the caller promises that `out` is null or valid for writes.
     if !unsafe { clear_and_check(riid, out) } {
         return E_POINTER;
     }
-    let pointer = com::into_unknown(PoolAllocator::new());
+    if flags & !KSALLOCATOR_PREFAULT != 0 {
+        return E_INVALIDARG;
+    }
+    let options = FramePool::builder().prefault(flags & KSALLOCATOR_PREFAULT != 0);
+    let allocator = match PoolAllocator::from_builder(&options) {
+        Ok(allocator) => allocator,
+        Err(error) => return error.into(),
+    };
+    let pointer = com::into_unknown(allocator);
     // SAFETY: `pointer` is an `IUnknown` with one reference, which belongs to the result.
     let allocator = unsafe { IUnknown::from_raw(pointer.as_ptr()) };
     // SAFETY: neither pointer is null, so the caller promises that both are valid.

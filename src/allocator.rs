@@ -449,6 +449,99 @@ struct Control {
     flushing: bool,
 }
 
+/// Effect of a commit, for [`PoolAllocator::trace_commit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "the event of a commit is emitted after the lock is released"]
+pub(crate) enum CommitEffect {
+    None,
+    NewMemory,
+    SameMemory,
+}
+
+/// The control state of an allocator while its lock is held.
+///
+/// Framing, mode and state do not change while this value exists, but for one transition: the
+/// release of the last frame turns `Decommitting` into `Uncommitted`.
+pub(crate) struct LockedControl<'a> {
+    allocator: &'a PoolAllocator,
+    control: &'a mut Control,
+}
+
+impl LockedControl<'_> {
+    #[cfg(feature = "windows")]
+    pub(crate) fn mode(&self) -> AllocatorMode {
+        self.control.mode
+    }
+
+    pub(crate) fn status(&self) -> AllocatorStatus {
+        let allocated_frames = self.allocator.frames_out();
+        let state = match (self.control.committed, allocated_frames) {
+            (true, _) => AllocatorState::Committed,
+            (false, 0) => AllocatorState::Uncommitted,
+            (false, _) => AllocatorState::Decommitting,
+        };
+        AllocatorStatus {
+            framing: self.control.framing,
+            allocated_frames,
+            state,
+        }
+    }
+
+    pub(crate) fn handle(&self) -> Option<KernelHandle> {
+        match self.control.mode {
+            AllocatorMode::User => None,
+            AllocatorMode::Kernel => KernelHandle::of(self.allocator.pool.load().as_deref()?),
+        }
+    }
+
+    pub(crate) fn set_framing(&mut self, request: &Framing) -> Result<Framing, FramingError> {
+        let actual = request.actual()?;
+        let status = self.status();
+        match status.state {
+            AllocatorState::Uncommitted => {}
+            AllocatorState::Committed => return Err(FramingError::AlreadyCommitted),
+            AllocatorState::Decommitting => {
+                return Err(FramingError::FramesOutstanding {
+                    outstanding: status.allocated_frames,
+                    frames: status.framing.frames,
+                });
+            }
+        }
+        self.control.framing = actual;
+        self.control.changed = true;
+        Ok(actual)
+    }
+
+    /// Commits, and emits no event. Calls `prepare` with the committed pool before any frame of
+    /// this commit can be acquired. If `prepare` fails, nothing is committed by this call.
+    pub(crate) fn commit<E: From<CommitError>>(
+        &mut self,
+        prepare: impl FnOnce(&FramePool) -> Result<(), E>,
+    ) -> Result<CommitEffect, E> {
+        let Self { allocator, control } = self;
+        if control.committed {
+            allocator.pool.load().as_deref().map_or(Ok(()), prepare)?;
+            return Ok(CommitEffect::None);
+        }
+        let effect = if control.changed {
+            allocator.retire_pool(control);
+            let next = allocator.next_pool(control)?;
+            prepare(&next)?;
+            allocator.pool.store(Some(next.into()));
+            control.changed = false;
+            CommitEffect::NewMemory
+        } else {
+            if let Some(pool) = &*allocator.pool.load() {
+                prepare(pool)?;
+                drop(pool.commit(true));
+            }
+            CommitEffect::SameMemory
+        };
+        control.committed = true;
+        Ok(effect)
+    }
+}
+
 impl PoolAllocator {
     /// Returns an uncommitted allocator in User mode, whose framing is yet to be set.
     ///
@@ -569,17 +662,23 @@ impl PoolAllocator {
             .map_or(0, |pool| pool.frames_out())
     }
 
-    fn status(&self, control: &Control) -> AllocatorStatus {
-        let allocated_frames = self.frames_out();
-        let state = match (control.committed, allocated_frames) {
-            (true, _) => AllocatorState::Committed,
-            (false, 0) => AllocatorState::Uncommitted,
-            (false, _) => AllocatorState::Decommitting,
-        };
-        AllocatorStatus {
-            framing: control.framing,
-            allocated_frames,
-            state,
+    /// Calls `access` with the control state locked. `access` runs no code of the user's, such as
+    /// subscribers and wakers, because that may call the allocator.
+    pub(crate) fn with_control<R>(&self, access: impl FnOnce(&mut LockedControl<'_>) -> R) -> R {
+        access(&mut LockedControl {
+            allocator: self,
+            control: &mut self.control.lock(),
+        })
+    }
+
+    /// Emits the event of a commit. To be called without a lock.
+    pub(crate) fn trace_commit(&self, effect: CommitEffect) {
+        match (effect, &*self.pool.load()) {
+            (CommitEffect::None, _) => {}
+            (CommitEffect::NewMemory, Some(pool)) => pool.trace_commit(),
+            (CommitEffect::NewMemory | CommitEffect::SameMemory, _) => {
+                tracing_events::committed_again(self.frames_out());
+            }
         }
     }
 
@@ -623,11 +722,7 @@ impl PoolAllocator {
 
 impl KsAllocator for PoolAllocator {
     fn allocator_handle(&self) -> Option<KernelHandle> {
-        let control = self.control.lock();
-        match control.mode {
-            AllocatorMode::User => None,
-            AllocatorMode::Kernel => KernelHandle::of(self.pool.load().as_deref()?),
-        }
+        self.with_control(|control| control.handle())
     }
 
     fn allocator_mode(&self) -> AllocatorMode {
@@ -635,23 +730,26 @@ impl KsAllocator for PoolAllocator {
     }
 
     fn allocator_status(&self) -> AllocatorStatus {
-        self.status(&self.control.lock())
+        self.with_control(|control| control.status())
     }
 
     fn set_allocator_mode(&self, mode: AllocatorMode) -> Result<(), ModeError> {
-        let mut control = self.control.lock();
-        if mode == control.mode {
-            return Ok(());
-        }
-        if self.status(&control).state != AllocatorState::Uncommitted {
-            return Err(ModeError::AlreadyCommitted {
-                current: control.mode,
-                requested: mode,
-            });
-        }
-        control.mode = mode;
-        control.changed = true;
-        Ok(())
+        self.with_control(|access| {
+            let state = access.status().state;
+            let control = &mut *access.control;
+            if mode == control.mode {
+                return Ok(());
+            }
+            if state != AllocatorState::Uncommitted {
+                return Err(ModeError::AlreadyCommitted {
+                    current: control.mode,
+                    requested: mode,
+                });
+            }
+            control.mode = mode;
+            control.changed = true;
+            Ok(())
+        })
     }
 
     fn framing(&self) -> Framing {
@@ -659,44 +757,12 @@ impl KsAllocator for PoolAllocator {
     }
 
     fn set_framing(&self, request: &Framing) -> Result<Framing, FramingError> {
-        let actual = request.actual()?;
-        let mut control = self.control.lock();
-        let status = self.status(&control);
-        match status.state {
-            AllocatorState::Uncommitted => {}
-            AllocatorState::Committed => return Err(FramingError::AlreadyCommitted),
-            AllocatorState::Decommitting => {
-                return Err(FramingError::FramesOutstanding {
-                    outstanding: status.allocated_frames,
-                    frames: status.framing.frames,
-                });
-            }
-        }
-        control.framing = actual;
-        control.changed = true;
-        Ok(actual)
+        self.with_control(|control| control.set_framing(request))
     }
 
     fn commit(&self) -> Result<(), CommitError> {
-        let mut control = self.control.lock();
-        if control.committed {
-            return Ok(());
-        }
-        let is_new = control.changed;
-        if is_new {
-            self.retire_pool(&mut control);
-            let next = self.next_pool(&control)?;
-            self.pool.store(Some(next.into()));
-            control.changed = false;
-        } else if let Some(pool) = &*self.pool.load() {
-            drop(pool.commit(true));
-        }
-        control.committed = true;
-        drop(control);
-        match &*self.pool.load() {
-            Some(pool) if is_new => pool.trace_commit(),
-            _ => tracing_events::committed_again(self.frames_out()),
-        }
+        let effect = self.with_control(|control| control.commit(|_| Ok::<_, CommitError>(())))?;
+        self.trace_commit(effect);
         Ok(())
     }
 

@@ -22,7 +22,7 @@ use std::ptr::{self, NonNull};
 
 use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
-use crate::allocator::{AllocatorState, KsAllocator, PoolAllocator};
+use crate::allocator::{AllocatorState, CommitEffect, KsAllocator, LockedControl, PoolAllocator};
 use crate::diagnostics::call_site::CallSite;
 use crate::frame::Frame;
 use crate::label::Label;
@@ -203,12 +203,14 @@ impl Reference {
 /// `IKsAllocator` and `IKsAllocatorEx`.
 impl AllocatorObject {
     fn handle(&self) -> *mut c_void {
-        let stored = self.stored_handle();
-        if !stored.is_null() {
-            return stored;
-        }
-        let own = self.allocator.allocator_handle();
-        own.map_or(ptr::null_mut(), |own| own.as_word())
+        self.allocator.with_control(|control| {
+            let stored = self.stored_handle();
+            if !stored.is_null() {
+                return stored;
+            }
+            let own = control.handle();
+            own.map_or(ptr::null_mut(), |own| own.as_word())
+        })
     }
 
     fn mode(&self) -> i32 {
@@ -264,28 +266,38 @@ impl AllocatorObject {
         // Read before `actual` is written: both may be the same structure.
         let request = request.get().ok_or(E_POINTER)?;
         actual.put(ALLOCATOR_PROPERTIES::default())?;
-        if self.has_external_allocator() {
-            return Err(VFW_E_ALREADY_COMMITTED);
-        }
-        actual.put(self.properties.set(&self.allocator, &request)?)
+        actual.put(self.allocator.with_control(|control| {
+            if self.has_external_allocator(control) {
+                return Err(VFW_E_ALREADY_COMMITTED);
+            }
+            self.properties.set(control, &request)
+        })?)
     }
 
     fn properties(&self, out: OutPtr<ALLOCATOR_PROPERTIES>) -> Result<(), HRESULT> {
-        out.put(self.properties.get(&self.allocator))
+        let properties = |control: &mut LockedControl<'_>| self.properties.get(control);
+        out.put(self.allocator.with_control(properties))
     }
 
+    /// Commits, and creates the samples, so that the first `GetBuffer` need not.
+    ///
+    /// State, properties and commit are of one moment: all are read and changed under one lock. The
+    /// event, which may run a subscriber, is emitted after it.
     fn commit(&self) -> Result<(), HRESULT> {
-        let state = self.allocator.allocator_status().state;
-        match state {
-            AllocatorState::Uncommitted if self.has_external_allocator() => return Ok(()),
-            AllocatorState::Uncommitted => self.properties.commit(&self.allocator)?,
-            _ => self.allocator.commit()?,
-        }
-        let created = self.create_samples();
-        if created.is_err() && state != AllocatorState::Committed {
-            self.allocator.decommit();
-        }
-        created
+        let effect = self.allocator.with_control(|control| {
+            if control.status().state == AllocatorState::Uncommitted {
+                if self.has_external_allocator(control) {
+                    return Ok(CommitEffect::None);
+                }
+                self.properties.check(control)?;
+            }
+            control.commit(|pool| -> Result<(), HRESULT> {
+                SampleTable::get_or_create(pool.core(), &self.notify)?;
+                Ok(())
+            })
+        })?;
+        self.allocator.trace_commit(effect);
+        Ok(())
     }
 
     fn decommit(&self) {
@@ -333,7 +345,8 @@ impl AllocatorObject {
     }
 
     fn free_count(&self, out: OutPtr<i32>) -> Result<(), HRESULT> {
-        out.put(self.properties.free_count(&self.allocator))
+        let count = |control: &mut LockedControl<'_>| self.properties.free_count(control);
+        out.put(self.allocator.with_control(count))
     }
 }
 
@@ -374,16 +387,8 @@ impl AllocatorObject {
 
     /// Returns whether the object only represents an external kernel allocator, whose handle was
     /// stored in Kernel mode. Then there are no properties to set and there is nothing to commit.
-    fn has_external_allocator(&self) -> bool {
-        self.allocator.allocator_mode() == AllocatorMode::Kernel && !self.stored_handle().is_null()
-    }
-
-    /// Creates the samples, so that the first `GetBuffer` need not.
-    fn create_samples(&self) -> Result<(), HRESULT> {
-        if let Some(pool) = self.allocator.pool() {
-            SampleTable::get_or_create(pool.core(), &self.notify)?;
-        }
-        Ok(())
+    fn has_external_allocator(&self, control: &LockedControl<'_>) -> bool {
+        control.mode() == AllocatorMode::Kernel && !self.stored_handle().is_null()
     }
 }
 

@@ -16,7 +16,7 @@ use std::ptr;
 use windows_core::{GUID, HRESULT};
 
 use super::hresult::{E_POINTER, E_UNEXPECTED, S_OK};
-use super::layouts::{ALLOCATOR_PROPERTIES, AM_MEDIA_TYPE, AM_SAMPLE2_PROPERTIES};
+use super::layouts::{ALLOCATOR_PROPERTIES, AM_SAMPLE2_PROPERTIES, KSSTREAMALLOCATOR_STATUS};
 
 /// A type without invalid values: any initialized bytes are a value of it.
 ///
@@ -33,8 +33,6 @@ unsafe impl AnyBits for i64 {}
 unsafe impl AnyBits for GUID {}
 // SAFETY: the fields are integers.
 unsafe impl AnyBits for ALLOCATOR_PROPERTIES {}
-// SAFETY: the fields are integers, GUIDs and raw pointers. A raw pointer may have any address.
-unsafe impl AnyBits for AM_MEDIA_TYPE {}
 // SAFETY: the fields are integers and raw pointers. A raw pointer may have any address.
 unsafe impl AnyBits for AM_SAMPLE2_PROPERTIES {}
 
@@ -53,6 +51,10 @@ unsafe impl NoPadding for i32 {}
 unsafe impl NoPadding for i64 {}
 // SAFETY: a pointer to a sized type is one word without padding.
 unsafe impl<T> NoPadding for *mut T {}
+// SAFETY: 4 fields of 4 bytes fill the 16 bytes that `layouts` asserts.
+unsafe impl NoPadding for ALLOCATOR_PROPERTIES {}
+// SAFETY: 8 numbers of 4 bytes, 6 of them in the framing, fill the 32 bytes that `layouts` asserts.
+unsafe impl NoPadding for KSSTREAMALLOCATOR_STATUS {}
 
 /// Pointer of a client that a method only reads: NULL, or valid until the method returns.
 ///
@@ -88,8 +90,9 @@ impl<T: AnyBits> Ptr<T> {
 /// method returns.
 pub(super) struct OutPtr<T>(*mut T);
 
-impl<T> OutPtr<T> {
-    /// Writes a result.
+impl<T: NoPadding> OutPtr<T> {
+    /// Writes a result. Without padding every byte of it is set, so that a client never sees what
+    /// the memory held before.
     ///
     /// # Errors
     ///
@@ -102,7 +105,9 @@ impl<T> OutPtr<T> {
         unsafe { self.0.write_unaligned(value) };
         Ok(())
     }
+}
 
+impl<T> OutPtr<T> {
     /// # Errors
     ///
     /// `E_POINTER` if the pointer is NULL.
@@ -424,6 +429,7 @@ pub(super) use {entry, vtable};
 
 #[cfg(test)]
 mod tests {
+    use super::super::layouts::{ALLOCATOR_PROPERTIES_EX, AM_MEDIA_TYPE};
     use super::*;
 
     /// Compiles only if the type does not implement the trait: otherwise both implementations of
@@ -467,6 +473,7 @@ mod tests {
     fn types_with_padding_cannot_be_copied_to_a_client() {
         assert_not_implemented!((u8, u32): NoPadding);
         assert_not_implemented!(AM_MEDIA_TYPE: NoPadding);
+        assert_not_implemented!(ALLOCATOR_PROPERTIES_EX: NoPadding);
         assert_not_implemented!(AM_SAMPLE2_PROPERTIES: NoPadding);
     }
 

@@ -80,6 +80,10 @@ unsafe impl Sync for ComAllocator where AllocatorObject: Send + Sync {}
 impl ComAllocator {
     /// Turns an allocator into a COM object.
     ///
+    /// `Commit` by COM touches all memory, unless the allocator was made by
+    /// [`PoolAllocator::from_builder`] with
+    /// [`prefault(false)`](crate::FramePoolBuilder::prefault).
+    ///
     /// ```
     /// # use ks_allocator::{KsAllocator, PoolAllocator, com::ComAllocator};
     /// assert_eq!(ComAllocator::new(PoolAllocator::new()).free_frames(), 0);

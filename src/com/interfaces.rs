@@ -78,7 +78,8 @@ pub unsafe trait IKsAllocatorEx: IKsAllocator {
 /// - `GetBuffer` writes an `IMediaSample` pointer with one reference; NULL on failure. Waits in
 ///   FIFO order while no buffer is free. With [`NOWAIT`](super::GetBufferFlags::NOWAIT), returns
 ///   `VFW_E_TIMEOUT` instead. Returns `VFW_E_NOT_COMMITTED` before `Commit` and after `Decommit`,
-///   and `VFW_E_WRONG_STATE` during a flush by Rust code. The times are ignored.
+///   and `VFW_E_WRONG_STATE` during a flush by Rust code. The times are ignored. A thread must not
+///   be terminated while it waits: the next buffer would be assigned to it for good.
 /// - `ReleaseBuffer` refuses every sample: `E_UNEXPECTED` for a sample of this allocator,
 ///   `E_INVALIDARG` for any other. The final `Release` of a sample returns its buffer.
 #[interface("56A8689C-0AD4-11CE-B03A-0020AF0BA770")]
@@ -115,7 +116,8 @@ pub unsafe trait IMemAllocatorCallbackTemp: IMemAllocator {
 /// Callback of a client for released samples.
 ///
 /// - `NotifyRelease` is called once per final `Release` of a sample, on the releasing thread, after
-///   its buffer is free. The allocator ignores the result.
+///   its buffer is free. The allocator ignores the result. A C++ exception that leaves it ends the
+///   process.
 #[interface("92980B30-C1DE-11D2-ABF5-00A0C905F375")]
 pub unsafe trait IMemAllocatorNotifyCallbackTemp: windows_core::IUnknown {
     pub unsafe fn NotifyRelease(&self) -> HRESULT;

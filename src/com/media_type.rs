@@ -1,7 +1,8 @@
 //! Media types that own the memory and the object they point to.
 
+use std::ffi::c_void;
 use std::fmt;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, offset_of};
 use std::ptr::{self, NonNull};
 
 use windows_core::{HRESULT, IUnknown, Interface};
@@ -11,6 +12,8 @@ use crate::memory::TaskMemory;
 use super::boundary::Ptr;
 use super::hresult::{E_OUTOFMEMORY, E_POINTER};
 use super::layouts::AM_MEDIA_TYPE;
+
+const SIZE: usize = size_of::<AM_MEDIA_TYPE>();
 
 /// An `AM_MEDIA_TYPE` in task memory, with its own format block, also in task memory, and a
 /// reference to its object. `CreateMediaType` of the base classes makes the same, and
@@ -32,40 +35,54 @@ impl MediaType {
     ///
     /// `E_POINTER` if the format block has a size but its pointer is NULL; `E_OUTOFMEMORY`.
     pub(super) fn copy_of(source: &Ptr<AM_MEDIA_TYPE>) -> Result<Option<Self>, HRESULT> {
-        let source = source.get();
-        // SAFETY: by `Ptr`, the pointers in the structure are what its documentation says.
-        let copy = source.map(|source| unsafe { Self::deep_copy(source) });
-        copy.transpose()
+        if source.as_ptr().is_null() {
+            return Ok(None);
+        }
+        // SAFETY: by `Ptr`, the pointer leads to a media type, as it is not NULL, and the pointers
+        // in the structure are what its documentation says.
+        unsafe { Self::deep_copy(source.as_ptr()) }.map(Some)
     }
 
     /// Returns a deep copy of this media type.
     pub(super) fn duplicate(&self) -> Result<Self, HRESULT> {
-        // SAFETY: the structure belongs to `self` and is initialized.
-        let source = unsafe { self.0.read() };
-        // SAFETY: `deep_copy` made the format block and counted a reference to `pUnk`; both last as
-        // long as `self`.
-        unsafe { Self::deep_copy(source) }
+        // SAFETY: the structure belongs to `self`. `deep_copy` made the format block and counted a
+        // reference to `pUnk`; both last as long as `self`.
+        unsafe { Self::deep_copy(self.as_ptr()) }
     }
 
+    /// Copies all bytes of the structure, padding included, and then gives the copy a format block
+    /// and an object of its own. A copy by fields would show clients what the heap held before in
+    /// place of the padding.
+    ///
     /// # Safety
     ///
-    /// `pbFormat` is NULL or valid for reads of `cbFormat` bytes. `pUnk` is NULL or an object.
-    unsafe fn deep_copy(source: AM_MEDIA_TYPE) -> Result<Self, HRESULT> {
+    /// `source` leads to the bytes of an `AM_MEDIA_TYPE`, at any address. Its `pbFormat` is NULL or
+    /// valid for reads of `cbFormat` bytes. Its `pUnk` is NULL or an object.
+    unsafe fn deep_copy(source: *const AM_MEDIA_TYPE) -> Result<Self, HRESULT> {
+        // SAFETY: the caller's promise. The read requires no alignment.
+        let fields = unsafe { source.read_unaligned() };
         // SAFETY: the caller's promise.
-        let format = unsafe { copy_format(source.pbFormat, source.cbFormat) }?;
-        let memory = TaskMemory::allocate(size_of::<AM_MEDIA_TYPE>()).ok_or(E_OUTOFMEMORY)?;
+        let format = unsafe { copy_format(fields.pbFormat, fields.cbFormat) }?;
+        let memory = TaskMemory::allocate(SIZE).ok_or(E_OUTOFMEMORY)?;
+        // SAFETY: `source` has `SIZE` bytes, and the new block has as many.
+        unsafe { (memory.as_ptr()).copy_from_nonoverlapping(source.cast(), SIZE) };
         // SAFETY: the caller's promise.
-        let object = unsafe { IUnknown::from_raw_borrowed(&source.pUnk) };
+        let object = unsafe { IUnknown::from_raw_borrowed(&fields.pUnk) };
         let object = object.map_or(ptr::null_mut(), |object| object.clone().into_raw());
-        let copy = AM_MEDIA_TYPE {
-            pbFormat: format.map_or(ptr::null_mut(), |block| block.into_raw().as_ptr()),
-            pUnk: object,
-            ..source
-        };
-        let target = memory.into_raw().cast();
-        // SAFETY: `target` is a new block of this size, aligned for any type of COM.
-        unsafe { target.write(copy) };
-        Ok(Self(target))
+        let format = format.map_or(ptr::null_mut(), |block| block.into_raw().as_ptr());
+        let copy = memory.into_raw().cast::<AM_MEDIA_TYPE>();
+        // Both stay inside the block. `wrapping` only because that is a safe function.
+        let object_field = copy
+            .as_ptr()
+            .wrapping_byte_add(offset_of!(AM_MEDIA_TYPE, pUnk));
+        let format_field = copy
+            .as_ptr()
+            .wrapping_byte_add(offset_of!(AM_MEDIA_TYPE, pbFormat));
+        // SAFETY: the field is inside the block, which is aligned for any type of COM.
+        unsafe { object_field.cast::<*mut c_void>().write(object) };
+        // SAFETY: the field is inside the block, which is aligned for any type of COM.
+        unsafe { format_field.cast::<*mut u8>().write(format) };
+        Ok(Self(copy))
     }
 
     pub(super) fn as_ptr(&self) -> *mut AM_MEDIA_TYPE {

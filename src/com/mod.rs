@@ -49,8 +49,8 @@
 //! cargo build --release --features windows --example ksallocator_dll
 //! ```
 //!
-//! It exports `KsAllocatorCreate`, and the functions of a COM server, `DllGetClassObject` and
-//! `DllCanUnloadNow`. Nothing needs to be registered to use the first:
+//! It exports `KsAllocatorCreate`, `KsAllocatorCreateWithFlags`, and the functions of a COM server,
+//! `DllGetClassObject` and `DllCanUnloadNow`. Nothing needs to be registered to use the first:
 //!
 //! ```text
 //! HMODULE dll = LoadLibraryW(L"ksallocator_dll.dll");
@@ -85,8 +85,52 @@
 //! - NULL pointers, wrong sizes and requests of 2 GiB or more return an error code and change
 //!   nothing. The base classes can crash.
 //!
+//! - `Commit` touches all memory, so that no buffer causes page faults when it is first used. The
+//!   base classes only reserve it, and so do allocators with `prefault(false)` and those of the
+//!   example DLL: see [Prefaulting](#prefaulting).
+//!
 //! As in the base classes, buffers are not cleared before they are reused, and a sample keeps its
 //! actual data length.
+//!
+//! # Callbacks, exceptions and terminated threads
+//!
+//! The objects call code of clients: `NotifyRelease`, `AddRef` and `Release` of a callback or of
+//! the `pUnk` of a media type, a [`KsDriver`], and subscribers of `tracing`. No lock is held then,
+//! so that code may call the objects.
+//!
+//! - A C++ exception must not leave `NotifyRelease`, nor `AddRef` or `Release` of an object that
+//!   the client passes. It would end the process: exceptions cannot cross into this crate. An
+//!   implementation catches what it throws. (The base classes let the exception through, to the
+//!   caller of `Release`.)
+//! - A panic in a [`KsDriver`] is caught: `KsCreateAllocatorAndGetHandle` returns NULL.
+//! - A thread that waits in `GetBuffer` must not be terminated (`TerminateThread`). It stays in
+//!   the wait queue, and the next released buffer is assigned to it for good. That buffer counts as
+//!   in use until the process ends: after `Decommit` the allocator stays in the state Decommitting,
+//!   `SetProperties` returns `VFW_E_BUFFERS_OUTSTANDING`, and the memory is not freed. If the
+//!   thread ends while it holds the lock of the queue, all later callers that must wait hang. Call
+//!   `Decommit` instead, which ends every wait. Called before the next buffer is released, it also
+//!   removes a terminated thread from the queue, and no buffer is lost.
+//! - A thread that is terminated while it holds a sample keeps the sample, as in the base classes.
+//!
+//! # Prefaulting
+//!
+//! Touching all memory takes time: for 2 GiB more than a second. A filter that commits on the
+//! thread of its graph may prefer page faults. The options of a pool, this one included, are those
+//! of the builder that the allocator is made from:
+//!
+//! ```
+//! use ks_allocator::com::ComAllocator;
+//! use ks_allocator::{FramePool, KsAllocator, PoolAllocator};
+//!
+//! let options = FramePool::builder().frames(32).frame_size(12_441_600).prefault(false);
+//! let allocator = ComAllocator::new(PoolAllocator::from_builder(&options)?);
+//! allocator.commit()?; // touches no page
+//! assert_eq!(allocator.commit_report().map(|report| report.requested.prefault), Some(false));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The example DLL does not prefault unless `KsAllocatorCreateWithFlags` is called with the flag
+//! `KSALLOCATOR_PREFAULT`.
 //!
 //! # Structure
 //!

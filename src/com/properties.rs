@@ -4,7 +4,7 @@
 //! the first to reject them; a framing may be larger than 2 GiB. A request that no framing can
 //! express is stored here as it is. The allocator has an unset framing until the next request.
 
-use crate::allocator::{KsAllocator, PoolAllocator};
+use crate::allocator::LockedControl;
 use crate::framing::Framing;
 use crate::sync::Mutex;
 
@@ -14,6 +14,9 @@ use super::hresult::{E_OUTOFMEMORY, VFW_E_SIZENOTSET};
 use super::layouts::ALLOCATOR_PROPERTIES;
 
 /// The last request, if no framing can express it.
+///
+/// Every method is called with the allocator's control state locked, so a request and its framing
+/// are of the same moment. The mutex here only lends the value out, and is never waited for.
 #[derive(Debug, Default)]
 pub(super) struct Properties(Mutex<Option<ALLOCATOR_PROPERTIES>>);
 
@@ -21,49 +24,40 @@ impl Properties {
     /// Sets the allocator's framing to `request`. Returns the actual properties.
     pub(super) fn set(
         &self,
-        allocator: &PoolAllocator,
+        control: &mut LockedControl<'_>,
         request: &ALLOCATOR_PROPERTIES,
     ) -> Result<ALLOCATOR_PROPERTIES, HRESULT> {
         let framing = to_framing(request);
-        let mut stored = self.0.lock();
-        let actual = allocator.set_framing(&framing.unwrap_or(placeholder(request)))?;
-        *stored = framing.is_none().then_some(*request);
+        let actual = control.set_framing(&framing.unwrap_or(placeholder(request)))?;
+        let stored = framing.is_none().then_some(*request);
+        *self.0.lock() = stored;
         Ok(stored.unwrap_or_else(|| from_framing(&actual)))
     }
 
-    /// Returns the current properties.
-    pub(super) fn get(&self, allocator: &PoolAllocator) -> ALLOCATOR_PROPERTIES {
-        current(*self.0.lock(), allocator)
+    /// Returns the current properties: the stored request, unless Rust code has set a framing
+    /// since.
+    pub(super) fn get(&self, control: &LockedControl<'_>) -> ALLOCATOR_PROPERTIES {
+        let framing = control.status().framing;
+        let stored = *self.0.lock();
+        stored
+            .filter(|request| framing == placeholder(request))
+            .unwrap_or_else(|| from_framing(&framing))
     }
 
-    /// Commits the allocator, if a COM client can use its current properties.
-    pub(super) fn commit(&self, allocator: &PoolAllocator) -> Result<(), HRESULT> {
-        // Locked until the end, so that the properties that are checked are the ones committed.
-        let stored = self.0.lock();
-        check(&current(*stored, allocator))?;
-        Ok(allocator.commit()?)
+    /// Checks that a COM client can use the current properties.
+    pub(super) fn check(&self, control: &LockedControl<'_>) -> Result<(), HRESULT> {
+        check(&self.get(control))
     }
 
     /// Returns the number of free buffers. Before a commit it is the number of buffers.
-    pub(super) fn free_count(&self, allocator: &PoolAllocator) -> i32 {
-        let status = allocator.allocator_status();
+    pub(super) fn free_count(&self, control: &LockedControl<'_>) -> i32 {
+        let status = control.status();
         if status.framing.frames == 0 {
-            return self.get(allocator).cBuffers;
+            return self.get(control).cBuffers;
         }
         let free = status.framing.frames - status.allocated_frames;
         i32::try_from(free).unwrap_or(i32::MAX)
     }
-}
-
-/// Returns the current properties: the stored request, unless Rust code has set a framing since.
-fn current(
-    stored: Option<ALLOCATOR_PROPERTIES>,
-    allocator: &PoolAllocator,
-) -> ALLOCATOR_PROPERTIES {
-    let framing = allocator.framing();
-    stored
-        .filter(|request| framing == placeholder(request))
-        .unwrap_or_else(|| from_framing(&framing))
 }
 
 /// Checks that there is something to commit, and that it is smaller than 2 GiB.

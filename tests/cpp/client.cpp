@@ -120,6 +120,23 @@ void creates_allocators(const Dll &dll)
     EQUAL(dll.can_unload_now(), S_OK);
 }
 
+void creates_allocators_with_flags(const Dll &dll)
+{
+    topic = "flags";
+    for (DWORD flags : {DWORD(0), KSALLOCATOR_PREFAULT}) {
+        Com<IMemAllocator> allocator;
+        EQUAL(dll.create_with_flags(__uuidof(IMemAllocator), flags, allocator.void_out()), S_OK);
+        ALLOCATOR_PROPERTIES request = {4, 65536, 1, 0}, actual;
+        EQUAL(allocator->SetProperties(&request, &actual), S_OK);
+        EQUAL(allocator->Commit(), S_OK);
+        EQUAL(allocator->Decommit(), S_OK);
+    }
+    IUnknown *none = garbage<IUnknown>();
+    EQUAL(dll.create_with_flags(__uuidof(IUnknown), 2, reinterpret_cast<void **>(&none)), E_INVALIDARG);
+    EQUAL(none, nullptr);
+    EQUAL(dll.create_with_flags(__uuidof(IUnknown), 0, nullptr), E_POINTER);
+}
+
 void creates_allocators_by_the_class_factory(const Dll &dll)
 {
     topic = "factory";
@@ -1065,6 +1082,7 @@ void works_with_four_threads(const Dll &dll)
 void run(const Dll &dll)
 {
     creates_allocators(dll);
+    creates_allocators_with_flags(dll);
     creates_allocators_by_the_class_factory(dll);
     is_created_by_com(dll);
     is_one_object(dll);

@@ -21,6 +21,9 @@
 constexpr GUID CLSID_KsAllocator = {
     0x11a1e3c9, 0x0132, 0x49fb, {0xb5, 0x05, 0xbb, 0x8e, 0x20, 0x06, 0xc5, 0x9b}};
 
+// Flag of KsAllocatorCreateWithFlags: Commit touches all memory.
+constexpr DWORD KSALLOCATOR_PREFAULT = 1;
+
 // --- Checks: each prints one line, and the first failure ends the program ---
 
 inline std::atomic<int> checks{0};
@@ -189,6 +192,7 @@ public:
         std::snprintf(text, sizeof text, ": %s: error %lu", path, GetLastError());
         checked(module_ != nullptr, "LoadLibrary", text, __FILE__, __LINE__);
         find(create, "KsAllocatorCreate");
+        find(create_with_flags, "KsAllocatorCreateWithFlags");
         find(get_class_object, "DllGetClassObject");
         find(can_unload_now, "DllCanUnloadNow");
     }
@@ -197,6 +201,7 @@ public:
     HMODULE module() const { return module_; }
 
     HRESULT(STDAPICALLTYPE *create)(REFIID riid, void **out);
+    HRESULT(STDAPICALLTYPE *create_with_flags)(REFIID riid, DWORD flags, void **out);
     HRESULT(STDAPICALLTYPE *get_class_object)(REFCLSID clsid, REFIID riid, void **out);
     HRESULT(STDAPICALLTYPE *can_unload_now)();
 
