@@ -28,7 +28,7 @@ use crate::tracing_events;
 use self::call_site::{Acquirer, CallSite};
 use self::config::DiagnosticsConfig;
 use self::holder_record::{HolderRecord, Snapshot};
-use self::holder_table::{Age, HolderTable};
+use self::holder_table::{Age, HolderTable, MAX_SAMPLE};
 use self::recorder::{Recorder, Subject};
 use self::stats::{Counts, Stats};
 
@@ -48,6 +48,9 @@ pub(crate) trait Observed {
 
     /// Returns the slots whose frames are in no word of the free list.
     fn slots_out(&self) -> impl Iterator<Item = usize>;
+
+    /// Returns whether the frame of the slot is in no word of the free list.
+    fn is_out(&self, slot: usize) -> bool;
 
     /// Returns whether the frame of the slot is free in a thread cache.
     fn is_cached(&self, slot: usize) -> bool;
@@ -165,17 +168,17 @@ impl Diagnostics {
         self.write(kind, Subject::Wait(start.number), site.acquirer());
     }
 
-    /// Observes that a waiter has entered the queue: now and then, it visits the frames that are
-    /// out.
+    /// Observes that a waiter has entered the queue: now and then, it visits the frames of the
+    /// sample that are out.
     ///
     /// Does not panic.
     pub(crate) fn on_enqueued(&self, pool: &impl Observed) {
         let now = self.holders.now();
         if self.holders.scan_is_due(now) {
-            self.holders.observe(records_out(pool));
+            self.holders.observe(sampled_records_out(pool));
             catch_panics(|| {
                 if tracing_events::starvation_enabled() && self.holders.event_is_due(now) {
-                    tracing_events::starved(&self.holders(pool));
+                    tracing_events::starved(&self.sampled_holders(pool));
                 }
             });
         }
@@ -197,7 +200,7 @@ impl Diagnostics {
             return;
         }
         catch_panics(|| {
-            let holders = self.holders(pool);
+            let holders = self.sampled_holders(pool);
             if let Some(hook) = hook {
                 hook.call(&holders);
             }
@@ -234,19 +237,48 @@ impl Diagnostics {
 impl Diagnostics {
     /// Returns the holders of the frames that are out, as far as can be seen without stopping them.
     pub(crate) fn holders(&self, pool: &impl Observed) -> Holders {
-        let mut entries = self.holders.ages(records_out(pool), |slot, snapshot, age| {
-            entry(pool, slot, &snapshot, age)
-        });
+        let mut holders = self.report(pool, records_out(pool), true);
+        name_threads(&mut holders.entries);
+        holders
+    }
+
+    /// Returns the holders of the frames that are out, in a pool of more than [`MAX_SAMPLE`] frames
+    /// only those of that many slots.
+    ///
+    /// For a caller with a deadline: apart from the count of the free frames, which reads one word
+    /// per 64 frames or fewer, the time and the memory that it takes do not depend on the number of
+    /// frames. It makes no system call but those of the memory allocator and the locks.
+    pub(crate) fn sampled_holders(&self, pool: &impl Observed) -> Holders {
+        let is_complete = pool.frames() <= MAX_SAMPLE;
+        self.report(pool, sampled_records_out(pool), is_complete)
+    }
+
+    /// Makes the report on the frames in `out`. `is_complete` is true if these are all frames out.
+    #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
+    fn report<'a>(
+        &self,
+        pool: &impl Observed,
+        out: impl Iterator<Item = (usize, &'a HolderRecord)>,
+        is_complete: bool,
+    ) -> Holders {
+        let mut entries = Vec::new();
+        let entry = |slot, snapshot: Snapshot, age| entry(pool, slot, &snapshot, age);
+        let has_memory = self.holders.ages(&mut entries, out, entry);
         // A frame in a thread cache is in no word of the free list, and free all the same.
         entries
             .retain(|entry| entry.state != HolderState::Unclaimed || !pool.is_cached(entry.slot));
-        entries.sort_by_key(|entry| Reverse(entry.held_for));
-        name_threads(&mut entries);
+        entries.sort_unstable_by_key(|entry| (Reverse(entry.held_for), entry.slot));
         let (waiting, first_since) = pool.waiting();
         let frames = pool.frames();
+        let out = if is_complete && has_memory {
+            entries.len()
+        } else {
+            (frames - pool.free_frames()).max(entries.len())
+        };
         Holders {
             frames,
-            free: frames - entries.len(),
+            free: frames - out,
+            omitted: out - entries.len(),
             entries,
             waiting,
             longest_waiting: first_since.map(|since| since.elapsed()),
@@ -276,6 +308,19 @@ impl Diagnostics {
 
 fn records_out(pool: &impl Observed) -> impl Iterator<Item = (usize, &HolderRecord)> {
     pool.slots_out().map(|slot| (slot, pool.record(slot)))
+}
+
+/// Returns at most [`MAX_SAMPLE`] of the frames that are out: those whose slots are in the sample,
+/// which is evenly spread over all slots.
+///
+/// It is always the same sample, so that its frames are seen again and their ages grow.
+fn sampled_records_out(pool: &impl Observed) -> impl Iterator<Item = (usize, &HolderRecord)> {
+    let frames = pool.frames();
+    let size = frames.min(MAX_SAMPLE);
+    (0..size)
+        .map(move |number| number * frames / size)
+        .filter(|&slot| pool.is_out(slot))
+        .map(|slot| (slot, pool.record(slot)))
 }
 
 /// Makes the entry of one frame. Of a frame that is not held the record names the last holder, who

@@ -335,7 +335,7 @@ impl Core {
     /// Adds the holders of the frames to an error that is about them.
     #[cold]
     pub(crate) fn explained(&self, error: AcquireError) -> AcquireError {
-        let holders = || self.diagnostics.holders(self).into();
+        let holders = || self.diagnostics.sampled_holders(self).into();
         match error {
             AcquireError::Exhausted(_) => AcquireError::Exhausted(holders()),
             AcquireError::TimedOut(_) => AcquireError::TimedOut(holders()),
