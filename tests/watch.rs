@@ -63,7 +63,7 @@ fn long_waits_are_reported_and_short_waits_are_not() {
     let (builder, reports) = reporting(1);
     let pool = builder.build().unwrap();
     let _held = pool.acquire().unwrap();
-    for timeout in [THRESHOLD / 4, THRESHOLD * 2, THRESHOLD / 4, THRESHOLD * 2] {
+    for timeout in [THRESHOLD / 4, THRESHOLD * 9, THRESHOLD / 4, THRESHOLD * 9] {
         let error = pool.acquire_timeout(timeout).unwrap_err();
         assert_eq!(error, AcquireError::TimedOut(Starvation::default()));
         assert_eq!(reports.try_iter().count(), usize::from(timeout > THRESHOLD));
@@ -78,6 +78,18 @@ fn a_timed_wait_that_is_reported_does_not_end_early() {
     let began = Instant::now();
     assert!(pool.acquire_timeout(THRESHOLD * 3).is_err());
     assert!(began.elapsed() >= THRESHOLD * 3);
+}
+
+#[test]
+fn a_slow_hook_delays_a_timed_wait_by_no_more_than_its_own_time() {
+    let hook = |_: &ks_allocator::Holders| thread::sleep(THRESHOLD * 5);
+    let pool = builder(1).on_starved(THRESHOLD, hook).build().unwrap();
+    let _held = pool.acquire().unwrap();
+    let began = Instant::now();
+    assert!(pool.acquire_timeout(THRESHOLD * 3).is_err());
+    let took = began.elapsed();
+    assert!(took >= THRESHOLD * 6 && took < THRESHOLD * 60, "{took:?}");
+    assert_eq!(pool.waiting(), 0);
 }
 
 #[test]
@@ -301,6 +313,26 @@ mod tracing_events {
         work();
         LISTENER.set(None);
         events.try_iter().collect()
+    }
+
+    /// The `tracing` event comes after the hook. A hook that is over in time does not keep it away.
+    #[test]
+    fn nothing_is_reported_after_the_deadline_but_the_error() {
+        let slow_waits = |timeout| {
+            let hook = |_: &ks_allocator::Holders| thread::sleep(THRESHOLD);
+            let pool = builder(1).on_starved(Duration::ZERO, hook).build().unwrap();
+            let _held = pool.acquire().unwrap();
+            let events = events_of(|| {
+                let error = pool.acquire_timeout(timeout).unwrap_err();
+                assert!(error.to_string().contains("1 of 1 frame is out: 1 held by"));
+            });
+            events
+                .iter()
+                .filter(|event| event.contains("slow wait"))
+                .count()
+        };
+        assert_eq!(slow_waits(THRESHOLD / 2), 0);
+        assert_eq!(slow_waits(THRESHOLD * 20), 1);
     }
 
     #[test]

@@ -194,17 +194,28 @@ impl Diagnostics {
     }
 
     /// Reports a wait that lasts for long. Does not panic.
-    pub(crate) fn on_starved(&self, start: WaitStart, pool: &impl Observed) {
+    ///
+    /// The hook and the `tracing` event are foreign code that takes any time, so neither begins
+    /// after `deadline`. The error of the caller has the same report.
+    pub(crate) fn on_starved(
+        &self,
+        start: WaitStart,
+        deadline: Option<Instant>,
+        pool: &impl Observed,
+    ) {
+        let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let hook = self.config.on_starved.as_ref().map(|(_, hook)| hook);
         if hook.is_none() && !tracing_events::warnings_enabled() {
             return;
         }
         catch_panics(|| {
             let holders = self.sampled_holders(pool);
-            if let Some(hook) = hook {
+            if let Some(hook) = hook.filter(|_| !is_over()) {
                 hook.call(&holders);
             }
-            tracing_events::slow_wait(start.at.elapsed(), &holders);
+            if !is_over() {
+                tracing_events::slow_wait(start.at.elapsed(), &holders);
+            }
         });
     }
 

@@ -231,7 +231,7 @@ impl Core {
         deadline: Option<Instant>,
     ) -> Result<NonNull<Slot>, Unavailable> {
         let start = self.diagnostics.begin_wait(site);
-        let on_starved: &dyn Fn() = &|| self.diagnostics.on_starved(start, self);
+        let on_starved: &dyn Fn() = &|| self.diagnostics.on_starved(start, deadline, self);
         let params = WaitParams {
             start,
             deadline,
@@ -280,7 +280,7 @@ impl Core {
                 let starved_at = self.diagnostics.starved_at(start);
                 let is_late = starved_at.is_some_and(|at| Instant::now() >= at);
                 if is_late && pending.is_first_alarm() {
-                    self.diagnostics.on_starved(start, self);
+                    self.diagnostics.on_starved(start, None, self);
                 }
                 Poll::Pending
             }
