@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ks_allocator::{AcquireError, FramePool, FramePoolBuilder, HolderState, Starvation};
+use ks_allocator::{AcquireError, FramePool, FramePoolBuilder, HolderState, Starvation, Stats};
 
 const THRESHOLD: Duration = Duration::from_millis(20);
 
@@ -90,6 +90,57 @@ fn a_slow_hook_delays_a_timed_wait_by_no_more_than_its_own_time() {
     let took = began.elapsed();
     assert!(took >= THRESHOLD * 6 && took < THRESHOLD * 60, "{took:?}");
     assert_eq!(pool.waiting(), 0);
+}
+
+/// Lets a future wait for long without a poll, and then drops it, after a release of the frame and
+/// a poll if asked for. Returns the number of reports, and the statistics.
+fn reports_of_unpolled_future(release: bool, poll: bool) -> (usize, Stats) {
+    let (builder, reports) = reporting(1);
+    let pool = builder.build().unwrap();
+    let held = pool.acquire().unwrap();
+    let mut future = Box::pin(pool.acquire_async());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    thread::sleep(THRESHOLD);
+    let held = (!release).then_some(held);
+    let polled = poll.then(|| future.as_mut().poll(&mut context));
+    assert!(polled.is_none_or(|polled| polled.is_ready() == release));
+    drop((future, held));
+    assert_eq!((pool.free_frames(), pool.waiting()), (1, 0));
+    (reports.try_iter().count(), pool.stats())
+}
+
+#[test]
+fn a_long_wait_of_a_future_is_reported_when_it_ends_at_the_latest() {
+    for (release, poll) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (reports, stats) = reports_of_unpolled_future(release, poll);
+        assert_eq!(reports, 1, "release: {release}, poll: {poll}");
+        let cancelled = u64::from(!(release && poll));
+        assert_eq!(
+            (stats.waits, stats.waits_cancelled, stats.timeouts),
+            (1, cancelled, 0)
+        );
+    }
+}
+
+#[test]
+fn a_short_wait_of_a_dropped_future_is_counted_and_not_reported() {
+    let (builder, reports) = reporting(1);
+    let pool = builder.build().unwrap();
+    let _held = pool.acquire().unwrap();
+    {
+        let mut future = pin!(pool.acquire_async());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(future.as_mut().poll(&mut context).is_pending());
+    }
+    drop(pool.acquire_async()); // never polled: no wait
+    assert_eq!(reports.try_iter().count(), 0);
+    let stats = pool.stats();
+    assert_eq!((stats.waits, stats.waits_cancelled), (1, 1));
+    assert!(
+        stats.to_string().ends_with("0 timed out, 1 cancelled"),
+        "{stats}"
+    );
 }
 
 #[test]

@@ -30,7 +30,7 @@ use self::config::DiagnosticsConfig;
 use self::holder_record::{HolderRecord, Snapshot};
 use self::holder_table::{Age, HolderTable, MAX_SAMPLE};
 use self::recorder::{Recorder, Subject};
-use self::stats::{Counts, Stats};
+use self::stats::{Counts, Stats, WaitEnd};
 
 /// Duration of a wait that `tracing` is told about, if the user has set none.
 const SLOW_WAIT: Duration = Duration::from_secs(1);
@@ -67,18 +67,6 @@ pub(crate) trait Observed {
 pub(crate) struct WaitStart {
     pub(crate) at: Instant,
     pub(crate) number: u64,
-}
-
-/// The end of a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitEnd {
-    /// The waiter has a frame.
-    Served,
-    TimedOut,
-    /// The waiting future was dropped.
-    Cancelled,
-    /// The pool was flushed or decommitted.
-    Refused,
 }
 
 /// All that is recorded about one pool.
@@ -156,16 +144,29 @@ impl Diagnostics {
         WaitStart { at, number }
     }
 
-    /// Observes the end of a wait.
-    pub(crate) fn end_wait(&self, start: WaitStart, site: CallSite, end: WaitEnd) {
-        self.counts
-            .end_wait(start.at.elapsed(), end == WaitEnd::TimedOut);
+    /// Observes the end of a wait. A long wait that was not `reported` is reported now: a future is
+    /// not polled while it waits, and a thread may run again only when it has a frame.
+    ///
+    /// To be called when the wait has left the queue, because a hook may run.
+    pub(crate) fn end_wait(
+        &self,
+        start: WaitStart,
+        site: CallSite,
+        end: WaitEnd,
+        reported: bool,
+        pool: &impl Observed,
+    ) {
+        self.counts.end_wait(start.at.elapsed(), end);
         let kind = match end {
             WaitEnd::Served => EventKind::WaitServed,
             WaitEnd::TimedOut | WaitEnd::Cancelled => EventKind::WaitGivenUp,
             WaitEnd::Refused => EventKind::WaitFailed,
         };
         self.write(kind, Subject::Wait(start.number), site.acquirer());
+        // The error of a timed-out wait has the report.
+        if !reported && end != WaitEnd::TimedOut && self.is_starved(start) {
+            self.on_starved(start, None, pool);
+        }
     }
 
     /// Observes that a waiter has entered the queue: now and then, it visits the frames of the
@@ -191,6 +192,12 @@ impl Diagnostics {
             None => cfg!(feature = "tracing").then_some(SLOW_WAIT),
         };
         after.and_then(|after| start.at.checked_add(after))
+    }
+
+    /// Returns whether a wait that began at `start` is to be reported now.
+    pub(crate) fn is_starved(&self, start: WaitStart) -> bool {
+        self.starved_at(start)
+            .is_some_and(|at| Instant::now() >= at)
     }
 
     /// Reports a wait that lasts for long. Does not panic.
