@@ -65,9 +65,13 @@ impl From<AcquireError> for io::Error {
 
 /// Optional report on the holders of the frames, carried by an [`AcquireError`].
 ///
-/// A timed-out acquire always carries the report. A failed
+/// A timed-out acquire carries the report, unless memory has run out. A failed
 /// [`try_acquire`](crate::FramePool::try_acquire) does not, because making the report takes longer
 /// than failing; [`FramePool::explain`](crate::FramePool::explain) adds it afterwards.
+///
+/// The report looks at no more than 256 slots, so its cost is bounded: see
+/// [`Holders`](Holders#reports-of-waiting-callers). For all frames and for the names of the threads
+/// call [`FramePool::holders`](crate::FramePool::holders).
 ///
 /// Two values are always equal, so that errors compare by their variant alone.
 ///
@@ -83,7 +87,7 @@ impl From<AcquireError> for io::Error {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Starvation(Option<Box<Holders>>);
+pub struct Starvation(Option<Box<[Holders; 1]>>);
 
 impl Starvation {
     /// Returns the report on the holders of the frames, or `None` if none was made.
@@ -94,13 +98,20 @@ impl Starvation {
     /// ```
     #[must_use]
     pub fn holders(&self) -> Option<&Holders> {
-        self.0.as_deref()
+        self.0.as_deref().map(|[holders]| holders)
     }
 }
 
 impl From<Holders> for Starvation {
+    /// Without the report if it cannot be allocated.
     fn from(holders: Holders) -> Self {
-        Self(Some(Box::new(holders)))
+        // A `Vec`, because a `Box` aborts the process if there is no memory.
+        let mut boxed = Vec::new();
+        if boxed.try_reserve_exact(1).is_err() {
+            return Self(None);
+        }
+        boxed.push(holders);
+        Self(boxed.into_boxed_slice().try_into().ok())
     }
 }
 

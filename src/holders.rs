@@ -13,6 +13,15 @@ use crate::label::Label;
 /// `{}` prints a one-line summary and a table with one row per frame. `{:#}` prints the summary
 /// alone.
 ///
+/// # Reports of waiting callers
+///
+/// [`FramePool::holders`](crate::FramePool::holders) lists all frames. The reports in errors, for
+/// [`on_starved`](crate::FramePoolBuilder::on_starved) and in `tracing` events about waits are made
+/// by callers that have a deadline, so their cost is bounded. They look at no more than 256 slots,
+/// evenly spread over the pool, and count the frames of the other slots in `omitted`. They read no
+/// thread names, which takes a file access per thread on Linux. If memory runs out, they list fewer
+/// frames.
+///
 /// ```
 /// use ks_allocator::FramePool;
 ///
@@ -31,8 +40,11 @@ pub struct Holders {
     pub frames: usize,
     /// Number of frames that were free.
     pub free: usize,
-    /// One entry per frame that was out, longest held first.
+    /// One entry per frame that was out, longest held first. `omitted` frames are missing.
     pub entries: Vec<Holder>,
+    /// Number of frames that were out and have no entry. It is 0 in pools of at most 256 frames,
+    /// and in reports of [`FramePool::holders`](crate::FramePool::holders) unless memory ran out.
+    pub omitted: usize,
     /// Number of callers that were waiting for a frame.
     pub waiting: usize,
     /// Time that the first caller in the wait queue had waited; `None` if no caller was waiting.
@@ -57,7 +69,8 @@ pub struct Holder {
     /// Identifier of the thread that made that call: the system's on Linux and Windows, a number
     /// that the crate assigns elsewhere. It has no meaning while `location` is `None`.
     pub thread: u32,
-    /// Name of that thread, if the system reports names and the thread still runs.
+    /// Name of that thread, if the system reports names and the thread still runs. `None` in
+    /// [reports of waiting callers](Holders#reports-of-waiting-callers).
     pub thread_name: Option<String>,
     /// Minimum time that the frame had been out since its acquire. A transfer to another holder
     /// does not restart it.
@@ -270,6 +283,9 @@ impl fmt::Display for Holders {
         let noun = if frames == 1 { "frame" } else { "frames" };
         let verb = if out == 1 { "is" } else { "are" };
         write!(f, "{out} of {frames} {noun} {verb} out")?;
+        if self.omitted > 0 && !self.entries.is_empty() {
+            write!(f, "; of {} of these", self.entries.len())?;
+        }
         for (number, group) in self.groups().iter().enumerate() {
             write!(f, "{}{group}", if number == 0 { ": " } else { ", " })?;
         }
@@ -391,6 +407,7 @@ mod tests {
             frames: 8,
             free: 0,
             entries,
+            omitted: 0,
             waiting: 3,
             longest_waiting: Some(Duration::from_millis(400)),
         }
@@ -408,6 +425,21 @@ mod tests {
     }
 
     #[test]
+    fn the_summary_of_a_sample_says_how_many_frames_it_is_about() {
+        let mut report = Holders {
+            frames: 1000,
+            omitted: 992,
+            waiting: 0,
+            ..report()
+        };
+        let summary = format!("{report:#}");
+        let begin = "1000 of 1000 frames are out; of 8 of these: 5 held by `encoder` (";
+        assert!(summary.starts_with(begin), "{summary}");
+        report.entries.clear();
+        assert_eq!(report.to_string(), "1000 of 1000 frames are out");
+    }
+
+    #[test]
     fn the_summary_agrees_with_its_numbers() {
         let unclaimed = Holder {
             state: HolderState::Unclaimed,
@@ -419,6 +451,7 @@ mod tests {
             frames: 1,
             free: 0,
             entries: vec![unclaimed],
+            omitted: 0,
             waiting: 1,
             longest_waiting: Some(Duration::from_micros(15)),
         };
@@ -460,6 +493,7 @@ mod tests {
             frames: 4,
             free: 4,
             entries: Vec::new(),
+            omitted: 0,
             waiting: 0,
             longest_waiting: None,
         };

@@ -12,7 +12,7 @@ use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use ks_allocator::{AcquireError, FramePool, KsAllocator, Starvation};
+use ks_allocator::{AcquireError, Frame, FramePool, Holders, KsAllocator, Starvation};
 
 use support::committed_allocator::committed_allocator;
 use support::poll_once::poll_once;
@@ -26,20 +26,25 @@ mod support {
     pub(crate) mod wait_until;
 }
 
-/// The system allocator, with a count of allocations per thread.
+/// The system allocator, with a count of allocations per thread, and with a limit to their size.
 struct Counting;
 
 thread_local!(static ALLOCATIONS: Cell<usize> = const { Cell::new(0) });
+thread_local!(static MAX_BYTES: Cell<usize> = const { Cell::new(usize::MAX) });
 
-fn count() {
+/// Counts an allocation. Returns whether it may succeed.
+fn count(bytes: usize) -> bool {
     ALLOCATIONS.with(|allocations| allocations.set(allocations.get() + 1));
+    bytes <= MAX_BYTES.with(Cell::get)
 }
 
 // SAFETY: each method passes its arguments to the same method of `System`. The count lives in a
 // thread-local with a constant initial value and no destructor, so counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
+        if !count(layout.size()) {
+            return std::ptr::null_mut();
+        }
         // SAFETY: the caller promises what `alloc` requires.
         unsafe { System.alloc(layout) }
     }
@@ -50,7 +55,9 @@ unsafe impl GlobalAlloc for Counting {
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
+        if !count(size) {
+            return std::ptr::null_mut();
+        }
         // SAFETY: the caller promises what `realloc` requires, and `System` allocated the block.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -140,6 +147,43 @@ fn a_failed_try_acquire_allocates_nothing_and_a_timeout_only_its_report() {
         assert!(allocations(time_out) <= report + 1);
     }
     drop(held);
+}
+
+/// Returns an exhausted pool and its frames.
+fn exhausted(frames: usize) -> (FramePool, Vec<Frame>) {
+    let builder = FramePool::builder().frames(frames).frame_size(16);
+    let pool = builder.build().unwrap();
+    let held = std::iter::from_fn(|| pool.try_acquire().ok()).collect();
+    (pool, held)
+}
+
+#[test]
+fn a_timeout_of_a_large_pool_allocates_no_more_than_that_of_a_small_one() {
+    const MAX_REPORT: usize = 64 << 10;
+    let (pool, _held) = exhausted(20_000);
+    let count = allocations(|| {
+        MAX_BYTES.set(MAX_REPORT);
+        let error = pool.acquire_timeout(Duration::from_micros(10)).unwrap_err();
+        MAX_BYTES.set(usize::MAX);
+        assert!(matches!(error, AcquireError::TimedOut(report) if report.holders().is_some()));
+    });
+    assert!(count <= 2, "{count}");
+}
+
+#[test]
+fn a_failed_allocation_costs_the_report_and_not_the_process() {
+    let (pool, _held) = exhausted(3);
+    for max_bytes in [0, size_of::<Holders>()] {
+        MAX_BYTES.set(max_bytes);
+        let error = pool.acquire_timeout(Duration::from_micros(10)).unwrap_err();
+        MAX_BYTES.set(usize::MAX);
+        let AcquireError::TimedOut(report) = error else {
+            panic!("{error}");
+        };
+        let counts = |report: &Holders| (report.frames, report.free, report.omitted);
+        let expected = (max_bytes > 0).then_some((3, 0, 3));
+        assert_eq!(report.holders().map(counts), expected);
+    }
 }
 
 #[test]

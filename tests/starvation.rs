@@ -203,6 +203,55 @@ fn a_waiting_thread_reports_a_deadlock_of_stages_through_the_hook() {
     drop(kept);
 }
 
+/// The report of a caller with a deadline: no more than 256 slots, and no file access for names.
+#[test]
+fn the_error_of_a_large_pool_is_about_a_sample_of_its_frames() {
+    const FRAMES: usize = 5000;
+    let pool = pool(FRAMES);
+    let encoder = pool.with_label("encoder");
+    let mut held: Vec<_> = (0..FRAMES).map(|_| encoder.acquire().unwrap()).collect();
+    let error = pool.acquire_timeout(TIMEOUT).unwrap_err();
+    let text = error.to_string();
+    assert_timed_out(
+        &text,
+        "5000 of 5000 frames are out; of 256 of these: 256 held by `encoder` (",
+    );
+    assert!(text.contains("for at least"), "{text}");
+    let AcquireError::TimedOut(starvation) = error else {
+        panic!("{text}");
+    };
+    let report = starvation.holders().unwrap();
+    assert_eq!((report.free, report.entries.len()), (0, 256));
+    assert_eq!(report.omitted, FRAMES - 256);
+    assert_eq!(report.older_than(TIMEOUT).count(), 256);
+    assert!(
+        report
+            .entries
+            .iter()
+            .all(|entry| entry.thread_name.is_none())
+    );
+    let mut slots: Vec<_> = report.entries.iter().map(|entry| entry.slot).collect();
+    slots.sort_unstable();
+    let gap = slots.windows(2).map(|pair| pair[1] - pair[0]);
+    assert!(gap.clone().min() >= Some(19) && gap.max() <= Some(20));
+
+    held.truncate(FRAMES / 2);
+    let sample = pool.explain(AcquireError::TimedOut(starvation.clone()));
+    let AcquireError::TimedOut(sample) = sample else {
+        panic!("{sample}");
+    };
+    let sample = sample.holders().unwrap();
+    assert!(sample.entries.len() < 256);
+    let all = pool.holders();
+    for report in [sample, &all] {
+        let out = report.entries.len() + report.omitted;
+        assert_eq!((report.free, out), (FRAMES / 2, FRAMES / 2));
+    }
+    assert_eq!(all.omitted, 0);
+    let has_names = cfg!(target_os = "linux");
+    assert_eq!(all.entries[0].thread_name.is_some(), has_names);
+}
+
 #[test]
 fn shared_frames_are_reported_with_their_handles() {
     let pool = pool(1, 64);

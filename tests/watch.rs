@@ -9,7 +9,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ks_allocator::{AcquireError, FramePool, FramePoolBuilder, HolderState, Starvation};
+use ks_allocator::{AcquireError, FramePool, FramePoolBuilder, HolderState, Starvation, Stats};
 
 use support::poll_once::poll_once;
 use support::wait_until::wait_until;
@@ -71,7 +71,7 @@ fn long_waits_are_reported_and_short_waits_are_not() {
     let (builder, reports) = reporting(1);
     let pool = builder.build().unwrap();
     let _held = pool.acquire().unwrap();
-    for timeout in [THRESHOLD / 4, THRESHOLD * 2, THRESHOLD / 4, THRESHOLD * 2] {
+    for timeout in [THRESHOLD / 4, THRESHOLD * 9, THRESHOLD / 4, THRESHOLD * 9] {
         let error = pool.acquire_timeout(timeout).unwrap_err();
         assert_eq!(error, AcquireError::TimedOut(Starvation::default()));
         assert_eq!(reports.try_iter().count(), usize::from(timeout > THRESHOLD));
@@ -86,6 +86,69 @@ fn a_timed_wait_that_is_reported_does_not_end_early() {
     let began = Instant::now();
     assert!(pool.acquire_timeout(THRESHOLD * 3).is_err());
     assert!(began.elapsed() >= THRESHOLD * 3);
+}
+
+#[test]
+fn a_slow_hook_delays_a_timed_wait_by_no_more_than_its_own_time() {
+    let hook = |_: &ks_allocator::Holders| thread::sleep(THRESHOLD * 5);
+    let pool = builder(1).on_starved(THRESHOLD, hook).build().unwrap();
+    let _held = pool.acquire().unwrap();
+    let began = Instant::now();
+    assert!(pool.acquire_timeout(THRESHOLD * 3).is_err());
+    let took = began.elapsed();
+    assert!(took >= THRESHOLD * 6 && took < THRESHOLD * 60, "{took:?}");
+    assert_eq!(pool.waiting(), 0);
+}
+
+/// Lets a future wait for long without a poll, and then drops it, after a release of the frame and
+/// a poll if asked for. Returns the number of reports, and the statistics.
+fn reports_of_unpolled_future(release: bool, poll: bool) -> (usize, Stats) {
+    let (builder, reports) = reporting(1);
+    let pool = builder.build().unwrap();
+    let held = pool.acquire().unwrap();
+    let mut future = Box::pin(pool.acquire_async());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(future.as_mut().poll(&mut context).is_pending());
+    thread::sleep(THRESHOLD);
+    let held = (!release).then_some(held);
+    let polled = poll.then(|| future.as_mut().poll(&mut context));
+    assert!(polled.is_none_or(|polled| polled.is_ready() == release));
+    drop((future, held));
+    assert_eq!((pool.free_frames(), pool.waiting()), (1, 0));
+    (reports.try_iter().count(), pool.stats())
+}
+
+#[test]
+fn a_long_wait_of_a_future_is_reported_when_it_ends_at_the_latest() {
+    for (release, poll) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (reports, stats) = reports_of_unpolled_future(release, poll);
+        assert_eq!(reports, 1, "release: {release}, poll: {poll}");
+        let cancelled = u64::from(!(release && poll));
+        assert_eq!(
+            (stats.waits, stats.waits_cancelled, stats.timeouts),
+            (1, cancelled, 0)
+        );
+    }
+}
+
+#[test]
+fn a_short_wait_of_a_dropped_future_is_counted_and_not_reported() {
+    let (builder, reports) = reporting(1);
+    let pool = builder.build().unwrap();
+    let _held = pool.acquire().unwrap();
+    {
+        let mut future = pin!(pool.acquire_async());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(future.as_mut().poll(&mut context).is_pending());
+    }
+    drop(pool.acquire_async()); // never polled: no wait
+    assert_eq!(reports.try_iter().count(), 0);
+    let stats = pool.stats();
+    assert_eq!((stats.waits, stats.waits_cancelled), (1, 1));
+    assert!(
+        stats.to_string().ends_with("0 timed out, 1 cancelled"),
+        "{stats}"
+    );
 }
 
 #[test]
@@ -309,6 +372,26 @@ mod tracing_events {
         work();
         LISTENER.set(None);
         events.try_iter().collect()
+    }
+
+    /// The `tracing` event comes after the hook. A hook that is over in time does not keep it away.
+    #[test]
+    fn nothing_is_reported_after_the_deadline_but_the_error() {
+        let slow_waits = |timeout| {
+            let hook = |_: &ks_allocator::Holders| thread::sleep(THRESHOLD);
+            let pool = builder(1).on_starved(Duration::ZERO, hook).build().unwrap();
+            let _held = pool.acquire().unwrap();
+            let events = events_of(|| {
+                let error = pool.acquire_timeout(timeout).unwrap_err();
+                assert!(error.to_string().contains("1 of 1 frame is out: 1 held by"));
+            });
+            events
+                .iter()
+                .filter(|event| event.contains("slow wait"))
+                .count()
+        };
+        assert_eq!(slow_waits(THRESHOLD / 2), 0);
+        assert_eq!(slow_waits(THRESHOLD * 20), 1);
     }
 
     #[test]

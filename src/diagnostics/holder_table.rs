@@ -6,9 +6,12 @@
 //! the first time in their present generation. So the age in a report is a lower bound. It is a
 //! good one for a frame that makes a caller wait: the frame was out when the wait began.
 //!
-//! Callers that wait again and again do not visit the frames each time: see
-//! [`HolderTable::scan_is_due`]. A frame that was acquired since the last visit may be reported
-//! with an age of 0.
+//! A caller that waits has a deadline, so it visits at most [`MAX_SAMPLE`] slots, in a pool of any
+//! size, and not for each wait: see [`HolderTable::scan_is_due`]. A frame that was acquired since
+//! the last visit may be reported with an age of 0.
+//!
+//! A thread holds the lock of the table for at most [`MAX_SAMPLE`] frames at a time, and allocates
+//! nothing meanwhile. So a report on all frames does not delay a caller that has a deadline.
 
 use std::time::{Duration, Instant};
 
@@ -18,10 +21,14 @@ use crate::sync::{Ordering, unmodeled};
 
 use super::holder_record::{HolderRecord, Snapshot};
 
-/// Shortest time between two visits by callers that begin to wait. It grows with the number of
-/// frames, so that visits take a small part of the time in a pool of any size.
+/// Maximum number of slots that a caller with a deadline visits. [`Holders`] documents it.
+///
+/// [`Holders`]: crate::holders::Holders
+pub(crate) const MAX_SAMPLE: usize = 256;
+
+/// Shortest time between two visits by callers that begin to wait, so that visits take a small part
+/// of the time.
 const MIN_SCAN_INTERVAL: Duration = Duration::from_millis(1);
-const MIN_SCAN_INTERVAL_PER_FRAME: Duration = Duration::from_micros(1);
 
 /// Shortest time between two `tracing` events about starvation.
 const MIN_EVENT_INTERVAL: Duration = Duration::from_secs(1);
@@ -33,8 +40,9 @@ pub(crate) struct HolderTable {
     began: Instant,
     /// One entry per slot. The thread that holds the lock is visiting the frames.
     first_seen: unmodeled::Mutex<Vec<FirstSeen>>,
+    /// Number of frames that are visited with the lock held.
+    chunk: usize,
     next_scan: unmodeled::AtomicU64,
-    scan_interval: u64,
     next_event: unmodeled::AtomicU64,
 }
 
@@ -58,15 +66,11 @@ impl HolderTable {
     pub(crate) fn new(frames: usize) -> Result<Self, CommitError> {
         let mut first_seen = try_with_capacity(frames)?;
         first_seen.resize(frames, FirstSeen::default());
-        let interval = u32::try_from(frames)
-            .ok()
-            .and_then(|frames| MIN_SCAN_INTERVAL_PER_FRAME.checked_mul(frames))
-            .map_or(MIN_SCAN_INTERVAL, |all| all.max(MIN_SCAN_INTERVAL));
         Ok(Self {
             began: Instant::now(),
             first_seen: unmodeled::Mutex::new(first_seen),
+            chunk: frames.min(MAX_SAMPLE),
             next_scan: unmodeled::AtomicU64::new(0),
-            scan_interval: nanoseconds(interval),
             next_event: unmodeled::AtomicU64::new(0),
         })
     }
@@ -80,7 +84,7 @@ impl HolderTable {
     ///
     /// It then does so on behalf of all callers that begin to wait within the scan interval.
     pub(crate) fn scan_is_due(&self, now: u64) -> bool {
-        is_due(&self.next_scan, now, self.scan_interval)
+        is_due(&self.next_scan, now, nanoseconds(MIN_SCAN_INTERVAL))
     }
 
     /// Returns whether a `tracing` event about starvation is due.
@@ -98,28 +102,39 @@ impl HolderTable {
         }
     }
 
-    /// Records the time for the frames in `out`, and calls `report` with each frame's age.
+    /// Records the time for the frames in `out`, and adds what `report` makes of each frame's age
+    /// to `reports`.
+    ///
+    /// Returns false if memory for the reports ran out. Some frames are missing then.
     #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
     pub(crate) fn ages<'a, T>(
         &self,
+        reports: &mut Vec<T>,
         out: impl Iterator<Item = (usize, &'a HolderRecord)>,
         mut report: impl FnMut(usize, Snapshot, Age) -> T,
-    ) -> Vec<T> {
-        let mut first_seen = self.first_seen.lock();
+    ) -> bool {
         // Read before any record: a frame that is seen held now was held at this time at least.
         let now = self.now();
-        out.map(|(slot, record)| {
-            let snapshot = record.snapshot();
-            let exact = snapshot.is_held() && snapshot.acquired_at != 0;
-            let since = if exact {
-                snapshot.acquired_at
-            } else {
-                first_seen[slot].update(&snapshot, || self.now())
-            };
-            let held_for = Duration::from_nanos(now.saturating_sub(since));
-            report(slot, snapshot, Age { held_for, exact })
-        })
-        .collect()
+        let mut out = out.peekable();
+        while out.peek().is_some() {
+            // Allocated before the lock is taken, because an allocator is foreign code.
+            if reports.try_reserve(self.chunk).is_err() {
+                return false;
+            }
+            let mut first_seen = self.first_seen.lock();
+            for (slot, record) in out.by_ref().take(self.chunk) {
+                let snapshot = record.snapshot();
+                let exact = snapshot.is_held() && snapshot.acquired_at != 0;
+                let since = if exact {
+                    snapshot.acquired_at
+                } else {
+                    first_seen[slot].update(&snapshot, || self.now())
+                };
+                let held_for = Duration::from_nanos(now.saturating_sub(since));
+                reports.push(report(slot, snapshot, Age { held_for, exact }));
+            }
+        }
+        true
     }
 }
 
@@ -169,12 +184,18 @@ mod tests {
         record.record_acquire(CallSite::caller(None));
     }
 
+    fn age_of(table: &HolderTable, record: &HolderRecord) -> Age {
+        let mut ages = Vec::new();
+        assert!(table.ages(&mut ages, [(0, record)].into_iter(), |_, _, age| age));
+        ages[0]
+    }
+
     #[test]
     fn an_age_grows_while_the_generation_stays_the_same() {
         let table = HolderTable::new(1).unwrap();
         let record = HolderRecord::new();
         acquire(&record);
-        let age = || table.ages([(0, &record)].into_iter(), |_, _, age| age)[0];
+        let age = || age_of(&table, &record);
         let just_seen = Age {
             held_for: Duration::ZERO,
             exact: false,
@@ -196,7 +217,7 @@ mod tests {
         acquire(&record);
         record.set_acquired_at(table.now());
         thread::sleep(Duration::from_millis(2));
-        let age = || table.ages([(0, &record)].into_iter(), |_, _, age| age)[0];
+        let age = || age_of(&table, &record);
         assert!(age().exact && age().held_for >= Duration::from_millis(2));
         record.set_acquired_at(0);
         record.record_release();
@@ -205,12 +226,28 @@ mod tests {
     }
 
     #[test]
-    fn scans_by_waiters_are_as_far_apart_as_the_pool_is_large() {
+    fn scans_by_waiters_are_a_millisecond_apart() {
         let table = HolderTable::new(5000).unwrap();
         assert!(table.scan_is_due(1));
         assert!(!table.scan_is_due(2));
-        assert!(!table.scan_is_due(5_000_000));
-        assert!(table.scan_is_due(5_000_001));
-        assert!(!table.scan_is_due(5_000_002));
+        assert!(!table.scan_is_due(1_000_000));
+        assert!(table.scan_is_due(1_000_001));
+        assert!(!table.scan_is_due(1_000_002));
+    }
+
+    #[test]
+    fn the_table_is_unlocked_between_the_chunks_of_a_report() {
+        let frames = 3 * MAX_SAMPLE + 1;
+        let table = HolderTable::new(frames).unwrap();
+        let records: Vec<_> = (0..frames).map(|_| HolderRecord::new()).collect();
+        let mut unlocked = 0;
+        let out = records.iter().enumerate().inspect(|(slot, _)| {
+            unlocked +=
+                usize::from(slot % MAX_SAMPLE == 0 && table.first_seen.try_lock().is_some());
+        });
+        let mut slots = Vec::new();
+        assert!(table.ages(&mut slots, out, |slot, _, _| slot));
+        assert_eq!(slots, (0..frames).collect::<Vec<_>>());
+        assert_eq!(unlocked, 4);
     }
 }

@@ -28,9 +28,9 @@ use crate::tracing_events;
 use self::call_site::{Acquirer, CallSite};
 use self::config::DiagnosticsConfig;
 use self::holder_record::{HolderRecord, Snapshot};
-use self::holder_table::{Age, HolderTable};
+use self::holder_table::{Age, HolderTable, MAX_SAMPLE};
 use self::recorder::{Recorder, Subject};
-use self::stats::{Counts, Stats};
+use self::stats::{Counts, Stats, WaitEnd};
 
 /// Duration of a wait that `tracing` is told about, if the user has set none.
 const SLOW_WAIT: Duration = Duration::from_secs(1);
@@ -49,6 +49,9 @@ pub(crate) trait Observed {
     /// Returns the slots whose frames are in no word of the free list.
     fn slots_out(&self) -> impl Iterator<Item = usize>;
 
+    /// Returns whether the frame of the slot is in no word of the free list.
+    fn is_out(&self, slot: usize) -> bool;
+
     /// Returns whether the frame of the slot is free in a thread cache.
     fn is_cached(&self, slot: usize) -> bool;
 
@@ -64,18 +67,6 @@ pub(crate) trait Observed {
 pub(crate) struct WaitStart {
     pub(crate) at: Instant,
     pub(crate) number: u64,
-}
-
-/// The end of a wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum WaitEnd {
-    /// The waiter has a frame.
-    Served,
-    TimedOut,
-    /// The waiting future was dropped.
-    Cancelled,
-    /// The pool was flushed or decommitted.
-    Refused,
 }
 
 /// All that is recorded about one pool.
@@ -153,29 +144,42 @@ impl Diagnostics {
         WaitStart { at, number }
     }
 
-    /// Observes the end of a wait.
-    pub(crate) fn end_wait(&self, start: WaitStart, site: CallSite, end: WaitEnd) {
-        self.counts
-            .end_wait(start.at.elapsed(), end == WaitEnd::TimedOut);
+    /// Observes the end of a wait. A long wait that was not `reported` is reported now: a future is
+    /// not polled while it waits, and a thread may run again only when it has a frame.
+    ///
+    /// To be called when the wait has left the queue, because a hook may run.
+    pub(crate) fn end_wait(
+        &self,
+        start: WaitStart,
+        site: CallSite,
+        end: WaitEnd,
+        reported: bool,
+        pool: &impl Observed,
+    ) {
+        self.counts.end_wait(start.at.elapsed(), end);
         let kind = match end {
             WaitEnd::Served => EventKind::WaitServed,
             WaitEnd::TimedOut | WaitEnd::Cancelled => EventKind::WaitGivenUp,
             WaitEnd::Refused => EventKind::WaitFailed,
         };
         self.write(kind, Subject::Wait(start.number), site.acquirer());
+        // The error of a timed-out wait has the report.
+        if !reported && end != WaitEnd::TimedOut && self.is_starved(start) {
+            self.on_starved(start, None, pool);
+        }
     }
 
-    /// Observes that a waiter has entered the queue: now and then, it visits the frames that are
-    /// out.
+    /// Observes that a waiter has entered the queue: now and then, it visits the frames of the
+    /// sample that are out.
     ///
     /// Does not panic.
     pub(crate) fn on_enqueued(&self, pool: &impl Observed) {
         let now = self.holders.now();
         if self.holders.scan_is_due(now) {
-            self.holders.observe(records_out(pool));
+            self.holders.observe(sampled_records_out(pool));
             catch_panics(|| {
                 if tracing_events::starvation_enabled() && self.holders.event_is_due(now) {
-                    tracing_events::starved(&self.holders(pool));
+                    tracing_events::starved(&self.sampled_holders(pool));
                 }
             });
         }
@@ -190,18 +194,35 @@ impl Diagnostics {
         after.and_then(|after| start.at.checked_add(after))
     }
 
+    /// Returns whether a wait that began at `start` is to be reported now.
+    pub(crate) fn is_starved(&self, start: WaitStart) -> bool {
+        self.starved_at(start)
+            .is_some_and(|at| Instant::now() >= at)
+    }
+
     /// Reports a wait that lasts for long. Does not panic.
-    pub(crate) fn on_starved(&self, start: WaitStart, pool: &impl Observed) {
+    ///
+    /// The hook and the `tracing` event are foreign code that takes any time, so neither begins
+    /// after `deadline`. The error of the caller has the same report.
+    pub(crate) fn on_starved(
+        &self,
+        start: WaitStart,
+        deadline: Option<Instant>,
+        pool: &impl Observed,
+    ) {
+        let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let hook = self.config.on_starved.as_ref().map(|(_, hook)| hook);
         if hook.is_none() && !tracing_events::warnings_enabled() {
             return;
         }
         catch_panics(|| {
-            let holders = self.holders(pool);
-            if let Some(hook) = hook {
+            let holders = self.sampled_holders(pool);
+            if let Some(hook) = hook.filter(|_| !is_over()) {
                 hook.call(&holders);
             }
-            tracing_events::slow_wait(start.at.elapsed(), &holders);
+            if !is_over() {
+                tracing_events::slow_wait(start.at.elapsed(), &holders);
+            }
         });
     }
 
@@ -234,19 +255,48 @@ impl Diagnostics {
 impl Diagnostics {
     /// Returns the holders of the frames that are out, as far as can be seen without stopping them.
     pub(crate) fn holders(&self, pool: &impl Observed) -> Holders {
-        let mut entries = self.holders.ages(records_out(pool), |slot, snapshot, age| {
-            entry(pool, slot, &snapshot, age)
-        });
+        let mut holders = self.report(pool, records_out(pool), true);
+        name_threads(&mut holders.entries);
+        holders
+    }
+
+    /// Returns the holders of the frames that are out, in a pool of more than [`MAX_SAMPLE`] frames
+    /// only those of that many slots.
+    ///
+    /// For a caller with a deadline: apart from the count of the free frames, which reads one word
+    /// per 64 frames or fewer, the time and the memory that it takes do not depend on the number of
+    /// frames. It makes no system call but those of the memory allocator and the locks.
+    pub(crate) fn sampled_holders(&self, pool: &impl Observed) -> Holders {
+        let is_complete = pool.frames() <= MAX_SAMPLE;
+        self.report(pool, sampled_records_out(pool), is_complete)
+    }
+
+    /// Makes the report on the frames in `out`. `is_complete` is true if these are all frames out.
+    #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
+    fn report<'a>(
+        &self,
+        pool: &impl Observed,
+        out: impl Iterator<Item = (usize, &'a HolderRecord)>,
+        is_complete: bool,
+    ) -> Holders {
+        let mut entries = Vec::new();
+        let entry = |slot, snapshot: Snapshot, age| entry(pool, slot, &snapshot, age);
+        let has_memory = self.holders.ages(&mut entries, out, entry);
         // A frame in a thread cache is in no word of the free list, and free all the same.
         entries
             .retain(|entry| entry.state != HolderState::Unclaimed || !pool.is_cached(entry.slot));
-        entries.sort_by_key(|entry| Reverse(entry.held_for));
-        name_threads(&mut entries);
+        entries.sort_unstable_by_key(|entry| (Reverse(entry.held_for), entry.slot));
         let (waiting, first_since) = pool.waiting();
         let frames = pool.frames();
+        let out = if is_complete && has_memory {
+            entries.len()
+        } else {
+            (frames - pool.free_frames()).max(entries.len())
+        };
         Holders {
             frames,
-            free: frames - entries.len(),
+            free: frames - out,
+            omitted: out - entries.len(),
             entries,
             waiting,
             longest_waiting: first_since.map(|since| since.elapsed()),
@@ -276,6 +326,19 @@ impl Diagnostics {
 
 fn records_out(pool: &impl Observed) -> impl Iterator<Item = (usize, &HolderRecord)> {
     pool.slots_out().map(|slot| (slot, pool.record(slot)))
+}
+
+/// Returns at most [`MAX_SAMPLE`] of the frames that are out: those whose slots are in the sample,
+/// which is evenly spread over all slots.
+///
+/// It is always the same sample, so that its frames are seen again and their ages grow.
+fn sampled_records_out(pool: &impl Observed) -> impl Iterator<Item = (usize, &HolderRecord)> {
+    let frames = pool.frames();
+    let size = frames.min(MAX_SAMPLE);
+    (0..size)
+        .map(move |number| number * frames / size)
+        .filter(|&slot| pool.is_out(slot))
+        .map(|slot| (slot, pool.record(slot)))
 }
 
 /// Makes the entry of one frame. Of a frame that is not held the record names the last holder, who

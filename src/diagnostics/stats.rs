@@ -8,6 +8,18 @@ use crate::sync::{Ordering, unmodeled};
 
 use super::holder_table::nanoseconds;
 
+/// The end of a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitEnd {
+    /// The waiter has a frame.
+    Served,
+    TimedOut,
+    /// The waiting future was dropped.
+    Cancelled,
+    /// The pool was flushed or decommitted.
+    Refused,
+}
+
 /// Counts of what happened since a pool was made, returned by
 /// [`FramePool::stats`](crate::FramePool::stats).
 ///
@@ -52,6 +64,9 @@ pub struct Stats {
     pub longest_wait: Duration,
     /// Number of waits that timed out.
     pub timeouts: u64,
+    /// Number of waits that ended because their future was dropped. A wait in a future that an
+    /// executor drops at a time limit counts here, not in `timeouts`.
+    pub waits_cancelled: u64,
     /// Number of slots that were ever acquired: an upper bound for the frames in use at one moment.
     ///
     /// A pool takes the lowest free slot of a word first, so a slot that was never used was never
@@ -97,11 +112,12 @@ impl fmt::Display for Stats {
         )?;
         write!(
             f,
-            "{} waits, {} in total, {} at most, {} timed out",
+            "{} waits, {} in total, {} at most, {} timed out, {} cancelled",
             self.waits,
             Rounded(self.total_wait),
             Rounded(self.longest_wait),
             self.timeouts,
+            self.waits_cancelled,
         )
     }
 }
@@ -115,6 +131,7 @@ pub(crate) struct Counts {
     total_wait: unmodeled::AtomicU64,
     longest_wait: unmodeled::AtomicU64,
     timeouts: unmodeled::AtomicU64,
+    cancelled: unmodeled::AtomicU64,
     copies: unmodeled::AtomicU64,
 }
 
@@ -131,13 +148,16 @@ impl Counts {
     }
 
     /// Records the end of a wait.
-    pub(crate) fn end_wait(&self, took: Duration, timed_out: bool) {
+    pub(crate) fn end_wait(&self, took: Duration, end: WaitEnd) {
         let took = nanoseconds(took);
         self.total_wait.fetch_add(took, Ordering::Relaxed);
         self.longest_wait.fetch_max(took, Ordering::Relaxed);
-        if timed_out {
-            self.timeouts.fetch_add(1, Ordering::Relaxed);
-        }
+        let count = match end {
+            WaitEnd::TimedOut => &self.timeouts,
+            WaitEnd::Cancelled => &self.cancelled,
+            WaitEnd::Served | WaitEnd::Refused => return,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_copy(&self) {
@@ -157,6 +177,7 @@ impl Counts {
             total_wait: Duration::from_nanos(read(&self.total_wait)),
             longest_wait: Duration::from_nanos(read(&self.longest_wait)),
             timeouts: read(&self.timeouts),
+            waits_cancelled: read(&self.cancelled),
             high_water: 0,
             shared: 0,
             copies: read(&self.copies),

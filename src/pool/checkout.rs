@@ -17,13 +17,15 @@
 //! A slot that is acquired is the caller's alone: it comes out of the free list (F1), out of a
 //! thread cache (T1), or from the wait queue (W3).
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::contents::Contents;
+use crate::diagnostics::WaitStart;
 use crate::diagnostics::call_site::CallSite;
-use crate::diagnostics::{WaitEnd, WaitStart};
+use crate::diagnostics::stats::WaitEnd;
 use crate::error::{AcquireError, Starvation};
 use crate::metadata::Metadata;
 use crate::sync::{AtomicU64, Ordering, fence, thread_index};
@@ -244,7 +246,11 @@ impl Core {
         deadline: Option<Instant>,
     ) -> Result<NonNull<Slot>, Unavailable> {
         let start = self.diagnostics.begin_wait(site);
-        let on_starved: &dyn Fn() = &|| self.diagnostics.on_starved(start, self);
+        let reported = Cell::new(false);
+        let on_starved: &dyn Fn() = &|| {
+            reported.set(true);
+            self.diagnostics.on_starved(start, deadline, self);
+        };
         let params = WaitParams {
             start,
             deadline,
@@ -255,7 +261,9 @@ impl Core {
                 .map(|at| (at, on_starved)),
         };
         let outcome = self.wait_queue.wait(&self.free, params);
-        self.end_wait(start, site, outcome)
+        // No hook begins after the deadline.
+        let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        self.end_wait(start, site, outcome, reported.get() || is_late)
     }
 
     /// Polls the acquire of a task, whose place in the queue is `pending`.
@@ -290,14 +298,15 @@ impl Core {
                 if enqueued.is_none() {
                     self.diagnostics.on_enqueued(self);
                 }
-                let starved_at = self.diagnostics.starved_at(start);
-                let is_late = starved_at.is_some_and(|at| Instant::now() >= at);
-                if is_late && pending.is_first_alarm() {
-                    self.diagnostics.on_starved(start, self);
+                if self.diagnostics.is_starved(start) && pending.is_first_alarm() {
+                    self.diagnostics.on_starved(start, None, self);
                 }
                 Poll::Pending
             }
-            Poll::Ready(outcome) => Poll::Ready(self.end_wait(start, site, outcome)),
+            Poll::Ready(outcome) => {
+                let reported = !pending.is_first_alarm();
+                Poll::Ready(self.end_wait(start, site, outcome, reported))
+            }
         }
     }
 
@@ -307,13 +316,16 @@ impl Core {
         let Some(start) = pending.start() else {
             return;
         };
-        let assigned = pending.cancel(&self.wait_queue, &self.free);
-        self.diagnostics
-            .end_wait(start, site.in_this_thread(), WaitEnd::Cancelled);
-        if let Some(number) = assigned {
+        if let Some(number) = pending.cancel(&self.wait_queue, &self.free) {
             // SAFETY: the frame was assigned to the caller, which did not begin to use it.
             unsafe { Self::put_back(self.slot(number)) };
         }
+        // Last, because a hook may run, which must not delay the frame. The future keeps the core
+        // alive.
+        let reported = !pending.is_first_alarm();
+        let site = site.in_this_thread();
+        self.diagnostics
+            .end_wait(start, site, WaitEnd::Cancelled, reported, self);
     }
 
     fn end_wait(
@@ -321,13 +333,14 @@ impl Core {
         start: WaitStart,
         site: CallSite,
         outcome: Outcome,
+        reported: bool,
     ) -> Result<NonNull<Slot>, Unavailable> {
         let end = match outcome {
             Ok(_) => WaitEnd::Served,
             Err(Refusal::TimedOut) => WaitEnd::TimedOut,
             Err(Refusal::Flushing | Refusal::NotCommitted) => WaitEnd::Refused,
         };
-        self.diagnostics.end_wait(start, site, end);
+        self.diagnostics.end_wait(start, site, end, reported, self);
         outcome
             .map(|number| self.slot(number))
             .map_err(Unavailable::Refused)
@@ -348,7 +361,7 @@ impl Core {
     /// Adds the holders of the frames to an error that is about them.
     #[cold]
     pub(crate) fn explained(&self, error: AcquireError) -> AcquireError {
-        let holders = || self.diagnostics.holders(self).into();
+        let holders = || self.diagnostics.sampled_holders(self).into();
         match error {
             AcquireError::Exhausted(_) => AcquireError::Exhausted(holders()),
             AcquireError::TimedOut(_) => AcquireError::TimedOut(holders()),

@@ -230,6 +230,13 @@ impl Observed for Core {
         self.free.out()
     }
 
+    fn is_out(&self, slot: usize) -> bool {
+        let slot = &self.slots[slot];
+        // SAFETY: the word is one of this core's own.
+        let word = unsafe { slot.word.as_ref() };
+        !self.free.is_free(word, slot.addend)
+    }
+
     fn is_cached(&self, slot: usize) -> bool {
         self.free.is_cached(slot)
     }

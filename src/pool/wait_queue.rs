@@ -165,15 +165,19 @@ impl WaitParams<'_> {
         }
     }
 
-    /// Runs the alarm and returns true if it comes before the deadline and has not run yet.
+    /// Runs the alarm, whose time has come unless the deadline has passed. Returns false if the
+    /// deadline has passed, which the caller must look at again after each alarm.
     fn run_alarm(&mut self) -> bool {
-        match self.alarm.take() {
-            Some((alarm, run)) if self.deadline.is_none_or(|deadline| alarm <= deadline) => {
-                run();
-                true
-            }
-            _ => false,
+        if self
+            .deadline
+            .is_some_and(|deadline| Instant::now() >= deadline)
+        {
+            return false;
         }
+        if let Some((_, run)) = self.alarm.take() {
+            run();
+        }
+        true
     }
 }
 
