@@ -195,7 +195,7 @@ pub struct AllocatorStatus {
 /// allocator.commit()?;
 /// let frame = allocator.acquire()?;
 /// allocator.decommit();
-/// assert_eq!(frame.len(), 1024); // still valid
+/// assert_eq!((frame.len(), frame.capacity()), (1000, 1024)); // still valid
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias("IKsAllocator", "IKsAllocatorEx", "IMemAllocator"))]
@@ -257,6 +257,9 @@ pub trait KsAllocator: Send + Sync {
     fn framing(&self) -> Framing;
 
     /// Sets the framing for the next commit. Returns it as it was rounded: see [`Framing::actual`].
+    ///
+    /// An acquired [`Frame`] has the length that was asked for here, and the rounded capacity. To ask
+    /// again with the framing that was returned asks for frames of the rounded size.
     ///
     /// # Errors
     ///
@@ -440,7 +443,10 @@ pub struct PoolAllocator {
 
 #[derive(Debug)]
 struct Control {
+    /// Rounded.
     framing: Framing,
+    /// The frame size that was asked for.
+    frame_len: usize,
     mode: AllocatorMode,
     /// Framing or mode were set since the last commit, so the next one cannot reuse its pool.
     changed: bool,
@@ -460,6 +466,7 @@ impl PoolAllocator {
     pub fn new() -> Self {
         let control = Control {
             framing: Framing::default(),
+            frame_len: 0,
             mode: AllocatorMode::default(),
             changed: true,
             committed: false,
@@ -612,6 +619,7 @@ impl PoolAllocator {
     fn next_pool(&self, control: &Control) -> Result<FramePool, CommitError> {
         let mut config = self.config.clone();
         config.framing = control.framing;
+        config.frame_len = control.frame_len;
         config.memory.mode = control.mode;
         let state = PoolState {
             flushing: control.flushing,
@@ -673,6 +681,7 @@ impl KsAllocator for PoolAllocator {
             }
         }
         control.framing = actual;
+        control.frame_len = request.frame_size;
         control.changed = true;
         Ok(actual)
     }

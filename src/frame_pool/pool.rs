@@ -433,15 +433,33 @@ impl FramePool {
     /// Returns the pool's framing, with the frame size rounded up to the alignment. It never
     /// changes.
     ///
+    /// Its frame size is the capacity of each frame. An acquired frame has the length that
+    /// [`frame_len`](Self::frame_len) returns.
+    ///
     /// ```
     /// # use ks_allocator::FramePool;
     /// let pool = FramePool::builder().frames(8).frame_size(100).alignment(64).build()?;
     /// assert_eq!(pool.framing().frame_size, 128);
+    /// assert_eq!(pool.acquire()?.len(), 100);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn framing(&self) -> Framing {
         self.core.layout.framing
+    }
+
+    /// Returns the length of an acquired frame in bytes: the frame size that was asked for, before
+    /// it was rounded up. It never changes.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(100).alignment(64).build()?;
+    /// assert_eq!(pool.frame_len(), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn frame_len(&self) -> usize {
+        self.core.frame_len()
     }
 
     /// Returns the mode, which says what memory the frames live in.

@@ -119,7 +119,8 @@ impl Core {
         }
     }
 
-    /// Starts the use of a frame: records its holder and sets the length to the capacity.
+    /// Starts the use of a frame: records its holder and sets the length to the frame size that
+    /// was asked for.
     ///
     /// # Safety
     ///
@@ -134,8 +135,8 @@ impl Core {
             let state = unsafe { &mut *state };
             // Mostly equal. Then the cache line stays clean, and need not travel back and forth
             // between a thread that acquires and another that releases.
-            if state.length != slot.capacity {
-                state.length = slot.capacity;
+            if state.length != slot.frame_len {
+                state.length = slot.frame_len;
             }
             state.needs_reset
         });

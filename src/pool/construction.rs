@@ -20,6 +20,7 @@ use super::config::PoolConfig;
 use super::core::{Core, Handle, Slot};
 use super::free_list::{FrameIds, FreeList};
 use super::loans::Loans;
+use super::slot::Lengths;
 use super::wait_queue::{PoolState, WaitQueue};
 
 /// Allocates a pool, and returns its first handle.
@@ -29,6 +30,10 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     let (segment, object) = Segment::map(&layout, &config.memory)?;
     let diagnostics = Diagnostics::new(&config.diagnostics, frames)?;
     let loans = Loans::new(if object.is_some() { frames } else { 0 })?;
+    let lengths = Lengths {
+        frame_len: config.frame_len,
+        capacity: config.framing.frame_size,
+    };
     let mut slots = try_with_capacity::<Slot>(frames)?;
     let free = free_list(config, state, &mut slots)?;
 
@@ -43,7 +48,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
             &free,
             (number, position),
             segment.frame(number),
-            config.framing.frame_size,
+            lengths,
             works_per_frame,
         )
     }));

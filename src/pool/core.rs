@@ -100,6 +100,12 @@ impl Core {
         NonNull::from(&self.slots[number])
     }
 
+    /// Returns the length of an acquired frame, in bytes.
+    pub(crate) fn frame_len(&self) -> usize {
+        // By the layout there is at least one frame. All have the same length.
+        self.slots[0].frame_len
+    }
+
     /// Returns the bytes from the start of the segment to the payload of frame `number`.
     pub(crate) fn offset_of(&self, number: usize) -> usize {
         self.slots[number].payload.addr().get() - self.address

@@ -30,7 +30,7 @@ const MAX_HANDLES: usize = usize::MAX / 2;
 /// One slot of a pool whose shared part is a `C`.
 ///
 /// The first cache line is read by every acquire and release. The second holds the metadata. The
-/// third, with the holder record, is written by them and not read.
+/// third, with the holder record, is written by them and not read. The capacity is there as well.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Slot<C> {
@@ -41,12 +41,15 @@ pub(crate) struct Slot<C> {
     pub(crate) addend: u64,
     /// The first byte after the prefix.
     pub(crate) payload: NonNull<u8>,
-    /// In bytes.
-    pub(crate) capacity: usize,
+    /// Bytes in use of an acquired frame: the frame size that was asked for.
+    pub(crate) frame_len: usize,
     pub(crate) handles: Handles,
     pub(crate) state: UnsafeCell<State>,
     pub(crate) number: usize,
     pub(crate) holder: HolderRecord,
+    /// In bytes: the frame size as it was rounded, so at least `frame_len`. Acquire and release do
+    /// not read it.
+    pub(crate) capacity: usize,
 }
 
 /// The part of a slot that changes from holder to holder.
@@ -54,7 +57,7 @@ pub(crate) struct Slot<C> {
 #[repr(C)]
 pub(crate) struct State {
     /// Bytes in use, from the start of the payload. It survives the release, as `lActual` does. An
-    /// acquire through Rust sets it to the capacity.
+    /// acquire through Rust sets it to the slot's `frame_len`.
     pub(crate) length: usize,
     /// True if an acquire or release of the frame has work beyond the holder record: the metadata
     /// may differ from the default, or the pool works per frame.
@@ -80,6 +83,13 @@ const _: () = {
     is_send_and_sync::<State>();
 };
 
+/// Lengths of the frames of a pool, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lengths {
+    pub(crate) frame_len: usize,
+    pub(crate) capacity: usize,
+}
+
 impl<C> Slot<C> {
     /// Makes the slot of a frame that is free and was never used.
     ///
@@ -89,11 +99,14 @@ impl<C> Slot<C> {
         free: &FreeList,
         (number, position): (usize, Bits),
         payload: NonNull<u8>,
-        capacity: usize,
+        Lengths {
+            frame_len,
+            capacity,
+        }: Lengths,
         needs_reset: bool,
     ) -> Self {
         let state = State {
-            length: capacity,
+            length: frame_len,
             needs_reset,
             metadata: Metadata::default(),
         };
@@ -102,11 +115,12 @@ impl<C> Slot<C> {
             word: NonNull::from(free.word(position.word)),
             addend: free.addend(position.bits),
             payload,
-            capacity,
+            frame_len,
             number,
             handles: Handles(AtomicUsize::new(1)),
             state: UnsafeCell::new(state),
             holder: HolderRecord::new(),
+            capacity,
         }
     }
 }

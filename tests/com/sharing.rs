@@ -84,6 +84,19 @@ fn an_allocator_made_in_rust_arrives_as_it_was() {
     assert_eq!((sample.size(), sample.actual()), (64, 64));
 }
 
+/// `IMemAllocator` knows only the rounded size, so a sample starts with all of it.
+#[test]
+fn a_sample_starts_with_the_rounded_size_and_a_frame_with_the_size_that_was_asked_for() {
+    let com = Allocator::committed_with(properties(1, 100, 64, 0));
+    for _ in 0..2 {
+        let sample = com.sample();
+        assert_eq!((sample.size(), sample.actual()), (128, 128));
+        drop(sample);
+        let frame = com.rust().acquire().unwrap();
+        assert_eq!((frame.len(), frame.capacity()), (100, 128));
+    }
+}
+
 #[test]
 fn an_allocator_with_frames_out_can_be_given_away() {
     let rust = PoolAllocator::with_framing(Framing::new(2, 64)).unwrap();
