@@ -282,7 +282,9 @@ pub trait KsAllocator: Send + Sync {
     ///
     /// A commit in the state Committed has no effect. A commit after a decommit keeps the memory
     /// with its contents; frames that are still out count as before. If framing or mode were set in
-    /// between, even to the same values, the old memory is freed and zeroed memory is allocated.
+    /// between, even to the same values, the old memory is freed and zeroed memory is allocated. So
+    /// it is if the pool was [closed](FramePool::close). Frames of a closed pool that are still out
+    /// then keep its memory, and are no longer counted here.
     ///
     /// # Errors
     ///
@@ -366,7 +368,8 @@ pub trait KsAllocator: Send + Sync {
     /// # Errors
     ///
     /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also
-    /// if a flush or a decommit begins during the wait.
+    /// if a flush or a decommit begins during the wait. [`Closed`](AcquireError::Closed), if the pool
+    /// was [closed](FramePool::close), until the next commit.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -450,6 +453,8 @@ struct Control {
     mode: AllocatorMode,
     /// Framing or mode were set since the last commit, so the next one cannot reuse its pool.
     changed: bool,
+    /// True from a commit to the next decommit. If the pool was closed meanwhile, the allocator is
+    /// not committed all the same.
     committed: bool,
     /// The flush state for the first pool. A later pool takes over the state of the one before.
     flushing: bool,
@@ -576,9 +581,21 @@ impl PoolAllocator {
             .map_or(0, |pool| pool.frames_out())
     }
 
+    /// Returns whether the pool was closed, so that the next commit cannot reuse it.
+    fn pool_is_closed(&self) -> bool {
+        self.pool
+            .load()
+            .as_ref()
+            .is_some_and(|pool| pool.is_closed())
+    }
+
+    fn is_committed(&self, control: &Control) -> bool {
+        control.committed && !self.pool_is_closed()
+    }
+
     fn status(&self, control: &Control) -> AllocatorStatus {
         let allocated_frames = self.frames_out();
-        let state = match (control.committed, allocated_frames) {
+        let state = match (self.is_committed(control), allocated_frames) {
             (true, _) => AllocatorState::Committed,
             (false, 0) => AllocatorState::Uncommitted,
             (false, _) => AllocatorState::Decommitting,
@@ -606,8 +623,8 @@ impl PoolAllocator {
         drop(rejected);
     }
 
-    /// Retires the current pool, of which no frame is out. Its memory is freed now, before the next
-    /// pool allocates; in Kernel mode only if no other handle of the pool is left.
+    /// Retires the current pool. Its memory is freed now, before the next pool allocates, unless it
+    /// was closed with frames out; in Kernel mode only if no other handle of the pool is left.
     fn retire_pool(&self, control: &mut Control) {
         if let Some(old) = self.pool.swap(None) {
             control.flushing = old.is_flushing();
@@ -688,11 +705,13 @@ impl KsAllocator for PoolAllocator {
 
     fn commit(&self) -> Result<(), CommitError> {
         let mut control = self.control.lock();
-        if control.committed {
+        if self.is_committed(&control) {
             return Ok(());
         }
-        let is_new = control.changed;
+        let is_new = control.changed || self.pool_is_closed();
         if is_new {
+            // Until the new pool is there, in case it fails.
+            (control.committed, control.changed) = (false, true);
             self.retire_pool(&mut control);
             let next = self.next_pool(&control)?;
             self.pool.store(Some(next.into()));

@@ -74,7 +74,7 @@ pub(crate) enum WaitEnd {
     TimedOut,
     /// The waiting future was dropped.
     Cancelled,
-    /// The pool was flushed or decommitted.
+    /// The pool was flushed, decommitted or closed.
     Refused,
 }
 

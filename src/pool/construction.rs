@@ -14,11 +14,12 @@ use crate::error::CommitError;
 use crate::memory::{Segment, try_with_capacity};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{AtomicUsize, Mutex};
+use crate::sync::{Arc, AtomicUsize, Mutex};
 
 use super::config::PoolConfig;
 use super::core::{Core, Handle, Slot};
 use super::free_list::{FrameIds, FreeList};
+use super::idle::IdleWaiters;
 use super::loans::Loans;
 use super::slot::Lengths;
 use super::wait_queue::{PoolState, WaitQueue};
@@ -67,6 +68,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         diagnostics,
         works_per_frame,
         refs: AtomicUsize::new(1),
+        idle_waiters: Arc::new(IdleWaiters::new()),
         handles: AtomicUsize::new(1),
         #[cfg(feature = "windows")]
         extension: OnceLock::new(),

@@ -26,6 +26,7 @@ fn why_no_frame_was_handed_out() {
     );
     assert_eq!(code(AcquireError::Flushing), VFW_E_WRONG_STATE);
     assert_eq!(code(AcquireError::NotCommitted), VFW_E_NOT_COMMITTED);
+    assert_eq!(code(AcquireError::Closed), VFW_E_NOT_COMMITTED);
 }
 
 const FRAMING: [(FramingError, Hresult); 3] = [
