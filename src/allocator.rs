@@ -195,7 +195,7 @@ pub struct AllocatorStatus {
 /// allocator.commit()?;
 /// let frame = allocator.acquire()?;
 /// allocator.decommit();
-/// assert_eq!(frame.len(), 1024); // still valid
+/// assert_eq!((frame.len(), frame.capacity()), (1000, 1024)); // still valid
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[doc(alias("IKsAllocator", "IKsAllocatorEx", "IMemAllocator"))]
@@ -258,6 +258,9 @@ pub trait KsAllocator: Send + Sync {
 
     /// Sets the framing for the next commit. Returns it as it was rounded: see [`Framing::actual`].
     ///
+    /// An acquired [`Frame`] has the length that was asked for here, and the rounded capacity. To ask
+    /// again with the framing that was returned asks for frames of the rounded size.
+    ///
     /// # Errors
     ///
     /// In this order: [`FramingError::Alignment`], [`FramingError::AlreadyCommitted`],
@@ -279,7 +282,9 @@ pub trait KsAllocator: Send + Sync {
     ///
     /// A commit in the state Committed has no effect. A commit after a decommit keeps the memory
     /// with its contents; frames that are still out count as before. If framing or mode were set in
-    /// between, even to the same values, the old memory is freed and zeroed memory is allocated.
+    /// between, even to the same values, the old memory is freed and zeroed memory is allocated. So
+    /// it is if the pool was [closed](FramePool::close). Frames of a closed pool that are still out
+    /// then keep its memory, and are no longer counted here.
     ///
     /// # Errors
     ///
@@ -363,7 +368,8 @@ pub trait KsAllocator: Send + Sync {
     /// # Errors
     ///
     /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also
-    /// if a flush or a decommit begins during the wait.
+    /// if a flush or a decommit begins during the wait. [`Closed`](AcquireError::Closed), if the pool
+    /// was [closed](FramePool::close), until the next commit.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -440,10 +446,15 @@ pub struct PoolAllocator {
 
 #[derive(Debug)]
 struct Control {
+    /// Rounded.
     framing: Framing,
+    /// The frame size that was asked for.
+    frame_len: usize,
     mode: AllocatorMode,
     /// Framing or mode were set since the last commit, so the next one cannot reuse its pool.
     changed: bool,
+    /// True from a commit to the next decommit. If the pool was closed meanwhile, the allocator is
+    /// not committed all the same.
     committed: bool,
     /// The flush state for the first pool. A later pool takes over the state of the one before.
     flushing: bool,
@@ -473,9 +484,13 @@ impl LockedControl<'_> {
         self.control.mode
     }
 
+    fn is_committed(&self) -> bool {
+        self.control.committed && !self.allocator.pool_is_closed()
+    }
+
     pub(crate) fn status(&self) -> AllocatorStatus {
         let allocated_frames = self.allocator.frames_out();
-        let state = match (self.control.committed, allocated_frames) {
+        let state = match (self.is_committed(), allocated_frames) {
             (true, _) => AllocatorState::Committed,
             (false, 0) => AllocatorState::Uncommitted,
             (false, _) => AllocatorState::Decommitting,
@@ -508,6 +523,7 @@ impl LockedControl<'_> {
             }
         }
         self.control.framing = actual;
+        self.control.frame_len = request.frame_size;
         self.control.changed = true;
         Ok(actual)
     }
@@ -518,12 +534,15 @@ impl LockedControl<'_> {
         &mut self,
         prepare: impl FnOnce(&FramePool) -> Result<(), E>,
     ) -> Result<CommitEffect, E> {
+        let is_committed = self.is_committed();
         let Self { allocator, control } = self;
-        if control.committed {
+        if is_committed {
             allocator.pool.load().as_deref().map_or(Ok(()), prepare)?;
             return Ok(CommitEffect::None);
         }
-        let effect = if control.changed {
+        let effect = if control.changed || allocator.pool_is_closed() {
+            // Until the new pool is there, in case it fails.
+            (control.committed, control.changed) = (false, true);
             allocator.retire_pool(control);
             let next = allocator.next_pool(control)?;
             prepare(&next)?;
@@ -553,6 +572,7 @@ impl PoolAllocator {
     pub fn new() -> Self {
         let control = Control {
             framing: Framing::default(),
+            frame_len: 0,
             mode: AllocatorMode::default(),
             changed: true,
             committed: false,
@@ -662,6 +682,14 @@ impl PoolAllocator {
             .map_or(0, |pool| pool.frames_out())
     }
 
+    /// Returns whether the pool was closed, so that the next commit cannot reuse it.
+    fn pool_is_closed(&self) -> bool {
+        self.pool
+            .load()
+            .as_ref()
+            .is_some_and(|pool| pool.is_closed())
+    }
+
     /// Calls `access` with the control state locked. `access` runs no code of the user's, such as
     /// subscribers and wakers, because that may call the allocator.
     pub(crate) fn with_control<R>(&self, access: impl FnOnce(&mut LockedControl<'_>) -> R) -> R {
@@ -698,8 +726,8 @@ impl PoolAllocator {
         drop(rejected);
     }
 
-    /// Retires the current pool, of which no frame is out. Its memory is freed now, before the next
-    /// pool allocates; in Kernel mode only if no other handle of the pool is left.
+    /// Retires the current pool. Its memory is freed now, before the next pool allocates, unless it
+    /// was closed with frames out; in Kernel mode only if no other handle of the pool is left.
     fn retire_pool(&self, control: &mut Control) {
         if let Some(old) = self.pool.swap(None) {
             control.flushing = old.is_flushing();
@@ -711,6 +739,7 @@ impl PoolAllocator {
     fn next_pool(&self, control: &Control) -> Result<FramePool, CommitError> {
         let mut config = self.config.clone();
         config.framing = control.framing;
+        config.frame_len = control.frame_len;
         config.memory.mode = control.mode;
         let state = PoolState {
             flushing: control.flushing,

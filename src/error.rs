@@ -49,6 +49,9 @@ pub enum AcquireError {
     /// (`VFW_E_NOT_COMMITTED`.)
     #[error("the pool is not committed")]
     NotCommitted,
+    /// The pool was [closed](crate::FramePool::close) for good. (`VFW_E_NOT_COMMITTED`.)
+    #[error("the pool is closed")]
+    Closed,
 }
 
 impl From<AcquireError> for io::Error {
@@ -58,6 +61,7 @@ impl From<AcquireError> for io::Error {
             AcquireError::TimedOut(_) => io::ErrorKind::TimedOut,
             AcquireError::Flushing => io::ErrorKind::ResourceBusy,
             AcquireError::NotCommitted => io::ErrorKind::NotConnected,
+            AcquireError::Closed => io::ErrorKind::BrokenPipe,
         };
         Self::new(kind, error)
     }
@@ -130,6 +134,50 @@ impl fmt::Display for Starvation {
             Some(holders) => write!(f, ": {holders:#}"),
             None => Ok(()),
         }
+    }
+}
+
+/// Error of [waiting](crate::FramePool::wait_idle) until all frames are back: some were still out
+/// when the time was up.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ks_allocator::FramePool;
+///
+/// let pool = FramePool::builder().frames(4).frame_size(64).build()?;
+/// let held = pool.with_label("encoder").acquire()?;
+/// pool.close();
+/// let error = pool.wait_idle(Duration::from_millis(1)).unwrap_err();
+/// assert_eq!(error.holders().entries.len(), 1);
+/// assert!(error.to_string().contains("1 of 4 frames is out: 1 held by `encoder`"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Error)]
+#[error("timed out while waiting for all frames to come back: {holders:#}")]
+pub struct NotIdle {
+    holders: Box<Holders>,
+}
+
+impl NotIdle {
+    /// Returns the report on the holders of the frames.
+    #[must_use]
+    pub fn holders(&self) -> &Holders {
+        &self.holders
+    }
+}
+
+impl From<Holders> for NotIdle {
+    fn from(holders: Holders) -> Self {
+        Self {
+            holders: Box::new(holders),
+        }
+    }
+}
+
+impl From<NotIdle> for io::Error {
+    fn from(error: NotIdle) -> Self {
+        Self::new(io::ErrorKind::TimedOut, error)
     }
 }
 

@@ -105,8 +105,8 @@ pub use self::allocator::{
 pub use self::contents::Contents;
 pub use self::diagnostics::stats::Stats;
 pub use self::error::{
-    AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, NotResident,
-    Starvation, TokenError,
+    AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, NotIdle,
+    NotResident, Starvation, TokenError,
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
 pub use self::frame_pool::{AcquireFuture, FramePool, FramePoolBuilder};

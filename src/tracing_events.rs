@@ -47,6 +47,11 @@ pub(crate) fn decommitted(frames_out: usize) {
     emit!(DEBUG, frames_out, "pool decommitted");
 }
 
+/// Reports that a pool was closed for good while `frames_out` frames were out.
+pub(crate) fn closed(frames_out: usize) {
+    emit!(DEBUG, frames_out, "pool closed");
+}
+
 /// Reports the begin or the end of a flush.
 pub(crate) fn flush(begins: bool) {
     emit!(

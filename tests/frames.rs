@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use ks_allocator::{
-    AcquireError, Frame, FrameBatch, FrameFlags, FramePool, LengthError, Metadata, PoolAllocator,
-    SharedFrame, Starvation,
+    AcquireError, Frame, FrameBatch, FrameFlags, FramePool, Framing, KsAllocator, LengthError,
+    Metadata, PoolAllocator, SharedFrame, Starvation,
 };
 
 use support::pool::pool;
@@ -36,6 +36,90 @@ fn a_fresh_frame_is_zeroed_and_has_its_full_length() {
         assert_eq!((frame.len(), frame.capacity()), (1000, 1000));
         assert!(frame.iter().all(|&byte| byte == 0));
         assert_eq!(*frame.metadata(), Metadata::default());
+    }
+}
+
+/// A size that is no multiple of the alignment, so that the capacity is 32 bytes larger.
+const PICTURE: usize = 854 * 480 * 3 / 2;
+
+fn rounded_pool() -> FramePool {
+    let builder = FramePool::builder().frames(3).frame_size(PICTURE);
+    builder.alignment(64).build().unwrap()
+}
+
+#[test]
+fn an_acquired_frame_has_the_length_that_was_asked_for_however_it_is_acquired() {
+    let pool = rounded_pool();
+    assert_eq!(pool.framing().frame_size, PICTURE + 32);
+    let allocator = PoolAllocator::with_framing(Framing::new(2, PICTURE).alignment(64)).unwrap();
+    allocator.commit().unwrap();
+    let built = PoolAllocator::from_builder(
+        &FramePool::builder()
+            .frames(1)
+            .frame_size(PICTURE)
+            .alignment(64),
+    );
+    let built = built.unwrap();
+    built.commit().unwrap();
+
+    let mut used = pool.acquire().unwrap();
+    used.set_len(PICTURE + 32).unwrap();
+    assert!(used.set_len(PICTURE + 33).is_err());
+    drop(used);
+    let frames = [
+        pool.try_acquire().unwrap(),
+        pool.acquire_many(1).unwrap().next().unwrap(),
+        pool.acquire().unwrap(),
+        allocator.try_acquire().unwrap(),
+        allocator.acquire().unwrap(),
+        built.acquire().unwrap(),
+    ];
+    for frame in frames {
+        assert_eq!((frame.len(), frame.capacity()), (PICTURE, PICTURE + 32));
+    }
+    assert_eq!(allocator.pool().unwrap().frame_len(), PICTURE);
+
+    // A framing that was rounded before asks for the rounded size.
+    allocator.decommit();
+    let rounded = allocator.framing();
+    allocator.set_framing(&rounded).unwrap();
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire().unwrap().len(), PICTURE + 32);
+}
+
+#[test]
+fn reading_a_frame_leaves_the_next_picture_in_the_reader() {
+    let pool = rounded_pool();
+    let pictures: Vec<u8> = [1, 2]
+        .iter()
+        .flat_map(|&byte| vec![byte; PICTURE])
+        .collect();
+    let mut reader = &pictures[..];
+    let mut copy = Vec::new();
+    for byte in [1, 2] {
+        let mut frame = pool.acquire().unwrap();
+        frame.set_len(frame.capacity()).unwrap();
+        assert_eq!(frame.read_from(&mut reader).unwrap(), PICTURE);
+        assert!(frame.iter().all(|&read| read == byte));
+        copy.write_all(&frame).unwrap();
+    }
+    assert_eq!(copy, pictures);
+    pool.acquire()
+        .unwrap()
+        .copy_from_slice(&pictures[..PICTURE]);
+}
+
+#[test]
+fn a_copy_has_the_length_of_its_original_up_to_the_capacity() {
+    let pool = rounded_pool();
+    for length in [0, PICTURE, PICTURE + 32] {
+        let mut frame = pool.acquire().unwrap();
+        frame.set_len(length).unwrap();
+        frame.fill(7);
+        let original = frame.share();
+        let mut copy = original.clone();
+        assert_eq!(**copy.make_mut().unwrap(), *original);
+        assert_eq!(copy.len(), length);
     }
 }
 

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ks_allocator::{
-    AllocatorMode, BuildError, CommitError, FrameMemory, FramePool, Framing, HugePages,
-    KsAllocator as _, MemoryRequest, PoolAllocator,
+    AcquireError, AllocatorMode, BuildError, CommitError, FrameMemory, FramePool, Framing,
+    HugePages, KsAllocator as _, MemoryRequest, PoolAllocator,
 };
 
 /// Heap memory that is filled with a byte and records its blocks.
@@ -236,6 +236,43 @@ fn all_requests_are_unmet() {
         calls,
         "the provider was called"
     );
+}
+
+#[test]
+fn a_commit_that_fails_after_a_close_leaves_the_allocator_uncommitted() {
+    let memory = Arc::new(TrackedHeap {
+        fails: Some((2, io::ErrorKind::OutOfMemory)),
+        ..Default::default()
+    });
+    let allocator = allocator(&memory);
+    allocator.set_framing(&Framing::new(1, 64)).unwrap();
+    allocator.commit().unwrap();
+    allocator.pool().unwrap().close();
+    assert!(allocator.commit().is_err());
+    assert!(memory.is_empty());
+    assert_eq!(allocator.acquire().unwrap_err(), AcquireError::NotCommitted);
+    allocator.commit().unwrap();
+    assert!(allocator.acquire().is_ok());
+}
+
+#[test]
+fn the_last_handle_of_an_idle_closed_pool_releases_the_memory_at_once() {
+    for _ in 0..200 {
+        let memory = tracked_heap();
+        let pool = pool(&memory).unwrap();
+        let frames = pool.acquire_many(4).unwrap().collect::<Vec<_>>();
+        pool.close();
+        let holders: Vec<_> = frames
+            .into_iter()
+            .map(|frame| std::thread::spawn(move || drop(frame)))
+            .collect();
+        pool.wait_idle(std::time::Duration::from_secs(60)).unwrap();
+        drop(pool);
+        assert!(memory.is_empty());
+        holders
+            .into_iter()
+            .for_each(|holder| holder.join().unwrap());
+    }
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl From<AcquireError> for HRESULT {
         match error {
             AcquireError::Exhausted(_) | AcquireError::TimedOut(_) => VFW_E_TIMEOUT,
             AcquireError::Flushing => VFW_E_WRONG_STATE,
-            AcquireError::NotCommitted => VFW_E_NOT_COMMITTED,
+            AcquireError::NotCommitted | AcquireError::Closed => VFW_E_NOT_COMMITTED,
         }
     }
 }

@@ -22,9 +22,10 @@ use super::held_slot::HeldSlot;
 
 /// Unique, writable handle of a frame. Dropping it releases the frame to its pool.
 ///
-/// A `Frame` dereferences to its bytes in use. An acquired frame has its full capacity in use, its
-/// metadata is cleared, and its bytes are what the last holder left there, or zeroes if it was
-/// never used. Frames are **not** cleared between holders unless [`Contents`](crate::Contents) says
+/// A `Frame` dereferences to its bytes in use. An acquired frame has as many as the frame size that
+/// was asked for, even if the pool rounded it up to the alignment: the [`capacity`](Self::capacity)
+/// may be larger. Its metadata is cleared, and its bytes are what the last holder left there, or
+/// zeroes if it was never used. Frames are **not** cleared between holders unless [`Contents`](crate::Contents) says
 /// so.
 ///
 /// A frame may outlive all handles of its pool and its allocator. The memory stays allocated until
@@ -36,9 +37,9 @@ use super::held_slot::HeldSlot;
 /// ```
 /// use ks_allocator::FramePool;
 ///
-/// let pool = FramePool::builder().frames(2).frame_size(1920).build()?;
+/// let pool = FramePool::builder().frames(2).frame_size(1000).alignment(64).build()?;
 /// let mut frame = pool.acquire()?;
-/// assert_eq!(frame.len(), 1920);
+/// assert_eq!((frame.len(), frame.capacity()), (1000, 1024));
 /// frame[..5].copy_from_slice(b"hello");
 /// frame.set_len(5)?;
 /// assert_eq!(&*frame, b"hello");
@@ -125,6 +126,9 @@ impl Frame {
 
     /// Returns the number of bytes in use, from the start of the frame.
     ///
+    /// It begins with the frame size that was asked for, which the pool's
+    /// [`frame_len`](crate::FramePool::frame_len) returns.
+    ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
     /// assert_eq!(pool.acquire()?.len(), 64);
@@ -152,7 +156,8 @@ impl Frame {
         self.len() == 0
     }
 
-    /// Returns the capacity in bytes, without the prefix: the frame size of the pool's framing.
+    /// Returns the capacity in bytes, without the prefix: the frame size of the pool's framing,
+    /// rounded up to the alignment. [`set_len`](Self::set_len) may set any length up to it.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
@@ -226,8 +231,11 @@ impl Frame {
     /// Fills the frame from `reader`, and sets the length to the number of bytes read, which it
     /// returns.
     ///
-    /// Reading starts at the beginning of the frame and ends when the frame is full or the reader
-    /// returns 0.
+    /// Reading starts at the beginning of the frame and ends after as many bytes as the frame size
+    /// that was asked for, or when the reader returns 0. So the reader stays at the start of the
+    /// next picture, even if the pool rounded the frame size up, and whatever the length was before.
+    /// To read more, up to the capacity, use [`set_len`](Self::set_len) and
+    /// [`read_exact`](Read::read_exact).
     ///
     /// # Errors
     ///
@@ -242,7 +250,8 @@ impl Frame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn read_from(&mut self, reader: &mut impl Read) -> io::Result<usize> {
-        let buffer = self.buffer_mut();
+        let frame_len = self.held.slot().frame_len;
+        let buffer = &mut self.buffer_mut()[..frame_len];
         let mut filled = 0;
         while filled < buffer.len() {
             match reader.read(&mut buffer[filled..]) {
@@ -401,8 +410,10 @@ impl Deref for Frame {
 impl DerefMut for Frame {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        let length = self.len();
-        &mut self.buffer_mut()[..length]
+        let start = self.held.slot().payload.as_ptr();
+        // SAFETY: mapped and initialized (H2, H3, H4), and this handle's alone as long as `self` is
+        // borrowed (H1). The length is at most the capacity.
+        unsafe { slice::from_raw_parts_mut(start, self.len()) }
     }
 }
 
@@ -418,7 +429,8 @@ impl AsMut<[u8]> for Frame {
     }
 }
 
-/// Appends to the bytes in use, up to the capacity.
+/// Appends to the bytes in use, up to the capacity, which may be more than the frame size that was
+/// asked for.
 ///
 /// Call [`clear`](Frame::clear) first to start at the beginning. A full frame accepts 0 bytes,
 /// which `write_all` reports as `WriteZero`.

@@ -68,6 +68,9 @@ impl FramePoolBuilder {
 
     /// Sets the frame size in bytes, without the prefix. Must be set.
     ///
+    /// An acquired frame has this length. The capacity of frames may be larger, because the size is
+    /// rounded up to the alignment: see [`Framing::actual`](crate::Framing::actual).
+    ///
     /// ```
     /// # use ks_allocator::FramePool;
     /// let pool = FramePool::builder().frames(8).frame_size(64).build()?;
@@ -76,6 +79,7 @@ impl FramePoolBuilder {
     /// ```
     pub fn frame_size(mut self, frame_size: usize) -> Self {
         self.config.framing.frame_size = frame_size;
+        self.config.frame_len = frame_size;
         self
     }
 

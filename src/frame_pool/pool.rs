@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::Stats;
-use crate::error::{AcquireError, CommitError, NotResident, TokenError};
+use crate::error::{AcquireError, CommitError, NotIdle, NotResident, TokenError};
 use crate::frame::{Frame, FrameBatch};
 use crate::framing::Framing;
 use crate::holders::Holders;
@@ -28,7 +28,8 @@ use super::acquire_future::AcquireFuture;
 /// Handle of a committed pool of frames of one size.
 ///
 /// Cloning makes another handle of the same pool. Dropping the last handle closes the pool. Its
-/// memory is freed when the last frame has come back as well.
+/// memory is freed when the last frame has come back as well. To end the use of a pool whatever
+/// handles remain, [`close`](Self::close) it.
 ///
 /// A pool is made by [`builder`](Self::builder), or by the commit of a
 /// [`PoolAllocator`](crate::PoolAllocator). While that allocator is decommitted, acquires from its
@@ -79,8 +80,9 @@ impl FramePool {
     ///
     /// - [`Exhausted`](AcquireError::Exhausted), only if all frames were out at one moment of the
     ///   call.
-    /// - [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), if
-    ///   the pool is being flushed or is decommitted.
+    /// - [`Flushing`](AcquireError::Flushing), [`NotCommitted`](AcquireError::NotCommitted) or
+    ///   [`Closed`](AcquireError::Closed), if the pool is being flushed, is decommitted or was
+    ///   closed.
     ///
     /// ```
     /// use ks_allocator::{AcquireError, FramePool};
@@ -103,8 +105,9 @@ impl FramePool {
     ///
     /// # Errors
     ///
-    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also
-    /// if a flush or a decommit begins during the wait.
+    /// [`Flushing`](AcquireError::Flushing), [`NotCommitted`](AcquireError::NotCommitted) or
+    /// [`Closed`](AcquireError::Closed), also if a flush, a decommit or the close happens during the
+    /// wait.
     ///
     /// ```
     /// use ks_allocator::{AcquireError, FramePool};
@@ -444,15 +447,33 @@ impl FramePool {
     /// Returns the pool's framing, with the frame size rounded up to the alignment. It never
     /// changes.
     ///
+    /// Its frame size is the capacity of each frame. An acquired frame has the length that
+    /// [`frame_len`](Self::frame_len) returns.
+    ///
     /// ```
     /// # use ks_allocator::FramePool;
     /// let pool = FramePool::builder().frames(8).frame_size(100).alignment(64).build()?;
     /// assert_eq!(pool.framing().frame_size, 128);
+    /// assert_eq!(pool.acquire()?.len(), 100);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn framing(&self) -> Framing {
         self.core.layout.framing
+    }
+
+    /// Returns the length of an acquired frame in bytes: the frame size that was asked for, before
+    /// it was rounded up. It never changes.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(100).alignment(64).build()?;
+    /// assert_eq!(pool.frame_len(), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn frame_len(&self) -> usize {
+        self.core.frame_len()
     }
 
     /// Returns the mode, which says what memory the frames live in.
@@ -656,7 +677,9 @@ impl FramePool {
     /// Frames that are out stay valid and are released as usual. The memory stays. A second call
     /// has no effect.
     ///
-    /// Use it to stop pipeline threads that may be blocked in [`acquire`](Self::acquire).
+    /// Use it to stop pipeline threads for a while that may be blocked in
+    /// [`acquire`](Self::acquire), for a seek for example. Any handle can end the flush; to stop them
+    /// for good, [`close`](Self::close) the pool.
     ///
     /// ```
     /// use ks_allocator::{AcquireError, FramePool};
@@ -686,6 +709,77 @@ impl FramePool {
     pub fn end_flush(&self) {
         drop(self.flush(false));
         tracing_events::flush(false);
+    }
+
+    /// Closes the pool for good: every pending acquire and every later one, through any handle,
+    /// fails with [`Closed`](AcquireError::Closed).
+    ///
+    /// Nothing opens the pool again: neither the end of a flush nor a commit. A
+    /// [`PoolAllocator`](crate::PoolAllocator) whose pool was closed is no longer committed, and its
+    /// next commit makes a new pool. Frames that are out stay valid and are released as usual;
+    /// [`wait_idle`](Self::wait_idle) waits for them. The memory is freed with the last handle and
+    /// the last frame. A second call has no effect.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ks_allocator::{AcquireError, FramePool};
+    ///
+    /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let frame = pool.acquire()?;
+    /// std::thread::scope(|scope| {
+    ///     let waiter = scope.spawn(|| pool.acquire().map(drop));
+    ///     pool.close(); // ends the wait
+    ///     assert_eq!(waiter.join().unwrap(), Err(AcquireError::Closed));
+    /// });
+    /// pool.end_flush();
+    /// assert_eq!(pool.acquire().unwrap_err(), AcquireError::Closed);
+    /// drop(frame);
+    /// pool.wait_idle(Duration::from_secs(1))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("shutdown", "stop"))]
+    pub fn close(&self) {
+        drop(self.core.change_state(|state| state.closed = true));
+        self.core.diagnostics.pool_event(EventKind::Closed);
+        tracing_events::closed(self.frames_out());
+    }
+
+    /// Blocks until all frames are back, for at most `timeout`.
+    ///
+    /// To be called once no more frames are to go out: after [`close`](Self::close),
+    /// [`begin_flush`](Self::begin_flush) or a decommit. The thread that releases the last frame
+    /// then ends the wait, and the handles alone use the pool when this returns: dropping the last
+    /// one frees the memory before it returns. While the pool is open, a release tells nobody, so
+    /// the call looks every millisecond, and frames may go out again when it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`NotIdle`] with a report on the holders of the frames, if frames are out when the time is
+    /// up.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ks_allocator::FramePool;
+    ///
+    /// let pool = FramePool::builder().frames(4).frame_size(64).build()?;
+    /// let frame = pool.acquire()?;
+    /// pool.close();
+    /// assert!(pool.wait_idle(Duration::ZERO).is_err());
+    /// std::thread::spawn(move || drop(frame));
+    /// pool.wait_idle(Duration::from_secs(10))?;
+    /// assert_eq!(pool.free_frames(), 4);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("drain", "join"))]
+    pub fn wait_idle(&self, timeout: Duration) -> Result<(), NotIdle> {
+        // A deadline beyond the range of `Instant` is none.
+        if self.core.wait_idle(Instant::now().checked_add(timeout)) {
+            Ok(())
+        } else {
+            Err(self.holders().into())
+        }
     }
 
     /// Begins or ends a flush. The rejected waiters are woken when the result is dropped.
@@ -721,6 +815,10 @@ impl FramePool {
     #[cfg(any(feature = "windows", all(test, loom)))]
     pub(crate) fn core(&self) -> &Core {
         &self.core
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.core.wait_queue.state().closed
     }
 
     pub(crate) fn is_flushing(&self) -> bool {

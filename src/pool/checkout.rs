@@ -28,7 +28,7 @@ use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::WaitEnd;
 use crate::error::{AcquireError, Starvation};
 use crate::metadata::Metadata;
-use crate::sync::{AtomicU64, Ordering, fence, thread_index};
+use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_index};
 
 use super::core::{Core, Slot};
 use super::free_list::{Bits, MAX_BATCH, PutBack, TakeError, put_back};
@@ -125,7 +125,8 @@ impl Core {
         }
     }
 
-    /// Starts the use of a frame: records its holder and sets the length to the capacity.
+    /// Starts the use of a frame: records its holder and sets the length to the frame size that
+    /// was asked for.
     ///
     /// # Safety
     ///
@@ -141,8 +142,8 @@ impl Core {
             let state = unsafe { &mut *state };
             // Mostly equal. Then the cache line stays clean, and need not travel back and forth
             // between a thread that acquires and another that releases.
-            if state.length != slot.capacity {
-                state.length = slot.capacity;
+            if state.length != slot.frame_len {
+                state.length = slot.frame_len;
             }
             state.needs_reset
         });
@@ -338,7 +339,7 @@ impl Core {
         let end = match outcome {
             Ok(_) => WaitEnd::Served,
             Err(Refusal::TimedOut) => WaitEnd::TimedOut,
-            Err(Refusal::Flushing | Refusal::NotCommitted) => WaitEnd::Refused,
+            Err(Refusal::Flushing | Refusal::NotCommitted | Refusal::Closed) => WaitEnd::Refused,
         };
         self.diagnostics.end_wait(start, site, end, reported, self);
         outcome
@@ -365,7 +366,7 @@ impl Core {
         match error {
             AcquireError::Exhausted(_) => AcquireError::Exhausted(holders()),
             AcquireError::TimedOut(_) => AcquireError::TimedOut(holders()),
-            AcquireError::Flushing | AcquireError::NotCommitted => error,
+            AcquireError::Flushing | AcquireError::NotCommitted | AcquireError::Closed => error,
         }
     }
 }
@@ -499,8 +500,12 @@ impl Core {
             // Acquire: pairs with the Release of `FreeList::close`, which the exchange saw. The
             // parts of `refs` that are given up here were added before it (C3).
             fence(Ordering::Acquire);
+            let idle_waiters = Arc::clone(&this.idle_waiters);
             // SAFETY: these parts of `refs` are the frames' (C1, C2).
             unsafe { Self::release_refs(core, frames.bits.count_ones() as usize) };
+            // The core may be gone. Not before it: by D2 the waiters have to see the parts given up.
+            // mutant: late-frame-notifies
+            idle_waiters.notify();
         }
     }
 

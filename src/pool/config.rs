@@ -11,6 +11,9 @@ use crate::mode::AllocatorMode;
 #[derive(Clone, Debug)]
 pub(crate) struct PoolConfig {
     pub(crate) framing: Framing,
+    /// Length of an acquired frame in bytes: the frame size that was asked for, which `framing` may
+    /// have rounded up.
+    pub(crate) frame_len: usize,
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
     pub(crate) diagnostics: DiagnosticsConfig,
@@ -24,6 +27,7 @@ impl PoolConfig {
     pub(crate) fn new(framing: Framing, mode: AllocatorMode) -> Self {
         Self {
             framing,
+            frame_len: framing.frame_size,
             memory: MemoryPlan {
                 mode,
                 options: MemoryOptions::PREFAULTED,

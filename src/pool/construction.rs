@@ -14,12 +14,14 @@ use crate::error::CommitError;
 use crate::memory::{Segment, try_with_capacity};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{AtomicUsize, Mutex};
+use crate::sync::{Arc, AtomicUsize, Mutex};
 
 use super::config::PoolConfig;
 use super::core::{Core, Handle, Slot};
 use super::free_list::{FrameIds, FreeList};
+use super::idle::IdleWaiters;
 use super::loans::Loans;
+use super::slot::Lengths;
 use super::wait_queue::{PoolState, WaitQueue};
 
 /// Allocates a pool, and returns its first handle.
@@ -29,6 +31,10 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     let (segment, object) = Segment::map(&layout, &config.memory)?;
     let diagnostics = Diagnostics::new(&config.diagnostics, frames)?;
     let loans = Loans::new(if object.is_some() { frames } else { 0 })?;
+    let lengths = Lengths {
+        frame_len: config.frame_len,
+        capacity: config.framing.frame_size,
+    };
     let mut slots = try_with_capacity::<Slot>(frames)?;
     let free = free_list(config, state, &mut slots)?;
 
@@ -43,7 +49,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
             &free,
             (number, position),
             segment.frame(number),
-            config.framing.frame_size,
+            lengths,
             works_per_frame,
         )
     }));
@@ -62,6 +68,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         diagnostics,
         works_per_frame,
         refs: AtomicUsize::new(1),
+        idle_waiters: Arc::new(IdleWaiters::new()),
         handles: AtomicUsize::new(1),
         #[cfg(feature = "windows")]
         extension: OnceLock::new(),

@@ -17,8 +17,8 @@
 //!   large, never too small.
 //! - **C4** The last handle closes the pool before it gives up its 1. So from then on every frame
 //!   that is out is counted, and the last one to come back frees the pool.
-//! - **C5** A retired pool is never opened again. Once all its frames are back, none goes out any
-//!   more (F4), and no thread reads the memory, even if handles remain.
+//! - **C5** A retired or closed pool is never opened again. Once all its frames are back, none goes out
+//!   any more (F4), and no thread reads the memory, even if handles remain.
 //! - **C6** A registration of guard pages lets the fault handler reach the core from any thread. It
 //!   is removed with the segment, and in a pool with guard pages the segment is dropped before the
 //!   core is.
@@ -47,9 +47,10 @@ use crate::memory::{
 use crate::memory_options::CommitReport;
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{AtomicUsize, Mutex, Ordering, fence};
+use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, fence};
 
 use super::free_list::FreeList;
+use super::idle::{IdleWaiters, Look};
 use super::loans::Loans;
 use super::slot;
 use super::thread_cache::FrameId;
@@ -86,6 +87,8 @@ pub(crate) struct Core {
     /// True if every acquire and release has work beyond the holder record.
     pub(super) works_per_frame: bool,
     pub(super) refs: AtomicUsize,
+    /// Counted, because the last frame to come back notifies when the core may be gone.
+    pub(super) idle_waiters: Arc<IdleWaiters>,
     pub(super) handles: AtomicUsize,
     /// Objects that the COM face keeps per frame. Frames that are out keep them alive, as they do
     /// the rest of the core.
@@ -98,6 +101,12 @@ impl Core {
     #[inline]
     pub(crate) fn slot(&self, number: usize) -> NonNull<Slot> {
         NonNull::from(&self.slots[number])
+    }
+
+    /// Returns the length of an acquired frame, in bytes.
+    pub(crate) fn frame_len(&self) -> usize {
+        // By the layout there is at least one frame. All have the same length.
+        self.slots[0].frame_len
     }
 
     /// Returns the bytes from the start of the segment to the payload of frame `number`.
@@ -171,7 +180,30 @@ impl Core {
         // Release: pairs with the fence in `release_refs` of the thread that frees the pool.
         // mutant: give-up-surplus
         self.refs.fetch_sub(surplus, Ordering::Release);
+        // mutant: state-change-notifies
+        self.idle_waiters.notify();
         rejected
+    }
+
+    /// Blocks until all frames are back or `deadline` has passed. Returns whether they are.
+    pub(crate) fn wait_idle(&self, deadline: Option<Instant>) -> bool {
+        self.idle_waiters.wait(deadline, || self.look())
+    }
+
+    /// Looks whether the pool is idle (D1).
+    fn look(&self) -> Look {
+        let is_open = self.wait_queue.refusal().is_none();
+        // Acquire: pairs with the Release by which each released frame gave up its part. The
+        // holders' use of the frames comes before what the caller does next.
+        // mutant: look-reads-refs
+        let is_unused = self.refs.load(Ordering::Acquire) == 1;
+        // Looked at as well: if the pool was opened in the meantime, `refs` is 1 with frames out.
+        let none_out = self.frames_out() == 0;
+        match (is_open, none_out && (is_open || is_unused)) {
+            (_, true) => Look::Idle,
+            (true, false) => Look::BusyOpen,
+            (false, false) => Look::BusyClosed,
+        }
     }
 
     /// Returns the number of frames that are out now.
@@ -565,6 +597,65 @@ mod loom_models {
             let acquired = pool.try_acquire().map(drop);
             assert!(matches!(acquired, Ok(()) | Err(AcquireError::Flushing)));
             flusher.join().unwrap();
+        });
+    }
+
+    /// A closed pool stays closed while another thread ends a flush, and rejects its waiter.
+    ///
+    /// Kills: `PoolState::refusal` not looking at `closed`.
+    #[test]
+    fn a_close_is_final_whatever_else_changes_the_state() {
+        loom::model(|| {
+            let pool = pool(1);
+            pool.begin_flush();
+            let other = {
+                let pool = pool.clone();
+                thread::spawn(move || {
+                    pool.end_flush();
+                    let acquired = pool.acquire().map(drop);
+                    assert!(matches!(acquired, Ok(()) | Err(AcquireError::Closed)));
+                })
+            };
+            pool.close();
+            assert_eq!(pool.acquire().unwrap_err(), AcquireError::Closed);
+            other.join().unwrap();
+            assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::Closed);
+        });
+    }
+
+    /// D1 to D3: a caller that waits for the last frame of a closed pool returns, and only handles
+    /// use the core then.
+    ///
+    /// Kills: a release into a closed word not notifying, or notifying before it gives up its part;
+    /// a waiter that registers after its look; `look` not reading `refs`.
+    #[test]
+    fn the_last_frame_of_a_closed_pool_ends_the_wait_for_it() {
+        loom::model(|| {
+            let pool = pool(1);
+            let frame = pool.try_acquire().unwrap();
+            let holder = thread::spawn(move || drop(frame));
+            pool.close();
+            assert!(pool.core().wait_idle(None));
+            assert_eq!(pool.core().refs.load(super::Ordering::Relaxed), 1);
+            holder.join().unwrap();
+        });
+    }
+
+    /// D2: a change of state, which raises `refs` for a moment, ends the wait of a caller that saw
+    /// it raised.
+    ///
+    /// Kills: `change_state` not notifying.
+    #[test]
+    fn a_change_of_state_does_not_hide_that_all_frames_are_back() {
+        loom::model(|| {
+            let pool = pool(1);
+            pool.close();
+            let other = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.end_flush())
+            };
+            assert!(pool.core().wait_idle(None));
+            other.join().unwrap();
         });
     }
 

@@ -9,6 +9,7 @@
 //! | [`hints`] | words that may have free frames, in large pools | |
 //! | [`free_list`] | free frames, one bit per frame | |
 //! | [`wait_queue`] | callers that wait for a frame | |
+//! | [`idle`] | callers that wait until all frames are back | |
 //! | [`loans`] | frames that are lent to other processes | |
 //! | [`slot`] | what belongs to one frame | yes |
 //! | [`core`] | what the handles and frames of a pool share, and its lifetime | yes |
@@ -44,6 +45,7 @@ pub(crate) mod construction;
 pub(crate) mod core;
 pub(crate) mod free_list;
 mod hints;
+mod idle;
 pub(crate) mod loans;
 #[expect(unsafe_code, reason = "argues which threads may touch a slot")]
 pub(crate) mod slot;

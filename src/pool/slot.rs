@@ -29,9 +29,8 @@ const MAX_HANDLES: usize = usize::MAX / 2;
 
 /// One slot of a pool whose shared part is a `C`.
 ///
-/// The first of its three cache lines, up to the length and `needs_reset`, is read by every acquire
-/// and release. The second holds the rest of the metadata. The third, with the holder record, is
-/// written by them.
+/// The first cache line is read by every acquire and release. The second holds the metadata. The
+/// third, with the holder record, is written by them and not read. The capacity is there as well.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Slot<C> {
@@ -42,12 +41,15 @@ pub(crate) struct Slot<C> {
     pub(crate) addend: u64,
     /// The first byte after the prefix.
     pub(crate) payload: NonNull<u8>,
-    /// In bytes.
-    pub(crate) capacity: usize,
+    /// Bytes in use of an acquired frame: the frame size that was asked for.
+    pub(crate) frame_len: usize,
     pub(crate) handles: Handles,
     pub(crate) state: UnsafeCell<State>,
     pub(crate) number: usize,
     pub(crate) holder: HolderRecord,
+    /// In bytes: the frame size as it was rounded, so at least `frame_len`. Acquire and release do
+    /// not read it.
+    pub(crate) capacity: usize,
 }
 
 /// The part of a slot that changes from holder to holder.
@@ -56,7 +58,7 @@ pub(crate) struct Slot<C> {
 pub(crate) struct State {
     /// Bytes in use, from the start of the payload. It survives the release, because a COM sample
     /// keeps its data length (`IMediaSample::GetActualDataLength`) until a client sets it. An
-    /// acquire through Rust sets it to the capacity.
+    /// acquire through Rust sets it to the slot's `frame_len`.
     pub(crate) length: usize,
     /// True if an acquire or release of the frame has work beyond the holder record: the metadata
     /// may differ from the default, or the pool works per frame.
@@ -82,6 +84,13 @@ const _: () = {
     is_send_and_sync::<State>();
 };
 
+/// Lengths of the frames of a pool, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lengths {
+    pub(crate) frame_len: usize,
+    pub(crate) capacity: usize,
+}
+
 impl<C> Slot<C> {
     /// Makes the slot of a frame that is free and was never used.
     ///
@@ -91,11 +100,14 @@ impl<C> Slot<C> {
         free: &FreeList,
         (number, position): (usize, Bits),
         payload: NonNull<u8>,
-        capacity: usize,
+        Lengths {
+            frame_len,
+            capacity,
+        }: Lengths,
         needs_reset: bool,
     ) -> Self {
         let state = State {
-            length: capacity,
+            length: frame_len,
             needs_reset,
             metadata: Metadata::default(),
         };
@@ -104,11 +116,12 @@ impl<C> Slot<C> {
             word: NonNull::from(free.word(position.word)),
             addend: free.addend(position.bits),
             payload,
-            capacity,
+            frame_len,
             number,
             handles: Handles(AtomicUsize::new(1)),
             state: UnsafeCell::new(state),
             holder: HolderRecord::new(),
+            capacity,
         }
     }
 }

@@ -57,6 +57,7 @@ pub(crate) enum Refusal {
     TimedOut,
     Flushing,
     NotCommitted,
+    Closed,
 }
 
 impl From<Refusal> for AcquireError {
@@ -65,17 +66,20 @@ impl From<Refusal> for AcquireError {
             Refusal::TimedOut => Self::TimedOut(Starvation::default()),
             Refusal::Flushing => Self::Flushing,
             Refusal::NotCommitted => Self::NotCommitted,
+            Refusal::Closed => Self::Closed,
         }
     }
 }
 
-/// State of a pool. It hands out frames if it is committed and neither flushing nor retired.
+/// State of a pool. It hands out frames if it is committed and neither flushing, retired nor closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolState {
     pub(crate) committed: bool,
     pub(crate) flushing: bool,
-    /// Never opens again.
+    /// The allocator has moved on to another pool. Never opens again.
     pub(crate) retired: bool,
+    /// Closed for good by its user. Never opens again.
+    pub(crate) closed: bool,
 }
 
 impl PoolState {
@@ -83,11 +87,14 @@ impl PoolState {
         committed: true,
         flushing: false,
         retired: false,
+        closed: false,
     };
 
     /// Returns why acquires fail in this state, or `None` if the pool is open.
     fn refusal(self) -> Option<Refusal> {
         match self {
+            // mutant: closed-is-final
+            Self { closed: true, .. } => Some(Refusal::Closed),
             Self {
                 committed: false, ..
             }
@@ -99,7 +106,12 @@ impl PoolState {
 }
 
 /// All values of [`PoolState::refusal`]. Their indices fit into an atomic.
-const REFUSALS: [Option<Refusal>; 3] = [None, Some(Refusal::Flushing), Some(Refusal::NotCommitted)];
+const REFUSALS: [Option<Refusal>; 4] = [
+    None,
+    Some(Refusal::Flushing),
+    Some(Refusal::NotCommitted),
+    Some(Refusal::Closed),
+];
 
 /// Effect of a change of state on the free list, with the number of frames that were out at that
 /// moment.

@@ -77,7 +77,7 @@ pub enum EventKind {
     WaitServed,
     /// A waiter timed out, or its future was dropped.
     WaitGivenUp,
-    /// A waiter received an error, because the pool was flushed or decommitted.
+    /// A waiter received an error, because the pool was flushed, decommitted or closed.
     WaitFailed,
     /// The pool was committed.
     Committed,
@@ -87,11 +87,13 @@ pub enum EventKind {
     FlushBegan,
     /// The flush ended.
     FlushEnded,
+    /// The pool was closed for good.
+    Closed,
 }
 
 impl EventKind {
     /// All kinds. The recorder stores a kind as its index in this array.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Acquired,
         Self::Released,
         Self::Shared,
@@ -106,6 +108,7 @@ impl EventKind {
         Self::Decommitted,
         Self::FlushBegan,
         Self::FlushEnded,
+        Self::Closed,
     ];
 
     /// Returns `true` for the events of a wait.
@@ -147,6 +150,7 @@ impl fmt::Display for EventKind {
             Self::Decommitted => "decommitted",
             Self::FlushBegan => "flush began",
             Self::FlushEnded => "flush ended",
+            Self::Closed => "closed",
         })
     }
 }

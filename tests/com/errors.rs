@@ -27,6 +27,7 @@ fn acquire_errors_convert_to_hresults() {
     );
     assert_eq!(code(AcquireError::Flushing), VFW_E_WRONG_STATE);
     assert_eq!(code(AcquireError::NotCommitted), VFW_E_NOT_COMMITTED);
+    assert_eq!(code(AcquireError::Closed), VFW_E_NOT_COMMITTED);
 }
 
 const FRAMING: [(FramingError, Hresult); 3] = [

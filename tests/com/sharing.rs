@@ -88,6 +88,19 @@ fn a_committed_rust_allocator_can_become_a_com_object() {
     assert_eq!((sample.size(), sample.actual_length()), (64, 64));
 }
 
+/// `IMemAllocator` knows only the rounded size, so a sample starts with all of it.
+#[test]
+fn a_sample_starts_with_the_rounded_size_and_a_frame_with_the_size_that_was_asked_for() {
+    let com = Allocator::committed_with(properties(1, 100, 64, 0));
+    for _ in 0..2 {
+        let sample = com.sample();
+        assert_eq!((sample.size(), sample.actual_length()), (128, 128));
+        drop(sample);
+        let frame = com.rust().acquire().unwrap();
+        assert_eq!((frame.len(), frame.capacity()), (100, 128));
+    }
+}
+
 #[test]
 fn an_allocator_with_outstanding_frames_can_become_a_com_object() {
     let rust = committed_allocator(2, 64);

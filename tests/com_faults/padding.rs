@@ -5,17 +5,18 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::slice;
 
-use ks_allocator::Framing;
 use ks_allocator::com::{
     AM_MEDIA_TYPE, AM_SAMPLE2_PROPERTIES, GetBufferFlags, IMediaSample2, S_OK, SampleFlags,
 };
+use ks_allocator::{Framing, PoolAllocator};
 
 use crate::com_client::{committed_com_allocator, get_buffer};
 
 const SIZE: usize = size_of::<AM_MEDIA_TYPE>();
 
 fn sample() -> IMediaSample2 {
-    let (_, client) = committed_com_allocator(Framing::new(1, 64));
+    let (_, client) =
+        committed_com_allocator(PoolAllocator::with_framing(Framing::new(1, 64)).unwrap());
     get_buffer(&client, GetBufferFlags::NOWAIT).unwrap()
 }
 

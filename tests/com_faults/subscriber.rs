@@ -5,11 +5,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use ks_allocator::Framing;
 use ks_allocator::com::{
     ALLOCATOR_PROPERTIES, ComAllocator, IKsAllocator, IMemAllocatorCallbackTemp,
     KSSTREAMALLOCATOR_STATUS, S_OK,
 };
+use ks_allocator::{Framing, PoolAllocator};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 use windows_core::Interface;
@@ -65,7 +65,8 @@ impl Subscriber for CallsTheAllocator {
 fn a_subscriber_can_call_the_allocator_whose_event_it_gets() {
     let (done, is_done) = mpsc::channel();
     let caller = thread::spawn(move || {
-        let (allocator, client) = committed_com_allocator(Framing::new(2, 64));
+        let (allocator, client) =
+            committed_com_allocator(PoolAllocator::with_framing(Framing::new(2, 64)).unwrap());
         decommit(&client);
         assert_eq!(set_properties(&client, 2, 64), S_OK);
         let subscriber = CallsTheAllocator(allocator.clone());
