@@ -207,7 +207,7 @@ fn a_waiting_thread_reports_a_deadlock_of_stages_through_the_hook() {
 #[test]
 fn the_error_of_a_large_pool_is_about_a_sample_of_its_frames() {
     const FRAMES: usize = 5000;
-    let pool = pool(FRAMES);
+    let pool = pool(FRAMES, 64);
     let encoder = pool.with_label("encoder");
     let mut held: Vec<_> = (0..FRAMES).map(|_| encoder.acquire().unwrap()).collect();
     let error = pool.acquire_timeout(TIMEOUT).unwrap_err();
