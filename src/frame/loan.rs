@@ -36,15 +36,15 @@ impl Frame {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lend(self) -> Result<FrameToken, Self> {
-        if !self.core().loans.is_possible() {
+        let Some(segment) = self.core().loans.segment() else {
             return Err(self);
-        }
+        };
         self.record(EventKind::Lent);
         let (slot, offset, length) = (self.slot(), self.offset(), self.len());
         // By L1 the token owns the frame from here on.
         let lent = ManuallyDrop::new(self);
         Ok(FrameToken {
-            slot: slot as u64,
+            segment,
             loan: lent.core().loans.lend(slot),
             offset: offset as u64,
             length: length as u64,
@@ -58,21 +58,22 @@ impl Frame {
         token: FrameToken,
     ) -> Result<Self, TokenError> {
         let FrameToken {
-            slot, loan, offset, ..
+            segment,
+            loan,
+            offset,
+            length,
         } = token;
-        let outside = TokenError::Outside { slot, offset };
-        let frames = core.free.frames();
-        let Some(number) = usize::try_from(slot).ok().filter(|&slot| slot < frames) else {
-            return Err(outside);
-        };
-        if core.offset_of(number) as u64 != offset {
-            return Err(outside);
+        if core.loans.segment() != Some(segment) {
+            return Err(TokenError::OtherSegment);
         }
-        if !core.loans.reclaim(number, loan) {
+        let Some(slot) = core.slot_at(offset) else {
+            return Err(TokenError::Outside { offset, length });
+        };
+        if !core.loans.reclaim(slot, loan) {
             return Err(TokenError::NotLent { slot });
         }
         // SAFETY: by L1 the frame is the caller's, as it was the lender's.
-        let frame = unsafe { Self::from_slot(core.slot(number)) };
+        let frame = unsafe { Self::from_slot(core.slot(slot)) };
         frame.record_transfer(site, EventKind::Redeemed);
         Ok(frame)
     }

@@ -560,7 +560,9 @@ impl FramePool {
     /// Nothing changes on an error.
     ///
     /// - [`TokenError::NotLent`], if the token is stale, was redeemed before, or was never issued.
-    /// - [`TokenError::Outside`], if the token does not fit the geometry of this pool.
+    /// - [`TokenError::OtherSegment`], if the token is that of another pool or of another commit,
+    ///   or if the pool is in User mode.
+    /// - [`TokenError::Outside`], if this pool has no frame at the offset in the token.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool, TokenError};

@@ -28,7 +28,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     let layout = config.memory.layout(&config.framing)?;
     let (segment, object) = Segment::map(&layout, &config.memory)?;
     let diagnostics = Diagnostics::new(&config.diagnostics, frames)?;
-    let loans = Loans::new(if object.is_some() { frames } else { 0 })?;
+    let loans = Loans::new(frames, segment.id())?;
     let mut slots = try_with_capacity::<Slot>(frames)?;
     let free = free_list(config, state, &mut slots)?;
 

@@ -101,8 +101,19 @@ impl Core {
     }
 
     /// Returns the bytes from the start of the segment to the payload of frame `number`.
-    pub(crate) fn offset_of(&self, number: usize) -> usize {
+    fn offset_of(&self, number: usize) -> usize {
         self.slots[number].payload.addr().get() - self.address
+    }
+
+    /// Returns the number of the frame whose payload is `offset` bytes from the start of the
+    /// segment.
+    pub(crate) fn slot_at(&self, offset: u64) -> Option<usize> {
+        let from_first = usize::try_from(offset)
+            .ok()?
+            .checked_sub(self.offset_of(0))?;
+        let number = from_first / self.layout.stride;
+        let is_slot = number < self.slots.len() && self.offset_of(number) as u64 == offset;
+        is_slot.then_some(number)
     }
 
     /// Returns the slot whose frame goes by `id` in thread caches.

@@ -19,9 +19,12 @@ use crate::error::CommitError;
 use crate::memory::try_with_capacity;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The loan numbers of all slots of a pool. Empty if frames of the pool cannot be lent.
+/// The loan numbers of all slots of a pool.
 #[derive(Debug)]
 pub(crate) struct Loans {
+    /// Id of the segment, for tokens. `None` if frames of the pool cannot be lent; then there are
+    /// no numbers.
+    segment: Option<u64>,
     numbers: Vec<AtomicU64>,
     /// Number of loans so far.
     count: AtomicU64,
@@ -31,20 +34,23 @@ pub(crate) struct Loans {
 }
 
 impl Loans {
-    /// Creates the words of `slots` slots, none of which is lent.
-    pub(crate) fn new(slots: usize) -> Result<Self, CommitError> {
+    /// Creates the words of the slots of a segment, none of which is lent. Frames can be lent if
+    /// the segment has an id.
+    pub(crate) fn new(slots: usize, segment: Option<u64>) -> Result<Self, CommitError> {
+        let slots = if segment.is_some() { slots } else { 0 };
         let mut numbers = try_with_capacity(slots)?;
         numbers.extend((0..slots).map(|_| AtomicU64::new(0)));
         Ok(Self {
+            segment,
             numbers,
             count: AtomicU64::new(0),
             key: RandomState::new(),
         })
     }
 
-    /// Returns whether frames of this pool can be lent.
-    pub(crate) fn is_possible(&self) -> bool {
-        !self.numbers.is_empty()
+    /// Returns the id of the segment, or `None` if frames of this pool cannot be lent.
+    pub(crate) fn segment(&self) -> Option<u64> {
+        self.segment
     }
 
     /// Returns whether the frame of this slot is lent. The answer is for reports and may be
@@ -88,7 +94,7 @@ mod tests {
 
     #[test]
     fn a_number_is_valid_once_and_only_for_its_slot() {
-        let loans = Loans::new(2).unwrap();
+        let loans = Loans::new(2, Some(1)).unwrap();
         let number = loans.lend(0);
         assert!(!loans.reclaim(1, number));
         assert!(!loans.reclaim(2, number));
@@ -99,12 +105,15 @@ mod tests {
 
     #[test]
     fn the_number_0_does_not_reclaim_a_frame_that_was_never_lent() {
-        assert!(!Loans::new(1).unwrap().reclaim(0, 0));
+        assert!(!Loans::new(1, Some(1)).unwrap().reclaim(0, 0));
     }
 
     #[test]
     fn numbers_differ_between_loans_and_between_pools() {
-        let pools = [Loans::new(1).unwrap(), Loans::new(1).unwrap()];
+        let pools = [
+            Loans::new(1, Some(1)).unwrap(),
+            Loans::new(1, Some(1)).unwrap(),
+        ];
         let numbers = pools
             .iter()
             .flat_map(|loans| (0..1000).map(|_| loans.lend(0)));
@@ -129,7 +138,7 @@ mod loom_models {
     #[test]
     fn a_loan_ends_once() {
         loom::model(|| {
-            let loans = Arc::new(Loans::new(1).unwrap());
+            let loans = Arc::new(Loans::new(1, Some(1)).unwrap());
             let frame = Arc::new(UnsafeCell::new(()));
             // The token is transferred without any ordering.
             let token = Arc::new(AtomicU64::new(0));
