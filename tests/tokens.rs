@@ -5,9 +5,12 @@
 ))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::thread;
+use std::time::Duration;
+
 use ks_allocator::{
-    AllocatorMode, BorrowedKernelObject, FramePool, FrameToken, Framing, HugePages, KsAllocator,
-    PoolAllocator, RemoteFrames, RemoteFramesMut, TokenError,
+    AllocatorMode, BorrowedKernelObject, FramePool, FrameToken, Framing, HolderState, HugePages,
+    KsAllocator, Label, PoolAllocator, RemoteFrames, RemoteFramesMut, TokenError,
 };
 
 const FRAMES: usize = 4;
@@ -134,4 +137,133 @@ fn a_writable_mapping_refuses_tokens_of_other_memory() {
     frames.get_mut(token).unwrap().fill(2);
     assert_eq!(*mine.redeem(token).unwrap(), [2; SIZE]);
     drop(other.redeem(foreign).unwrap());
+}
+
+#[test]
+fn a_frame_whose_token_is_lost_is_revoked_by_its_slot() {
+    let allocator = allocator();
+    let pool = allocator.pool().unwrap();
+    let held = pool.acquire().unwrap();
+    let line = line!() + 1;
+    let mut frame = pool.with_label("sender").acquire().unwrap();
+    frame.fill(9);
+    frame.set_len(100).unwrap();
+    let slot = frame.slot();
+    frame.lend().unwrap();
+
+    thread::sleep(Duration::from_millis(2));
+    let first = pool.holders();
+    thread::sleep(Duration::from_millis(2));
+    let holders = pool.holders();
+    for (holders, least) in [(first, 0), (holders, 2)] {
+        let entry = holders.entries.iter().find(|entry| entry.slot == slot);
+        let entry = entry.unwrap();
+        assert_eq!(entry.state, HolderState::Lent);
+        assert_eq!(entry.label, Some(Label::new("sender")));
+        assert_eq!(entry.location.unwrap().line, line);
+        assert!(entry.held_for >= Duration::from_millis(least), "{holders}");
+    }
+
+    allocator.decommit();
+    drop(held);
+    let framing = Framing::new(2, SIZE);
+    allocator.set_framing(&framing).unwrap_err();
+    assert!(pool.revoke_slot(slot + 1).is_none());
+    let frame = pool.revoke_slot(slot).unwrap();
+    assert_eq!(*frame, [9; 100]);
+    assert!(pool.revoke_slot(slot).is_none());
+    drop(frame);
+    allocator.set_framing(&framing).unwrap();
+    allocator.set_allocator_mode(AllocatorMode::User).unwrap();
+}
+
+#[test]
+fn all_loans_are_revoked_at_once() {
+    let pool = pool();
+    let held = pool.acquire().unwrap();
+    let tokens = [1, 2].map(|byte| lend(&pool, byte));
+    let frames = pool.revoke_all();
+    assert_eq!(frames.len(), 2);
+    for (frame, byte) in frames.iter().zip(1..) {
+        assert_eq!(**frame, [byte; SIZE]);
+    }
+    for token in tokens {
+        let slot = pool.redeem(token).unwrap_err();
+        assert!(matches!(slot, TokenError::NotLent { .. }));
+    }
+    drop(frames);
+    assert_eq!(pool.free_frames(), FRAMES - 1);
+    assert!(pool.revoke_all().is_empty());
+    drop(held);
+    assert_eq!(pool.free_frames(), FRAMES);
+}
+
+#[test]
+fn frames_that_are_not_lent_are_not_revoked() {
+    let pool = pool();
+    let frames: Vec<_> = (0..2).map(|_| pool.acquire().unwrap()).collect();
+    let token = lend(&pool, 1);
+    drop(pool.redeem(token).unwrap());
+    for slot in [0, 1, 2, 3, FRAMES, usize::MAX] {
+        assert!(pool.revoke_slot(slot).is_none());
+    }
+    assert!(pool.revoke_all().is_empty());
+    drop(frames);
+    let user = FramePool::builder()
+        .frames(1)
+        .frame_size(64)
+        .build()
+        .unwrap();
+    assert!(user.revoke_slot(0).is_none() && user.revoke_all().is_empty());
+}
+
+#[test]
+fn one_of_a_redeemer_and_a_revoker_gets_the_frame() {
+    let pool = pool();
+    for _ in 0..2000 {
+        let token = lend(&pool, 1);
+        let slot = 0;
+        let got = thread::scope(|scope| {
+            let redeemed = scope.spawn(|| pool.redeem(token).ok());
+            [pool.revoke_slot(slot), redeemed.join().unwrap()]
+        });
+        assert_eq!(got.iter().flatten().count(), 1);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_memory_of_lent_frames_is_freed_with_the_last_handle_of_the_pool() {
+    use std::fs;
+    use std::sync::mpsc;
+
+    use ks_allocator::Holder;
+
+    let pool = FramePool::builder().frames(FRAMES).frame_size(SIZE);
+    let (report, reports) = mpsc::channel();
+    let pool = pool.on_leak(move |holders| {
+        let lent = |entry: &&Holder| entry.state == HolderState::Lent;
+        report
+            .send(holders.entries.iter().filter(lent).count())
+            .unwrap();
+    });
+    let pool = pool.mode(AllocatorMode::Kernel).build().unwrap();
+    let address = format!("{:x}-", pool.segment().base.addr());
+    let is_mapped = || {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let mut lines = maps.lines();
+        lines.any(|line| line.starts_with(&address) && line.contains("memfd:ks-allocator"))
+    };
+    let borrower = open(pool.handle().unwrap());
+    let tokens = [1, 2].map(|byte| lend(&pool, byte));
+    let held = pool.acquire().unwrap();
+    assert!(is_mapped());
+    drop(pool);
+    assert_eq!(reports.try_iter().collect::<Vec<_>>(), [2]);
+    assert!(is_mapped(), "a frame is still held");
+    drop(held);
+    assert!(!is_mapped());
+    for (token, byte) in tokens.into_iter().zip(1..) {
+        assert_eq!(borrower.get(token).unwrap(), [byte; SIZE]);
+    }
 }

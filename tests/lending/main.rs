@@ -433,9 +433,8 @@ fn one_of_two_threads_that_redeem_a_token_gets_the_frame() {
     }
 }
 
-/// A leak check skips this test by its name: the frame cannot be taken back.
 #[test]
-fn a_forgotten_frame_that_is_lent_keeps_the_memory_for_its_borrower() {
+fn a_borrower_keeps_the_memory_when_the_pool_is_gone() {
     let pool = pool();
     let frames = open(&pool);
     let token = filled(&pool, 7).lend().unwrap();
