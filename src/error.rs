@@ -367,26 +367,30 @@ impl From<CommitError> for io::Error {
 ///
 /// let pool = FramePool::builder().frames(4).frame_size(64).build()?;
 /// let error = pool.redeem(FrameToken::from_bytes([9; 32])).unwrap_err();
-/// assert!(matches!(error, TokenError::Outside { .. }));
+/// assert_eq!(error, TokenError::OtherSegment);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum TokenError {
+    /// The token names a frame of another segment: one of another pool, or of an earlier or later
+    /// commit.
+    #[error("the token names a frame of other memory: of another pool, or of another commit")]
+    OtherSegment,
     /// The frame in this slot is not lent with this token: the token was already redeemed or
     /// revoked, or it is forged.
     #[error("the frame in slot {slot} is not lent with this token, or no longer")]
     NotLent {
-        /// Slot that the token names.
-        slot: u64,
+        /// Slot of the frame that the token names.
+        slot: usize,
     },
     /// The segment has no frame at the position that the token names.
-    #[error("this segment has no frame in slot {slot} at offset {offset}")]
+    #[error("this segment has no frame of {length} bytes at offset {offset}")]
     Outside {
-        /// Slot that the token names.
-        slot: u64,
         /// Offset that the token names, in bytes from the start of the segment.
         offset: u64,
+        /// Length that the token names, in bytes.
+        length: u64,
     },
 }
 

@@ -2,10 +2,19 @@
 
 /// Token of a lent frame: 32 plain bytes that are sent to the borrower over any channel, and back.
 ///
-/// The token contains the position of the frame in the segment, with which the borrower finds the
-/// frame ([`RemoteFrames`](crate::RemoteFrames)). It also contains the random 64-bit number of the
-/// loan, without which the lender does not take the frame back
-/// ([`FramePool::redeem`](crate::FramePool::redeem)). The number cannot be guessed.
+/// | bytes | contents, a little-endian number |
+/// |---|---|
+/// | 0 to 7 | id of the segment |
+/// | 8 to 15 | number of the loan |
+/// | 16 to 23 | offset of the frame in the segment, in bytes |
+/// | 24 to 31 | length of the frame, in bytes |
+///
+/// The borrower ([`RemoteFrames`](crate::RemoteFrames)) finds the frame by offset and length. The
+/// id is that of the kernel object that owns the memory. The borrower compares it with the id of
+/// the memory that it has mapped, so a token of an earlier or later commit is an error.
+///
+/// The lender takes the frame back ([`FramePool::redeem`](crate::FramePool::redeem)) only by the
+/// number of the loan. It is random and cannot be guessed. The id is no secret.
 ///
 /// ```
 /// # use ks_allocator::{AllocatorMode, FramePool, FrameToken};
@@ -21,7 +30,8 @@
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameToken {
-    pub(crate) slot: u64,
+    /// Id of the segment's kernel object.
+    pub(crate) segment: u64,
     /// Random number of the loan.
     pub(crate) loan: u64,
     pub(crate) offset: u64,
@@ -60,7 +70,7 @@ impl FrameToken {
     /// ```
     #[must_use]
     pub fn to_bytes(self) -> [u8; 32] {
-        let words = [self.slot, self.loan, self.offset, self.length];
+        let words = [self.segment, self.loan, self.offset, self.length];
         let mut bytes = [0; 32];
         for (chunk, word) in bytes.chunks_exact_mut(8).zip(words) {
             chunk.copy_from_slice(&word.to_le_bytes());
@@ -84,7 +94,7 @@ impl FrameToken {
         });
         let mut next = || words.next().unwrap_or(0);
         Self {
-            slot: next(),
+            segment: next(),
             loan: next(),
             offset: next(),
             length: next(),

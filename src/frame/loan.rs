@@ -15,8 +15,16 @@ impl Frame {
     ///
     /// The other process finds it through [`RemoteFrames`](crate::RemoteFrames). The frame comes
     /// back by [`FramePool::redeem`](crate::FramePool::redeem) or
-    /// [`FramePool::revoke`](crate::FramePool::revoke). If the token and every handle of the pool
-    /// are lost, the frame stays out forever and keeps the memory.
+    /// [`FramePool::revoke`](crate::FramePool::revoke).
+    ///
+    /// The token is plain data, and dropping it does not end the loan. If the token is lost, for
+    /// example by a panic before it is sent, the frame stays out. [`FramePool::holders`] then lists
+    /// its slot as [lent](crate::HolderState::Lent), and
+    /// [`FramePool::revoke_slot`](crate::FramePool::revoke_slot) or
+    /// [`FramePool::revoke_all`](crate::FramePool::revoke_all) takes it back. All loans end when the
+    /// last handle of the pool is dropped.
+    ///
+    /// [`FramePool::holders`]: crate::FramePool::holders
     ///
     /// # Errors
     ///
@@ -31,20 +39,20 @@ impl Frame {
     /// let kernel = user.mode(AllocatorMode::Kernel).build()?;
     /// let token = kernel.acquire()?.lend().expect("in Kernel mode");
     /// assert_eq!(token.length(), 64);
-    /// drop(kernel.redeem(token)?); // otherwise it stays out forever
+    /// drop(kernel.redeem(token)?); // until then it is out
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn lend(self) -> Result<FrameToken, Self> {
-        if !self.core().loans.is_possible() {
+        let Some(segment) = self.core().loans.segment() else {
             return Err(self);
-        }
+        };
         self.record(EventKind::Lent);
         let (slot, offset, length) = (self.slot(), self.offset(), self.len());
         // By L1 the token owns the frame from here on.
         let lent = ManuallyDrop::new(self);
         Ok(FrameToken {
-            slot: slot as u64,
+            segment,
             loan: lent.core().loans.lend(slot),
             offset: offset as u64,
             length: length as u64,
@@ -58,22 +66,47 @@ impl Frame {
         token: FrameToken,
     ) -> Result<Self, TokenError> {
         let FrameToken {
-            slot, loan, offset, ..
+            segment,
+            loan,
+            offset,
+            length,
         } = token;
-        let outside = TokenError::Outside { slot, offset };
-        let frames = core.free.frames();
-        let Some(number) = usize::try_from(slot).ok().filter(|&slot| slot < frames) else {
-            return Err(outside);
-        };
-        if core.offset_of(number) as u64 != offset {
-            return Err(outside);
+        if core.loans.segment() != Some(segment) {
+            return Err(TokenError::OtherSegment);
         }
-        if !core.loans.reclaim(number, loan) {
+        let Some(slot) = core.slot_at(offset) else {
+            return Err(TokenError::Outside { offset, length });
+        };
+        if !core.loans.reclaim(slot, loan) {
             return Err(TokenError::NotLent { slot });
         }
         // SAFETY: by L1 the frame is the caller's, as it was the lender's.
-        let frame = unsafe { Self::from_slot(core.slot(number)) };
+        Ok(unsafe { Self::taken_back(core, site, slot) })
+    }
+
+    /// Returns the frame in `slot`, if it is lent.
+    pub(crate) fn revoke(core: &Core, site: CallSite, slot: usize) -> Option<Self> {
+        // SAFETY: by L1 the frame is the caller's, as it was the lender's.
+        let taken_back = || unsafe { Self::taken_back(core, site, slot) };
+        core.loans.revoke(slot).then(taken_back)
+    }
+
+    /// Returns all frames that are lent.
+    pub(crate) fn revoke_all(core: &Core, site: CallSite) -> Vec<Self> {
+        let slots = core.loans.revoke_all();
+        // SAFETY: by L1 the frame is the caller's, as it was the lender's.
+        slots
+            .map(|slot| unsafe { Self::taken_back(core, site, slot) })
+            .collect()
+    }
+
+    /// # Safety
+    ///
+    /// The caller has ended the loan of the frame in `slot`.
+    unsafe fn taken_back(core: &Core, site: CallSite, slot: usize) -> Self {
+        // SAFETY: the frame is out, and by L1 the caller is its unique holder.
+        let frame = unsafe { Self::from_slot(core.slot(slot)) };
         frame.record_transfer(site, EventKind::Redeemed);
-        Ok(frame)
+        frame
     }
 }

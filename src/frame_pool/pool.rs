@@ -592,7 +592,9 @@ impl FramePool {
     /// Nothing changes on an error.
     ///
     /// - [`TokenError::NotLent`], if the token is stale, was redeemed before, or was never issued.
-    /// - [`TokenError::Outside`], if the token does not fit the geometry of this pool.
+    /// - [`TokenError::OtherSegment`], if the token is that of another pool or of another commit,
+    ///   or if the pool is in User mode.
+    /// - [`TokenError::Outside`], if this pool has no frame at the offset in the token.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool, TokenError};
@@ -639,6 +641,57 @@ impl FramePool {
     #[track_caller]
     pub fn revoke(&self, token: FrameToken) -> Result<Frame, TokenError> {
         Frame::redeem(&self.core, self.call_site(), token)
+    }
+
+    /// Takes back the lent frame in `slot`, without its token. Returns `None` if it is not lent.
+    ///
+    /// This is for a token that was lost. [`holders`](Self::holders) lists the slots that are lent,
+    /// with the source line and the age of the loan's holder. Otherwise like
+    /// [`revoke`](Self::revoke).
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, FramePool, HolderState};
+    /// # if cfg!(any(target_os = "linux", windows)) {
+    /// let builder = FramePool::builder().frames(4).frame_size(64);
+    /// let pool = builder.mode(AllocatorMode::Kernel).build()?;
+    /// pool.acquire()?.lend().expect("in Kernel mode"); // the token is lost
+    ///
+    /// let holders = pool.holders();
+    /// assert_eq!(holders.entries[0].state, HolderState::Lent);
+    /// let frame = pool.revoke_slot(holders.entries[0].slot).expect("it is lent");
+    /// drop(frame);
+    /// assert_eq!(pool.free_frames(), 4);
+    /// assert!(pool.revoke_slot(0).is_none());
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    #[must_use = "the frame is released when it is dropped"]
+    pub fn revoke_slot(&self, slot: usize) -> Option<Frame> {
+        Frame::revoke(&self.core, self.call_site(), slot)
+    }
+
+    /// Takes back all lent frames, without their tokens: the borrower died, or tokens were lost.
+    ///
+    /// The result is empty if no frame is lent. Otherwise like [`revoke`](Self::revoke).
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, FramePool};
+    /// # if cfg!(any(target_os = "linux", windows)) {
+    /// let builder = FramePool::builder().frames(4).frame_size(64);
+    /// let pool = builder.mode(AllocatorMode::Kernel).build()?;
+    /// for _ in 0..3 {
+    ///     pool.acquire()?.lend().expect("in Kernel mode");
+    /// }
+    /// assert_eq!(pool.revoke_all().len(), 3);
+    /// assert_eq!(pool.free_frames(), 4);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    #[must_use = "the frames are released when they are dropped"]
+    pub fn revoke_all(&self) -> Vec<Frame> {
+        Frame::revoke_all(&self.core, self.call_site())
     }
 
     /// Returns a new handle of the kernel object that the frames live in, for another process or a

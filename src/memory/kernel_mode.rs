@@ -1,10 +1,10 @@
 //! Pages of [`AllocatorMode::Kernel`]: memory that a kernel object owns.
 //!
-//! | | object | size | writable mappings in other processes |
-//! |---|---|---|---|
-//! | Linux | memfd | sealed | sealed against, unless requested |
-//! | Windows | section backed by the page file | fixed | need a handle with that right |
-//! | other Unix | none | | |
+//! | | object | size | id | writable mappings in other processes |
+//! |---|---|---|---|---|
+//! | Linux | memfd | sealed | its number | sealed against, unless requested |
+//! | Windows | page-file section | fixed | in its last bytes | need a handle with that right |
+//! | other Unix | none | | | |
 //!
 //! A memfd is also sealed against `exec`, from Linux 6.3 on.
 //!

@@ -38,6 +38,8 @@ pub(crate) fn clone_for_peer(
 pub(super) struct ObjectMapping {
     base: NonNull<u8>,
     bytes: usize,
+    /// See [`id`](Self::id).
+    id: u64,
 }
 
 // SAFETY: only this value owns the mapping, and the mapping is not tied to a thread: any thread may
@@ -47,7 +49,7 @@ unsafe impl Send for ObjectMapping {}
 unsafe impl Sync for ObjectMapping {}
 
 impl ObjectMapping {
-    /// Maps an object of `bytes` bytes, readable and writable: at `hint`, if nothing is mapped
+    /// Maps a new object of `bytes` bytes, readable and writable: at `hint`, if nothing is mapped
     /// there and the system takes hints.
     pub(super) fn new(
         object: &OwnedKernelObject,
@@ -55,13 +57,15 @@ impl ObjectMapping {
         hint: Option<NonNull<u8>>,
     ) -> Result<Self, CallError> {
         let base = object::map(object, bytes, hint)?;
-        Ok(Self { base, bytes })
+        let mut mapping = Self { base, bytes, id: 0 };
+        mapping.id = object::assign_id(object, base, bytes)?;
+        Ok(mapping)
     }
 
     /// Maps an object of another process, readable and, if `writable`, writable.
     pub(super) fn of_peer(handle: BorrowedKernelObject<'_>, writable: bool) -> io::Result<Self> {
-        let (base, bytes) = object::map_peer(handle, writable)?;
-        Ok(Self { base, bytes })
+        let (base, bytes, id) = object::map_peer(handle, writable)?;
+        Ok(Self { base, bytes, id })
     }
 
     /// Returns the first byte. Its address is a multiple of the page size.
@@ -71,6 +75,15 @@ impl ObjectMapping {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Returns the id of the object. Every process that maps the object sees the same id, and two
+    /// objects of this crate have different ids.
+    ///
+    /// It comes from the system or from the owner, as the bytes of the frames do, and not from a
+    /// message.
+    pub(super) fn id(&self) -> u64 {
+        self.id
     }
 }
 

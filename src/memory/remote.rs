@@ -17,6 +17,9 @@ use super::kernel_object::{BorrowedKernelObject, ObjectMapping};
 /// [token](crate::Frame::lend) per frame. No bytes are copied. A borrower with this mapping cannot
 /// change the owner's frames. If it dies, the owner [revokes](crate::FramePool::revoke) its tokens.
 ///
+/// Tokens name the segment, and those of another segment are errors. A commit that makes new memory
+/// therefore needs a new handle.
+///
 /// ```
 /// # use ks_allocator::{AllocatorMode, FramePool, FrameToken, RemoteFrames};
 /// # if cfg!(any(target_os = "linux", windows)) {
@@ -76,12 +79,15 @@ impl RemoteFrames {
 
     /// Returns the bytes of the frame with this token.
     ///
-    /// It checks only that they lie inside the segment. Whether the frame is lent at the moment is
-    /// known to the owner alone.
+    /// It checks only that the token names this segment, and that the bytes lie inside it. Whether
+    /// the frame is lent at the moment is known to the owner alone.
     ///
     /// # Errors
     ///
-    /// Returns [`TokenError::Outside`] if the token points outside the segment.
+    /// - [`TokenError::OtherSegment`] if the token names a frame of another segment: one of another
+    ///   pool, or of an earlier or later commit. The owner then has to send its
+    ///   [handle](crate::FramePool::try_clone_handle) again.
+    /// - [`TokenError::Outside`] if the token points outside the segment.
     pub fn get(&self, token: FrameToken) -> Result<&[u8], TokenError> {
         let (start, length) = self.locate(token)?;
         // SAFETY: the bytes lie inside the mapping, which is initialized, has at most `isize::MAX`
@@ -92,9 +98,12 @@ impl RemoteFrames {
 
     /// Returns start and length of the frame with this token, which lies inside the mapping.
     fn locate(&self, token: FrameToken) -> Result<(NonNull<u8>, usize), TokenError> {
+        if token.segment != self.mapping.id() {
+            return Err(TokenError::OtherSegment);
+        }
         let outside = TokenError::Outside {
-            slot: token.slot,
             offset: token.offset,
+            length: token.length,
         };
         let offset = usize::try_from(token.offset).map_err(|_| outside)?;
         let length = usize::try_from(token.length).map_err(|_| outside)?;
@@ -162,7 +171,7 @@ impl RemoteFramesMut {
     ///
     /// # Errors
     ///
-    /// Returns [`TokenError::Outside`] if the token points outside the segment.
+    /// Returns the errors of [`get`](RemoteFrames::get).
     pub fn get_mut(&mut self, token: FrameToken) -> Result<&mut [u8], TokenError> {
         let (start, length) = self.0.locate(token)?;
         // SAFETY: the bytes lie inside the mapping, which is writable and initialized, has at most

@@ -37,6 +37,14 @@ enum Pages {
 }
 
 impl Pages {
+    /// Returns the id of the kernel object, if there is one.
+    fn id(&self) -> Option<u64> {
+        match self {
+            Self::Kernel(mapping) => Some(mapping.id()),
+            Self::User(_) | Self::Custom(_) => None,
+        }
+    }
+
     /// Returns the first byte. Its address is a multiple of the smallest page size.
     fn base(&self) -> NonNull<u8> {
         match self {
@@ -184,6 +192,12 @@ impl Segment {
     pub(crate) fn report_dropped(layout: &FrameLayout, plan: &MemoryPlan) -> CommitReport {
         let measurement = Measurement::unmapped(pages::page_size());
         report(layout, plan, &[], measurement)
+    }
+
+    /// Returns the number by which other processes tell the memory of this segment from that of all
+    /// others, if a kernel object owns it.
+    pub(crate) fn id(&self) -> Option<u64> {
+        self.pages.id()
     }
 
     /// Returns the address of the first byte, which is also the first byte of the kernel object, if

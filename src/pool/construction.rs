@@ -30,7 +30,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     let layout = config.memory.layout(&config.framing)?;
     let (segment, object) = Segment::map(&layout, &config.memory)?;
     let diagnostics = Diagnostics::new(&config.diagnostics, frames)?;
-    let loans = Loans::new(if object.is_some() { frames } else { 0 })?;
+    let loans = Loans::new(frames, segment.id())?;
     let lengths = Lengths {
         frame_len: config.frame_len,
         capacity: config.framing.frame_size,

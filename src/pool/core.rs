@@ -17,8 +17,10 @@
 //!   large, never too small.
 //! - **C4** The last handle closes the pool before it gives up its 1. So from then on every frame
 //!   that is out is counted, and the last one to come back frees the pool.
-//! - **C5** A retired or closed pool is never opened again. Once all its frames are back, none goes out
-//!   any more (F4), and no thread reads the memory, even if handles remain.
+//!   Loans end with the last handle, because only a handle redeems a frame: by L1 the dropping
+//!   thread is the holder of all lent frames, and releases them.
+//! - **C5** A retired or closed pool is never opened again. Once all its frames are back, none goes
+//!   out any more (F4), and no thread reads the memory, even if handles remain.
 //! - **C6** A registration of guard pages lets the fault handler reach the core from any thread. It
 //!   is removed with the segment, and in a pool with guard pages the segment is dropped before the
 //!   core is.
@@ -110,8 +112,19 @@ impl Core {
     }
 
     /// Returns the bytes from the start of the segment to the payload of frame `number`.
-    pub(crate) fn offset_of(&self, number: usize) -> usize {
+    fn offset_of(&self, number: usize) -> usize {
         self.slots[number].payload.addr().get() - self.address
+    }
+
+    /// Returns the number of the frame whose payload is `offset` bytes from the start of the
+    /// segment.
+    pub(crate) fn slot_at(&self, offset: u64) -> Option<usize> {
+        let from_first = usize::try_from(offset)
+            .ok()?
+            .checked_sub(self.offset_of(0))?;
+        let number = from_first / self.layout.stride;
+        let is_slot = number < self.slots.len() && self.offset_of(number) as u64 == offset;
+        is_slot.then_some(number)
     }
 
     /// Returns the slot whose frame goes by `id` in thread caches.
@@ -409,6 +422,12 @@ impl Drop for Handle {
         // mutant: last-handle-closes
         drop(self.change_state(|state| state.committed = false));
         self.diagnostics.on_last_handle_dropped(&**self);
+        self.loans.revoke_all().for_each(|slot| {
+            // Without `end_use`, which can write to the frame: its borrower may still read it.
+            // SAFETY: by L1 the frame is the caller's, which gives it up. The caller's part of
+            // `refs` keeps the core alive.
+            unsafe { Core::put_back(self.slot(slot)) };
+        });
         // SAFETY: this was the last handle, so the 1 of all handles together is the caller's.
         unsafe { Core::release_refs(self.0, 1) };
     }

@@ -7,8 +7,8 @@
 //!
 //! # Invariants
 //!
-//! - **L1** A lent frame is out, and only its token has a claim to it. Of all callers that redeem
-//!   the token exactly one gets the frame: the one whose exchange replaces the number by 0.
+//! - **L1** A lent frame is out, and has no holder in this process. Of all callers that redeem or
+//!   revoke it exactly one gets the frame: the one whose exchange replaces the number by 0.
 //! - **L2** A loan number has 64 bits, is as good as random, and reveals nothing about any other.
 //!   So a process that does not have the token does not know the number.
 
@@ -19,9 +19,12 @@ use crate::error::CommitError;
 use crate::memory::try_with_capacity;
 use crate::sync::{AtomicU64, Ordering};
 
-/// The loan numbers of all slots of a pool. Empty if frames of the pool cannot be lent.
+/// The loan numbers of all slots of a pool.
 #[derive(Debug)]
 pub(crate) struct Loans {
+    /// Id of the segment, for tokens. `None` if frames of the pool cannot be lent; then there are
+    /// no numbers.
+    segment: Option<u64>,
     numbers: Vec<AtomicU64>,
     /// Number of loans so far.
     count: AtomicU64,
@@ -31,20 +34,23 @@ pub(crate) struct Loans {
 }
 
 impl Loans {
-    /// Creates the words of `slots` slots, none of which is lent.
-    pub(crate) fn new(slots: usize) -> Result<Self, CommitError> {
+    /// Creates the words of the slots of a segment, none of which is lent. Frames can be lent if
+    /// the segment has an id.
+    pub(crate) fn new(slots: usize, segment: Option<u64>) -> Result<Self, CommitError> {
+        let slots = if segment.is_some() { slots } else { 0 };
         let mut numbers = try_with_capacity(slots)?;
         numbers.extend((0..slots).map(|_| AtomicU64::new(0)));
         Ok(Self {
+            segment,
             numbers,
             count: AtomicU64::new(0),
             key: RandomState::new(),
         })
     }
 
-    /// Returns whether frames of this pool can be lent.
-    pub(crate) fn is_possible(&self) -> bool {
-        !self.numbers.is_empty()
+    /// Returns the id of the segment, or `None` if frames of this pool cannot be lent.
+    pub(crate) fn segment(&self) -> Option<u64> {
+        self.segment
     }
 
     /// Returns whether the frame of this slot is lent. The answer is for reports and may be
@@ -81,6 +87,23 @@ impl Loans {
     }
 }
 
+impl Loans {
+    /// Ends the loan of this slot, without its number. Returns whether there was one; the frame
+    /// then belongs to the caller.
+    pub(crate) fn revoke(&self, slot: usize) -> bool {
+        // Relaxed: `reclaim` has the ordering, and fails if another caller ends the loan meanwhile.
+        self.numbers
+            .get(slot)
+            .is_some_and(|word| self.reclaim(slot, word.load(Ordering::Relaxed)))
+    }
+
+    /// Ends all loans, one by one as the iterator advances. The frames of the returned slots belong
+    /// to the caller.
+    pub(crate) fn revoke_all(&self) -> impl Iterator<Item = usize> {
+        (0..self.numbers.len()).filter(|&slot| self.revoke(slot))
+    }
+}
+
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
@@ -88,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_number_is_valid_once_and_only_for_its_slot() {
-        let loans = Loans::new(2).unwrap();
+        let loans = Loans::new(2, Some(1)).unwrap();
         let number = loans.lend(0);
         assert!(!loans.reclaim(1, number));
         assert!(!loans.reclaim(2, number));
@@ -99,12 +122,28 @@ mod tests {
 
     #[test]
     fn the_number_0_does_not_reclaim_a_frame_that_was_never_lent() {
-        assert!(!Loans::new(1).unwrap().reclaim(0, 0));
+        assert!(!Loans::new(1, Some(1)).unwrap().reclaim(0, 0));
+    }
+
+    #[test]
+    fn a_loan_is_revoked_once_and_then_not_reclaimed() {
+        let loans = Loans::new(3, Some(1)).unwrap();
+        let numbers = [0, 2].map(|slot| loans.lend(slot));
+        assert!(!loans.revoke(1));
+        assert!(!loans.revoke(3));
+        assert!(loans.revoke(2));
+        assert!(!loans.revoke(2));
+        assert!(!loans.reclaim(2, numbers[1]));
+        assert_eq!(loans.revoke_all().collect::<Vec<_>>(), [0]);
+        assert_eq!(loans.revoke_all().count(), 0);
     }
 
     #[test]
     fn numbers_differ_between_loans_and_between_pools() {
-        let pools = [Loans::new(1).unwrap(), Loans::new(1).unwrap()];
+        let pools = [
+            Loans::new(1, Some(1)).unwrap(),
+            Loans::new(1, Some(1)).unwrap(),
+        ];
         let numbers = pools
             .iter()
             .flat_map(|loans| (0..1000).map(|_| loans.lend(0)));
@@ -129,7 +168,7 @@ mod loom_models {
     #[test]
     fn a_loan_ends_once() {
         loom::model(|| {
-            let loans = Arc::new(Loans::new(1).unwrap());
+            let loans = Arc::new(Loans::new(1, Some(1)).unwrap());
             let frame = Arc::new(UnsafeCell::new(()));
             // The token is transferred without any ordering.
             let token = Arc::new(AtomicU64::new(0));
@@ -149,6 +188,48 @@ mod loom_models {
             let here = redeem(&loans, &frame, &token);
             let there = other.join().unwrap();
             assert!(here != there);
+        });
+    }
+
+    /// L1: either the redeemer or the revoker gets the frame, and sees the lender's accesses to it.
+    ///
+    /// Kills: `Release` to `Relaxed` in `lend`; `Acquire` to `Relaxed` in `reclaim`; a load and a
+    /// store instead of the exchange.
+    #[test]
+    fn a_loan_is_redeemed_or_revoked() {
+        loom::model(|| {
+            let loans = Arc::new(Loans::new(1, Some(1)).unwrap());
+            let frame = Arc::new(UnsafeCell::new(()));
+            // The token is transferred without any ordering.
+            let token = Arc::new(AtomicU64::new(0));
+            let redeemer = {
+                let (loans, frame, token) = (loans.clone(), frame.clone(), token.clone());
+                thread::spawn(move || {
+                    let redeemed = loans.reclaim(0, token.load(Ordering::Relaxed));
+                    if redeemed {
+                        frame.with_mut(|_| ());
+                    }
+                    redeemed
+                })
+            };
+            let revoker = {
+                let (loans, frame) = (loans.clone(), frame.clone());
+                thread::spawn(move || {
+                    let revoked = loans.revoke(0);
+                    if revoked {
+                        frame.with_mut(|_| ());
+                    }
+                    revoked
+                })
+            };
+            frame.with_mut(|_| ());
+            token.store(loans.lend(0), Ordering::Relaxed);
+            let [redeemed, revoked] = [redeemer, revoker].map(|thread| thread.join().unwrap());
+            let left = loans.revoke(0);
+            assert_eq!(
+                [redeemed, revoked, left].map(u8::from).iter().sum::<u8>(),
+                1
+            );
         });
     }
 }

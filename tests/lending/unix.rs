@@ -56,7 +56,7 @@ pub(super) fn attack(parent: &mut Parent, object: &OwnedFd) {
         attack_descriptor(reopened.unwrap().as_fd());
         let truncated = OpenOptions::new().write(true).truncate(true).open(&path);
         assert_eq!(truncated.unwrap_err().kind(), ErrorKind::PermissionDenied);
-        attack_mapping(&frames);
+        attack_mapping(&frames, token);
         assert_eq!(frames.get(token).unwrap(), [7; SIZE]);
         parent.give_back(token);
     }
@@ -110,9 +110,10 @@ fn attack_descriptor(object: BorrowedFd<'_>) {
 }
 
 /// The mapping that `RemoteFrames` made cannot be made writable either.
-fn attack_mapping(frames: &RemoteFrames) {
-    let first = frames.get(FrameToken::from_bytes([0; 32])).unwrap();
-    let start = first.as_ptr().cast_mut().cast();
+fn attack_mapping(frames: &RemoteFrames, token: FrameToken) {
+    let frame = frames.get(token).unwrap();
+    let start = frame.as_ptr().map_addr(|address| address & !4095);
+    let start = start.cast_mut().cast();
     let access = MprotectFlags::READ | MprotectFlags::WRITE;
     // SAFETY: the mapping is alive as long as `frames`, and stays readable.
     let writable = unsafe { mprotect(start, 4096, access) };
@@ -202,6 +203,9 @@ fn the_last_byte_of_memory_of_an_odd_size_can_be_read() {
     let frames = open_object(object.as_fd()).unwrap();
     let token = |offset: u64, length: u64| {
         let mut bytes = [0; 32];
+        let status = fstat(&object).unwrap();
+        let id = status.st_dev.rotate_right(16) ^ status.st_ino;
+        bytes[..8].copy_from_slice(&id.to_le_bytes());
         bytes[16..24].copy_from_slice(&offset.to_le_bytes());
         bytes[24..].copy_from_slice(&length.to_le_bytes());
         FrameToken::from_bytes(bytes)

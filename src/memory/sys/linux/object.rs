@@ -5,8 +5,8 @@ use std::os::fd::AsRawFd;
 use std::ptr::{self, NonNull};
 
 use rustix::fs::{
-    FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, fcntl_get_seals, fstat,
-    ftruncate, memfd_create,
+    FallocateFlags, MemfdFlags, SealFlags, Stat, fallocate, fcntl_add_seals, fcntl_get_seals,
+    fstat, ftruncate, memfd_create,
 };
 use rustix::io::{Errno, fcntl_dupfd_cloexec, retry_on_intr};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
@@ -81,6 +81,26 @@ pub(crate) fn map(
     NonNull::new(base.cast()).ok_or_else(|| CallError::new("mmap", io::ErrorKind::OutOfMemory))
 }
 
+/// Returns the id of a new object. The memory is not touched.
+pub(crate) fn assign_id(
+    object: &OwnedObject,
+    _base: NonNull<u8>,
+    _bytes: usize,
+) -> Result<u64, CallError> {
+    let status = fstat(object).map_err(CallError::of("fstat"))?;
+    Ok(id(&status))
+}
+
+/// Returns the id of the object with this status: its number, which the kernel gives to one object
+/// only, and in the upper bits the file system. Memfds of huge pages have a file system of their
+/// own.
+///
+/// From Linux 5.9 on, 64-bit kernels do not use the number of an ordinary memfd again. In all other
+/// cases they may, after 2^32 objects.
+fn id(status: &Stat) -> u64 {
+    status.st_dev.rotate_right(16) ^ status.st_ino
+}
+
 /// Seals the object against changes of its size and, unless peers may write, against new writable
 /// mappings. Existing mappings of this process stay writable.
 pub(crate) fn seal(object: &OwnedObject, peers_may_write: bool) -> Result<(), CallError> {
@@ -89,11 +109,12 @@ pub(crate) fn seal(object: &OwnedObject, peers_may_write: bool) -> Result<(), Ca
     fcntl_add_seals(object, seals).map_err(CallError::of("fcntl(F_ADD_SEALS)"))
 }
 
-/// Maps the whole object of another process, and returns the size of the mapping.
+/// Maps the whole object of another process. Returns the size of the mapping, and the id that the
+/// owner [assigned](assign_id).
 pub(crate) fn map_peer(
     handle: BorrowedObject<'_>,
     writable: bool,
-) -> io::Result<(NonNull<u8>, usize)> {
+) -> io::Result<(NonNull<u8>, usize, u64)> {
     // Only memfds know seals.
     let seals = fcntl_get_seals(handle).map_err(|_| invalid("not a handle of sealed memory"))?;
     if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
@@ -101,7 +122,8 @@ pub(crate) fn map_peer(
             "the memory is not sealed against changes of its size",
         ));
     }
-    let bytes = usize::try_from(fstat(handle)?.st_size)
+    let status = fstat(handle)?;
+    let bytes = usize::try_from(status.st_size)
         .map_err(|_| invalid("the memory is larger than the address space"))?;
     let mut access = ProtFlags::READ;
     access.set(ProtFlags::WRITE, writable);
@@ -109,7 +131,7 @@ pub(crate) fn map_peer(
     // callers of `RemoteFrames::open` promise what references into the mapping need.
     let base = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, handle, 0) }?;
     let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-    Ok((base, bytes))
+    Ok((base, bytes, id(&status)))
 }
 
 fn invalid(reason: &'static str) -> io::Error {

@@ -28,6 +28,14 @@ pub(crate) fn map(
     Err(CallError::new("mmap", io::ErrorKind::Unsupported))
 }
 
+pub(crate) fn assign_id(
+    _object: &OwnedObject,
+    _base: NonNull<u8>,
+    _bytes: usize,
+) -> Result<u64, CallError> {
+    Err(CallError::new("fstat", io::ErrorKind::Unsupported))
+}
+
 pub(crate) fn seal(_object: &OwnedObject, _peers_may_write: bool) -> Result<(), CallError> {
     Err(CallError::new("fcntl", io::ErrorKind::Unsupported))
 }
@@ -35,6 +43,6 @@ pub(crate) fn seal(_object: &OwnedObject, _peers_may_write: bool) -> Result<(), 
 pub(crate) fn map_peer(
     _handle: BorrowedObject<'_>,
     _writable: bool,
-) -> io::Result<(NonNull<u8>, usize)> {
+) -> io::Result<(NonNull<u8>, usize, u64)> {
     Err(io::ErrorKind::Unsupported.into())
 }

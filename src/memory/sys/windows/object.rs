@@ -1,5 +1,7 @@
 //! Kernel objects that own memory: sections backed by the page file.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
@@ -20,14 +22,19 @@ use windows_sys::Win32::System::Memory::{
 use super::super::call_error::CallError;
 use super::calls::{ANY_NODE, error_code, last_error};
 use super::handle::{BorrowedObject, OwnedObject};
+use super::pages::page_size;
+
+/// Size of a section's id in bytes. It takes the last bytes of the section's last page, because the
+/// system has no number for a section that two processes could compare.
+const ID: usize = size_of::<u64>();
 
 /// `SECURITY_DESCRIPTOR_REVISION`.
 const REVISION: u32 = 1;
 
-/// Creates a section of `bytes` bytes, preferably of a NUMA node. The system reserves room in
-/// memory or in the page file for all of it.
+/// Creates a section for `bytes` bytes and its id, preferably of a NUMA node. The system reserves
+/// room in memory or in the page file for all of it.
 pub(crate) fn create(bytes: usize, node: Option<u32>) -> Result<OwnedObject, CallError> {
-    let bytes = bytes as u64;
+    let bytes = whole_size(bytes) as u64;
     let (high, low) = (bytes >> 32, bytes & u64::from(u32::MAX));
     let [high, low] = [high, low].map(|half| u32::try_from(half).unwrap_or(u32::MAX));
     let descriptor = NoAccessDescriptor::new()?;
@@ -49,6 +56,28 @@ pub(crate) fn create(bytes: usize, node: Option<u32>) -> Result<OwnedObject, Cal
     }
     // SAFETY: the call has created this handle, and only this function knows it.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+}
+
+/// Returns the size of the section for `bytes` bytes and its id: whole pages. A segment has at most
+/// `isize::MAX` bytes, so the sum does not overflow.
+fn whole_size(bytes: usize) -> usize {
+    (bytes + ID).next_multiple_of(page_size())
+}
+
+/// Chooses a random id for a new section, writes it to the end of the section, and returns it.
+/// `base` is the start of the view that [`map`] returned for the same `bytes`.
+pub(crate) fn assign_id(
+    _object: &OwnedObject,
+    base: NonNull<u8>,
+    bytes: usize,
+) -> Result<u64, CallError> {
+    let id = RandomState::new().hash_one((std::process::id(), base.addr()));
+    // SAFETY: the view has `whole_size` bytes, and the id takes the last ones.
+    let place = unsafe { base.add(whole_size(bytes) - ID) }.cast::<u64>();
+    // SAFETY: the bytes are mapped and writable, lie behind those of the segment, and are aligned,
+    // because pages are. No other process has the section yet.
+    unsafe { place.write_volatile(id) };
+    Ok(id)
 }
 
 /// Fails: sections of large pages are not implemented.
@@ -117,7 +146,8 @@ pub(crate) fn allocate(_object: &OwnedObject, _bytes: usize) -> Result<(), CallE
     Ok(())
 }
 
-/// Maps the whole section, readable and writable. The hint is not used.
+/// Maps the whole section for `bytes` bytes and its id, readable and writable. The hint is not
+/// used.
 pub(crate) fn map(
     object: &OwnedObject,
     bytes: usize,
@@ -125,7 +155,7 @@ pub(crate) fn map(
 ) -> Result<NonNull<u8>, CallError> {
     let access = FILE_MAP_READ | FILE_MAP_WRITE;
     // SAFETY: the handle is open, and the system chooses a range in which nothing is mapped.
-    let view = unsafe { MapViewOfFile(object.as_raw_handle(), access, 0, 0, bytes) };
+    let view = unsafe { MapViewOfFile(object.as_raw_handle(), access, 0, 0, whole_size(bytes)) };
     NonNull::new(view.Value.cast()).ok_or_else(|| last_memory_error("MapViewOfFile"))
 }
 
@@ -151,11 +181,12 @@ pub(crate) unsafe fn unmap(base: NonNull<u8>, _bytes: usize) -> Result<(), CallE
     }
 }
 
-/// Maps the whole section of another process, and returns the size of the view.
+/// Maps the whole section of another process. Returns the number of bytes before the id, and the id
+/// that the owner [assigned](assign_id).
 pub(crate) fn map_peer(
     handle: BorrowedObject<'_>,
     writable: bool,
-) -> io::Result<(NonNull<u8>, usize)> {
+) -> io::Result<(NonNull<u8>, usize, u64)> {
     let access = if writable {
         FILE_MAP_READ | FILE_MAP_WRITE
     } else {
@@ -166,7 +197,14 @@ pub(crate) fn map_peer(
     let view = unsafe { MapViewOfFile(handle.as_raw_handle(), access, 0, 0, 0) };
     let base = NonNull::new(view.Value.cast()).ok_or_else(last_handle_error)?;
     match view_size(base) {
-        Ok(bytes) => Ok((base, bytes)),
+        Ok(bytes) => {
+            let bytes = bytes - ID;
+            // SAFETY: a view has whole pages, and the id takes the last bytes of the last one.
+            let place = unsafe { base.add(bytes) }.cast::<u64>();
+            // SAFETY: the bytes are mapped, readable and aligned. An owner of this crate does not
+            // write them any more. If another one does, a volatile read returns any number.
+            Ok((base, bytes, unsafe { place.read_volatile() }))
+        }
         Err(error) => {
             // SAFETY: the view was just created, and only this function knows it.
             drop(unsafe { unmap(base, 0) });
