@@ -110,7 +110,7 @@ impl Core {
     #[inline(always)]
     fn take_local(&self) -> Option<NonNull<Slot>> {
         let thread = thread_index();
-        let cached = self.free.caches().and_then(|caches| caches.pop(thread));
+        let cached = self.free.own_caches().and_then(|caches| caches.pop(thread));
         match cached {
             Some(id) => Some(self.slot_of(id)),
             None => self
@@ -391,7 +391,7 @@ impl Core {
         // SAFETY: the frame is out and keeps the slot alive.
         let core = unsafe { slot.as_ref() }.core;
         // SAFETY: the frame is out and keeps the core alive.
-        if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
+        if let Some(caches) = unsafe { core.as_ref() }.free.own_caches() {
             match caches.push(thread_index(), slot.addr()) {
                 // By T5 slot and core may be gone.
                 // mutant: cached-frame-is-gone

@@ -108,8 +108,9 @@
 //!   goes into the depot by *Release* and leaves it by *Acquire*. (A thread that exchanges
 //!   magazines owns both for a moment.) Cells from `filled` on are empty, and the owner may fill
 //!   any empty cell. A thread owns the thread cache of its [index](crate::sync::thread_index) in
-//!   all pools for as long as it lives; the next thread with that index begins after it has
-//!   ended. Threads with an index of [`THREAD_CACHES`] or more have no thread cache. Frames that
+//!   all pools that its copy of the crate made, for as long as it lives; the next thread with that
+//!   index begins after it has ended. (Two copies of the crate in one process number threads
+//!   independently. A thread has no thread cache in a pool that another copy made: O4.) Threads with an index of [`THREAD_CACHES`] or more have no thread cache. Frames that
 //!   a thread leaves in its caches when it parks or ends are found by searches like all others
 //!   (T2).
 
@@ -173,6 +174,13 @@ pub(crate) struct Caches {
     depot: CachePadded<Depot>,
     /// First those that the depot has at the beginning, then one for each thread cache.
     magazines: [CachePadded<Magazine>; MAGAZINES],
+    /// Returns the number of thread caches that may have been used. A function of the copy of the
+    /// crate that created the caches and whose threads own them (O4).
+    indices_used: fn() -> usize,
+    /// The list to which the caches return: that of the copy that created them, because a thread of
+    /// this copy may still access its cells (T5).
+    #[cfg(not(loom))]
+    unused: &'static NoAllocMutex<Unused>,
 }
 
 /// Limits that depend on the number of frames. They are constant while a pool has the caches.
@@ -283,6 +291,9 @@ impl Caches {
                 empty: AtomicU64::new((1 << DEPOT_MAGAZINES) - 1),
             }),
             magazines: std::array::from_fn(|_| CachePadded::new(CellArray::new())),
+            indices_used: recycled_indices_used,
+            #[cfg(not(loom))]
+            unused: &UNUSED,
         }
     }
 
@@ -633,7 +644,7 @@ impl Caches {
 
     /// Returns the cells that any thread may ever have filled.
     fn cells_in_use(&self) -> impl Iterator<Item = Cell<'_>> {
-        let threads = recycled_indices_used().min(THREAD_CACHES);
+        let threads = (self.indices_used)().min(THREAD_CACHES);
         // mutant: search-first-cells
         let caches = self.threads[..threads].iter();
         // mutant: search-magazines
@@ -692,7 +703,7 @@ impl Drop for Search<'_> {
     }
 }
 
-/// Caches that no pool uses.
+/// Caches that this copy of the crate has created and no pool uses.
 #[cfg(not(loom))]
 static UNUSED: NoAllocMutex<Unused> = NoAllocMutex::new(Unused {
     caches: Vec::new(),
@@ -756,7 +767,7 @@ impl Lease {
 #[cfg(not(loom))]
 impl Drop for Lease {
     fn drop(&mut self) {
-        UNUSED.lock().caches.push(self.0);
+        self.0.unused.lock().caches.push(self.0);
     }
 }
 
