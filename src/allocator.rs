@@ -15,12 +15,11 @@
 //! one is the transition.
 
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 
-use crate::diagnostics::call_site::CallSite;
 use crate::error::{AcquireError, CommitError, FramingError, ModeError};
 use crate::frame::Frame;
 use crate::frame_pool::{FramePool, FramePoolBuilder};
@@ -426,6 +425,10 @@ pub trait KsAllocator: Send + Sync {
 /// Dropping it decommits. Frames that are out stay valid, and the memory is freed with the last of
 /// them.
 ///
+/// A library that is loaded at run time and has a copy of this crate of its own must not use a
+/// `PoolAllocator` of another copy directly. It can use the allocator as `dyn KsAllocator`, whose
+/// methods run in the copy that made it, and the allocator's [pool](FramePool).
+///
 /// ```
 /// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
 ///
@@ -821,21 +824,21 @@ impl KsAllocator for PoolAllocator {
     #[inline]
     #[track_caller]
     fn acquire(&self) -> Result<Frame, AcquireError> {
-        let site = CallSite::caller(None);
-        self.with_pool(|pool| pool.acquire_at(site))
+        let location = Location::caller();
+        self.with_pool(|pool| pool.acquire_at(pool.site_at(location)))
     }
 
     #[inline]
     #[track_caller]
     fn try_acquire(&self) -> Result<Frame, AcquireError> {
-        let site = CallSite::caller(None);
-        self.with_pool(|pool| pool.try_acquire_at(site))
+        let location = Location::caller();
+        self.with_pool(|pool| pool.try_acquire_at(pool.site_at(location)))
     }
 
     #[track_caller]
     fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
-        let site = CallSite::caller(None);
-        self.with_pool(|pool| pool.acquire_timeout_at(site, timeout))
+        let location = Location::caller();
+        self.with_pool(|pool| pool.acquire_timeout_at(pool.site_at(location), timeout))
     }
 }
 

@@ -64,10 +64,12 @@ pub struct Holder {
     pub label: Option<Label>,
     /// Source line of the call that made this holder the holder: the acquire, the redeem, or the
     /// last [`set_label`](crate::Frame::set_label). `None` while the frame is
-    /// [unclaimed](HolderState::Unclaimed).
+    /// [unclaimed](HolderState::Unclaimed), and if that call was made in a library with a copy of the
+    /// crate of its own.
     pub location: Option<SourceLocation>,
     /// Identifier of the thread that made that call: the system's on Linux and Windows, a number
-    /// that the crate assigns elsewhere. It has no meaning while `location` is `None`.
+    /// that the crate assigns elsewhere. It has no meaning while the frame is
+    /// [unclaimed](HolderState::Unclaimed).
     pub thread: u32,
     /// Name of that thread, if the system reports names and the thread still runs. `None` in
     /// [reports of waiting callers](Holders#reports-of-waiting-callers).
@@ -223,7 +225,8 @@ impl fmt::Display for Group {
             (Some(label), Some(location)) => write!(f, " by `{label}` ({location})")?,
             (Some(label), None) => write!(f, " by `{label}`")?,
             (None, Some(location)) => write!(f, " by {location}")?,
-            (None, None) => {}
+            (None, None) if self.unclaimed || self.lent => {}
+            (None, None) => write!(f, " in another library")?,
         }
         if self.held_for.time.is_zero() {
             Ok(())
@@ -353,7 +356,7 @@ impl Holder {
             self.state.to_string(),
             or_dash(self.label.map(|label| label.to_string())),
             or_dash((!self.held_for.is_zero()).then(|| HeldFor::of(self).to_string())),
-            or_dash(self.location.map(|_| thread)),
+            or_dash((self.state != HolderState::Unclaimed).then_some(thread)),
             or_dash(self.location.map(|location| location.to_string())),
         ]
     }

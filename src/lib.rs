@@ -63,6 +63,8 @@ mod sync;
 
 mod contents;
 mod label;
+
+mod crate_copy;
 mod metadata;
 mod mode;
 mod token;

@@ -78,6 +78,45 @@ fn a_thread_has_a_cache_however_many_threads_ended_before_it() {
     assert!(!has_cache(false));
 }
 
+/// In 100 threads the first use of a pool is in the destructor of a pthread key, when all
+/// thread-locals are destroyed already.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_thread_has_a_cache_after_others_first_used_a_pool_when_they_ended() {
+    use std::ffi::c_void;
+    use std::sync::LazyLock;
+    use std::sync::atomic::AtomicUsize;
+
+    static POOL: LazyLock<FramePool> = LazyLock::new(|| pool(FRAMES, FRAME_SIZE));
+    static USES: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn use_pool(_value: *mut c_void) {
+        drop(POOL.try_acquire().unwrap());
+        USES.fetch_add(1, Ordering::Relaxed);
+    }
+
+    let mut key = 0;
+    // SAFETY: `key` is valid for a write, and the destructor uses nothing of its thread.
+    #[expect(
+        unsafe_code,
+        reason = "Rust runs no code at this point of a thread's end"
+    )]
+    let created = unsafe { libc::pthread_key_create(&raw mut key, Some(use_pool)) };
+    assert_eq!(created, 0);
+    for _ in 0..100 {
+        let ended = thread::spawn(move || {
+            // SAFETY: the key was created above, and the destructor does not use the value.
+            #[expect(unsafe_code, reason = "Rust has no pthread keys")]
+            unsafe {
+                libc::pthread_setspecific(key, std::ptr::dangling());
+            }
+        });
+        ended.join().unwrap();
+    }
+    assert_eq!(USES.load(Ordering::Relaxed), 100);
+    assert!(thread::spawn(|| has_cache(true)).join().unwrap());
+}
+
 #[test]
 fn try_acquire_finds_frames_in_the_caches_of_parked_threads() {
     let pool = pool(FRAMES, FRAME_SIZE);

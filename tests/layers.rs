@@ -12,6 +12,7 @@ const LAYERS: [&[&str]; 5] = [
     &[
         "sync",
         "contents",
+        "crate_copy",
         "error",
         "framing",
         "holders",

@@ -314,7 +314,8 @@ impl AllocatorObject {
         out.put(ptr::null_mut())?;
         let sample = self.allocator.with_pool(|pool| -> Result<_, HRESULT> {
             let samples = SampleTable::get_or_create(pool.core(), &self.notify)?;
-            let call_site = CallSite::caller(Some(Label::GET_BUFFER));
+            // The label has the same number in all copies of the crate.
+            let call_site = CallSite::caller_for(pool.core().made_by(), Some(Label::GET_BUFFER));
             let frame = if flags & GetBufferFlags::NOWAIT.bits() == 0 {
                 pool.acquire_at(call_site)?
             } else {

@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use crate::crate_copy::{CrateCopy, this_copy};
 use crate::label::Label;
 use crate::sync::thread_id;
 
@@ -11,28 +12,53 @@ use crate::sync::thread_id;
 /// compare-exchange before it could begin these loads.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CallSite {
-    location: &'static Location<'static>,
+    /// `None` for a call in another copy of the crate than the one that made the pool (O3).
+    location: Option<&'static Location<'static>>,
+    /// Its label is one of the copy that made the pool (O2).
     acquirer: Acquirer,
 }
 
 impl CallSite {
-    /// Returns the caller's source line, in this thread.
+    /// Returns the caller's source line, in this thread, for a pool of this copy of the crate.
     #[inline(always)]
     #[track_caller]
     pub(crate) fn caller(label: Option<Label>) -> Self {
-        Self::at(Location::caller(), label)
+        Self::caller_for(this_copy(), label)
     }
 
-    /// Returns the call site at `location`, in this thread.
+    /// Returns the caller's source line, in this thread, for a pool that `copy` made. The label is
+    /// one of that copy (O2).
     #[inline(always)]
-    pub(crate) fn at(location: &'static Location<'static>, label: Option<Label>) -> Self {
+    #[track_caller]
+    pub(crate) fn caller_for(copy: &CrateCopy, label: Option<Label>) -> Self {
+        Self::at(copy, Location::caller(), label)
+    }
+
+    /// Returns the call site at `location` of the calling code's copy, in this thread, for a pool
+    /// that `copy` made. The label is one of that copy (O2).
+    #[inline(always)]
+    pub(crate) fn at(
+        copy: &CrateCopy,
+        location: &'static Location<'static>,
+        label: Option<Label>,
+    ) -> Self {
+        Self::known(copy.is_this().then_some(location), label)
+    }
+
+    /// Returns a call site with a location and a label that a pool contains already, in this
+    /// thread.
+    #[inline(always)]
+    pub(crate) fn known(
+        location: Option<&'static Location<'static>>,
+        label: Option<Label>,
+    ) -> Self {
         Self {
             location,
             acquirer: Acquirer::this_thread(label),
         }
     }
 
-    pub(crate) fn location(self) -> &'static Location<'static> {
+    pub(crate) fn location(self) -> Option<&'static Location<'static>> {
         self.location
     }
 
@@ -44,7 +70,7 @@ impl CallSite {
     ///
     /// A future may be polled by another thread than the one that made it.
     pub(crate) fn in_this_thread(self) -> Self {
-        Self::at(self.location, self.acquirer.label())
+        Self::known(self.location, self.acquirer.label())
     }
 }
 

@@ -11,7 +11,8 @@
 //! # Invariants
 //!
 //! - **E1** Each word of a record is valid by itself, whenever it is read: `location` is the source
-//!   line of some acquire in the program, the label in `acquirer` one that was made.
+//!   line of some acquire in the copy of the crate that made the pool, or null; the label in
+//!   `acquirer` is one that this copy made (O2, O3).
 //! - **E2** The generation grows by one each time the frame is acquired. Only the unique holder
 //!   writes `state`, so a load and a store are enough. (The next holder sees the last one's
 //!   generation by the free list's F2.)
@@ -34,6 +35,7 @@
 //! On x86-64 both cost nothing.
 
 use std::panic::Location;
+use std::ptr;
 
 use crate::label::Label;
 use crate::sync::{Ordering, unmodeled};
@@ -64,6 +66,7 @@ pub(crate) struct HolderRecord {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Snapshot {
     state: u64,
+    /// `None` if the frame was never acquired, or last in another copy of the crate.
     pub(crate) location: Option<&'static Location<'static>>,
     pub(crate) acquirer: Acquirer,
     /// In nanoseconds of the pool's clock; 0 if it is not recorded.
@@ -90,7 +93,7 @@ impl HolderRecord {
     pub(crate) const fn new() -> Self {
         Self {
             state: unmodeled::AtomicU64::new(0),
-            location: unmodeled::AtomicPtr::new(std::ptr::null_mut()),
+            location: unmodeled::AtomicPtr::new(ptr::null_mut()),
             acquirer: unmodeled::AtomicU64::new(0),
             shares: unmodeled::AtomicU64::new(0),
             acquired_at: unmodeled::AtomicU64::new(0),
@@ -122,7 +125,7 @@ impl HolderRecord {
     /// Records another holder of the same frame. Any of its holders may call this.
     #[inline(always)]
     pub(crate) fn record_transfer(&self, site: CallSite) {
-        let location: *const Location<'static> = site.location();
+        let location = site.location().map_or(ptr::null(), ptr::from_ref);
         self.location.store(location.cast_mut(), Ordering::Relaxed);
         self.acquirer
             .store(site.acquirer().to_bits(), Ordering::Relaxed);
@@ -171,7 +174,8 @@ impl HolderRecord {
         let location = self.location.load(Ordering::Relaxed);
         Snapshot {
             state,
-            // SAFETY: by E1 the pointer is null, or was made of a `&'static` in `record_transfer`.
+            // SAFETY: by E1 the pointer is null, or was made in `record_transfer` of a `&'static` of
+            // the copy that made the pool. By O1 that copy is still loaded.
             location: unsafe { location.as_ref() },
             acquirer: self.acquirer(),
             acquired_at: self.acquired_at.load(Ordering::Relaxed),
@@ -208,13 +212,13 @@ mod tests {
         let snapshot = record.snapshot();
         assert!(snapshot.is_held());
         assert_eq!(snapshot.label(), Some(Label::new("capture")));
-        assert_eq!(snapshot.location, Some(holder.location()));
+        assert_eq!(snapshot.location, holder.location());
         assert_eq!(snapshot.acquirer.thread(), crate::sync::thread_id());
 
         record.record_release();
         let snapshot = record.snapshot();
         assert!(!snapshot.is_held());
-        assert_eq!(snapshot.location, Some(holder.location()));
+        assert_eq!(snapshot.location, holder.location());
         assert_eq!(record.acquires(), 1);
     }
 

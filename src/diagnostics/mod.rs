@@ -18,6 +18,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::crate_copy::CrateCopy;
 use crate::error::CommitError;
 use crate::holders::{Holder, HolderState, Holders};
 use crate::panics::catch_panics;
@@ -57,6 +58,9 @@ pub(crate) trait Observed {
 
     /// Returns the state of a frame that is held.
     fn held_state(&self, slot: usize) -> HolderState;
+
+    /// Returns the copy of the crate that made the pool.
+    fn made_by(&self) -> &'static CrateCopy;
 
     /// Returns the number of waiters, and since when the first of them waits.
     fn waiting(&self) -> (usize, Option<Instant>);
@@ -216,12 +220,12 @@ impl Diagnostics {
             return;
         }
         catch_panics(|| {
-            let holders = self.sampled_holders(pool);
+            let holders = self.sample_as_made(pool);
             if let Some(hook) = hook.filter(|_| !is_over()) {
                 hook.call(&holders);
             }
             if !is_over() {
-                tracing_events::slow_wait(start.at.elapsed(), &holders);
+                tracing_events::slow_wait(start.at.elapsed(), &with_own_labels(pool, holders));
             }
         });
     }
@@ -233,14 +237,14 @@ impl Diagnostics {
             if hook.is_none() && !tracing_events::warnings_enabled() {
                 return;
             }
-            let holders = self.holders(pool);
+            let holders = self.holders_as_made(pool);
             if holders.entries.is_empty() {
                 return;
             }
             if let Some(hook) = hook {
                 hook.call(&holders);
             }
-            tracing_events::leaked(&holders);
+            tracing_events::leaked(&with_own_labels(pool, holders));
         });
     }
 
@@ -255,6 +259,12 @@ impl Diagnostics {
 impl Diagnostics {
     /// Returns the holders of the frames that are out, as far as can be seen without stopping them.
     pub(crate) fn holders(&self, pool: &impl Observed) -> Holders {
+        with_own_labels(pool, self.holders_as_made(pool))
+    }
+
+    /// Returns the holders with labels of the copy of the crate that made the pool: hooks are code
+    /// of that copy.
+    fn holders_as_made(&self, pool: &impl Observed) -> Holders {
         let mut holders = self.report(pool, records_out(pool), true);
         name_threads(&mut holders.entries);
         holders
@@ -267,6 +277,10 @@ impl Diagnostics {
     /// per 64 frames or fewer, the time and the memory that it takes do not depend on the number of
     /// frames. It makes no system call but those of the memory allocator and the locks.
     pub(crate) fn sampled_holders(&self, pool: &impl Observed) -> Holders {
+        with_own_labels(pool, self.sample_as_made(pool))
+    }
+
+    fn sample_as_made(&self, pool: &impl Observed) -> Holders {
         let is_complete = pool.frames() <= MAX_SAMPLE;
         self.report(pool, sampled_records_out(pool), is_complete)
     }
@@ -304,9 +318,17 @@ impl Diagnostics {
     }
 
     /// Returns what the recorder has kept, if there is one.
-    pub(crate) fn recording(&self, frames: usize) -> Option<Recording> {
+    pub(crate) fn recording(&self, pool: &impl Observed) -> Option<Recording> {
         let recorder = self.recorder.as_ref()?;
-        Some(recorder.read(frames, || self.holders.now()))
+        let mut recording = recorder.read(pool.frames(), || self.holders.now());
+        for label in recording
+            .events
+            .iter_mut()
+            .filter_map(|event| event.label.as_mut())
+        {
+            *label = pool.made_by().own_label(*label);
+        }
+        Some(recording)
     }
 
     pub(crate) fn stats(&self, pool: &impl Observed) -> Stats {
@@ -322,6 +344,18 @@ impl Diagnostics {
         }
         stats
     }
+}
+
+/// Translates the labels of the copy of the crate that made the pool into those of the calling code.
+fn with_own_labels(pool: &impl Observed, mut holders: Holders) -> Holders {
+    for label in holders
+        .entries
+        .iter_mut()
+        .filter_map(|entry| entry.label.as_mut())
+    {
+        *label = pool.made_by().own_label(*label);
+    }
+    holders
 }
 
 fn records_out(pool: &impl Observed) -> impl Iterator<Item = (usize, &HolderRecord)> {
@@ -364,7 +398,8 @@ fn entry(pool: &impl Observed, slot: usize, snapshot: &Snapshot, age: Age) -> Ho
 /// Looks up the name of each thread once.
 fn name_threads(entries: &mut [Holder]) {
     let mut names = HashMap::new();
-    for entry in entries.iter_mut().filter(|entry| entry.location.is_some()) {
+    let is_held = |entry: &&mut Holder| entry.state != HolderState::Unclaimed;
+    for entry in entries.iter_mut().filter(is_held) {
         let name = names
             .entry(entry.thread)
             .or_insert_with(|| thread_name(entry.thread));

@@ -1,7 +1,7 @@
 //! Batch of frames.
 
 use std::fmt;
-use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
 use crate::diagnostics::call_site::CallSite;
@@ -142,8 +142,7 @@ impl From<Frame> for FrameBatch {
         let core = frame.core().pointer();
         let frames = frame.position();
         let holder = frame.holder();
-        let location = holder.location.unwrap_or(Location::caller());
-        let site = CallSite::at(location, holder.label());
+        let site = CallSite::known(holder.location, holder.label());
         // SAFETY: the handle was the frame's unique holder. The batch owns the frame from here on.
         unsafe { Core::end_use(frame.into_slot()) };
         Self { core, frames, site }

@@ -139,13 +139,10 @@ impl SharedFrame {
     #[track_caller]
     pub fn set_label(&self, label: impl Into<Label>) {
         let slot = self.held.slot();
-        let site = CallSite::caller(Some(label.into()));
-        self.held.core().diagnostics.on_transfer(
-            EventKind::Transferred,
-            &slot.holder,
-            slot.number,
-            site,
-        );
+        let core = self.held.core();
+        let site = core.labeled_site(label.into());
+        core.diagnostics
+            .on_transfer(EventKind::Transferred, &slot.holder, slot.number, site);
     }
 
     /// Turns the only handle back into a writable frame.
@@ -215,7 +212,7 @@ impl SharedFrame {
         let core = self.held.core();
         let label = self.held.slot().holder.snapshot().label();
         let mut copy: Frame = core
-            .try_acquire(CallSite::at(location, label))
+            .try_acquire(CallSite::at(core.made_by(), location, label))
             .map_err(|unavailable| core.explained(core.failed(unavailable)))?
             .into();
         core.diagnostics.count_copy();

@@ -385,7 +385,7 @@ impl Frame {
     /// ```
     #[track_caller]
     pub fn set_label(&self, label: impl Into<Label>) {
-        let site = CallSite::caller(Some(label.into()));
+        let site = self.core().labeled_site(label.into());
         self.record_transfer(site, EventKind::Transferred);
     }
 }

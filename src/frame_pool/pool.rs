@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::diagnostics::call_site::CallSite;
@@ -42,6 +42,21 @@ use super::acquire_future::AcquireFuture;
 /// [caches](crate::FramePoolBuilder::caches) of other threads. Callers that have to wait are served
 /// in FIFO order.
 ///
+/// # Libraries with a copy of the crate of their own
+///
+/// A library that is loaded at run time may be linked with its own copy of this crate. A pool and
+/// its frames can be passed to it if both copies were built by the same compiler, from the same
+/// sources, with the same features and the same global allocator.
+///
+/// - The pool and all of its frames must be dropped before the library whose copy made the pool is
+///   unloaded. Reports about the pool must not be used after that.
+/// - A library whose copy was passed the pool may be unloaded while the pool is in use, and while
+///   frames that it acquired are out. Calls of that library must have ended, and its futures must
+///   have been dropped.
+/// - Calls in another copy than the one that made the pool do not use the
+///   [caches](crate::FramePoolBuilder::caches). Reports show the label and the thread of such a
+///   call, and no source line.
+///
 /// ```
 /// use ks_allocator::{AcquireError, FramePool};
 ///
@@ -62,7 +77,8 @@ use super::acquire_future::AcquireFuture;
 #[derive(Clone)]
 pub struct FramePool {
     core: Handle,
-    /// Recorded with the frames that are acquired through this handle.
+    /// Recorded with the frames that are acquired through this handle. A label of the copy of the
+    /// crate that made the pool (O2).
     label: Option<Label>,
 }
 
@@ -154,7 +170,13 @@ impl FramePool {
     #[inline(always)]
     #[track_caller]
     fn call_site(&self) -> CallSite {
-        CallSite::caller(self.label)
+        CallSite::caller_for(self.core.made_by(), self.label)
+    }
+
+    /// Returns the call site at `location`, without a label.
+    #[inline]
+    pub(crate) fn site_at(&self, location: &'static Location<'static>) -> CallSite {
+        CallSite::at(self.core.made_by(), location, None)
     }
 
     /// Acquires a frame. Blocks for at most `timeout` until one is free.
@@ -302,7 +324,7 @@ impl FramePool {
     pub fn with_label(&self, label: impl Into<Label>) -> Self {
         Self {
             core: self.core.clone(),
-            label: Some(label.into()),
+            label: Some(self.core.made_by().label_of(label.into())),
         }
     }
 
@@ -376,7 +398,7 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn recording(&self) -> Option<Recording> {
-        self.core.diagnostics.recording(self.frames())
+        self.core.diagnostics.recording(&*self.core)
     }
 
     /// Returns counts of what happened since the pool was made.

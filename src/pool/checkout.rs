@@ -32,7 +32,7 @@ use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_index};
 
 use super::core::{Core, Slot};
 use super::free_list::{Bits, MAX_BATCH, PutBack, TakeError, put_back};
-use super::thread_cache::Pushed;
+use super::thread_cache::{FrameId, Popped, Pushed};
 use super::wait_queue::{Outcome, PendingWait, Refusal, WaitParams};
 
 /// A frame that the caller is the unique holder of, and whose use has begun.
@@ -116,13 +116,29 @@ impl Core {
     #[inline(always)]
     fn take_local(&self) -> Option<NonNull<Slot>> {
         let thread = thread_index();
-        let cached = self.free.caches().and_then(|caches| caches.pop(thread));
-        match cached {
-            Some(id) => Some(self.slot_of(id)),
-            None => self
+        let popped = match self.free.own_caches() {
+            Some(caches) => caches.pop(thread),
+            None => Popped::Nothing,
+        };
+        match popped {
+            Popped::Frame(id) => Some(self.slot_of(id)),
+            Popped::Nothing => self
                 .free
                 .take_local(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
+            Popped::Closed(id) => {
+                self.put_back_closed(id);
+                None
+            }
         }
+    }
+
+    /// Releases a frame that this thread has taken out of its cache after the pool was closed (T8).
+    #[cold]
+    #[inline(never)]
+    fn put_back_closed(&self, id: FrameId) {
+        // SAFETY: taking the frame out of the cache made the caller its unique holder, its use has
+        // not begun, and the caller gives it up. The caller's handle keeps the core alive.
+        unsafe { Self::put_back(self.slot_of(id)) };
     }
 
     /// Starts the use of a frame: records its holder and sets the length to the frame size that
@@ -419,7 +435,7 @@ impl Core {
         // SAFETY: the frame is out and keeps the slot alive.
         let core = unsafe { slot.as_ref() }.core;
         // SAFETY: the frame is out and keeps the core alive.
-        if let Some(caches) = unsafe { core.as_ref() }.free.caches() {
+        if let Some(caches) = unsafe { core.as_ref() }.free.own_caches() {
             match caches.push(thread_index(), slot.addr()) {
                 // By T5 slot and core may be gone.
                 // mutant: cached-frame-is-gone

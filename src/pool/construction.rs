@@ -14,7 +14,7 @@ use crate::error::CommitError;
 use crate::memory::{Segment, try_with_capacity};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{Arc, AtomicUsize, Mutex};
+use crate::sync::{Arc, AtomicUsize, NoAllocMutex};
 
 use super::config::PoolConfig;
 use super::core::{Core, Handle, Slot};
@@ -62,7 +62,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         contents: config.contents,
         guard_pages: segment.guard_pages(),
         address: segment.address(),
-        segment: Mutex::new(Some(segment)),
+        segment: NoAllocMutex::new(Some(segment)),
         object,
         loans,
         diagnostics,

@@ -39,17 +39,20 @@ use std::ptr::NonNull;
 use std::time::Instant;
 
 use crate::contents::Contents;
+use crate::crate_copy::CrateCopy;
+use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::holder_record::HolderRecord;
 use crate::diagnostics::{Diagnostics, Observed};
 use crate::framing::FrameLayout;
-use crate::holders::HolderState;
+use crate::holders::{HolderState, SourceLocation};
+use crate::label::Label;
 use crate::memory::{
     DescribeSlot, GuardPages, MemoryPlan, OwnedKernelObject, Segment, SegmentInfo,
 };
 use crate::memory_options::CommitReport;
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{Arc, AtomicUsize, Mutex, Ordering, fence};
+use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Ordering, fence};
 
 use super::free_list::FreeList;
 use super::idle::{IdleWaiters, Look};
@@ -75,7 +78,7 @@ pub(crate) struct Core {
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
     /// `None` once the pool is retired.
-    pub(super) segment: Mutex<Option<Segment>>,
+    pub(super) segment: NoAllocMutex<Option<Segment>>,
     /// The kernel object that owns the segment in Kernel mode. It stays open while the pool has a
     /// handle, through which it can be asked for.
     pub(crate) object: Option<OwnedKernelObject>,
@@ -109,6 +112,18 @@ impl Core {
     pub(crate) fn frame_len(&self) -> usize {
         // By the layout there is at least one frame. All have the same length.
         self.slots[0].frame_len
+    }
+
+    /// Returns the copy of the crate that made the pool.
+    #[inline(always)]
+    pub(crate) fn made_by(&self) -> &'static CrateCopy {
+        self.free.made_by()
+    }
+
+    /// Returns the caller's source line with a label of the calling code's copy of the crate.
+    #[track_caller]
+    pub(crate) fn labeled_site(&self, label: Label) -> CallSite {
+        CallSite::caller_for(self.made_by(), Some(self.made_by().label_of(label)))
     }
 
     /// Returns the bytes from the start of the segment to the payload of frame `number`.
@@ -296,6 +311,10 @@ impl Observed for Core {
         }
     }
 
+    fn made_by(&self) -> &'static CrateCopy {
+        self.free.made_by()
+    }
+
     fn waiting(&self) -> (usize, Option<Instant>) {
         self.wait_queue.waiting()
     }
@@ -335,26 +354,25 @@ impl DescribeSlot for Core {
         let state = if is_free { "free" } else { "out" };
         write!(out, "slot {number} is {state}")?;
         let snapshot = slot.holder.snapshot();
-        let Some(location) = snapshot.location else {
+        if snapshot.generation() == 0 {
             return write!(out, " and was never acquired");
-        };
-        let (file, line) = (location.file(), location.line());
+        }
+        let location = snapshot.location.map(SourceLocation::from);
         let thread = snapshot.acquirer.thread();
         let holder = if snapshot.is_held() {
             "holder"
         } else {
             "last holder"
         };
-        match snapshot.label() {
-            Some(label) => write!(
-                out,
-                "; its {holder} is `{label}` ({file}:{line}), thread {thread}"
-            ),
-            None => write!(
-                out,
-                "; its {holder} acquired it at {file}:{line}, thread {thread}"
-            ),
+        match (snapshot.label(), location) {
+            (Some(label), Some(location)) => {
+                write!(out, "; its {holder} is `{label}` ({location})")?;
+            }
+            (Some(label), None) => write!(out, "; its {holder} is `{label}`")?,
+            (None, Some(location)) => write!(out, "; its {holder} acquired it at {location}")?,
+            (None, None) => write!(out, "; its {holder} acquired it in another library")?,
         }
+        write!(out, ", thread {thread}")
     }
 }
 

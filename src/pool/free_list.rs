@@ -46,6 +46,7 @@
 
 use crossbeam_utils::CachePadded;
 
+use crate::crate_copy::{CrateCopy, this_copy};
 use crate::error::CommitError;
 use crate::memory::try_with_capacity;
 use crate::sync::{AtomicU64, Ordering};
@@ -85,8 +86,17 @@ pub(crate) struct FreeList {
     /// The version increment that a release adds to a word beside its bits.
     version_step: u64,
     hints: Option<Hints>,
-    caches: Option<Lease>,
+    owned: Owned,
     ids: FrameIds,
+}
+
+/// The part of a free list that depends on the copy of the crate. In one cache line, because each
+/// acquire and release reads both fields.
+#[derive(Debug)]
+#[repr(align(16))]
+struct Owned {
+    caches: Option<Lease>,
+    made_by: &'static CrateCopy,
 }
 
 /// Ids of the frames in the caches: `first` for frame 0, and `step` more for each further frame.
@@ -186,7 +196,10 @@ impl FreeList {
             frame_bits,
             version_step,
             hints,
-            caches: None,
+            owned: Owned {
+                caches: None,
+                made_by: this_copy(),
+            },
             ids: FrameIds::ONE_BASED,
         })
     }
@@ -194,7 +207,7 @@ impl FreeList {
     /// Adds thread caches, if the pool is large enough for them and the system supports them.
     pub(crate) fn with_caches(mut self, ids: FrameIds) -> Result<Self, CommitError> {
         if self.frames >= thread_cache::MIN_FRAMES {
-            self.caches = Lease::new(self.frames)?;
+            self.owned.caches = Lease::new(self.frames)?;
             self.ids = ids;
         }
         Ok(self)
@@ -203,7 +216,25 @@ impl FreeList {
     /// Returns the thread caches. Unlike everything else here, they may be used after F5.
     #[inline(always)]
     pub(crate) fn caches(&self) -> Option<&'static Caches> {
-        self.caches.as_ref().map(Lease::caches)
+        self.owned.caches.as_ref().map(Lease::caches)
+    }
+
+    /// Returns the thread caches if the calling thread may own one of them. It may not if it runs
+    /// code of another copy of the crate than the one that made the pool (O4): that copy numbers
+    /// threads by itself.
+    #[inline(always)]
+    pub(crate) fn own_caches(&self) -> Option<&'static Caches> {
+        if self.owned.made_by.is_this() {
+            self.caches()
+        } else {
+            None
+        }
+    }
+
+    /// Returns the copy of the crate that made the list.
+    #[inline(always)]
+    pub(crate) fn made_by(&self) -> &'static CrateCopy {
+        self.owned.made_by
     }
 
     /// Returns the number of frames, free or not.

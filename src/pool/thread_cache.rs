@@ -56,8 +56,8 @@
 //! # The revocation word
 //!
 //! ```text
-//!      63      62        61       60       59      58 .......... 0
-//!    CLOSED  WAITERS  COOLDOWN  FENCED  DRAINED    active searches
+//!      63      62        61       60       59       58      57 .......... 0
+//!    CLOSED  WAITERS  COOLDOWN  FENCED  DRAINED  REFUSED    active searches
 //! ```
 //!
 //! | bits | set | cleared |
@@ -68,11 +68,19 @@
 //! | `COOLDOWN` | with each of the above | when the caches are restored |
 //! | `FENCED` | when the heavy fence has been executed | when the caches are restored |
 //! | `DRAINED` | when all cells have been seen empty after it | when the caches are restored |
+//! | `REFUSED` | when the system has refused a thread the heavy fence | when the caches are restored |
 //!
 //! The caches are *enabled* while the word is 0 and *revoked* otherwise. `COOLDOWN` outlasts the
 //! reason for the revocation, so that a pool which runs dry repeatedly does not execute a barrier
 //! each time. A thread that has released many frames under revocation *restores* the caches if no
 //! reason for it is left and many frames are free.
+//!
+//! # Refused fences
+//!
+//! A system-call filter can refuse the heavy fence, to all threads or to some (`REFUSED`). Without
+//! the fence the caches stay revoked, and no search takes a frame out of a cell. Each thread that
+//! then uses its own thread cache executes the fence in place of the refused thread, if it can. From
+//! then on every search finds all frames, also those of the refused thread.
 //!
 //! # Invariants
 //!
@@ -108,10 +116,15 @@
 //!   goes into the depot by *Release* and leaves it by *Acquire*. (A thread that exchanges
 //!   magazines owns both for a moment.) Cells from `filled` on are empty, and the owner may fill
 //!   any empty cell. A thread owns the thread cache of its [index](crate::sync::thread_index) in
-//!   all pools for as long as it lives; the next thread with that index begins after it has
-//!   ended. Threads with an index of [`THREAD_CACHES`] or more have no thread cache. Frames that
+//!   all pools that its copy of the crate made, for as long as it lives; the next thread with that
+//!   index begins after it has ended. (Two copies of the crate in one process number threads
+//!   independently. A thread has no thread cache in a pool that another copy made: O4.) Threads with an index of [`THREAD_CACHES`] or more have no thread cache. Frames that
 //!   a thread leaves in its caches when it parks or ends are found by searches like all others
 //!   (T2).
+//! - **T8** An owner that finds the caches closed does not keep the frame that it takes out of a
+//!   cell: [`Popped::Closed`]. So no thread acquires a frame of a closed pool, even if the thread
+//!   that closed it was refused the fence and could not empty the cells. (A frame that the closing
+//!   thread did not find in a cell counts as out, and its owner releases it: C2.)
 
 use std::num::NonZero;
 
@@ -159,6 +172,7 @@ pub(crate) const WAITERS: u64 = 1 << 62;
 const COOLDOWN: u64 = 1 << 61;
 const FENCED: u64 = 1 << 60;
 const DRAINED: u64 = 1 << 59;
+const REFUSED: u64 = 1 << 58;
 const SEARCH: u64 = 1;
 
 const EMPTY: usize = 0;
@@ -173,6 +187,13 @@ pub(crate) struct Caches {
     depot: CachePadded<Depot>,
     /// First those that the depot has at the beginning, then one for each thread cache.
     magazines: [CachePadded<Magazine>; MAGAZINES],
+    /// Returns the number of thread caches that may have been used. A function of the copy of the
+    /// crate that created the caches and whose threads own them (O4).
+    indices_used: fn() -> usize,
+    /// The list to which the caches return: that of the copy that created them, because a thread of
+    /// this copy may still access its cells (T5).
+    #[cfg(not(loom))]
+    unused: &'static NoAllocMutex<Unused>,
 }
 
 /// Limits that depend on the number of frames. They are constant while a pool has the caches.
@@ -249,6 +270,17 @@ struct Depot {
 /// Id of a frame in the caches of its pool.
 pub(crate) type FrameId = NonZero<usize>;
 
+/// Result of [`Caches::pop`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Popped {
+    /// The frame is the caller's.
+    Frame(FrameId),
+    /// The caller has to look elsewhere.
+    Nothing,
+    /// The caller has taken a frame of a closed pool, and is to release it at once (T8).
+    Closed(FrameId),
+}
+
 /// Result of [`Caches::push`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pushed {
@@ -283,6 +315,9 @@ impl Caches {
                 empty: AtomicU64::new((1 << DEPOT_MAGAZINES) - 1),
             }),
             magazines: std::array::from_fn(|_| CachePadded::new(CellArray::new())),
+            indices_used: recycled_indices_used,
+            #[cfg(not(loom))]
+            unused: &UNUSED,
         }
     }
 
@@ -309,33 +344,40 @@ impl Caches {
 
     /// Takes a frame out of the cache of this thread, or out of a full magazine of the depot.
     #[inline(always)]
-    pub(crate) fn pop(&self, thread: usize) -> Option<FrameId> {
-        let cache = self.threads.get(thread)?;
-        let first = cache.first.cell(0)?;
+    pub(crate) fn pop(&self, thread: usize) -> Popped {
+        let Some(cache) = self.threads.get(thread) else {
+            return Popped::Nothing;
+        };
+        let Some(first) = cache.first.cell(0) else {
+            return Popped::Nothing;
+        };
         // Relaxed, here and where an owner looks at its cells otherwise: only owners fill them
         // (T7), and `pop_cell` looks again.
         match first.frame.load(Ordering::Relaxed) {
             // Under revocation a frame of the magazine costs an exchange, as one of a word does.
             // So these are left to searches.
-            EMPTY if self.revocation.load(Ordering::Relaxed) & FENCED != 0 => None,
+            EMPTY if self.revocation.load(Ordering::Relaxed) & FENCED != 0 => Popped::Nothing,
             EMPTY => self.pop_slow(cache),
             _ => self.pop_cell(first),
         }
     }
 
     #[inline(never)]
-    fn pop_slow(&self, cache: &ThreadCache) -> Option<FrameId> {
-        if let Some(frame) = self.pop_from_magazine(cache) {
-            return Some(frame);
+    fn pop_slow(&self, cache: &ThreadCache) -> Popped {
+        let popped = self.pop_from_magazine(cache);
+        if popped != Popped::Nothing {
+            return popped;
         }
         let Depot { full, empty } = &*self.depot;
-        self.exchange_magazine(cache, full, empty, MAGAZINE_CELLS)?;
-        self.pop_from_magazine(cache)
+        match self.exchange_magazine(cache, full, empty, MAGAZINE_CELLS) {
+            Some(()) => self.pop_from_magazine(cache),
+            None => Popped::Nothing,
+        }
     }
 
-    /// Takes the frame that the thread stored last. If it returns `None`, all cells of the
+    /// Takes the frame that the thread stored last. If it returns `Nothing`, all cells of the
     /// magazine are empty and `filled` is 0.
-    fn pop_from_magazine(&self, cache: &ThreadCache) -> Option<FrameId> {
+    fn pop_from_magazine(&self, cache: &ThreadCache) -> Popped {
         let magazine = self.magazine(cache);
         // Relaxed, here and for the other fields of the thread cache: only this thread accesses
         // them.
@@ -345,11 +387,12 @@ impl Caches {
             if cell.frame.load(Ordering::Relaxed) == EMPTY {
                 continue;
             }
-            if let Some(frame) = self.pop_cell(cell) {
-                return Some(frame);
+            let popped = self.pop_cell(cell);
+            if popped != Popped::Nothing {
+                return popped;
             }
         }
-        None
+        Popped::Nothing
     }
 
     /// Returns the magazine of the thread that owns `cache`.
@@ -393,7 +436,7 @@ impl Caches {
     }
 
     #[inline(always)]
-    fn pop_cell(&self, cell: Cell<'_>) -> Option<FrameId> {
+    fn pop_cell(&self, cell: Cell<'_>) -> Popped {
         // Release: pairs with the Acquire in `steal`; a search that passes over the cell finds
         // what this thread has put elsewhere before (T3).
         // mutant: pop-claim
@@ -405,7 +448,7 @@ impl Caches {
         // frame that was taken before the caches were restored is not found again.
         // mutant: pop-reads-revocation
         if self.revocation.load(Ordering::Acquire) != ENABLED {
-            return Self::pop_cell_revoked(cell.frame, cell.claim);
+            return self.pop_cell_revoked(cell.frame, cell.claim);
         }
         let frame = cell.frame.load(Ordering::Relaxed);
         // Relaxed: the caches were enabled, so all threads that have revoked them since see what
@@ -414,19 +457,37 @@ impl Caches {
         // Release: pairs with the Acquire in `steal`; a search that finds no claim finds the cell
         // empty.
         cell.claim.store(NO_CLAIM, Ordering::Release);
-        FrameId::new(frame)
+        FrameId::new(frame).map_or(Popped::Nothing, Popped::Frame)
     }
 
     /// The rest of `pop_cell` under revocation: the claimed frame is the owner's (T3) unless a
     /// search was earlier.
     #[cold]
     #[inline(never)]
-    fn pop_cell_revoked(cell: &AtomicUsize, claim: &AtomicUsize) -> Option<FrameId> {
+    fn pop_cell_revoked(&self, cell: &AtomicUsize, claim: &AtomicUsize) -> Popped {
         let frame = empty_by_exchange(cell);
         // Release: pairs with the Acquire in `steal`; a search that finds no claim finds the cell
         // empty.
         claim.store(NO_CLAIM, Ordering::Release);
-        frame
+        // After the frame was taken: a thread that closed the pool before and was refused the fence
+        // is seen here if it is seen at all.
+        let word = self.stand_in_for_refused();
+        match frame {
+            None => Popped::Nothing,
+            // mutant: pop-checks-closed
+            Some(frame) if word & CLOSED != 0 => Popped::Closed(frame),
+            Some(frame) => Popped::Frame(frame),
+        }
+    }
+
+    /// Executes the heavy fence for a thread that was refused it. Returns the revocation word.
+    fn stand_in_for_refused(&self) -> u64 {
+        // Acquire: pairs with the Release in `ensure_fence`.
+        let word = self.revocation.load(Ordering::Acquire);
+        if word & REFUSED != 0 {
+            self.ensure_fence(word);
+        }
+        word
     }
 
     /// Stores a frame of the caller in the cache of this thread.
@@ -519,6 +580,7 @@ impl Caches {
     #[cold]
     #[inline(never)]
     fn count_cooldown(&self, cache: &ThreadCache) -> Pushed {
+        self.stand_in_for_refused();
         // Relaxed: the count is the thread's own.
         let count = cache.cooldown.load(Ordering::Relaxed) + 1;
         let (count, pushed) = if count < self.limits.cooldown.load(Ordering::Relaxed) {
@@ -536,7 +598,7 @@ impl Caches {
         let word = self.revocation.load(Ordering::Relaxed);
         // Without `FENCED` the system has refused the fence, and the caches stay revoked.
         // mutant: restore-in-cooldown-only
-        if word & !DRAINED == COOLDOWN | FENCED {
+        if word & !(DRAINED | REFUSED) == COOLDOWN | FENCED {
             // Relaxed: a read-modify-write, which carries on the Release of all that ended a
             // revocation before. If it fails, another thread has just revoked the caches again,
             // or restored them.
@@ -582,10 +644,11 @@ impl Caches {
     /// `before` is the word that the caller found when it revoked them.
     fn ensure_fence(&self, before: u64) {
         // mutant: heavy-fence
-        if before & FENCED == 0 && heavy_fence() {
+        if before & FENCED == 0 {
+            let flag = if heavy_fence() { FENCED } else { REFUSED };
             // Release: pairs with the Acquire of a thread that finds the flag when it revokes the
             // caches, and executes no fence of its own.
-            self.revocation.fetch_or(FENCED, Ordering::Release);
+            self.revocation.fetch_or(flag, Ordering::Release);
         }
     }
 
@@ -633,7 +696,7 @@ impl Caches {
 
     /// Returns the cells that any thread may ever have filled.
     fn cells_in_use(&self) -> impl Iterator<Item = Cell<'_>> {
-        let threads = recycled_indices_used().min(THREAD_CACHES);
+        let threads = (self.indices_used)().min(THREAD_CACHES);
         // mutant: search-first-cells
         let caches = self.threads[..threads].iter();
         // mutant: search-magazines
@@ -673,7 +736,7 @@ pub(crate) struct Search<'caches>(&'caches Caches);
 
 impl Search<'_> {
     /// Takes any frame. Returns `None` if at one moment of the search no cell had one (T3, T4),
-    /// or if the system has refused the heavy fence.
+    /// or if the system has refused the heavy fence to every thread that tried it.
     pub(crate) fn take(&self) -> Option<FrameId> {
         let mut taken = None;
         self.0.drain(|frame| {
@@ -692,7 +755,7 @@ impl Drop for Search<'_> {
     }
 }
 
-/// Caches that no pool uses.
+/// Caches that this copy of the crate has created and no pool uses.
 #[cfg(not(loom))]
 static UNUSED: NoAllocMutex<Unused> = NoAllocMutex::new(Unused {
     caches: Vec::new(),
@@ -756,7 +819,19 @@ impl Lease {
 #[cfg(not(loom))]
 impl Drop for Lease {
     fn drop(&mut self) {
-        UNUSED.lock().caches.push(self.0);
+        self.0.unused.lock().caches.push(self.0);
+    }
+}
+
+#[cfg(test)]
+impl Popped {
+    /// Returns the frame of a list that is not closed.
+    fn frame(self) -> Option<FrameId> {
+        match self {
+            Self::Frame(frame) => Some(frame),
+            Self::Nothing => None,
+            Self::Closed(frame) => panic!("{frame} is of a closed list"),
+        }
     }
 }
 
@@ -799,7 +874,7 @@ mod tests {
     }
 
     fn pop_all(lease: &Lease, thread: usize) -> Vec<usize> {
-        let popped = std::iter::from_fn(|| lease.caches().pop(thread));
+        let popped = std::iter::from_fn(|| lease.caches().pop(thread).frame());
         let mut popped: Vec<_> = popped.map(FrameId::get).collect();
         popped.sort_unstable();
         popped
@@ -810,7 +885,7 @@ mod tests {
         let lease = caches();
         push_all(&lease, 0, 1..=CAPACITY);
         assert_eq!(lease.caches().frames(), CAPACITY);
-        assert_eq!(lease.caches().pop(1), None);
+        assert_eq!(lease.caches().pop(1).frame(), None);
         assert_eq!(pop_all(&lease, 0), Vec::from_iter(1..=CAPACITY));
         assert_eq!(lease.caches().frames(), 0);
     }
@@ -839,7 +914,7 @@ mod tests {
         lease.caches().restore();
         // The magazine that the search has emptied is still in the set of full ones, where this
         // thread finds it.
-        assert_eq!(lease.caches().pop(1), None);
+        assert_eq!(lease.caches().pop(1).frame(), None);
         push_all(&lease, 1, 1..=CAPACITY + MAGAZINE_CELLS);
         assert_eq!(pop_all(&lease, 1).len(), CAPACITY + MAGAZINE_CELLS);
     }
@@ -849,7 +924,7 @@ mod tests {
         let lease = caches();
         for thread in [THREAD_CACHES, usize::MAX] {
             assert_eq!(lease.caches().push(thread, id(1)), Pushed::NotCached);
-            assert_eq!(lease.caches().pop(thread), None);
+            assert_eq!(lease.caches().pop(thread).frame(), None);
         }
     }
 
@@ -862,8 +937,8 @@ mod tests {
         assert_eq!(caches.search().take(), Some(id(1)));
         assert_eq!(caches.frames(), 2);
         // Under revocation an owner takes a frame out of its first cell alone.
-        assert_eq!(caches.pop(0), None);
-        assert_eq!(caches.pop(1), Some(id(3)));
+        assert_eq!(caches.pop(0).frame(), None);
+        assert_eq!(caches.pop(1).frame(), Some(id(3)));
         assert!(caches.search().take().is_some());
         assert!(caches.may_have_frames());
         assert_eq!(caches.search().take(), None);
@@ -884,7 +959,7 @@ mod tests {
             assert_eq!(caches.push(0, id(1)), Pushed::NotCached);
             caches.restore();
             assert_eq!(caches.push(0, id(1)), Pushed::Cached);
-            assert_eq!(caches.pop(0), Some(id(1)));
+            assert_eq!(caches.pop(0).frame(), Some(id(1)));
         }
         let search = caches.search();
         caches.restore();
@@ -917,8 +992,12 @@ mod loom_models {
     /// Acquires a frame.
     fn acquire(list: &FreeList, thread: usize) -> Option<usize> {
         match list.caches().unwrap().pop(thread) {
-            Some(id) => Some(FrameIds::ONE_BASED.frame(id)),
-            None => acquire_slow(list, thread),
+            Popped::Frame(id) => Some(FrameIds::ONE_BASED.frame(id)),
+            Popped::Nothing => acquire_slow(list, thread),
+            Popped::Closed(id) => {
+                put(list, FrameIds::ONE_BASED.frame(id));
+                None
+            }
         }
     }
 
@@ -959,7 +1038,7 @@ mod loom_models {
 
     /// Takes a frame out of the thread's own cache. Touches the bytes if there was one.
     fn pop_and_touch(list: &FreeList, thread: usize, bytes: &UnsafeCell<i32>) -> bool {
-        let popped = list.caches().unwrap().pop(thread);
+        let popped = list.caches().unwrap().pop(thread).frame();
         popped.inspect(|_| touch(bytes)).is_some()
     }
 
@@ -1106,7 +1185,7 @@ mod loom_models {
             let other = {
                 let (list, bytes) = (list.clone(), bytes.clone());
                 thread::spawn(move || {
-                    let popped = list.caches().unwrap().pop(0);
+                    let popped = list.caches().unwrap().pop(0).frame();
                     popped
                         .inspect(|id| touch(&bytes[FrameIds::ONE_BASED.frame(*id)]))
                         .iter()
@@ -1118,7 +1197,7 @@ mod loom_models {
                 assert_eq!(cache(&list, 1, frame), Pushed::Cached);
             }
             let mut popped = 0;
-            while let Some(id) = list.caches().unwrap().pop(1) {
+            while let Some(id) = list.caches().unwrap().pop(1).frame() {
                 touch(&bytes[FrameIds::ONE_BASED.frame(id)]);
                 popped += 1;
             }
@@ -1156,7 +1235,7 @@ mod loom_models {
             let (list, last) = list_with_full_thread_cache();
             let caches = list.caches().unwrap();
             assert_eq!(cache(&list, 1, last), Pushed::Cached);
-            assert!(caches.pop(1).is_some() && caches.pop(1).is_some());
+            assert!(caches.pop(1).frame().is_some() && caches.pop(1).frame().is_some());
             let bytes = Arc::new(UnsafeCell::new(0));
             let searcher = {
                 let (list, bytes) = (list.clone(), bytes.clone());
@@ -1189,6 +1268,36 @@ mod loom_models {
             assert_eq!(counted, usize::from(learned));
             assert!(out + free_after_close >= 1);
             assert_eq!(list.free_frames(), 1);
+        });
+    }
+
+    /// T8: a thread closes the list and is refused the fence. From then on the owner of a cached
+    /// frame does not acquire it.
+    ///
+    /// Kills: no look at `CLOSED` in `pop_cell_revoked`.
+    #[test]
+    fn no_frame_is_acquired_after_a_close_without_a_fence() {
+        loom::model(|| {
+            let list = list_with_one_cached();
+            let is_closed = Arc::new(AtomicUsize::new(0));
+            let closer = {
+                let (list, is_closed) = (list.clone(), is_closed.clone());
+                thread::spawn(move || {
+                    let revocation = &list.caches().unwrap().revocation;
+                    revocation.fetch_or(CLOSED | COOLDOWN, Ordering::Acquire);
+                    revocation.fetch_or(REFUSED, Ordering::Release);
+                    is_closed.store(1, Ordering::Release);
+                })
+            };
+            let was_closed = is_closed.load(Ordering::Acquire) == 1;
+            match list.caches().unwrap().pop(1) {
+                Popped::Frame(_) => assert!(!was_closed),
+                Popped::Closed(id) => {
+                    assert_eq!(put(&list, FrameIds::ONE_BASED.frame(id)), PutBack::Done);
+                }
+                Popped::Nothing => panic!("no other thread takes the frame"),
+            }
+            closer.join().unwrap();
         });
     }
 

@@ -35,10 +35,19 @@ pub(crate) fn heavy_fence_is_supported() -> bool {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
+    use rustix::io::Errno;
     use rustix::thread::{MembarrierCommand, membarrier};
 
+    /// The system returns `EPERM` to a process that is not registered. A filter of system calls may
+    /// return it as well, and then does so again. `ENOMEM` is transient.
     pub(super) fn run() -> bool {
-        membarrier(MembarrierCommand::PrivateExpedited).is_ok()
+        let run = || membarrier(MembarrierCommand::PrivateExpedited);
+        let register = || membarrier(MembarrierCommand::RegisterPrivateExpedited);
+        match run() {
+            Ok(()) => true,
+            Err(Errno::PERM) => register().and_then(|()| run()).is_ok(),
+            Err(_) => run().is_ok(),
+        }
     }
 
     /// Registers the process, which is cheap to repeat and inherited by child processes, and

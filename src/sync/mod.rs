@@ -21,7 +21,8 @@
 //! eventually fair and is never poisoned, but its process-wide table of waiting threads can
 //! allocate when a thread first waits. [`NoAllocMutex`] is std's, a futex that never allocates on
 //! Linux and Windows, and is therefore the one that acquiring, waiting and releasing threads
-//! lock.
+//! lock. Everything in a pool that is locked has this one: two copies of the crate in one process
+//! have two tables of waiting threads, and do not find each other's.
 
 #![expect(
     clippy::disallowed_types,

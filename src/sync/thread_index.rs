@@ -3,6 +3,26 @@
 //! An index below [`RECYCLED_INDICES`] is recycled: it belongs to one thread at a time, and to the
 //! next one after that thread has ended. Threads that find all of these in use have a higher index,
 //! which is not recycled.
+//!
+//! A thread returns its index when its thread-locals are destroyed. It cannot if it first needs an
+//! index later, for example in the destructor of a pthread key, because no destructor runs for it
+//! any more. So on Linux and Android a thread that finds no index free asks the system which of the
+//! threads with an index have ended, and takes the index of one of them.
+//!
+//! | bit *k* of `TAKEN` | `OWNERS[k]` | index *k* |
+//! |---|---|---|
+//! | 0 | `UNKNOWN` | is free |
+//! | 1 | `UNKNOWN` | is being assigned or returned, or the system has no thread ids |
+//! | 1 | an owner | belongs to the owner, or to the thread that finds it ended and replaces the owner |
+//!
+//! # Invariants
+//!
+//! - **X1** The thread that sets a bit of `TAKEN`, or replaces an owner that has ended by `UNKNOWN`,
+//!   has the index from then on. Only that thread stores an owner or clears the bit.
+//! - **X2** An owner has ended if the system has no thread with its id in this process. Each value
+//!   of an owner is used once (a serial number differs if thread ids repeat), so that an owner that
+//!   was replaced in the meantime is not replaced again. After a fork the owners of the parent are
+//!   left alone: the child has their indices, but not their ids.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -10,10 +30,20 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use super::os_thread;
 
 /// Number of indices that are recycled: one bit each in `TAKEN`.
-pub(crate) const RECYCLED_INDICES: usize = 64;
+pub(crate) const RECYCLED_INDICES: usize = 48;
 
 /// Bit *k* is set while a thread has index *k*.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// The thread with index *k*: its id in the lower 22 bits, the id of its process in the next 22 bits,
+/// and a serial number above.
+static OWNERS: [AtomicU64; RECYCLED_INDICES] =
+    [const { AtomicU64::new(UNKNOWN) }; RECYCLED_INDICES];
+static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
+
+const UNKNOWN: u64 = 0;
+/// Linux has no larger ids.
+const ID_BITS: u32 = 22;
+
 static USED: AtomicUsize = AtomicUsize::new(0);
 static NEXT_UNRECYCLED: AtomicUsize = AtomicUsize::new(0);
 
@@ -72,19 +102,56 @@ fn next_unrecycled() -> usize {
 }
 
 fn take_recycled() -> Option<usize> {
+    let index = take_free().or_else(take_from_ended)?;
+    // Relaxed: the value refers to no other memory.
+    OWNERS[index].store(this_owner(), Ordering::Relaxed);
+    // Relaxed: readers run a fence first.
+    USED.fetch_max(index + 1, Ordering::Relaxed);
+    Some(index)
+}
+
+/// Returns the calling thread as an owner, or `UNKNOWN` on systems without thread ids.
+fn this_owner() -> u64 {
+    let id = |id: u32| Some(u64::from(id)).filter(|id| id >> ID_BITS == 0);
+    let owner = || {
+        let process = id(std::process::id())?;
+        let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
+        Some(id(os_thread::id()?)? | process << ID_BITS | serial << (2 * ID_BITS))
+    };
+    owner().unwrap_or(UNKNOWN)
+}
+
+/// Takes the index of a thread that has ended and did not return it (X1, X2).
+fn take_from_ended() -> Option<usize> {
+    let process = u64::from(std::process::id());
+    let ids = (1 << ID_BITS) - 1;
+    OWNERS.iter().position(|place| {
+        let owner = place.load(Ordering::Relaxed);
+        let of_this_process = owner >> ID_BITS & ids == process;
+        let thread = u32::try_from(owner & ids).unwrap_or(0);
+        // What the thread did under its index happens before: the system ended the thread, on
+        // whatever processor, before it answered that there is none.
+        of_this_process
+            && os_thread::has_ended(thread)
+            && place
+                .compare_exchange(owner, UNKNOWN, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+    })
+}
+
+fn take_free() -> Option<usize> {
     let mut taken = TAKEN.load(Ordering::Relaxed);
     loop {
-        let index = taken.trailing_ones();
-        let bit = 1_u64.checked_shl(index)?;
+        let index = taken.trailing_ones() as usize;
+        if index >= RECYCLED_INDICES {
+            return None;
+        }
+        let bit = 1 << index;
         // Acquire: pairs with the Release in the drop of `ReturnAtExit`. Everything that the last
         // thread with this index did under it happens before.
         match TAKEN.compare_exchange_weak(taken, taken | bit, Ordering::Acquire, Ordering::Relaxed)
         {
-            Ok(_) => {
-                // Relaxed: readers run a fence first.
-                USED.fetch_max(index as usize + 1, Ordering::Relaxed);
-                return Some(index as usize);
-            }
+            Ok(_) => return Some(index),
             Err(now) => taken = now,
         }
     }
@@ -100,7 +167,8 @@ impl Drop for ReturnAtExit {
             if recycled < RECYCLED_INDICES {
                 // First, because thread-locals that are destroyed later may still read the index.
                 index.set(next_unrecycled());
-                // Release: pairs with the Acquire in `take_recycled`.
+                OWNERS[recycled].store(UNKNOWN, Ordering::Relaxed);
+                // Release: pairs with the Acquire in `take_free`.
                 TAKEN.fetch_and(!(1 << recycled), Ordering::Release);
             }
         });

@@ -35,10 +35,12 @@ const READER: usize = 4;
 const ENTRIES: usize = if cfg!(loom) { 1 } else { 64 };
 
 /// A set of values with concurrent readers.
+#[derive(Debug)]
 pub(super) struct Registry<T> {
     entries: [Entry<T>; ENTRIES],
 }
 
+#[derive(Debug)]
 struct Entry<T> {
     word: AtomicUsize,
     value: UnsafeCell<Option<T>>,

@@ -14,7 +14,7 @@ use super::protection::GuardPages;
 use super::registry::Registry;
 
 /// A guarded segment, as a fault handler finds it in the registry.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct GuardedSegment {
     guard_pages: GuardPages,
     pool: NonNull<dyn DescribeSlot>,
@@ -42,7 +42,10 @@ fn registry() -> Option<&'static Registry<GuardedSegment>> {
 #[derive(Debug)]
 pub(crate) struct Registration {
     /// `None` if the registry was full. Invalid accesses to the segment are then not reported.
-    entry: Option<usize>,
+    ///
+    /// With the registry, because another copy of the crate, which has one of its own, may drop the
+    /// registration.
+    entry: Option<(&'static Registry<GuardedSegment>, usize)>,
 }
 
 impl Registration {
@@ -61,14 +64,14 @@ impl Registration {
         }
         let segment = GuardedSegment { guard_pages, pool };
         Self {
-            entry: registry().and_then(|registry| registry.register(segment)),
+            entry: registry().and_then(|registry| Some((registry, registry.register(segment)?))),
         }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some((registry, entry)) = registry().zip(self.entry) {
+        if let Some((registry, entry)) = self.entry {
             registry.unregister(entry);
         }
     }

@@ -1,0 +1,46 @@
+//! Library that the test `two_copies` loads at run time, with a copy of the crate of its own.
+
+#![expect(unsafe_code, reason = "exports functions by name")]
+
+use std::any::TypeId;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use ks_allocator::{Frame, FramePool, Label};
+
+/// Identifies the build of the crate that this library was linked with.
+#[unsafe(no_mangle)]
+pub fn plugin_crate() -> TypeId {
+    TypeId::of::<FramePool>()
+}
+
+/// Acquires and releases frames until `stop` is set. Returns the number of frames that had another
+/// owner at the same time.
+#[unsafe(no_mangle)]
+pub fn plugin_hammer(
+    pool: &FramePool,
+    stop: &AtomicBool,
+    owners: &[AtomicUsize],
+    me: usize,
+) -> usize {
+    let mut doubles = 0;
+    while !stop.load(Ordering::Relaxed) {
+        for _ in 0..100 {
+            let Ok(frame) = pool.try_acquire() else {
+                continue;
+            };
+            doubles += usize::from(owners[frame.slot()].swap(me, Ordering::Relaxed) != 0);
+            doubles += usize::from(owners[frame.slot()].swap(0, Ordering::Relaxed) != me);
+        }
+    }
+    doubles
+}
+
+/// Returns a frame that reports attribute to the label `plugin`, and one without a label.
+#[unsafe(no_mangle)]
+pub fn plugin_acquire(pool: &FramePool) -> [Frame; 2] {
+    let frames = [(); 2].map(|()| pool.acquire().expect("the pool is open"));
+    frames[0].set_label(Label::new("plugin"));
+    let named = pool.holders().to_string();
+    assert!(named.contains("held by `plugin`"), "{named}");
+    frames
+}
