@@ -39,7 +39,8 @@ use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use ks_allocator::com::{
-    self, CLASS_E_NOAGGREGATION, E_INVALIDARG, E_NOINTERFACE, E_POINTER, S_FALSE, S_OK,
+    self, CLASS_E_NOAGGREGATION, ComAllocator, E_INVALIDARG, E_NOINTERFACE, E_POINTER, S_FALSE,
+    S_OK,
 };
 use ks_allocator::{FramePool, PoolAllocator};
 use windows_core::{GUID, HRESULT, IUnknown, Interface};
@@ -57,8 +58,8 @@ pub const KSALLOCATOR_PREFAULT: u32 = 1;
 /// Creates an allocator, and writes a pointer to its interface `riid` to `*out`, with one reference
 /// that belongs to the caller. On failure `*out` is null.
 ///
-/// Returns `E_POINTER` for a null pointer, and `E_NOINTERFACE` if the allocator does not implement
-/// the interface. `Commit` does not touch the memory.
+/// Returns `E_POINTER` for a null pointer, `E_NOINTERFACE` if the allocator does not implement the
+/// interface, and `E_OUTOFMEMORY`. `Commit` does not touch the memory.
 ///
 /// # Safety
 ///
@@ -97,7 +98,10 @@ pub unsafe extern "system" fn KsAllocatorCreateWithFlags(
         Ok(allocator) => allocator,
         Err(error) => return error.into(),
     };
-    let pointer = com::into_unknown(allocator);
+    let pointer = match ComAllocator::try_new(allocator) {
+        Ok(allocator) => allocator.into_raw(),
+        Err(error) => return error,
+    };
     // SAFETY: `pointer` is an `IUnknown` with one reference, which belongs to the result.
     let allocator = unsafe { IUnknown::from_raw(pointer.as_ptr()) };
     // SAFETY: neither pointer is null, so the caller promises that both are valid.

@@ -26,8 +26,9 @@ use crate::allocator::{AllocatorState, CommitEffect, KsAllocator, LockedControl,
 use crate::diagnostics::call_site::CallSite;
 use crate::frame::Frame;
 use crate::label::Label;
+use crate::memory::try_box;
 use crate::mode::AllocatorMode;
-use crate::sync::{Arc, AtomicPtr, AtomicU32, Ordering, fence};
+use crate::sync::{AtomicPtr, AtomicU32, Ordering, fence};
 
 use super::boundary::{OutPtr, Ptr, entry, requested_interface, vtable};
 use super::constants::GetBufferFlags;
@@ -47,6 +48,7 @@ use super::pipe::Pipe;
 use super::properties::Properties;
 use super::sample::Sample;
 use super::sample_table::SampleTable;
+use super::shared::Shared;
 
 /// More references than can exist unless they are leaked on purpose.
 const MAX_REFERENCES: u32 = u32::MAX / 2;
@@ -58,7 +60,7 @@ pub(super) struct AllocatorObject {
     references: AtomicU32,
     pub(super) allocator: PoolAllocator,
     properties: Properties,
-    notify: Arc<Notify>,
+    notify: Shared<Notify>,
     pipe: Pipe,
     /// The handle of an external allocator, which a client or a driver stored.
     handle: AtomicPtr<c_void>,
@@ -74,25 +76,28 @@ const _: () = {
 };
 
 impl AllocatorObject {
-    /// Creates an object, and returns its first reference.
-    pub(super) fn create(allocator: PoolAllocator, driver: Box<dyn KsDriver>) -> IUnknown {
-        let object = Box::new(Self {
+    /// Creates an object, and returns its first reference. Drops the arguments, and returns `None`,
+    /// if there is no memory.
+    pub(super) fn create(allocator: PoolAllocator, driver: Box<dyn KsDriver>) -> Option<IUnknown> {
+        let notify = Shared::try_new(Notify::new()).ok()?;
+        let object = try_box(Self {
             ks: &KS,
             mem: &MEM,
             references: AtomicU32::new(1),
             allocator,
             properties: Properties::default(),
-            notify: Arc::default(),
+            notify,
             pipe: Pipe::default(),
             handle: AtomicPtr::default(),
             driver,
             _object_count: ObjectCount::new(),
-        });
+        })
+        .ok()?;
         object.pipe.clear();
         let this = Box::into_raw(object);
         // SAFETY: `this` points to the KS vtable pointer of a new object, which is an `IUnknown`.
         // The one reference that it was created with belongs to the result.
-        unsafe { IUnknown::from_raw(this.cast()) }
+        Some(unsafe { IUnknown::from_raw(this.cast()) })
     }
 }
 
@@ -341,8 +346,8 @@ impl AllocatorObject {
 
 /// `IMemAllocatorCallbackTemp`.
 impl AllocatorObject {
-    fn set_notify(&self, callback: Ptr<c_void>) {
-        self.notify.set(&callback);
+    fn set_notify(&self, callback: Ptr<c_void>) -> Result<(), HRESULT> {
+        self.notify.set(&callback)
     }
 
     fn free_count(&self, out: OutPtr<i32>) -> Result<(), HRESULT> {

@@ -1,17 +1,20 @@
 //! Handle for Rust code to the COM object of an allocator.
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::ffi::c_void;
 use std::fmt;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
-use windows_core::{IUnknown, Interface};
+use windows_core::{HRESULT, IUnknown, Interface};
 
 use crate::allocator::PoolAllocator;
 use crate::frame::Frame;
+use crate::memory::try_box;
 
 use super::allocator_object::{self, AllocatorObject};
 use super::driver::{KsDriver, NoDriver};
+use super::hresult::E_OUTOFMEMORY;
 use super::interfaces::IMediaSample2;
 use super::sample::Sample;
 
@@ -96,9 +99,42 @@ impl ComAllocator {
     /// Turns an allocator into a COM object that can create kernel allocators: see [`KsDriver`].
     #[must_use]
     pub fn with_driver(allocator: PoolAllocator, driver: impl KsDriver + 'static) -> Self {
-        Self {
-            object: AllocatorObject::create(allocator, Box::new(driver)),
+        match Self::try_with_driver(allocator, driver) {
+            Ok(created) => created,
+            Err(_) => handle_alloc_error(Layout::new::<AllocatorObject>()),
         }
+    }
+
+    /// Does the same as [`new`](Self::new), but returns an error if there is no memory. For a
+    /// library that is loaded into the process of another program, which should not end then.
+    ///
+    /// # Errors
+    ///
+    /// [`E_OUTOFMEMORY`](super::E_OUTOFMEMORY). The allocator is dropped.
+    ///
+    /// ```
+    /// # use ks_allocator::{KsAllocator, PoolAllocator, com::ComAllocator};
+    /// let allocator = ComAllocator::try_new(PoolAllocator::new())?;
+    /// assert_eq!(allocator.free_frames(), 0);
+    /// # Ok::<(), windows_core::HRESULT>(())
+    /// ```
+    pub fn try_new(allocator: PoolAllocator) -> Result<Self, HRESULT> {
+        Self::try_with_driver(allocator, NoDriver)
+    }
+
+    /// Does the same as [`with_driver`](Self::with_driver), but returns an error if there is no
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// [`E_OUTOFMEMORY`](super::E_OUTOFMEMORY). Both arguments are dropped.
+    pub fn try_with_driver(
+        allocator: PoolAllocator,
+        driver: impl KsDriver + 'static,
+    ) -> Result<Self, HRESULT> {
+        let driver = try_box(driver).map_err(|_| E_OUTOFMEMORY)?;
+        let object = AllocatorObject::create(allocator, driver).ok_or(E_OUTOFMEMORY)?;
+        Ok(Self { object })
     }
 
     /// Returns a new reference to the object behind an interface pointer. The caller keeps its own

@@ -105,7 +105,8 @@ pub unsafe trait IMemAllocator: windows_core::IUnknown {
 /// [`IMemAllocator`] with a callback for released samples and a count of the free ones.
 ///
 /// - `SetNotify` registers an [`IMemAllocatorNotifyCallbackTemp`]; NULL removes it. The allocator
-///   holds a reference to the callback until it is replaced.
+///   holds a reference to the callback until it is replaced. Returns `E_OUTOFMEMORY`, and keeps the
+///   old callback, if there is no memory.
 /// - `GetFreeCount` writes the number of free buffers.
 #[interface("379A0CF0-C1DE-11D2-ABF5-00A0C905F375")]
 pub unsafe trait IMemAllocatorCallbackTemp: IMemAllocator {
@@ -142,7 +143,8 @@ pub unsafe trait IMemAllocatorNotifyCallbackTemp: windows_core::IUnknown {
 ///   negative or larger than the buffer.
 /// - `GetMediaType` writes a deep copy of the media type, in memory of `CoTaskMemAlloc`, which the
 ///   caller frees. Returns `S_FALSE` and writes NULL if the sample has none.
-/// - `SetMediaType` replaces the media type by a deep copy; NULL removes it.
+/// - `SetMediaType` replaces the media type by a deep copy; NULL removes it. Returns
+///   `E_OUTOFMEMORY`, and removes the old media type, if there is no memory.
 /// - `IsDiscontinuity` returns `S_OK` if the sample follows a discontinuity, otherwise `S_FALSE`.
 /// - `SetDiscontinuity` sets whether the sample follows a discontinuity.
 /// - `GetMediaTime` writes the media times. Returns `VFW_E_MEDIA_TIME_NOT_SET` if there are none.
@@ -173,7 +175,8 @@ pub unsafe trait IMediaSample: windows_core::IUnknown {
 /// - `GetProperties` writes the first `size` bytes of an `AM_SAMPLE2_PROPERTIES`, and their number
 ///   to `cbData`.
 /// - `SetProperties` sets the fields that the first `min(size, cbData)` bytes contain. Returns
-///   `E_INVALIDARG`, and changes nothing, if a field is invalid.
+///   `E_INVALIDARG` if a field is invalid, and `E_OUTOFMEMORY` if there is no memory for a media
+///   type. Both change nothing.
 #[interface("36B73884-C2C8-11CF-8B46-00805F6CEF60")]
 pub unsafe trait IMediaSample2: IMediaSample {
     pub unsafe fn GetProperties(&self, size: u32, properties: *mut u8) -> HRESULT;

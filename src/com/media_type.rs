@@ -12,6 +12,7 @@ use crate::memory::TaskMemory;
 use super::boundary::Ptr;
 use super::hresult::{E_OUTOFMEMORY, E_POINTER};
 use super::layouts::AM_MEDIA_TYPE;
+use super::shared::Shared;
 
 const SIZE: usize = size_of::<AM_MEDIA_TYPE>();
 
@@ -34,13 +35,17 @@ impl MediaType {
     /// # Errors
     ///
     /// `E_POINTER` if the format block has a size but its pointer is NULL; `E_OUTOFMEMORY`.
-    pub(super) fn copy_of(source: &Ptr<AM_MEDIA_TYPE>) -> Result<Option<Self>, HRESULT> {
+    pub(super) fn copy_of(source: &Ptr<AM_MEDIA_TYPE>) -> Result<Option<Shared<Self>>, HRESULT> {
         if source.as_ptr().is_null() {
             return Ok(None);
         }
         // SAFETY: by `Ptr`, the pointer leads to a media type, as it is not NULL, and the pointers
         // in the structure are what its documentation says.
-        unsafe { Self::deep_copy(source.as_ptr()) }.map(Some)
+        let copy = unsafe { Self::deep_copy(source.as_ptr()) }?;
+        match Shared::try_new(copy) {
+            Ok(shared) => Ok(Some(shared)),
+            Err(_) => Err(E_OUTOFMEMORY),
+        }
     }
 
     /// Returns a deep copy of this media type.

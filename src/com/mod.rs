@@ -112,6 +112,16 @@
 //!   removes a terminated thread from the queue, and no buffer is lost.
 //! - A thread that is terminated while it holds a sample keeps the sample, as in the base classes.
 //!
+//! # Without memory
+//!
+//! Methods that make a copy or create an object return `E_OUTOFMEMORY` if an allocation fails:
+//! `SetMediaType`, `GetMediaType`, `SetProperties` of a sample, `SetNotify`, a `GetBuffer` that
+//! creates the samples, [`ComAllocator::try_new`], and `KsAllocatorCreate` of the example DLL.
+//! `Commit` does so for the buffers, and for all that grows with their number.
+//!
+//! A few allocations of fixed size end the process if they fail: those of a `Commit` for the pool
+//! itself, and those of a thread in its first call and its first wait.
+//!
 //! # Prefaulting
 //!
 //! Touching all memory takes time: for 2 GiB more than a second. A filter that commits on the
@@ -139,6 +149,7 @@
 //! - `constants`, `layouts`, `hresult`: numbers, structures and results of the Windows headers.
 //! - `interfaces`: the interfaces.
 //! - `boundary`: vtable entries from safe methods. Pointers of clients and panics are handled here.
+//! - `shared`: shared ownership of a heap value whose allocation reports failure.
 //! - `object_count`, `driver`, `ks_framing`, `media_type`, `notify`, `pipe`, `properties`,
 //!   `sample_properties`: parts of the objects.
 //! - `sample`: the media sample. How a frame becomes a sample, and a sample a frame.
@@ -153,6 +164,9 @@ mod interfaces;
 
 #[expect(unsafe_code, reason = "reads and writes through pointers of clients")]
 mod boundary;
+
+#[expect(unsafe_code, reason = "owns memory on the heap")]
+mod shared;
 
 mod object_count;
 

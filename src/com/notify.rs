@@ -3,36 +3,55 @@
 use std::ffi::c_void;
 use std::fmt;
 
-use arc_swap::{ArcSwapOption, Guard};
-use windows_core::Interface;
+use arc_swap::Guard;
+use windows_core::{HRESULT, Interface};
 
-use crate::sync::{Arc, AtomicCell};
+use crate::sync::AtomicCell;
 
 use super::boundary::Ptr;
+use super::hresult::E_OUTOFMEMORY;
 use super::interfaces::IMemAllocatorNotifyCallbackTemp;
 use super::object_count::ObjectCount;
+use super::shared::{Shared, SharedSwap};
 
 /// The callback that a client registered, if any. Reading it takes no lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Notify {
-    callback: ArcSwapOption<Callback>,
+    callback: SharedSwap<Callback>,
     was_set: AtomicCell<bool>,
 }
 
 impl Notify {
+    /// Creates it without a callback.
+    pub(super) fn new() -> Self {
+        Self {
+            callback: SharedSwap::from(None),
+            was_set: AtomicCell::new(false),
+        }
+    }
+
     /// Replaces the callback; NULL removes it. A thread that is about to call the old callback
     /// still does.
-    pub(super) fn set(&self, callback: &Ptr<c_void>) {
+    ///
+    /// # Errors
+    ///
+    /// `E_OUTOFMEMORY`. The old callback stays.
+    pub(super) fn set(&self, callback: &Ptr<c_void>) -> Result<(), HRESULT> {
         let callback = callback.as_ptr().cast_mut();
         // SAFETY: by `Ptr`, it is NULL or an object with the interface that `SetNotify` documents.
         let callback = unsafe { IMemAllocatorNotifyCallbackTemp::from_raw_borrowed(&callback) };
-        let callback = callback.map(|callback| Arc::new(Callback(callback.clone())));
+        let callback = match callback.map(|callback| Shared::try_new(Callback(callback.clone()))) {
+            None => None,
+            Some(Ok(shared)) => Some(shared),
+            Some(Err(_)) => return Err(E_OUTOFMEMORY),
+        };
         let is_some = callback.is_some();
         let old = self.callback.swap(callback);
         if is_some {
             self.was_set.store(true);
         }
         drop(old);
+        Ok(())
     }
 
     /// Returns whether a callback was ever set. Most allocators never have one, and a release then
@@ -59,7 +78,7 @@ struct Callback(IMemAllocatorNotifyCallbackTemp);
 #[expect(clippy::non_send_fields_in_send_ty, reason = "the comment argues it")]
 unsafe impl Send for Callback {}
 // SAFETY: several threads can release samples at the same time, and each calls `NotifyRelease`. So
-// the object supports concurrent calls. References are cloned and dropped by `Arc` alone.
+// the object supports concurrent calls. References are cloned and dropped by `Shared` alone.
 unsafe impl Sync for Callback {}
 
 impl fmt::Debug for Callback {
@@ -71,7 +90,7 @@ impl fmt::Debug for Callback {
 /// Calls the callback, if there is one, when it is dropped, even if the release of the frame
 /// panics.
 pub(super) struct NotifyOnDrop {
-    callback: Guard<Option<Arc<Callback>>>,
+    callback: Guard<Option<Shared<Callback>>>,
     /// The released frame may have been the last object of this library. Dropped after `callback`,
     /// so that the library is not unloaded while the callback is called or released.
     _object_count: ObjectCount,

@@ -19,14 +19,13 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
-use arc_swap::ArcSwapOption;
 use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
 use crate::frame::Frame;
 use crate::metadata::FrameFlags;
 use crate::pool::core::Slot;
 use crate::ref_count::RefCount;
-use crate::sync::{Arc, AtomicCell};
+use crate::sync::AtomicCell;
 
 use super::boundary::{Bytes, OutBytes, OutPtr, Ptr, entry, requested_interface, vtable};
 use super::constants::{AM_STREAM_MEDIA, SampleFlags};
@@ -39,6 +38,7 @@ use super::layouts::{AM_MEDIA_TYPE, AM_SAMPLE2_PROPERTIES};
 use super::media_type::MediaType;
 use super::notify::{Notify, NotifyOnDrop};
 use super::sample_properties::{self, NewProperties};
+use super::shared::{Shared, SharedSwap};
 
 /// A `&T` without a lifetime, to something that lives as long as the pool's core.
 struct PoolPtr<T>(NonNull<T>);
@@ -87,7 +87,7 @@ pub(super) struct Sample {
     stop: AtomicCell<i64>,
     media_start: AtomicCell<i64>,
     media_stop: AtomicCell<i64>,
-    media_type: ArcSwapOption<MediaType>,
+    media_type: SharedSwap<MediaType>,
 }
 
 /// A sample is used by all threads of its clients, and moves a frame from one thread to another.
@@ -124,7 +124,7 @@ impl Sample {
             stop: AtomicCell::new(0),
             media_start: AtomicCell::new(0),
             media_stop: AtomicCell::new(0),
-            media_type: ArcSwapOption::empty(),
+            media_type: SharedSwap::from(None),
         }
     }
 
@@ -515,12 +515,12 @@ impl Sample {
         self.flags.store(flags.bits());
     }
 
-    fn replace_media_type(&self, media_type: Option<MediaType>) {
+    fn replace_media_type(&self, media_type: Option<Shared<MediaType>>) {
         if media_type.is_some() {
             // Set before the swap, so that the thread that releases the sample sees it.
             self.may_have_media_type.store(true);
         }
-        drop(self.media_type.swap(media_type.map(Arc::new)));
+        drop(self.media_type.swap(media_type));
     }
 
     /// Returns a pointer to the media type itself, not to a copy, or NULL. It is valid until the

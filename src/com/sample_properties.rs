@@ -9,6 +9,7 @@ use super::constants::SampleFlags;
 use super::hresult::{E_INVALIDARG, E_POINTER};
 use super::layouts::{AM_MEDIA_TYPE, AM_SAMPLE2_PROPERTIES};
 use super::media_type::MediaType;
+use super::shared::Shared;
 
 /// Offset of the end of a field.
 macro_rules! end_of {
@@ -144,7 +145,7 @@ impl NewProperties {
     /// # Errors
     ///
     /// `E_POINTER` if it is NULL; otherwise as [`MediaType::copy_of`].
-    pub(super) fn media_type(&self) -> Result<Option<MediaType>, HRESULT> {
+    pub(super) fn media_type(&self) -> Result<Option<Shared<MediaType>>, HRESULT> {
         let flags = self.flags.unwrap_or_default();
         match self.raw_media_type() {
             Some(new) if flags.contains(SampleFlags::TYPECHANGED) => {

@@ -4,13 +4,13 @@ use std::any::Any;
 use std::ffi::c_void;
 
 use crate::error::CommitError;
-use crate::memory::try_with_capacity;
+use crate::memory::{try_box, try_with_capacity};
 use crate::pool::core::Core;
-use crate::sync::Arc;
 
 use super::notify::Notify;
 use super::object_count::ObjectCount;
 use super::sample::Sample;
+use super::shared::Shared;
 
 /// The extension that the COM face stores in a core.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct SampleTable {
     /// unique access.
     samples: Vec<Sample>,
     /// Every sample has a pointer to it.
-    _notify: Arc<Notify>,
+    _notify: Shared<Notify>,
     _object_count: ObjectCount,
 }
 
@@ -28,7 +28,7 @@ impl SampleTable {
     #[inline]
     pub(super) fn get_or_create<'a>(
         core: &'a Core,
-        notify: &Arc<Notify>,
+        notify: &Shared<Notify>,
     ) -> Result<&'a [Sample], CommitError> {
         let table = match Self::get(core) {
             Some(table) => table,
@@ -52,7 +52,7 @@ impl SampleTable {
     }
 
     #[cold]
-    fn create<'a>(core: &'a Core, notify: &Arc<Notify>) -> Result<&'a Self, CommitError> {
+    fn create<'a>(core: &'a Core, notify: &Shared<Notify>) -> Result<&'a Self, CommitError> {
         let frames = core.free.frames();
         let mut samples = try_with_capacity(frames)?;
         samples.extend((0..frames).map(|number| {
@@ -63,11 +63,14 @@ impl SampleTable {
         }));
         let table = Self {
             samples,
-            _notify: Arc::clone(notify),
+            _notify: notify.clone(),
             _object_count: ObjectCount::new(),
         };
+        let table = try_box(table).map_err(|_| CommitError::OutOfMemory {
+            bytes: size_of::<Self>(),
+        })?;
         // If another thread was faster, its table is used and this one is dropped.
-        let stored = core.extension.get_or_init(|| Box::new(table));
+        let stored = core.extension.get_or_init(|| table);
         Ok(Self::from_extension(stored))
     }
 

@@ -55,6 +55,8 @@ pub use self::segment::SegmentInfo;
 
 pub(crate) use self::custom::CustomMemory;
 pub(crate) use self::guard_pages::{DescribeSlot, GuardPages};
+#[cfg(feature = "windows")]
+pub(crate) use self::heap::try_box;
 pub(crate) use self::heap::try_with_capacity;
 #[cfg(feature = "windows")]
 pub(crate) use self::kernel_object::as_word;

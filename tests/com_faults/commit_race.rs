@@ -21,7 +21,7 @@ impl Drop for StopOnDrop<'_> {
 /// The last sample can come back, and properties can be set, in the middle of a `Commit`.
 #[test]
 fn a_commit_checks_the_properties_that_it_commits() {
-    const ROUNDS: usize = 20_000;
+    const ROUNDS: usize = 10_000;
 
     // Without prefaulting, so that a commit of 2 GiB would succeed at once.
     let builder = FramePool::builder().prefault(false);

@@ -13,6 +13,7 @@ mod ksallocator_dll;
 
 mod commit_race;
 mod dll;
+mod no_memory;
 mod padding;
 #[cfg(feature = "tracing")]
 mod subscriber;
