@@ -431,11 +431,26 @@ pub trait KsAllocator: Send + Sync {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct PoolAllocator {
+    /// No code of the user's runs while this is locked: no waker, hook or subscriber, no memory of
+    /// the user's is allocated or freed, and no pool is dropped.
     control: Mutex<Control>,
+    /// Locked while a pool is built, before `control`, so that two commits do not allocate at the
+    /// same time. Only `commit` locks it.
+    building: Mutex<()>,
     /// The pool of the last commit. Written under `control`; read by `acquire` without a lock.
     pool: ArcSwapOption<FramePool>,
     /// The configuration of its pools, except framing and mode, which are in `control`.
     config: PoolConfig,
+}
+
+/// Result of a commit.
+enum Committed {
+    /// The allocator was committed already.
+    Before,
+    /// The pool of the last commit is open again.
+    Again,
+    /// A new pool was built.
+    Anew(FramePool),
 }
 
 #[derive(Debug)]
@@ -467,6 +482,7 @@ impl PoolAllocator {
         };
         Self {
             control: Mutex::new(control),
+            building: Mutex::new(()),
             pool: ArcSwapOption::empty(),
             config: PoolConfig::new(Framing::new(0, 0), AllocatorMode::User),
         }
@@ -599,25 +615,87 @@ impl PoolAllocator {
         drop(rejected);
     }
 
-    /// Retires the current pool, of which no frame is out. Its memory is freed now, before the next
-    /// pool allocates; in Kernel mode only if no other handle of the pool is left.
-    fn retire_pool(&self, control: &mut Control) {
-        if let Some(old) = self.pool.swap(None) {
+    /// Retires the current pool, of which no frame is out, if the next commit cannot reuse it. Its
+    /// memory is freed now, before the next pool allocates; in Kernel mode only if no other handle
+    /// of the pool is left.
+    fn retire_changed_pool(&self) {
+        let mut control = self.control.lock();
+        if control.committed || !control.changed {
+            return;
+        }
+        let old = self.pool.swap(None);
+        if let Some(old) = &old {
             control.flushing = old.is_flushing();
+        }
+        drop(control);
+        if let Some(old) = old {
             old.retire();
         }
     }
 
-    /// Builds a pool with the framing and mode that were set.
-    fn next_pool(&self, control: &Control) -> Result<FramePool, CommitError> {
+    /// Builds a pool with the framing and mode that were set. `control` is not locked.
+    fn next_pool(
+        &self,
+        framing: Framing,
+        mode: AllocatorMode,
+        flushing: bool,
+    ) -> Result<FramePool, CommitError> {
         let mut config = self.config.clone();
-        config.framing = control.framing;
-        config.memory.mode = control.mode;
+        config.framing = framing;
+        config.memory.mode = mode;
         let state = PoolState {
-            flushing: control.flushing,
+            flushing,
             ..PoolState::OPEN
         };
         FramePool::new(&config, state)
+    }
+
+    /// Commits once. Returns `None` if the control state changed meanwhile, so that the call has to
+    /// be repeated.
+    fn try_commit(&self) -> Result<Option<Committed>, CommitError> {
+        self.retire_changed_pool();
+        let building = self.building.lock();
+        let mut control = self.control.lock();
+        if control.committed {
+            return Ok(Some(Committed::Before));
+        }
+        if !control.changed {
+            control.committed = true;
+            // Opening a pool rejects no waiter.
+            let rejected = self
+                .pool
+                .load()
+                .as_deref()
+                .and_then(|pool| pool.commit(true));
+            drop((control, rejected));
+            return Ok(Some(Committed::Again));
+        }
+        if self.pool.load().is_some() {
+            return Ok(None);
+        }
+        let Control {
+            framing,
+            mode,
+            flushing,
+            ..
+        } = *control;
+        drop(control);
+        let next = self.next_pool(framing, mode, flushing)?;
+
+        let mut control = self.control.lock();
+        let is_current = (control.framing, control.mode) == (framing, mode);
+        if is_current {
+            if control.flushing != flushing {
+                // No caller has waited for a frame of the new pool yet.
+                drop(next.flush(control.flushing));
+            }
+            self.pool.store(Some(next.clone().into()));
+            control.changed = false;
+            control.committed = true;
+        }
+        // The locks first: a pool that is outdated already is dropped after them.
+        drop((control, building));
+        Ok(is_current.then_some(Committed::Anew(next)))
     }
 }
 
@@ -678,24 +756,15 @@ impl KsAllocator for PoolAllocator {
     }
 
     fn commit(&self) -> Result<(), CommitError> {
-        let mut control = self.control.lock();
-        if control.committed {
-            return Ok(());
-        }
-        let is_new = control.changed;
-        if is_new {
-            self.retire_pool(&mut control);
-            let next = self.next_pool(&control)?;
-            self.pool.store(Some(next.into()));
-            control.changed = false;
-        } else if let Some(pool) = &*self.pool.load() {
-            drop(pool.commit(true));
-        }
-        control.committed = true;
-        drop(control);
-        match &*self.pool.load() {
-            Some(pool) if is_new => pool.trace_commit(),
-            _ => tracing_events::committed_again(self.frames_out()),
+        let committed = loop {
+            if let Some(committed) = self.try_commit()? {
+                break committed;
+            }
+        };
+        match committed {
+            Committed::Before => {}
+            Committed::Again => tracing_events::committed_again(self.frames_out()),
+            Committed::Anew(pool) => pool.trace_commit(),
         }
         Ok(())
     }
