@@ -440,7 +440,12 @@ pub trait KsAllocator: Send + Sync {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct PoolAllocator {
+    /// No code of the user's runs while this is locked: no waker, hook or subscriber, no memory of
+    /// the user's is allocated or freed, and no pool is dropped.
     control: Mutex<Control>,
+    /// Locked while a pool is built, before `control`, so that two commits do not allocate at the
+    /// same time. Only `commit` locks it.
+    building: Mutex<()>,
     /// The pool of the last commit. Written under `control`; read by `acquire` without a lock.
     pool: ArcSwapOption<FramePool>,
     /// The configuration of its pools, except framing and mode, which are in `control`.
@@ -461,6 +466,26 @@ struct Control {
     committed: bool,
     /// The flush state for the first pool. A later pool takes over the state of the one before.
     flushing: bool,
+}
+
+/// The values that the next pool is built from.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    framing: Framing,
+    frame_len: usize,
+    mode: AllocatorMode,
+    flushing: bool,
+}
+
+impl Control {
+    fn plan(&self) -> Plan {
+        Plan {
+            framing: self.framing,
+            frame_len: self.frame_len,
+            mode: self.mode,
+            flushing: self.flushing,
+        }
+    }
 }
 
 /// Effect of a commit, for [`PoolAllocator::trace_commit`].
@@ -530,38 +555,6 @@ impl LockedControl<'_> {
         self.control.changed = true;
         Ok(actual)
     }
-
-    /// Commits, and emits no event. Calls `prepare` with the committed pool before any frame of
-    /// this commit can be acquired. If `prepare` fails, nothing is committed by this call.
-    pub(crate) fn commit<E: From<CommitError>>(
-        &mut self,
-        prepare: impl FnOnce(&FramePool) -> Result<(), E>,
-    ) -> Result<CommitEffect, E> {
-        let is_committed = self.is_committed();
-        let Self { allocator, control } = self;
-        if is_committed {
-            allocator.pool.load().as_deref().map_or(Ok(()), prepare)?;
-            return Ok(CommitEffect::None);
-        }
-        let effect = if control.changed || allocator.pool_is_closed() {
-            // Until the new pool is there, in case it fails.
-            (control.committed, control.changed) = (false, true);
-            allocator.retire_pool(control);
-            let next = allocator.next_pool(control)?;
-            prepare(&next)?;
-            allocator.pool.store(Some(next.into()));
-            control.changed = false;
-            CommitEffect::NewMemory
-        } else {
-            if let Some(pool) = &*allocator.pool.load() {
-                prepare(pool)?;
-                drop(pool.commit(true));
-            }
-            CommitEffect::SameMemory
-        };
-        control.committed = true;
-        Ok(effect)
-    }
 }
 
 impl PoolAllocator {
@@ -583,6 +576,7 @@ impl PoolAllocator {
         };
         Self {
             control: Mutex::new(control),
+            building: Mutex::new(()),
             pool: ArcSwapOption::empty(),
             config: PoolConfig::new(Framing::new(0, 0), AllocatorMode::User),
         }
@@ -729,23 +723,119 @@ impl PoolAllocator {
         drop(rejected);
     }
 
-    /// Retires the current pool. Its memory is freed now, before the next pool allocates, unless it
-    /// was closed with frames out; in Kernel mode only if no other handle of the pool is left.
-    fn retire_pool(&self, control: &mut Control) {
-        if let Some(old) = self.pool.swap(None) {
-            control.flushing = old.is_flushing();
-            old.retire();
+    /// Commits, and emits no event.
+    ///
+    /// `check` decides under the lock whether the commit goes on. `prepare` gets the pool under the
+    /// lock, before any frame of this commit can be acquired. If either fails, nothing is committed
+    /// by this call. Neither runs code of the user's.
+    pub(crate) fn commit_with<E: From<CommitError>>(
+        &self,
+        mut check: impl FnMut(&LockedControl<'_>) -> Result<bool, E>,
+        mut prepare: impl FnMut(&FramePool) -> Result<(), E>,
+    ) -> Result<CommitEffect, E> {
+        loop {
+            if let Some(effect) = self.commit_reusing(&mut check, &mut prepare)? {
+                return Ok(effect);
+            }
+            if let Some(effect) = self.commit_anew(&mut check, &mut prepare)? {
+                return Ok(effect);
+            }
         }
     }
 
-    /// Builds a pool with the framing and mode that were set.
-    fn next_pool(&self, control: &Control) -> Result<FramePool, CommitError> {
+    /// Commits the current pool, if it can be reused. Otherwise retires it, and returns `None`.
+    ///
+    /// The old pool is retired after the lock is released: its end may run hooks, subscribers and a
+    /// [`FrameMemory`](crate::FrameMemory). Its memory is freed before the next pool allocates, unless
+    /// the pool was closed with frames out; in Kernel mode only if no other handle is left.
+    fn commit_reusing<E>(
+        &self,
+        check: &mut impl FnMut(&LockedControl<'_>) -> Result<bool, E>,
+        prepare: &mut impl FnMut(&FramePool) -> Result<(), E>,
+    ) -> Result<Option<CommitEffect>, E> {
+        let mut old = None;
+        let effect = self.with_control(|access| {
+            if !check(access)? {
+                return Ok(Some(CommitEffect::None));
+            }
+            let pool = self.pool.load();
+            if access.is_committed() {
+                pool.as_deref().map_or(Ok(()), &mut *prepare)?;
+                return Ok(Some(CommitEffect::None));
+            }
+            if !access.control.changed && !self.pool_is_closed() {
+                if let Some(pool) = &*pool {
+                    prepare(pool)?;
+                    // Opening a pool rejects no waiter.
+                    drop(pool.commit(true));
+                }
+                access.control.committed = true;
+                return Ok(Some(CommitEffect::SameMemory));
+            }
+            // Until the new pool is there, in case it fails.
+            (access.control.committed, access.control.changed) = (false, true);
+            old = self.pool.swap(None);
+            if let Some(old) = &old {
+                access.control.flushing = old.is_flushing();
+            }
+            Ok(None)
+        });
+        if let Some(old) = old {
+            old.retire();
+        }
+        effect
+    }
+
+    /// Builds a new pool and commits it. Returns `None` if the control state changed meanwhile.
+    ///
+    /// The pool is built while the control state is not locked, because the memory may be the user's.
+    fn commit_anew<E: From<CommitError>>(
+        &self,
+        check: &mut impl FnMut(&LockedControl<'_>) -> Result<bool, E>,
+        prepare: &mut impl FnMut(&FramePool) -> Result<(), E>,
+    ) -> Result<Option<CommitEffect>, E> {
+        let building = self.building.lock();
+        let planned = self.with_control(|access| {
+            let is_needed = !access.is_committed() && access.control.changed;
+            (is_needed && self.pool.load().is_none()).then(|| access.control.plan())
+        });
+        let Some(planned) = planned else {
+            return Ok(None);
+        };
+        let next = self.next_pool(planned)?;
+        let effect = self.with_control(|access| {
+            if !check(access)? {
+                return Ok(Some(CommitEffect::None));
+            }
+            let current = access.control.plan();
+            if (current.framing, current.frame_len, current.mode)
+                != (planned.framing, planned.frame_len, planned.mode)
+            {
+                return Ok(None);
+            }
+            prepare(&next)?;
+            if current.flushing != planned.flushing {
+                // No caller has waited for a frame of the new pool yet.
+                drop(next.flush(current.flushing));
+            }
+            self.pool.store(Some(next.clone().into()));
+            (access.control.committed, access.control.changed) = (true, false);
+            Ok(Some(CommitEffect::NewMemory))
+        });
+        // The lock first: a pool that is outdated already is dropped after it.
+        drop(building);
+        drop(next);
+        effect
+    }
+
+    /// Builds a pool as planned.
+    fn next_pool(&self, plan: Plan) -> Result<FramePool, CommitError> {
         let mut config = self.config.clone();
-        config.framing = control.framing;
-        config.frame_len = control.frame_len;
-        config.memory.mode = control.mode;
+        config.framing = plan.framing;
+        config.frame_len = plan.frame_len;
+        config.memory.mode = plan.mode;
         let state = PoolState {
-            flushing: control.flushing,
+            flushing: plan.flushing,
             ..PoolState::OPEN
         };
         FramePool::new(&config, state)
@@ -793,7 +883,7 @@ impl KsAllocator for PoolAllocator {
     }
 
     fn commit(&self) -> Result<(), CommitError> {
-        let effect = self.with_control(|control| control.commit(|_| Ok::<_, CommitError>(())))?;
+        let effect = self.commit_with(|_| Ok::<_, CommitError>(true), |_| Ok(()))?;
         self.trace_commit(effect);
         Ok(())
     }

@@ -7,8 +7,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::Write;
 use std::pin::pin;
-use std::sync::mpsc;
-use std::task::Waker;
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -239,6 +239,29 @@ fn an_async_wait_allocates_nothing() {
         }
     });
     assert_eq!(count, 0);
+}
+
+#[test]
+fn a_release_inside_a_waker_allocates_nothing() {
+    struct Release(Mutex<Vec<Frame>>);
+    impl Wake for Release {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().pop());
+        }
+    }
+    let pool = pool(3);
+    let [first, second, third] = [(); 3].map(|()| pool.acquire().unwrap());
+    let task = Arc::new(Release(Mutex::new(vec![second, third])));
+    let waker = Waker::from(task.clone());
+    let mut futures = [(); 3].map(|()| Box::pin(pool.acquire_async()));
+    for future in &mut futures {
+        assert!(poll_once(future.as_mut(), &waker).is_pending());
+    }
+    assert_eq!(allocations(|| drop(first)), 0);
+    assert!(task.0.lock().unwrap().is_empty());
+    for future in &mut futures {
+        assert!(poll_once(future.as_mut(), &waker).is_ready());
+    }
 }
 
 /// The same promises for COM clients. The count covers the Rust heap alone. On Windows that is all

@@ -4,14 +4,14 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
-use std::task::{Poll, Wake, Waker};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use ks_allocator::{AcquireError, FramePool, KsAllocator, PoolAllocator, Starvation};
+use ks_allocator::{AcquireError, Frame, FramePool, KsAllocator, PoolAllocator, Starvation};
 
 use support::committed_allocator::committed_allocator;
 use support::poll_once::poll_once;
@@ -423,6 +423,162 @@ fn a_flush_survives_a_panicking_waker_and_fails_the_next_waiter() {
     drop((first, batch));
     pool.end_flush();
     assert_eq!(pool.free_frames(), 4);
+}
+
+/// A task whose waker polls it at once, and passes its frame to `then`.
+struct PollAtOnce {
+    pool: FramePool,
+    future: Mutex<Option<Pin<Box<dyn Future<Output = Frame> + Send>>>>,
+    then: fn(&FramePool, Frame),
+}
+
+impl Wake for PollAtOnce {
+    fn wake(self: Arc<Self>) {
+        let Some(mut future) = self.future.lock().unwrap().take() else {
+            return; // woken once more, although its future is done
+        };
+        let waker = Waker::from(self.clone());
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(frame) => (self.then)(&self.pool, frame),
+            Poll::Pending => *self.future.lock().unwrap() = Some(future),
+        }
+    }
+}
+
+impl PollAtOnce {
+    /// Enters the queue of `pool`.
+    fn start(pool: &FramePool, then: fn(&FramePool, Frame)) -> Arc<Self> {
+        let acquire = {
+            let pool = pool.clone();
+            async move { pool.acquire_async().await.unwrap() }
+        };
+        let task = Arc::new(Self {
+            pool: pool.clone(),
+            future: Mutex::new(Some(Box::pin(acquire))),
+            then,
+        });
+        task.clone().wake();
+        assert!(!task.is_done());
+        task
+    }
+
+    fn is_done(&self) -> bool {
+        self.future.lock().unwrap().is_none()
+    }
+}
+
+#[test]
+fn wakers_that_poll_at_once_do_not_overflow_the_stack() {
+    let pool = pool(1, FRAME_SIZE);
+    let frame = pool.acquire().unwrap();
+    let tasks: Vec<_> = (0..20_000)
+        .map(|_| PollAtOnce::start(&pool, |_, frame| drop(frame)))
+        .collect();
+    drop(frame);
+    assert!(tasks.iter().all(|task| task.is_done()));
+    assert_eq!((pool.free_frames(), pool.waiting()), (1, 0));
+}
+
+/// The same for a flush, whose rejected tasks call the pool again.
+#[test]
+fn a_flush_in_a_waker_wakes_the_other_tasks() {
+    let pool = pool(2, FRAME_SIZE);
+    let held = [pool.acquire().unwrap(), pool.acquire().unwrap()];
+    let first = PollAtOnce::start(&pool, |pool, _frame| {
+        pool.begin_flush();
+        pool.end_flush();
+    });
+    let second = Task::new();
+    let mut future = pin!(pool.acquire_async());
+    assert!(poll(future.as_mut(), &second).is_pending());
+    let [one, _two] = held;
+    drop(one);
+    assert!(first.is_done());
+    assert_eq!(second.wakeups(), 1);
+    let polled = poll(future, &second);
+    assert!(matches!(polled, Poll::Ready(Err(AcquireError::Flushing))));
+}
+
+#[test]
+fn a_wake_that_was_deferred_by_a_panicking_waker_is_not_lost() {
+    let pool = pool(1, FRAME_SIZE);
+    let frame = pool.acquire().unwrap();
+    let first = PollAtOnce::start(&pool, |_, frame| {
+        drop(frame);
+        panic!("a task panics after its release");
+    });
+    let second = PollAtOnce::start(&pool, |_, frame| drop(frame));
+    drop(frame);
+    assert!(first.is_done() && second.is_done());
+    assert_eq!((pool.free_frames(), pool.waiting()), (1, 0));
+    // A later wake is not deferred.
+    let frame = pool.acquire().unwrap();
+    let third = PollAtOnce::start(&pool, |_, frame| drop(frame));
+    drop(frame);
+    assert!(third.is_done());
+}
+
+#[test]
+fn a_waker_that_blocks_for_a_frame_first_runs_the_wakes_that_it_deferred() {
+    let pool = pool(1, FRAME_SIZE);
+    let frame = pool.acquire().unwrap();
+    let first = PollAtOnce::start(&pool, |pool, frame| {
+        drop(frame); // assigned to the second task
+        pool.acquire_timeout(Duration::from_secs(20)).unwrap();
+    });
+    let second = PollAtOnce::start(&pool, |_, frame| drop(frame));
+    drop(frame);
+    assert!(first.is_done() && second.is_done());
+    assert_eq!(pool.stats().timeouts, 0);
+}
+
+#[test]
+fn a_deferred_wake_does_not_keep_the_frame_from_a_task_that_is_dropped() {
+    let pool = pool(1, FRAME_SIZE);
+    let frame = pool.acquire().unwrap();
+    let first = PollAtOnce::start(&pool, |_, frame| drop(frame));
+    let mut dropped = Box::pin(pool.acquire_async());
+    assert!(poll(dropped.as_mut(), &Task::new()).is_pending());
+    drop(frame);
+    assert!(first.is_done());
+    assert_eq!(pool.free_frames(), 0);
+    drop(dropped);
+    assert_eq!((pool.free_frames(), pool.waiting()), (1, 0));
+}
+
+/// A waker whose drop panics.
+fn waker_that_panics_when_it_is_dropped() -> Waker {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            if !thread::panicking() {
+                panic!("the drop of a waker panics");
+            }
+        }
+    }
+    Waker::from(Arc::new(Panics))
+}
+
+#[test]
+fn a_waker_whose_drop_panics_leaves_no_entry_in_the_queue() {
+    let pool = pool(1, FRAME_SIZE);
+    let frame = pool.acquire().unwrap();
+    for polls in 1..=2 {
+        let mut future = Box::pin(pool.acquire_async());
+        for _ in 0..polls {
+            let waker = waker_that_panics_when_it_is_dropped();
+            assert!(poll_once(future.as_mut(), &waker).is_pending());
+            drop(waker); // the clone in the queue is the last one
+        }
+        drop(future);
+        assert_eq!(pool.waiting(), 0);
+    }
+    drop(frame);
+    assert_eq!(pool.free_frames(), 1);
+    drop(pool.acquire().unwrap());
 }
 
 #[test]

@@ -22,7 +22,7 @@ use std::ptr::{self, NonNull};
 
 use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
-use crate::allocator::{AllocatorState, CommitEffect, KsAllocator, LockedControl, PoolAllocator};
+use crate::allocator::{AllocatorState, KsAllocator, LockedControl, PoolAllocator};
 use crate::diagnostics::call_site::CallSite;
 use crate::frame::Frame;
 use crate::label::Label;
@@ -289,18 +289,21 @@ impl AllocatorObject {
     /// State, properties and commit are of one moment: all are read and changed under one lock. The
     /// event, which may run a subscriber, is emitted after it.
     fn commit(&self) -> Result<(), HRESULT> {
-        let effect = self.allocator.with_control(|control| {
-            if control.status().state == AllocatorState::Uncommitted {
-                if self.has_external_allocator(control) {
-                    return Ok(CommitEffect::None);
+        let effect = self.allocator.commit_with(
+            |control| -> Result<bool, HRESULT> {
+                if control.status().state == AllocatorState::Uncommitted {
+                    if self.has_external_allocator(control) {
+                        return Ok(false);
+                    }
+                    self.properties.check(control)?;
                 }
-                self.properties.check(control)?;
-            }
-            control.commit(|pool| -> Result<(), HRESULT> {
+                Ok(true)
+            },
+            |pool| {
                 SampleTable::get_or_create(pool.core(), &self.notify)?;
                 Ok(())
-            })
-        })?;
+            },
+        )?;
         self.allocator.trace_commit(effect);
         Ok(())
     }

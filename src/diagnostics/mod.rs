@@ -232,6 +232,10 @@ impl Diagnostics {
 
     /// Reports the frames that are out when the last handle of the pool is dropped. Does not panic.
     pub(crate) fn on_last_handle_dropped(&self, pool: &impl Observed) {
+        // Before a hook or a subscriber is asked: usually there is nothing to report.
+        if pool.free_frames() == pool.frames() {
+            return;
+        }
         let hook = self.config.on_leak.as_ref();
         catch_panics(|| {
             if hook.is_none() && !tracing_events::warnings_enabled() {

@@ -18,6 +18,9 @@ use crate::pool::wait_queue::PendingWait;
 /// to the pool. A frame that was assigned to a future stays out until the future is polled or
 /// dropped. A future that is leaked (`mem::forget`) leaks the frame.
 ///
+/// If a waker releases frames, the tasks that get them are woken when the waker returns, or when it
+/// blocks for a frame of a pool. So wakers that poll their task at once do not overflow the stack.
+///
 /// ```
 /// use std::pin::pin;
 /// use std::task::{Context, Waker};

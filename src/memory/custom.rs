@@ -65,6 +65,9 @@ use super::requests::MemoryRequests;
 pub unsafe trait FrameMemory: Send + Sync {
     /// Allocates `bytes` bytes for a segment. `bytes` is not 0.
     ///
+    /// It may call the allocator that it allocates for, but must not commit it: a commit waits for
+    /// the commit that runs.
+    ///
     /// # Errors
     ///
     /// An error makes the commit fail: with

@@ -243,8 +243,15 @@ impl Core {
     pub(crate) fn retire(&self) {
         drop(self.change_state(|state| state.retired = true));
         if self.frames_out() == 0 {
-            drop(self.segment.lock().take());
+            self.drop_segment();
         }
+    }
+
+    /// Frees the memory. The lock is free meanwhile, because memory of the user's is freed by code
+    /// of the user's.
+    fn drop_segment(&self) {
+        let segment = self.segment.lock().take();
+        drop(segment);
     }
 
     /// Gives up `count` parts of `refs`, and frees the pool with the last one.
@@ -336,7 +343,7 @@ impl Core {
 
     fn unregister_guard_pages(&self) {
         if self.guard_pages.is_some() {
-            drop(self.segment.lock().take());
+            self.drop_segment();
         }
     }
 }

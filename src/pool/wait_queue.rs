@@ -33,9 +33,33 @@
 //!   it, the pool.
 //! - **W5** Closing the pool also empties the queue, under the same lock. So every caller that
 //!   waits at that moment fails, even if the pool opens again before the caller runs.
+//! - **W6** Wakers are foreign code, and so are their clones and drops. They run while no lock is
+//!   held, and a waiter that ends its wait has left the queue before. Panics of wakers and of their
+//!   drops are caught.
+//!
+//! # Wakes inside wakes
+//!
+//! A waker may poll its task at once, and the task may release a frame, which wakes the next task.
+//! If each of these wakes ran inside the one before, a long queue would overflow the stack. So a
+//! thread that runs a waker defers further wakes of tasks, in a list of its own:
+//!
+//! ```text
+//!   the thread      assign to a task               assign to a thread
+//!   runs no waker   wake, then the deferred wakes  unpark
+//!   runs a waker    defer the wake                 unpark
+//! ```
+//!
+//! - **D1** Only the wake is deferred, not the assignment: the frame is the waiter's at once, and
+//!   the waiter may take or return it before it is woken.
+//! - **D2** A deferred wake runs on the same thread: when the waker that runs returns or panics, or
+//!   before the thread blocks in this queue, whichever is first. So a thread that waits for a frame
+//!   in a waker does not wait for a task that it has to wake.
+//! - **D3** The list links the waiters themselves, so a release allocates nothing. A waiter whose
+//!   wake is deferred is in one list only: it is not kept for reuse until it has been woken.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -43,7 +67,8 @@ use crate::diagnostics::WaitStart;
 use crate::error::{AcquireError, Starvation};
 use crate::panics::catch_panics;
 use crate::sync::{
-    Arc, ArrayQueue, AtomicUsize, NoAllocMutex, Ordering, Thread, current_thread, park_until,
+    Arc, ArrayQueue, AtomicUsize, NoAllocMutex, Ordering, Thread, const_thread_local,
+    current_thread, park_until,
 };
 
 use super::free_list::FreeList;
@@ -197,6 +222,8 @@ impl WaitParams<'_> {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     state: NoAllocMutex<State>,
+    /// Locked after `state`.
+    deferred: NoAllocMutex<Deferred>,
 }
 
 #[derive(Debug)]
@@ -209,18 +236,102 @@ enum State {
 #[derive(Debug)]
 enum Wake {
     Thread(Thread),
-    Task(Waker),
+    Task(TaskWaker),
 }
 
-impl Wake {
-    fn wake(self) {
-        match self {
-            Self::Thread(thread) => thread.unpark(),
-            // A panic must not end the release that wakes the task, nor leave the next waiter
-            // waiting.
-            Self::Task(waker) => catch_panics(|| waker.wake()),
+/// The waker of a task. A panic in it or in its drop must not end the release that wakes the task,
+/// nor leave the next waiter waiting (W6).
+#[derive(Debug)]
+struct TaskWaker(Option<Waker>);
+
+impl TaskWaker {
+    /// Clones the waker of `context`, which is foreign code and can panic.
+    fn of(context: &Context<'_>) -> Self {
+        Self(Some(context.waker().clone()))
+    }
+
+    fn wake(mut self) {
+        if let Some(waker) = self.0.take() {
+            catch_panics(|| waker.wake());
         }
     }
+}
+
+impl Drop for TaskWaker {
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            catch_panics(|| drop(waker));
+        }
+    }
+}
+
+/// Part of a waiter that belongs to a list of deferred wakes.
+#[derive(Debug, Default)]
+struct Deferred {
+    /// `Some` while the waiter is in a list.
+    waker: Option<TaskWaker>,
+    next: Option<Arc<Waiter>>,
+}
+
+/// The deferred wakes of one thread, in FIFO order.
+struct DeferredWakes {
+    /// True while the thread runs a waker.
+    is_waking: Cell<bool>,
+    first: WaiterCell,
+    last: WaiterCell,
+}
+
+/// The list is empty whenever the thread runs no waker, so nothing is left to drop. Without a
+/// destructor, the list can be used while other thread-locals are destroyed.
+type WaiterCell = Cell<Option<ManuallyDrop<Arc<Waiter>>>>;
+
+const_thread_local!(static DEFERRED: DeferredWakes = DeferredWakes::new());
+
+impl DeferredWakes {
+    const fn new() -> Self {
+        Self {
+            is_waking: Cell::new(false),
+            first: Cell::new(None),
+            last: Cell::new(None),
+        }
+    }
+
+    fn push(&self, waiter: &Arc<Waiter>, waker: TaskWaker) {
+        waiter.deferred.lock().waker = Some(waker);
+        match self.last.take().map(ManuallyDrop::into_inner) {
+            Some(last) => last.deferred.lock().next = Some(Arc::clone(waiter)),
+            None => self.first.set(Some(ManuallyDrop::new(Arc::clone(waiter)))),
+        }
+        self.last.set(Some(ManuallyDrop::new(Arc::clone(waiter))));
+    }
+
+    fn pop(&self) -> Option<TaskWaker> {
+        let first = ManuallyDrop::into_inner(self.first.take()?);
+        let Deferred { waker, next } = mem::take(&mut *first.deferred.lock());
+        if next.is_none() {
+            drop(self.last.take().map(ManuallyDrop::into_inner));
+        }
+        self.first.set(next.map(ManuallyDrop::new));
+        waker
+    }
+
+    /// Runs the deferred wakes, and those that are deferred meanwhile (D2).
+    fn run(&self) {
+        // mutant: run-deferred-wakes
+        while let Some(waker) = self.pop() {
+            waker.wake();
+        }
+    }
+}
+
+/// Wakes a task, and then the tasks whose wakes were deferred meanwhile.
+fn wake_task(waker: TaskWaker) {
+    DEFERRED.with(|deferred| {
+        deferred.is_waking.set(true);
+        waker.wake();
+        deferred.run();
+        deferred.is_waking.set(false);
+    });
 }
 
 /// Result of [`WaitQueue::enqueue`].
@@ -302,6 +413,8 @@ impl WaitQueue {
         mut params: WaitParams<'_>,
     ) -> Outcome {
         loop {
+            // The waiter's own outcome may depend on them (D2).
+            DEFERRED.with(DeferredWakes::run);
             if let Some(outcome) = waiter.outcome() {
                 return outcome;
             }
@@ -350,10 +463,12 @@ impl WaitQueue {
     /// Cancels the wait of `ticket`. If an outcome was assigned to `waiter` at the same moment,
     /// returns that outcome, and its frame belongs to the caller.
     fn cancel_wait(&self, free: &FreeList, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
-        let outcome = waiter.cancel();
+        let (outcome, wake) = waiter.cancel();
         if outcome.is_none() {
             self.remove(free, ticket);
         }
+        // After the entry is removed, because the drop of a waker is foreign code (W6).
+        drop(wake);
         // mutant: cancel-returns-outcome
         outcome
     }
@@ -430,6 +545,10 @@ impl WaitQueue {
     /// Stores an idle waiter for the next caller. Another thread may still be about to assign an
     /// outcome to an earlier wait of it, which fails because of the ticket (W3).
     fn push_spare(&self, waiter: Arc<Waiter>) {
+        // The wake was deferred before the outcome could be read, so the answer is not too early.
+        if waiter.deferred.lock().waker.is_some() {
+            return;
+        }
         // If the store is full, more callers waited at once than it has room for. This waiter is
         // freed.
         drop(self.spares.push(waiter));
@@ -465,7 +584,7 @@ pub(crate) struct RejectedWaiters {
 impl Drop for RejectedWaiters {
     fn drop(&mut self) {
         for QueueEntry { ticket, waiter, .. } in self.entries.drain(..) {
-            waiter.assign(ticket, Err(self.refusal));
+            Waiter::assign(&waiter, ticket, Err(self.refusal));
         }
     }
 }
@@ -474,6 +593,7 @@ impl Waiter {
     fn new() -> Self {
         Self {
             state: NoAllocMutex::new(State::Idle),
+            deferred: NoAllocMutex::new(Deferred::default()),
         }
     }
 
@@ -481,20 +601,39 @@ impl Waiter {
         *self.state.lock() = State::Waiting { ticket, wake };
     }
 
-    /// Ends the wait of `ticket` with `outcome` and wakes the caller. Does nothing and returns
-    /// false if that wait has ended already.
-    fn assign(&self, ticket: Ticket, outcome: Outcome) -> bool {
-        let mut state = self.state.lock();
+    /// Ends the wait of `ticket` with `outcome` and wakes the caller, at once or by a deferred wake
+    /// (D1). Does nothing and returns false if that wait has ended already.
+    fn assign(this: &Arc<Self>, ticket: Ticket, outcome: Outcome) -> bool {
+        let mut state = this.state.lock();
         // mutant: assign-checks-ticket
         if !matches!(*state, State::Waiting { ticket: current, .. } if current == ticket) {
             // mutant: assign-reports-canceled
             return false;
         }
-        let before = mem::replace(&mut *state, State::Assigned(outcome));
-        drop(state);
-        // The lock is free here, because a waker is foreign code.
-        if let State::Waiting { wake, .. } = before {
-            wake.wake();
+        let State::Waiting { wake, .. } = mem::replace(&mut *state, State::Assigned(outcome))
+        else {
+            return true;
+        };
+        match wake {
+            Wake::Thread(thread) => {
+                drop(state);
+                thread.unpark();
+            }
+            // Deferred under the lock: see `push_spare`.
+            Wake::Task(waker) => {
+                let waker = DEFERRED.with(|deferred| {
+                    if deferred.is_waking.get() {
+                        deferred.push(this, waker);
+                        None
+                    } else {
+                        Some(waker)
+                    }
+                });
+                drop(state);
+                if let Some(waker) = waker {
+                    wake_task(waker);
+                }
+            }
         }
         true
     }
@@ -511,14 +650,14 @@ impl Waiter {
         }
     }
 
-    /// Ends the wait in any state. Returns the outcome if one has been assigned before.
-    fn cancel(&self) -> Option<Outcome> {
-        let mut state = self.state.lock();
-        let before = mem::replace(&mut *state, State::Idle);
-        drop(state);
+    /// Ends the wait in any state. Returns the outcome if one has been assigned before, or else how
+    /// the waiter would have been woken.
+    fn cancel(&self) -> (Option<Outcome>, Option<Wake>) {
+        let before = mem::replace(&mut *self.state.lock(), State::Idle);
         match before {
-            State::Assigned(outcome) => Some(outcome),
-            State::Idle | State::Waiting { .. } => None,
+            State::Assigned(outcome) => (Some(outcome), None),
+            State::Waiting { wake, .. } => (None, Some(wake)),
+            State::Idle => (None, None),
         }
     }
 
@@ -527,7 +666,7 @@ impl Waiter {
     fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
         // Wakers are foreign code, so they are cloned before the lock is taken and dropped after
         // it is free.
-        let mut wake_next = Wake::Task(context.waker().clone());
+        let mut wake_next = Wake::Task(TaskWaker::of(context));
         let mut state = self.state.lock();
         if let State::Waiting { wake, .. } = &mut *state {
             // mutant: poll-replaces-waker
@@ -551,7 +690,7 @@ impl Handoff {
     /// Assigns `frame` to the waiter. Returns false if the waiter has canceled; the frame then
     /// still belongs to the caller. Touches nothing of the pool (W4).
     pub(crate) fn assign(self, frame: usize) -> bool {
-        self.waiter.assign(self.ticket, Ok(frame))
+        Waiter::assign(&self.waiter, self.ticket, Ok(frame))
     }
 }
 
@@ -602,14 +741,15 @@ impl PendingWait {
         context: &Context<'_>,
         start: WaitStart,
     ) -> Poll<Outcome> {
+        let wake = Wake::Task(TaskWaker::of(context));
         let waiter = queue.pop_spare();
-        let wake = Wake::Task(context.waker().clone());
         match queue.enqueue(free, &waiter, wake, start) {
             Enqueued::Done(outcome) => {
                 queue.push_spare(waiter);
                 Poll::Ready(outcome)
             }
             Enqueued::Waiting(ticket) => {
+                self.alarm_ran = false;
                 self.entry = Some(QueueEntry {
                     ticket,
                     start,
@@ -766,7 +906,7 @@ mod testing {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use super::testing::TestPool;
+    use super::testing::{TestPool, now};
     use super::*;
 
     #[test]
@@ -815,6 +955,40 @@ mod tests {
             assert_eq!(pool.cancel(&waiter, ticket), None);
         }
         assert!(pool.wait_queue.queue.lock().entries.capacity() <= SPARES);
+        pool.release(0);
+        pool.assert_at_rest();
+    }
+
+    /// D3: 3 times as many waits as there are spare waiters, all of which end while their wakes are
+    /// deferred. Each waker still runs once, in FIFO order.
+    #[test]
+    fn a_waiter_is_not_reused_while_its_wake_is_deferred() {
+        struct Numbered(usize, Arc<NoAllocMutex<Vec<usize>>>);
+        impl std::task::Wake for Numbered {
+            fn wake(self: Arc<Self>) {
+                self.1.lock().push(self.0);
+            }
+        }
+        let pool = TestPool::exhausted(1);
+        let woken = Arc::new(NoAllocMutex::new(Vec::new()));
+        DEFERRED.with(|deferred| deferred.is_waking.set(true));
+        for number in 0..3 * SPARES {
+            let waker = Waker::from(Arc::new(Numbered(number, woken.clone())));
+            let mut wait = PendingWait::default();
+            let mut poll = || {
+                let context = Context::from_waker(&waker);
+                wait.poll(&pool.wait_queue, &pool.free, &context, now())
+            };
+            assert_eq!(poll(), Poll::Pending);
+            pool.release(0);
+            assert_eq!(poll(), Poll::Ready(Ok(0)));
+        }
+        assert!(woken.lock().is_empty());
+        DEFERRED.with(|deferred| {
+            deferred.run();
+            deferred.is_waking.set(false);
+        });
+        assert_eq!(*woken.lock(), (0..3 * SPARES).collect::<Vec<_>>());
         pool.release(0);
         pool.assert_at_rest();
     }
@@ -868,6 +1042,8 @@ mod tests {
 #[cfg(loom)]
 mod loom_models {
     use loom::thread;
+
+    use crate::sync::unmodeled::Mutex;
 
     use super::testing::{TestPool, no_deadline, now};
     use super::*;
@@ -1062,6 +1238,42 @@ mod loom_models {
             assert_eq!(outcome, Ok(0));
             releaser.join().unwrap();
             pool.release_outcome(outcome);
+            pool.assert_at_rest();
+        });
+    }
+
+    /// D2: a waker that polls its task at once, which releases the frame to the next task. That task
+    /// is woken by the same release, however the releases of two threads interleave.
+    ///
+    /// Kills: `run` not running the deferred wakes.
+    #[test]
+    fn a_deferred_wake_is_not_lost() {
+        struct PollAtOnce(Mutex<Option<(Arc<TestPool>, PendingWait)>>);
+        impl std::task::Wake for PollAtOnce {
+            fn wake(self: std::sync::Arc<Self>) {
+                let (pool, mut wait) = self.0.lock().take().unwrap();
+                let context = Context::from_waker(Waker::noop());
+                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, now());
+                assert_eq!(polled, Poll::Ready(Ok(0)));
+                pool.release(0);
+            }
+        }
+        loom::model(|| {
+            let pool = TestPool::exhausted(1);
+            let tasks = [(); 2].map(|()| {
+                let task = std::sync::Arc::new(PollAtOnce(Mutex::new(None)));
+                let mut wait = PendingWait::default();
+                let waker = Waker::from(task.clone());
+                let context = Context::from_waker(&waker);
+                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, now());
+                assert!(polled.is_pending());
+                *task.0.lock() = Some((pool.clone(), wait));
+                task
+            });
+            let releaser = spawn_release(&pool);
+            pool.release_outcome(pool.wait());
+            releaser.join().unwrap();
+            assert!(tasks.iter().all(|task| task.0.lock().is_none()));
             pool.assert_at_rest();
         });
     }

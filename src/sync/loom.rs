@@ -82,6 +82,14 @@ atomic! { AtomicUsize, usize;
     swap(value: usize, order: Ordering) -> usize;
 }
 
+/// Defines a thread-local of the model's threads, all of which run in one thread of the system.
+macro_rules! const_thread_local {
+    (static $name:ident: $type:ty = $init:expr) => {
+        loom::thread_local!(static $name: $type = $init);
+    };
+}
+pub(crate) use const_thread_local;
+
 /// loom's mutex without poisoning.
 #[derive(Debug)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);

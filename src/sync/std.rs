@@ -45,6 +45,14 @@ impl<T> UnsafeCell<T> {
     }
 }
 
+/// Defines a thread-local with a constant initial value, which is there without an allocation.
+macro_rules! const_thread_local {
+    (static $name:ident: $type:ty = $init:expr) => {
+        std::thread_local!(static $name: $type = const { $init });
+    };
+}
+pub(crate) use const_thread_local;
+
 /// Returns the calling thread, for another thread to unpark.
 pub(crate) fn current_thread() -> Thread {
     std::thread::current()

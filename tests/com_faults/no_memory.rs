@@ -80,7 +80,8 @@ fn with_failures(mut call: impl FnMut() -> HRESULT, check: impl Fn()) -> usize {
 
 /// Uses an allocator once on this thread, which allocates what a thread needs for its first call.
 fn committed() -> (ComAllocator, IMemAllocatorCallbackTemp) {
-    let (allocator, client) = committed_com_allocator(Framing::new(2, 64));
+    let (allocator, client) =
+        committed_com_allocator(PoolAllocator::with_framing(Framing::new(2, 64)).unwrap());
     drop(get_buffer(&client, GetBufferFlags::NOWAIT).unwrap());
     (allocator, client)
 }
