@@ -61,8 +61,8 @@
 //! ```
 //!
 //! `tests/cpp/client.cpp` of the repository uses all of it; `tests/cpp/graph.cpp` runs a DirectShow
-//! graph. A library of your own can create the object with [`into_unknown`], and answer
-//! `DllCanUnloadNow` with [`object_count()`].
+//! graph. A library of your own can create the object with [`ComAllocator::try_new`] or
+//! [`into_unknown`], and answer `DllCanUnloadNow` with [`object_count()`].
 //!
 //! # Differences from the DirectShow base classes
 //!
