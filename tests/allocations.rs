@@ -1,6 +1,7 @@
 //! After a commit, acquire, use and release of frames make no heap allocation.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 #![expect(unsafe_code, reason = "implements a global allocator")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

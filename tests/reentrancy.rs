@@ -4,6 +4,7 @@
 
 #![cfg(not(miri))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 #![expect(unsafe_code, reason = "implements an unsafe trait")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};

@@ -22,7 +22,11 @@ const TIMEOUT: Duration = Duration::from_millis(30);
 
 /// Acquires from an exhausted pool until it times out. Returns the error's text and report.
 fn starve(pool: &FramePool) -> (String, Holders) {
-    let error = pool.acquire_timeout(TIMEOUT).unwrap_err();
+    starve_for(pool, TIMEOUT)
+}
+
+fn starve_for(pool: &FramePool, timeout: Duration) -> (String, Holders) {
+    let error = pool.acquire_timeout(timeout).unwrap_err();
     let text = error.to_string();
     let AcquireError::TimedOut(starvation) = error else {
         panic!("{text}");
@@ -184,7 +188,7 @@ fn a_waiting_thread_reports_a_deadlock_of_stages_through_the_hook() {
     let stages = ["one", "two", "three"];
     let line = line!() + 1;
     let kept = stages.map(|stage| pool.with_label(stage).acquire().unwrap());
-    let (text, holders) = starve(&pool.with_label("four"));
+    let (text, holders) = starve_for(&pool.with_label("four"), TIMEOUT * 20);
     let expected = stages.map(|stage| (Some(stage), Some(line), HolderState::Unique));
     assert_eq!(by_slot(&holders), expected);
     for stage in stages {

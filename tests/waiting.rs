@@ -1,6 +1,7 @@
 //! Waits for a frame: blocked threads, timed acquires and futures share one FIFO queue.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -432,7 +432,7 @@ impl FramePoolBuilder {
     ///     })
     ///     .build()?;
     /// let held = pool.with_label("preview").acquire()?;
-    /// assert!(pool.acquire_timeout(Duration::from_millis(5)).is_err());
+    /// assert!(pool.acquire_timeout(Duration::from_millis(500)).is_err());
     /// assert!(receiver.recv()?.contains("1 held by `preview`"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
