@@ -257,8 +257,8 @@ pub trait KsAllocator: Send + Sync {
 
     /// Sets the framing for the next commit. Returns it as it was rounded: see [`Framing::actual`].
     ///
-    /// An acquired [`Frame`] has the length that was asked for here, and the rounded capacity. To ask
-    /// again with the framing that was returned asks for frames of the rounded size.
+    /// An acquired [`Frame`] has the length that was asked for here, and the rounded capacity. To
+    /// ask again with the framing that was returned asks for frames of the rounded size.
     ///
     /// # Errors
     ///
@@ -367,8 +367,8 @@ pub trait KsAllocator: Send + Sync {
     /// # Errors
     ///
     /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also
-    /// if a flush or a decommit begins during the wait. [`Closed`](AcquireError::Closed), if the pool
-    /// was [closed](FramePool::close), until the next commit.
+    /// if a flush or a decommit begins during the wait. [`Closed`](AcquireError::Closed), if the
+    /// pool was [closed](FramePool::close), until the next commit.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};

@@ -5,6 +5,29 @@
 /// It is set with [`FramePoolBuilder::contents`](crate::FramePoolBuilder::contents). Zeroing covers
 /// the whole capacity of the frame, not just its length.
 ///
+/// Holders that must not see each other's bytes, such as the tenants of a server, need a policy
+/// other than [`Keep`](Self::Keep). These are the paths on which a holder reads bytes that it has
+/// not written:
+///
+/// | path | `Keep` | the other two |
+/// |---|---|---|
+/// | an acquired frame, its prefix included | earlier bytes | zeroes |
+/// | growing by [`set_len`](crate::Frame::set_len) | earlier bytes | zeroes |
+/// | growing a copy of [`make_mut`](crate::SharedFrame::make_mut) | earlier bytes | zeroes |
+/// | a frame out of a [`FrameBatch`](crate::FrameBatch), also if put in | earlier bytes | zeroes |
+/// | COM: `GetBuffer`, a larger `SetActualDataLength` | earlier bytes | zeroes |
+/// | a commit that reuses the memory | earlier bytes | zeroes |
+/// | a frame that was [redeemed](crate::FramePool::redeem) or revoked | as lent | as lent |
+///
+/// Earlier bytes are those of the slot's last holder. A frame that was lent is in one hold from the
+/// acquire to the release: it contains what lender and borrower wrote.
+///
+/// A COM sample keeps the actual data length of its last holder under each policy. A borrower in
+/// another process maps all frames of the pool, and so can read each of them while it is out, and
+/// under [`ZeroOnAcquire`](Self::ZeroOnAcquire) while it is free. Memory that comes from a
+/// [`FrameMemory`](crate::FrameMemory) holds what that left there until the first acquire, or under
+/// [`ZeroOnRelease`](Self::ZeroOnRelease) until the first release.
+///
 /// ```
 /// use ks_allocator::{Contents, FramePool};
 ///

@@ -51,6 +51,10 @@ static NAMES: [OnceLock<&'static str>; MAX_LABELS] = [const { OnceLock::new() };
 /// Maximum number of labels per process, the reserved ones included.
 const MAX_LABELS: usize = 4096;
 
+// `docs/process-state.md` says that the table takes 96 KiB.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<[OnceLock<&'static str>; MAX_LABELS]>() == 96 * 1024);
+
 impl Label {
     /// Stands for every name beyond [`MAX_LABELS`].
     const LIMIT_REACHED: Self = Self(NonZeroU16::MIN);

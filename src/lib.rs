@@ -51,7 +51,7 @@
 #[cfg(not(any(unix, windows)))]
 compile_error!("ks-allocator maps memory by mmap or VirtualAlloc; this target has neither");
 
-#[cfg(all(feature = "windows", loom))]
+#[cfg(all(feature = "windows", test, loom))]
 compile_error!("the loom models do not cover the COM face: leave the feature `windows` out");
 
 // Modules are listed bottom-up: each depends only on modules listed before it. `unsafe` code is

@@ -1,7 +1,5 @@
 //! The final end of a pool: `close`, and the wait until all frames are back.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::io;
 use std::pin::pin;
 use std::task::{Poll, Waker};

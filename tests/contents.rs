@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::io::Write as _;
 use std::thread;
 
 use ks_allocator::{
@@ -112,6 +113,45 @@ fn copy_on_write_copies_the_bytes_under_every_policy() {
         let mut two = one.clone();
         two.make_mut().unwrap()[0] = 1;
         assert_eq!((one[1], two[1]), (9, 9), "{contents:?}");
+    }
+}
+
+#[test]
+fn a_copy_that_grows_shows_bytes_of_another_holder_only_if_they_are_kept() {
+    for contents in ALL {
+        let pool = builder(contents).frames(2).build().unwrap();
+        // Both slots have held other bytes before.
+        let mut both = [pool.acquire().unwrap(), pool.acquire().unwrap()];
+        both.iter_mut().for_each(write);
+        drop(both);
+
+        let mut original = pool.acquire().unwrap();
+        original.set_len(0).unwrap();
+        original.write_all(b"mine").unwrap();
+        let original = original.share();
+        let mut copy = original.clone();
+        let copy = copy.make_mut().unwrap();
+        copy.set_len(copy.capacity()).unwrap();
+        let expected = if contents == Contents::Keep { 7 } else { 0 };
+        assert_eq!(&copy[..4], b"mine", "{contents:?}");
+        assert!(
+            copy[4..].iter().all(|&byte| byte == expected),
+            "{contents:?}"
+        );
+    }
+}
+
+#[test]
+fn a_capacity_beyond_the_length_that_was_asked_for_is_zeroed_as_well() {
+    for contents in ALL {
+        let pool = builder(contents).alignment(64).build().unwrap();
+        for expected in [0, if contents == Contents::Keep { 7 } else { 0 }] {
+            let mut frame = pool.acquire().unwrap();
+            frame.set_len(frame.capacity()).unwrap();
+            assert!(frame.len() > 100);
+            assert!(frame.iter().all(|&byte| byte == expected), "{contents:?}");
+            frame.fill(7);
+        }
     }
 }
 

@@ -44,7 +44,10 @@ const PICTURE: usize = 854 * 480 * 3 / 2;
 
 fn rounded_pool() -> FramePool {
     let builder = FramePool::builder().frames(3).frame_size(PICTURE);
-    builder.alignment(64).build().unwrap()
+    builder
+        .alignment(64)
+        .build()
+        .expect("the pool should build")
 }
 
 #[test]

@@ -75,6 +75,10 @@ struct Record {
     when: AtomicU64,
 }
 
+// `FramePoolBuilder::record` says that an event takes 24 bytes.
+#[cfg(not(all(test, loom)))]
+const _: () = assert!(size_of::<Record>() == 24);
+
 impl Recorder {
     /// Makes a recorder of the last `events` events, or none if that is 0.
     pub(crate) fn new(events: usize) -> Result<Option<Self>, CommitError> {

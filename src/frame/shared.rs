@@ -173,6 +173,8 @@ impl SharedFrame {
     /// Returns the frame, writable. Copies it first if there are other handles.
     ///
     /// The copy is a fresh frame of the same pool, with the same prefix, bytes in use and metadata.
+    /// Beyond the length it has the bytes of a fresh frame, which [`Contents`](crate::Contents)
+    /// describes: growing it shows nothing of this frame, but may show an earlier holder's bytes.
     /// This handle becomes its only handle. The other handles keep the old frame as it is.
     ///
     /// Never waits: the caller holds a frame, and waiting for another one while holding one is how

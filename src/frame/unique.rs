@@ -25,8 +25,8 @@ use super::held_slot::HeldSlot;
 /// A `Frame` dereferences to its bytes in use. An acquired frame has as many as the frame size that
 /// was asked for, even if the pool rounded it up to the alignment: the [`capacity`](Self::capacity)
 /// may be larger. Its metadata is cleared, and its bytes are what the last holder left there, or
-/// zeroes if it was never used. Frames are **not** cleared between holders unless [`Contents`](crate::Contents) says
-/// so.
+/// zeroes if it was never used. Frames are **not** cleared between holders unless
+/// [`Contents`](crate::Contents) says so.
 ///
 /// A frame may outlive all handles of its pool and its allocator. The memory stays allocated until
 /// the last frame is dropped. A frame that is leaked (`mem::forget`) stays out and keeps the
@@ -173,7 +173,8 @@ impl Frame {
         self.held.slot().capacity
     }
 
-    /// Sets the number of bytes in use. Growing exposes the bytes that are already there.
+    /// Sets the number of bytes in use. Growing exposes the bytes that are already there: this
+    /// holder's, or those of an earlier holder that [`Contents`](crate::Contents) did not zero.
     ///
     /// # Errors
     ///
@@ -233,8 +234,8 @@ impl Frame {
     ///
     /// Reading starts at the beginning of the frame and ends after as many bytes as the frame size
     /// that was asked for, or when the reader returns 0. So the reader stays at the start of the
-    /// next picture, even if the pool rounded the frame size up, and whatever the length was before.
-    /// To read more, up to the capacity, use [`set_len`](Self::set_len) and
+    /// next picture, even if the pool rounded the frame size up, and whatever the length was
+    /// before. To read more, up to the capacity, use [`set_len`](Self::set_len) and
     /// [`read_exact`](Read::read_exact).
     ///
     /// # Errors

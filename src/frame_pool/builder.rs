@@ -291,6 +291,8 @@ impl FramePoolBuilder {
 
     /// Sets what happens to the bytes of a frame between two holders. They are kept by default.
     ///
+    /// Set another policy if holders must not see each other's bytes: [`Contents`] lists the paths.
+    ///
     /// ```
     /// # use ks_allocator::{Contents, FramePool};
     /// let builder = FramePool::builder().frames(1).frame_size(64);

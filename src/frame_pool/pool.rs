@@ -122,8 +122,8 @@ impl FramePool {
     /// # Errors
     ///
     /// [`Flushing`](AcquireError::Flushing), [`NotCommitted`](AcquireError::NotCommitted) or
-    /// [`Closed`](AcquireError::Closed), also if a flush, a decommit or the close happens during the
-    /// wait.
+    /// [`Closed`](AcquireError::Closed), also if a flush, a decommit or the close happens during
+    /// the wait.
     ///
     /// ```
     /// use ks_allocator::{AcquireError, FramePool};
@@ -753,8 +753,8 @@ impl FramePool {
     /// has no effect.
     ///
     /// Use it to stop pipeline threads for a while that may be blocked in
-    /// [`acquire`](Self::acquire), for a seek for example. Any handle can end the flush; to stop them
-    /// for good, [`close`](Self::close) the pool.
+    /// [`acquire`](Self::acquire), for a seek for example. Any handle can end the flush. To stop
+    /// them for good, [`close`](Self::close) the pool.
     ///
     /// ```
     /// use ks_allocator::{AcquireError, FramePool};
@@ -789,9 +789,9 @@ impl FramePool {
     /// Closes the pool for good: every pending acquire and every later one, through any handle,
     /// fails with [`Closed`](AcquireError::Closed).
     ///
-    /// Nothing opens the pool again: neither the end of a flush nor a commit. A
-    /// [`PoolAllocator`](crate::PoolAllocator) whose pool was closed is no longer committed, and its
-    /// next commit makes a new pool. Frames that are out stay valid and are released as usual;
+    /// Neither the end of a flush nor a commit opens the pool again. A
+    /// [`PoolAllocator`](crate::PoolAllocator) whose pool was closed is no longer committed, and
+    /// its next commit makes a new pool. Frames that are out stay valid and are released as usual;
     /// [`wait_idle`](Self::wait_idle) waits for them. The memory is freed with the last handle and
     /// the last frame. A second call has no effect.
     ///
@@ -825,8 +825,8 @@ impl FramePool {
     /// To be called once no more frames are to go out: after [`close`](Self::close),
     /// [`begin_flush`](Self::begin_flush) or a decommit. The thread that releases the last frame
     /// then ends the wait, and the handles alone use the pool when this returns: dropping the last
-    /// one frees the memory before it returns. While the pool is open, a release tells nobody, so
-    /// the call looks every millisecond, and frames may go out again when it returns.
+    /// one frees the memory before it returns. While the pool is open, a release announces nothing.
+    /// The call then looks every millisecond, and frames may go out again when it returns.
     ///
     /// # Errors
     ///

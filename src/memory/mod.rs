@@ -43,7 +43,10 @@ mod user_mode;
 mod custom;
 mod remote;
 
-#[cfg_attr(loom, expect(dead_code, reason = "models install no fault handlers"))]
+#[cfg_attr(
+    all(test, loom),
+    expect(dead_code, reason = "models install no fault handlers")
+)]
 mod guard_pages;
 
 mod segment;

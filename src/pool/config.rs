@@ -39,7 +39,7 @@ impl PoolConfig {
             diagnostics: DiagnosticsConfig::default(),
             shards: None,
             // A model that needs caches asks for them.
-            caches: !cfg!(loom),
+            caches: !cfg!(all(test, loom)),
         }
     }
 }

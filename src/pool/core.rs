@@ -384,7 +384,7 @@ impl DescribeSlot for Core {
 }
 
 /// To loom, freeing a pool is a write to every slot, so that a missing ordering shows.
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 impl Drop for Core {
     fn drop(&mut self) {
         for slot in &self.slots {

@@ -68,7 +68,7 @@ const VERSION_STEP: u64 = 1 << VERSION_SHIFT;
 
 /// Minimum number of frames per shard. A smaller one would be empty too often, and its threads
 /// would search the other shards.
-const MIN_FRAMES_PER_SHARD: usize = if cfg!(loom) { 1 } else { 8 };
+const MIN_FRAMES_PER_SHARD: usize = if cfg!(all(test, loom)) { 1 } else { 8 };
 
 /// Maximum number of words that a search scans without hints.
 const MAX_WORDS_WITHOUT_HINTS: usize = 16;

@@ -16,9 +16,9 @@
 //!   use the core.
 //! - **D2** Each release into a closed word and each change of state notifies after its last change
 //!   of `refs`.
-//! - **D3** A waiter registers before it looks, and a notification takes all registrations. Both use
-//!   one lock. So either the notification finds the waiter, or the waiter sees the change that came
-//!   before the notification.
+//! - **D3** A waiter registers before it looks, and a notification takes all registrations. Both
+//!   use one lock. So either the notification finds the waiter, or the waiter sees the change that
+//!   came before the notification.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -51,7 +51,8 @@ impl IdleWaiters {
         }
     }
 
-    /// Blocks until `look` finds the pool idle or `deadline` has passed. Returns whether it is idle.
+    /// Blocks until `look` finds the pool idle or `deadline` has passed. Returns whether it is
+    /// idle.
     pub(super) fn wait(&self, deadline: Option<Instant>, look: impl Fn() -> Look) -> bool {
         let is_idle = loop {
             self.register();

@@ -66,7 +66,7 @@ pub(crate) struct State {
     pub(crate) metadata: Metadata,
 }
 
-#[cfg(all(not(loom), target_pointer_width = "64"))]
+#[cfg(all(not(all(test, loom)), target_pointer_width = "64"))]
 const _: () = assert!(size_of::<Slot<()>>() == 192, "three cache lines");
 
 // SAFETY: `core`, `word` and `payload` are followed only while the frame is out, which keeps all

@@ -131,9 +131,9 @@ use std::num::NonZero;
 use crossbeam_utils::CachePadded;
 
 use crate::error::CommitError;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use crate::memory::try_with_capacity;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use crate::sync::NoAllocMutex;
 use crate::sync::{
     AtomicU64, AtomicUsize, Ordering, RECYCLED_INDICES, heavy_fence, heavy_fence_is_supported,
@@ -142,16 +142,16 @@ use crate::sync::{
 
 /// Minimum number of frames of a pool with caches: of fewer frames, too many would be in the
 /// caches.
-pub(crate) const MIN_FRAMES: usize = if cfg!(loom) { 1 } else { 64 };
+pub(crate) const MIN_FRAMES: usize = if cfg!(all(test, loom)) { 1 } else { 64 };
 
 /// Cells of a magazine: with its claim they fill a cache line.
-const MAGAZINE_CELLS: usize = if cfg!(loom) { 1 } else { 7 };
+const MAGAZINE_CELLS: usize = if cfg!(all(test, loom)) { 1 } else { 7 };
 
 /// Number of magazines in the depot at any time, and so the maximum number of full ones.
-const DEPOT_MAGAZINES: usize = if cfg!(loom) { 1 } else { 16 };
+const DEPOT_MAGAZINES: usize = if cfg!(all(test, loom)) { 1 } else { 16 };
 
 /// Number of thread caches of a pool, each with one magazine.
-const THREAD_CACHES: usize = if cfg!(loom) { 2 } else { 48 };
+const THREAD_CACHES: usize = if cfg!(all(test, loom)) { 2 } else { 48 };
 
 /// Number of all magazines. A set of the depot has one bit for each.
 const MAGAZINES: usize = DEPOT_MAGAZINES + THREAD_CACHES;
@@ -159,12 +159,12 @@ const MAGAZINES: usize = DEPOT_MAGAZINES + THREAD_CACHES;
 const _: () = assert!(THREAD_CACHES <= RECYCLED_INDICES && MAGAZINES <= u64::BITS as usize);
 
 /// About 1 / `DEPOT_DIVISOR` of a pool's frames at most are in full magazines of the depot.
-const DEPOT_DIVISOR: usize = if cfg!(loom) { 1 } else { 2 };
+const DEPOT_DIVISOR: usize = if cfg!(all(test, loom)) { 1 } else { 2 };
 
 /// Minimum number of releases of one thread under revocation before it tries to restore the
 /// caches. The number is one per frame in a larger pool, where it takes long to count the free
 /// frames.
-const MIN_COOLDOWN: usize = if cfg!(loom) { 1 } else { 1024 };
+const MIN_COOLDOWN: usize = if cfg!(all(test, loom)) { 1 } else { 1024 };
 
 const ENABLED: u64 = 0;
 pub(crate) const CLOSED: u64 = 1 << 63;
@@ -192,9 +192,18 @@ pub(crate) struct Caches {
     indices_used: fn() -> usize,
     /// The list to which the caches return: that of the copy that created them, because a thread of
     /// this copy may still access its cells (T5).
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     unused: &'static NoAllocMutex<Unused>,
 }
+
+// The documentation says that caches take 15 KiB per pool: 14.4 KiB, and what the heap adds. Other
+// processors have padding of another size.
+#[cfg(all(not(all(test, loom)), target_arch = "x86_64"))]
+const _: () = assert!(size_of::<Caches>() > 14 * 1024 && size_of::<Caches>() <= 15 * 1024);
+
+// `docs/process-state.md` and the builder say from which number of frames on pools have caches.
+#[cfg(not(all(test, loom)))]
+const _: () = assert!(MIN_FRAMES == 64);
 
 /// Limits that depend on the number of frames. They are constant while a pool has the caches.
 #[derive(Debug)]
@@ -316,7 +325,7 @@ impl Caches {
             }),
             magazines: std::array::from_fn(|_| CachePadded::new(CellArray::new())),
             indices_used: recycled_indices_used,
-            #[cfg(not(loom))]
+            #[cfg(not(all(test, loom)))]
             unused: &UNUSED,
         }
     }
@@ -756,13 +765,13 @@ impl Drop for Search<'_> {
 }
 
 /// Caches that this copy of the crate has created and no pool uses.
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 static UNUSED: NoAllocMutex<Unused> = NoAllocMutex::new(Unused {
     caches: Vec::new(),
     created: 0,
 });
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 #[derive(Debug)]
 struct Unused {
     /// Has the capacity for all caches that were ever created, so that the release of a pool's last
@@ -790,7 +799,7 @@ impl Lease {
         Ok(Some(Self(caches)))
     }
 
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     fn take_unused() -> Result<&'static Caches, CommitError> {
         let mut unused = UNUSED.lock();
         if let Some(caches) = unused.caches.pop() {
@@ -805,7 +814,7 @@ impl Lease {
     }
 
     /// Creates caches that are leaked: each execution of a model has its own.
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     fn take_unused() -> Result<&'static Caches, CommitError> {
         Ok(Box::leak(Box::new(Caches::new())))
     }
@@ -816,7 +825,7 @@ impl Lease {
     }
 }
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 impl Drop for Lease {
     fn drop(&mut self) {
         self.0.unused.lock().caches.push(self.0);

@@ -74,7 +74,7 @@ use crate::sync::{
 use super::free_list::FreeList;
 
 /// Number of idle waiters that are kept for reuse, so that a wait does not allocate.
-const SPARES: usize = if cfg!(loom) { 1 } else { 16 };
+const SPARES: usize = if cfg!(all(test, loom)) { 1 } else { 16 };
 
 /// The reason why a wait ends without a frame, or does not start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl From<Refusal> for AcquireError {
     }
 }
 
-/// State of a pool. It hands out frames if it is committed and neither flushing, retired nor closed.
+/// State of a pool. It hands out frames if it is committed, and not flushing, retired or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolState {
     pub(crate) committed: bool,

@@ -1,7 +1,9 @@
 //! Facade over atomics, locks, cells and threads.
 //!
 //! All concurrent code of the crate imports these names from here. The models at the end of each
-//! file therefore run the same code under loom's scheduler (`--cfg loom`).
+//! file therefore run the same code under loom's scheduler: in the tests of a build with `--cfg
+//! loom`. The library itself is the same with and without that option, because a program that
+//! depends on it may use loom for models of its own.
 //!
 //! | module | contents |
 //! |---|---|
@@ -29,26 +31,29 @@
     reason = "the lint directs other files to this module"
 )]
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 mod loom;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 mod membarrier;
-#[cfg_attr(loom, expect(dead_code, reason = "models have no thread ids"))]
+#[cfg_attr(
+    all(test, loom),
+    expect(dead_code, reason = "models have no thread ids")
+)]
 mod os_thread;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 mod std;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 mod thread_index;
 pub(crate) mod unmodeled;
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) use self::loom::*;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) use self::membarrier::{heavy_fence, heavy_fence_is_supported, light_fence};
 pub(crate) use self::os_thread::name as thread_name;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) use self::std::*;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) use self::thread_index::{
     RECYCLED_INDICES, recycled_indices_used, thread_id, thread_index,
 };

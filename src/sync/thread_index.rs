@@ -47,6 +47,10 @@ const ID_BITS: u32 = 22;
 static USED: AtomicUsize = AtomicUsize::new(0);
 static NEXT_UNRECYCLED: AtomicUsize = AtomicUsize::new(0);
 
+// `docs/process-state.md` says that they take 24 bytes, and that the lowest 64 indices are recycled.
+#[cfg(target_pointer_width = "64")]
+const _: () = assert!(size_of::<AtomicU64>() + 2 * size_of::<AtomicUsize>() == 24);
+
 // No destructor, so that the index can be read while other thread-locals are destroyed.
 thread_local!(static INDEX: Cell<usize> = const { Cell::new(usize::MAX) });
 thread_local!(static RETURN_AT_EXIT: ReturnAtExit = const { ReturnAtExit });

@@ -4,8 +4,8 @@ use std::thread;
 
 use ks_allocator::com::ComAllocator;
 use ks_allocator::{
-    AcquireError, AllocatorMode, FrameFlags, Framing, FramingError, KsAllocator as _, Metadata,
-    PoolAllocator, Starvation,
+    AcquireError, AllocatorMode, Contents, FrameFlags, FramePool, Framing, FramingError,
+    KsAllocator as _, Metadata, PoolAllocator, Starvation,
 };
 
 use crate::client::Allocator;
@@ -98,6 +98,26 @@ fn a_sample_starts_with_the_rounded_size_and_a_frame_with_the_size_that_was_aske
         drop(sample);
         let frame = com.rust().acquire().unwrap();
         assert_eq!((frame.len(), frame.capacity()), (100, 128));
+    }
+}
+
+#[test]
+fn a_sample_that_grows_shows_no_bytes_of_another_holder_if_the_policy_zeroes_them() {
+    for contents in [Contents::ZeroOnAcquire, Contents::ZeroOnRelease] {
+        let builder = FramePool::builder().frames(1).frame_size(64);
+        let rust = PoolAllocator::from_builder(&builder.contents(contents)).unwrap();
+        rust.commit().unwrap();
+        let com = Allocator::from_rust(rust);
+        let sample = com.sample();
+        sample.fill(7);
+        assert_eq!(sample.set_actual_length(4), S_OK);
+        drop(sample);
+        let sample = com.sample();
+        assert_eq!(sample.set_actual_length(64), S_OK);
+        assert_eq!(sample.bytes(), [0; 64], "{contents:?}");
+        sample.fill(7);
+        drop(sample);
+        assert_eq!(*com.rust().acquire().unwrap(), [0; 64], "{contents:?}");
     }
 }
 

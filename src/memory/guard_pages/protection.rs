@@ -122,7 +122,7 @@ impl GuardPages {
     }
 
     #[cfg(test)]
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     pub(super) fn without_memory(framing: Framing, page: usize) -> Self {
         let layout = FrameLayout::guarded(&framing.actual().unwrap(), page).unwrap();
         Self {

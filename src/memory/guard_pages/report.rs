@@ -2,10 +2,10 @@
 
 use std::ptr::NonNull;
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use crate::sync::OnceLock;
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use super::super::sys::faults;
 use super::super::sys::standard_error;
 use super::line::Line;
@@ -28,13 +28,13 @@ unsafe impl Send for GuardedSegment {}
 unsafe impl Sync for GuardedSegment {}
 
 /// The guarded segments of the process. Models use registries of their own, and no fault handlers.
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 static REGISTRY: OnceLock<Registry<GuardedSegment>> = OnceLock::new();
 
 fn registry() -> Option<&'static Registry<GuardedSegment>> {
-    #[cfg(not(loom))]
+    #[cfg(not(all(test, loom)))]
     return REGISTRY.get();
-    #[cfg(loom)]
+    #[cfg(all(test, loom))]
     None
 }
 
@@ -57,7 +57,7 @@ impl Registration {
     /// Until the registration is dropped, `pool` points to a live value that may be shared with all
     /// threads.
     pub(crate) unsafe fn new(guard_pages: GuardPages, pool: NonNull<dyn DescribeSlot>) -> Self {
-        #[cfg(not(loom))]
+        #[cfg(not(all(test, loom)))]
         {
             REGISTRY.get_or_init(Registry::new);
             faults::install(report_access);

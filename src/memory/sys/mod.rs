@@ -29,7 +29,7 @@ mod windows;
 pub(super) use self::call_error::CallError;
 pub(super) use self::measurement::Measurement;
 
-#[cfg(all(unix, not(loom)))]
+#[cfg(all(unix, not(all(test, loom))))]
 pub(super) use self::unix::faults;
 #[cfg(all(unix, feature = "windows"))]
 pub(super) use self::unix::task;
@@ -41,7 +41,7 @@ pub(super) use self::linux::{measure, object, options};
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
 pub(super) use self::other_unix::{measure, object, options};
 
-#[cfg(all(windows, not(loom)))]
+#[cfg(all(windows, not(all(test, loom))))]
 pub(super) use self::windows::faults;
 #[cfg(all(windows, feature = "windows"))]
 pub(super) use self::windows::task;

@@ -2,7 +2,7 @@
 
 mod calls;
 
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) mod faults;
 pub(crate) mod handle;
 pub(crate) mod measure;
