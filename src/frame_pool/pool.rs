@@ -163,9 +163,10 @@ impl FramePool {
     ///
     /// The report [looks at no more than 256 slots](Holders#reports-of-waiting-callers). Beside it,
     /// a call that has to wait reads each word of the free list a few times, one word per 64 frames
-    /// or fewer. `cargo bench --bench timeouts` measures both. On a machine with two cores, the call
-    /// returned 0.1 ms after its deadline in pools of 64 to 65,536 frames (median of 201 calls), and
-    /// 2.8 ms after it in a pool of 1,048,576 frames. The report took 0.2 ms of that, or less.
+    /// or fewer. `cargo bench --bench timeouts` measures both. On a machine with two cores, the
+    /// call returned 0.1 ms after its deadline in pools of 64 to 65,536 frames (median of 201
+    /// calls), and 2.8 ms after it in a pool of 1,048,576 frames. The report took 0.2 ms of that,
+    /// or less.
     ///
     /// ```
     /// use std::time::Duration;
@@ -309,9 +310,9 @@ impl FramePool {
     /// frame has been held. It does not stop other threads: while they acquire and release, each
     /// entry shows its frame at some moment of the call.
     ///
-    /// The call visits and lists every frame that is out. It allocates, and on Linux it reads a file
-    /// in `/proc` for each thread that holds a frame. Errors and hooks have a
-    /// [shorter report](Holders#reports-of-waiting-callers).
+    /// The call visits and lists every frame that is out. It allocates, and on Linux it reads a
+    /// file in `/proc` for each thread that holds a frame. Errors and hooks have a [shorter
+    /// report](Holders#reports-of-waiting-callers).
     ///
     /// A virtual call does not pass on its source line. Frames that are acquired through
     /// `dyn KsAllocator` are all attributed to one line in this crate.

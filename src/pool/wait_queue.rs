@@ -1230,8 +1230,8 @@ mod loom_models {
         });
     }
 
-    /// D2: a waker that polls its task at once, which releases the frame to the next task. That task
-    /// is woken by the same release, however the releases of two threads interleave.
+    /// D2: a waker that polls its task at once, which releases the frame to the next task. That
+    /// task is woken by the same release, however the releases of two threads interleave.
     ///
     /// Kills: `run` not running the deferred wakes.
     #[test]
