@@ -156,6 +156,9 @@ impl FramePool {
 
     /// Acquires a frame. Blocks for at most `timeout` until one is free.
     ///
+    /// With a timeout of 0 the call neither enters the queue nor takes its lock. It then counts as
+    /// a [failed acquire](crate::Stats::failed_acquires), not as a wait.
+    ///
     /// # Errors
     ///
     /// [`TimedOut`](AcquireError::TimedOut) with a report on the holders of the frames, and the
@@ -192,10 +195,13 @@ impl FramePool {
         timeout: Duration,
     ) -> Result<Frame, AcquireError> {
         // A deadline beyond the range of `Instant` is none.
-        match self
-            .core
-            .acquire(site, || Instant::now().checked_add(timeout))
-        {
+        let deadline = || Instant::now().checked_add(timeout);
+        let acquired = if timeout.is_zero() {
+            self.core.acquire_now(site)
+        } else {
+            self.core.acquire(site, deadline)
+        };
+        match acquired {
             Ok(acquired) => Ok(acquired.into()),
             Err(unavailable) => Err(self.core.explained(unavailable.into())),
         }
