@@ -45,7 +45,7 @@ thread_local! {
     static CALLS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// What the foreign code of these tests does: calls every method of the target of this thread.
+/// Calls every method of the target of this thread, as the foreign code of these tests does.
 /// `commits` is false for code that may not commit.
 fn call_everything(commits: bool) {
     let target = TARGET.with_borrow(Weak::upgrade);

@@ -123,6 +123,26 @@ fn a_timeout_is_not_early_and_the_waiter_leaves_the_queue() {
 }
 
 #[test]
+fn a_timeout_of_zero_does_not_enter_the_queue() {
+    let pool = pool(1, FRAME_SIZE);
+    let frame = pool.acquire().unwrap();
+    let error = pool.acquire_timeout(Duration::ZERO).unwrap_err();
+    assert!(error.to_string().contains("1 of 1 frame is out: 1 held by"));
+    assert_eq!(error, AcquireError::TimedOut(Starvation::default()));
+    let stats = pool.stats();
+    assert_eq!(
+        (stats.waits, stats.timeouts, stats.failed_acquires),
+        (0, 0, 1)
+    );
+    pool.begin_flush();
+    let error = pool.acquire_timeout(Duration::ZERO).unwrap_err();
+    assert_eq!(error, AcquireError::Flushing);
+    pool.end_flush();
+    drop(frame);
+    drop(pool.acquire_timeout(Duration::ZERO).unwrap());
+}
+
+#[test]
 fn a_timeout_beyond_the_range_of_the_clock_is_no_limit() {
     let pool = pool(1, FRAME_SIZE);
     let frame = pool.acquire().unwrap();

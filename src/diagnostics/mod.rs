@@ -29,6 +29,7 @@ use crate::tracing_events;
 use self::call_site::{Acquirer, CallSite};
 use self::config::DiagnosticsConfig;
 use self::holder_record::{HolderRecord, Snapshot};
+pub(crate) use self::holder_table::nanoseconds;
 use self::holder_table::{Age, HolderTable, MAX_SAMPLE};
 use self::recorder::{Recorder, Subject};
 use self::stats::{Counts, Stats, WaitEnd};

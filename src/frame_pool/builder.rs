@@ -406,14 +406,14 @@ impl FramePoolBuilder {
     /// Sets a hook for waits that last for at least `threshold`.
     ///
     /// The waiting thread calls the hook once per such wait, with a
-    /// [report](Holders#reports-of-waiting-callers) on the holders. It keeps its place in the queue.
-    /// For a future, the hook is called when it is polled after the threshold, or when its wait
-    /// ends: when it becomes ready or is dropped. A blocking call that ends before the hook was
-    /// called also calls it at the end. The caller then has its frame already, if it gets one.
+    /// [report](Holders#reports-of-waiting-callers) on the holders. It keeps its place in the
+    /// queue. For a future, the hook is called when it is polled after the threshold, or when its
+    /// wait ends: when it becomes ready or is dropped. A blocking call that ends before the hook
+    /// was called also calls it at the end. The caller then has its frame already, if it gets one.
     ///
-    /// The hook runs on the waiting thread, so a hook that takes longer than the rest of the timeout
-    /// delays the return of the acquire. The acquire looks at its deadline again after the hook, and
-    /// calls no hook after the deadline: the error has the same report.
+    /// The hook runs on the waiting thread, so a hook that takes longer than the rest of the
+    /// timeout delays the return of the acquire. The acquire looks at its deadline again after the
+    /// hook, and calls no hook after the deadline: the error has the same report.
     ///
     /// The hook may use the pool, but must not wait for a frame of it. A panic in the hook is
     /// caught after the panic hook has run. A hook that owns a handle of the pool keeps the pool

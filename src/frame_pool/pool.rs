@@ -181,6 +181,9 @@ impl FramePool {
 
     /// Acquires a frame. Blocks for at most `timeout` until one is free.
     ///
+    /// With a timeout of 0 the call neither enters the queue nor takes its lock. It then counts as
+    /// a [failed acquire](crate::Stats::failed_acquires), not as a wait.
+    ///
     /// # Errors
     ///
     /// [`TimedOut`](AcquireError::TimedOut) with a report on the holders of the frames, and the
@@ -188,9 +191,10 @@ impl FramePool {
     ///
     /// The report [looks at no more than 256 slots](Holders#reports-of-waiting-callers). Beside it,
     /// a call that has to wait reads each word of the free list a few times, one word per 64 frames
-    /// or fewer. `cargo bench --bench timeouts` measures both. On a machine with two cores, the call
-    /// returned 0.1 ms after its deadline in pools of 64 to 65,536 frames (median of 201 calls), and
-    /// 2.8 ms after it in a pool of 1,048,576 frames. The report took 0.2 ms of that, or less.
+    /// or fewer. `cargo bench --bench timeouts` measures both. On a machine with two cores, the
+    /// call returned 0.1 ms after its deadline in pools of 64 to 65,536 frames (median of 201
+    /// calls), and 2.8 ms after it in a pool of 1,048,576 frames. The report took 0.2 ms of that,
+    /// or less.
     ///
     /// ```
     /// use std::time::Duration;
@@ -216,10 +220,13 @@ impl FramePool {
         timeout: Duration,
     ) -> Result<Frame, AcquireError> {
         // A deadline beyond the range of `Instant` is none.
-        match self
-            .core
-            .acquire(site, || Instant::now().checked_add(timeout))
-        {
+        let deadline = || Instant::now().checked_add(timeout);
+        let acquired = if timeout.is_zero() {
+            self.core.acquire_now(site)
+        } else {
+            self.core.acquire(site, deadline)
+        };
+        match acquired {
             Ok(acquired) => Ok(acquired.into()),
             Err(unavailable) => Err(self.core.explained(unavailable.into())),
         }
@@ -334,9 +341,9 @@ impl FramePool {
     /// frame has been held. It does not stop other threads: while they acquire and release, each
     /// entry shows its frame at some moment of the call.
     ///
-    /// The call visits and lists every frame that is out. It allocates, and on Linux it reads a file
-    /// in `/proc` for each thread that holds a frame. Errors and hooks have a
-    /// [shorter report](Holders#reports-of-waiting-callers).
+    /// The call visits and lists every frame that is out. It allocates, and on Linux it reads a
+    /// file in `/proc` for each thread that holds a frame. Errors and hooks have a [shorter
+    /// report](Holders#reports-of-waiting-callers).
     ///
     /// A virtual call does not pass on its source line. Frames that are acquired through
     /// `dyn KsAllocator` are all attributed to one line in this crate.

@@ -112,6 +112,18 @@ impl Core {
         }
     }
 
+    /// Takes a free frame, or times out at once, without a place in the queue.
+    #[cold]
+    pub(crate) fn acquire_now(&self, site: CallSite) -> Result<Acquired, Unavailable> {
+        self.try_acquire(site).map_err(|unavailable| {
+            if unavailable == Unavailable::Exhausted {
+                self.diagnostics.count_failed_acquire();
+                return Unavailable::Refused(Refusal::TimedOut);
+            }
+            unavailable
+        })
+    }
+
     /// Takes a free frame out of this thread's cache, or out of the word where it looks first.
     #[inline(always)]
     fn take_local(&self) -> Option<NonNull<Slot>> {

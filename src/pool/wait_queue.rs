@@ -61,14 +61,14 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::mem::{self, ManuallyDrop};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::diagnostics::WaitStart;
+use crate::diagnostics::{WaitStart, nanoseconds};
 use crate::error::{AcquireError, Starvation};
 use crate::panics::catch_panics;
 use crate::sync::{
     Arc, ArrayQueue, AtomicUsize, NoAllocMutex, Ordering, Thread, const_thread_local,
-    current_thread, park_until,
+    current_thread, park_until, unmodeled,
 };
 
 use super::free_list::FreeList;
@@ -163,7 +163,48 @@ pub(crate) struct WaitQueue {
     /// `CLOSED` and then finds no reason has missed an opening, and no caller finds a wrong
     /// reason.
     refusal: AtomicUsize,
+    /// Summary of the entries, for reports of callers that have no time to wait for the lock.
+    summary: Summary,
     spares: ArrayQueue<Arc<Waiter>>,
+}
+
+/// Number of entries and start of the first, written with the lock of the queue held. The two are
+/// read one after the other, and may be of two moments.
+#[derive(Debug)]
+struct Summary {
+    /// Time 0 of `first_since`.
+    began: Instant,
+    entries: unmodeled::AtomicU64,
+    /// In nanoseconds.
+    first_since: unmodeled::AtomicU64,
+}
+
+impl Summary {
+    fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            entries: unmodeled::AtomicU64::new(0),
+            first_since: unmodeled::AtomicU64::new(0),
+        }
+    }
+
+    fn update(&self, entries: &VecDeque<QueueEntry>) {
+        if let Some(first) = entries.front() {
+            let since = first.start.at.saturating_duration_since(self.began);
+            self.first_since
+                .store(nanoseconds(since), Ordering::Relaxed);
+        }
+        // Release: pairs with the Acquire in `read`, for a start that is not older than the number.
+        self.entries.store(entries.len() as u64, Ordering::Release);
+    }
+
+    fn read(&self) -> (usize, Option<Instant>) {
+        // Acquire: pairs with the Release in `update`.
+        let entries = self.entries.load(Ordering::Acquire);
+        let since = Duration::from_nanos(self.first_since.load(Ordering::Relaxed));
+        let first_since = self.began.checked_add(since).filter(|_| entries > 0);
+        (usize::try_from(entries).unwrap_or(usize::MAX), first_since)
+    }
 }
 
 #[derive(Debug)]
@@ -354,6 +395,7 @@ impl WaitQueue {
                 state,
             }),
             refusal: AtomicUsize::new(0),
+            summary: Summary::new(),
             spares,
         };
         this.publish_refusal(state.refusal());
@@ -383,11 +425,10 @@ impl WaitQueue {
         self.queue.lock().state
     }
 
-    /// Returns the number of waiting callers and the time since when the first of them waits.
+    /// Returns the number of waiting callers and the time since when the first of them waits. Takes
+    /// no lock.
     pub(crate) fn waiting(&self) -> (usize, Option<Instant>) {
-        let queue = self.queue.lock();
-        let first = queue.entries.front();
-        (queue.entries.len(), first.map(|entry| entry.start.at))
+        self.summary.read()
     }
 
     /// Blocks until a frame is assigned to the caller, the pool closes or the deadline has passed.
@@ -457,6 +498,7 @@ impl WaitQueue {
             start,
             waiter: Arc::clone(waiter),
         });
+        self.summary.update(&queue.entries);
         Enqueued::Waiting(ticket)
     }
 
@@ -482,6 +524,7 @@ impl WaitQueue {
             .binary_search_by_key(&ticket, |entry| entry.ticket)
         {
             queue.entries.remove(index);
+            self.summary.update(&queue.entries);
             // mutant: remove-clears-waiters
             if queue.entries.is_empty() {
                 free.clear_waiters();
@@ -496,6 +539,7 @@ impl WaitQueue {
     pub(crate) fn pop_first(&self, free: &FreeList) -> Option<Handoff> {
         let mut queue = self.queue.lock();
         let QueueEntry { ticket, waiter, .. } = queue.entries.pop_front()?;
+        self.summary.update(&queue.entries);
         // mutant: pop-clears-waiters
         if queue.entries.is_empty() {
             free.clear_waiters();
@@ -522,7 +566,9 @@ impl WaitQueue {
                 let out = free.close();
                 // mutant: close-clears-waiters
                 free.clear_waiters();
-                (StateChange::Closed { out }, queue.reject_all(refusal))
+                let rejected = queue.reject_all(refusal);
+                self.summary.update(&queue.entries);
+                (StateChange::Closed { out }, rejected)
             }
             (Some(_), None) => {
                 // mutant: open-words
@@ -1242,8 +1288,8 @@ mod loom_models {
         });
     }
 
-    /// D2: a waker that polls its task at once, which releases the frame to the next task. That task
-    /// is woken by the same release, however the releases of two threads interleave.
+    /// D2: a waker that polls its task at once, which releases the frame to the next task. That
+    /// task is woken by the same release, however the releases of two threads interleave.
     ///
     /// Kills: `run` not running the deferred wakes.
     #[test]
