@@ -34,7 +34,7 @@ pub(super) struct IdleWaiters {
     threads: NoAllocMutex<Vec<Thread>>,
 }
 
-/// What a waiter sees when it looks at the pool.
+/// State of the pool as a waiter sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Look {
     Idle,

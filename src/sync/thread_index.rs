@@ -47,7 +47,7 @@ const ID_BITS: u32 = 22;
 static USED: AtomicUsize = AtomicUsize::new(0);
 static NEXT_UNRECYCLED: AtomicUsize = AtomicUsize::new(0);
 
-// `docs/process-state.md` says that they take 24 bytes, and that the lowest 64 indices are recycled.
+// `docs/process-state.md` says that these three take 24 bytes.
 #[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<AtomicU64>() + 2 * size_of::<AtomicUsize>() == 24);
 
