@@ -49,6 +49,10 @@ pub enum AcquireError {
     /// (`VFW_E_NOT_COMMITTED`.)
     #[error("the pool is not committed")]
     NotCommitted,
+    /// The caller runs in a child process that was forked after the pool was made.
+    /// [`AllocatorMode`](AllocatorMode#forked-processes) says what a child can do.
+    #[error("the pool belongs to the process that this process was forked from")]
+    OtherProcess,
 }
 
 impl From<AcquireError> for io::Error {
@@ -58,6 +62,7 @@ impl From<AcquireError> for io::Error {
             AcquireError::TimedOut(_) => io::ErrorKind::TimedOut,
             AcquireError::Flushing => io::ErrorKind::ResourceBusy,
             AcquireError::NotCommitted => io::ErrorKind::NotConnected,
+            AcquireError::OtherProcess => io::ErrorKind::Unsupported,
         };
         Self::new(kind, error)
     }
@@ -314,6 +319,9 @@ impl From<CommitError> for io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum TokenError {
+    /// The caller runs in a child process that was forked after the pool was made.
+    #[error("the pool belongs to the process that this process was forked from")]
+    OtherProcess,
     /// The token names a frame of another segment: one of another pool, or of an earlier or later
     /// commit.
     #[error("the token names a frame of other memory: of another pool, or of another commit")]
@@ -337,7 +345,13 @@ pub enum TokenError {
 
 impl From<TokenError> for io::Error {
     fn from(error: TokenError) -> Self {
-        Self::new(io::ErrorKind::InvalidInput, error)
+        let kind = match error {
+            TokenError::OtherProcess => io::ErrorKind::Unsupported,
+            TokenError::OtherSegment | TokenError::NotLent { .. } | TokenError::Outside { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+        };
+        Self::new(kind, error)
     }
 }
 

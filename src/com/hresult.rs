@@ -61,7 +61,7 @@ impl From<AcquireError> for HRESULT {
     fn from(error: AcquireError) -> Self {
         match error {
             AcquireError::Exhausted(_) | AcquireError::TimedOut(_) => VFW_E_TIMEOUT,
-            AcquireError::Flushing => VFW_E_WRONG_STATE,
+            AcquireError::Flushing | AcquireError::OtherProcess => VFW_E_WRONG_STATE,
             AcquireError::NotCommitted => VFW_E_NOT_COMMITTED,
         }
     }

@@ -14,7 +14,7 @@ use crate::error::CommitError;
 use crate::memory::{Segment, try_with_capacity};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{AtomicUsize, Mutex};
+use crate::sync::{AtomicUsize, Mutex, Process};
 
 use super::config::PoolConfig;
 use super::core::{Core, Handle, Slot};
@@ -29,6 +29,12 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     let (segment, object) = Segment::map(&layout, &config.memory)?;
     let diagnostics = Diagnostics::new(&config.diagnostics, frames)?;
     let loans = Loans::new(frames, segment.id())?;
+    let process = Process::current().map_err(|source| CommitError::Os {
+        call: "pthread_atfork",
+        source,
+    })?;
+    // Custom memory may be a shared mapping, too.
+    let shares_memory = object.is_some() || config.memory.custom.is_some();
     let mut slots = try_with_capacity::<Slot>(frames)?;
     let free = free_list(config, state, &mut slots)?;
 
@@ -44,7 +50,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
             (number, position),
             segment.frame(number),
             config.framing.frame_size,
-            works_per_frame,
+            (works_per_frame || shares_memory, works_per_frame),
         )
     }));
     let filled = Core {
@@ -61,6 +67,8 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         loans,
         diagnostics,
         works_per_frame,
+        shares_memory,
+        process,
         refs: AtomicUsize::new(1),
         handles: AtomicUsize::new(1),
         #[cfg(feature = "windows")]

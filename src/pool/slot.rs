@@ -56,9 +56,12 @@ pub(crate) struct State {
     /// Bytes in use, from the start of the payload. It survives the release, as `lActual` does. An
     /// acquire through Rust sets it to the capacity.
     pub(crate) length: usize,
-    /// True if an acquire or release of the frame has work beyond the holder record: the metadata
+    /// True if a release of the frame has work beyond the holder record: the metadata
     /// may differ from the default, or the pool works per frame.
     pub(crate) needs_reset: bool,
+    /// True if every acquire in this pool has work beyond the holder record. It never changes; it
+    /// is here because an acquire has this cache line at hand.
+    pub(crate) needs_begin: bool,
     pub(crate) metadata: Metadata,
 }
 
@@ -90,11 +93,12 @@ impl<C> Slot<C> {
         (number, position): (usize, Bits),
         payload: NonNull<u8>,
         capacity: usize,
-        needs_reset: bool,
+        (needs_begin, needs_reset): (bool, bool),
     ) -> Self {
         let state = State {
             length: capacity,
             needs_reset,
+            needs_begin,
             metadata: Metadata::default(),
         };
         Self {
