@@ -266,6 +266,18 @@ pub enum CommitError {
         /// Size of the failed allocation, in bytes.
         bytes: usize,
     },
+    /// The memory exceeds a limit of the process: `RLIMIT_FSIZE` in Kernel mode, or
+    /// `RLIMIT_MEMLOCK` if the process has locked its future memory (`mlockall`).
+    /// (`E_OUTOFMEMORY`.)
+    #[error("the memory of {bytes} bytes exceeds a limit of the process: {limit} is {value} bytes")]
+    LimitExceeded {
+        /// Name of the limit, as in `getrlimit`.
+        limit: &'static str,
+        /// Value of the limit, in bytes. Other memory may count towards the same limit.
+        value: u64,
+        /// Size of the memory that was requested, in bytes.
+        bytes: usize,
+    },
     /// A memory request could not be met, and
     /// [`require_memory_options`](crate::FramePoolBuilder::require_memory_options) is set.
     /// (`E_OUTOFMEMORY`.)
@@ -295,6 +307,7 @@ impl From<CommitError> for io::Error {
             CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => {
                 io::ErrorKind::OutOfMemory
             }
+            CommitError::LimitExceeded { .. } => io::ErrorKind::QuotaExceeded,
             CommitError::ModeUnsupported { .. } | CommitError::GuardPagesUnsupported { .. } => {
                 io::ErrorKind::Unsupported
             }

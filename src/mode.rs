@@ -14,8 +14,8 @@ use std::fmt;
 ///
 /// Other systems have no `Kernel` mode: a commit fails with [`ModeUnsupported`].
 ///
-/// On Linux a memfd counts as a file. A memfd larger than `RLIMIT_FSIZE` raises `SIGXFSZ`, which
-/// terminates the process unless the signal is ignored.
+/// On Linux a memfd counts as a file. A commit of memory larger than `RLIMIT_FSIZE` fails with
+/// [`LimitExceeded`](crate::CommitError::LimitExceeded).
 ///
 /// # Forked processes
 ///

@@ -91,6 +91,7 @@ impl From<CommitError> for HRESULT {
             CommitError::FramingNotSet { .. } => VFW_E_SIZENOTSET,
             CommitError::TooLarge { .. }
             | CommitError::OutOfMemory { .. }
+            | CommitError::LimitExceeded { .. }
             | CommitError::UnmetRequest { .. } => E_OUTOFMEMORY,
             CommitError::ModeUnsupported { .. } | CommitError::GuardPagesUnsupported { .. } => {
                 E_NOTIMPL

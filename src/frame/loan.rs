@@ -18,13 +18,13 @@ impl Frame {
     /// [`FramePool::revoke`](crate::FramePool::revoke).
     ///
     /// The token is plain data, and dropping it does not end the loan. If the token is lost, for
-    /// example by a panic before it is sent, the frame stays out. [`FramePool::holders`] then lists
-    /// its slot as [lent](crate::HolderState::Lent), and
-    /// [`FramePool::revoke_slot`](crate::FramePool::revoke_slot) or
-    /// [`FramePool::revoke_all`](crate::FramePool::revoke_all) takes it back. All loans end when the
-    /// last handle of the pool is dropped.
+    /// example by a panic before it is sent, the frame stays out. [`holders`] then lists its slot
+    /// as [lent](crate::HolderState::Lent), and [`revoke_slot`] or [`revoke_all`] takes it back.
+    /// All loans end when the last handle of the pool is dropped.
     ///
-    /// [`FramePool::holders`]: crate::FramePool::holders
+    /// [`holders`]: crate::FramePool::holders
+    /// [`revoke_all`]: crate::FramePool::revoke_all
+    /// [`revoke_slot`]: crate::FramePool::revoke_slot
     ///
     /// # Errors
     ///

@@ -49,8 +49,8 @@
 //!
 //! - **P1** The frames that a child's words say are free may be in use in the parent. So a child
 //!   acquires none, and writes nothing to one that it releases.
-//! - **P2** The child has copies of locks that a thread of the parent may have held at the fork, and
-//!   of waiters whose threads it does not have. So a child takes no lock of the core, wakes no
+//! - **P2** The child has copies of locks that a thread of the parent may have held at the fork,
+//!   and of waiters whose threads it does not have. So a child takes no lock of the core, wakes no
 //!   waiter and frees no pool: its copy of the core stays until the child ends or executes another
 //!   program.
 //!
