@@ -52,6 +52,10 @@ pub enum AcquireError {
     /// The pool was [closed](crate::FramePool::close) for good. (`VFW_E_NOT_COMMITTED`.)
     #[error("the pool is closed")]
     Closed,
+    /// The caller runs in a child process that was forked after the pool was made.
+    /// [`AllocatorMode`](AllocatorMode#forked-processes) says what a child can do.
+    #[error("the pool belongs to the process that this process was forked from")]
+    OtherProcess,
 }
 
 impl From<AcquireError> for io::Error {
@@ -62,6 +66,7 @@ impl From<AcquireError> for io::Error {
             AcquireError::Flushing => io::ErrorKind::ResourceBusy,
             AcquireError::NotCommitted => io::ErrorKind::NotConnected,
             AcquireError::Closed => io::ErrorKind::BrokenPipe,
+            AcquireError::OtherProcess => io::ErrorKind::Unsupported,
         };
         Self::new(kind, error)
     }
@@ -320,6 +325,18 @@ pub enum CommitError {
         /// Size of the failed allocation, in bytes.
         bytes: usize,
     },
+    /// The memory exceeds a limit of the process: `RLIMIT_FSIZE` in Kernel mode, or
+    /// `RLIMIT_MEMLOCK` if the process has locked its future memory (`mlockall`).
+    /// (`E_OUTOFMEMORY`.)
+    #[error("the memory of {bytes} bytes exceeds a limit of the process: {limit} is {value} bytes")]
+    LimitExceeded {
+        /// Name of the limit, as in `getrlimit`.
+        limit: &'static str,
+        /// Value of the limit, in bytes. Other memory may count towards the same limit.
+        value: u64,
+        /// Size of the memory that was requested, in bytes.
+        bytes: usize,
+    },
     /// A memory request could not be met, and
     /// [`require_memory_options`](crate::FramePoolBuilder::require_memory_options) is set.
     /// (`E_OUTOFMEMORY`.)
@@ -349,6 +366,7 @@ impl From<CommitError> for io::Error {
             CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => {
                 io::ErrorKind::OutOfMemory
             }
+            CommitError::LimitExceeded { .. } => io::ErrorKind::QuotaExceeded,
             CommitError::ModeUnsupported { .. } | CommitError::GuardPagesUnsupported { .. } => {
                 io::ErrorKind::Unsupported
             }
@@ -373,6 +391,9 @@ impl From<CommitError> for io::Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
 pub enum TokenError {
+    /// The caller runs in a child process that was forked after the pool was made.
+    #[error("the pool belongs to the process that this process was forked from")]
+    OtherProcess,
     /// The token names a frame of another segment: one of another pool, or of an earlier or later
     /// commit.
     #[error("the token names a frame of other memory: of another pool, or of another commit")]
@@ -396,7 +417,13 @@ pub enum TokenError {
 
 impl From<TokenError> for io::Error {
     fn from(error: TokenError) -> Self {
-        Self::new(io::ErrorKind::InvalidInput, error)
+        let kind = match error {
+            TokenError::OtherProcess => io::ErrorKind::Unsupported,
+            TokenError::OtherSegment | TokenError::NotLent { .. } | TokenError::Outside { .. } => {
+                io::ErrorKind::InvalidInput
+            }
+        };
+        Self::new(kind, error)
     }
 }
 

@@ -14,12 +14,31 @@ use std::fmt;
 ///
 /// Other systems have no `Kernel` mode: a commit fails with [`ModeUnsupported`].
 ///
-/// `Kernel` mode has two limits on Linux:
+/// On Linux a memfd counts as a file. A commit of memory larger than `RLIMIT_FSIZE` fails with
+/// [`LimitExceeded`](crate::CommitError::LimitExceeded).
 ///
-/// - A forked child shares the frames with its parent, but has its own copy of the free list. The
-///   child must not use the pool or its frames.
-/// - A memfd counts as a file. A memfd larger than `RLIMIT_FSIZE` raises `SIGXFSZ`, which
-///   terminates the process unless the signal is ignored.
+/// # Forked processes
+///
+/// A pool belongs to the process that made it. A child that is forked afterwards, and does not
+/// execute another program, has a copy of the free list. In `User` mode it also has a copy of the
+/// frames; in `Kernel` mode, and with [`FrameMemory`](crate::FrameMemory), it shares them with its
+/// parent. In the child:
+///
+/// - Dropping frames, handles and futures does not affect the parent: it zeroes no shared memory
+///   and wakes no waiter of the parent. The child's copy of the pool is not freed.
+/// - In `Kernel` mode and with `FrameMemory`, acquires fail with [`OtherProcess`], and frames are
+///   not lent, redeemed or revoked. Through a frame that was out at the fork, the child still
+///   accesses the memory of its parent; it must not write to it, and must not read what the parent
+///   may write.
+/// - In `User` mode, acquires of free frames succeed, in the copy. An acquire that would wait fails
+///   with `OtherProcess`.
+/// - Commits, decommits and flushes of the pool have no effect.
+///
+/// A fork is noticed by a handler of `pthread_atfork`. So it is not if the program makes the system
+/// call `clone` or `fork` itself. Children that execute another program, as those of
+/// [`std::process::Command`], are not concerned.
+///
+/// [`OtherProcess`]: crate::AcquireError::OtherProcess
 ///
 /// Source: `KSALLOCATORMODE`, `IKsAllocator::KsGetAllocatorMode`, `KsSetAllocatorMode`.
 ///

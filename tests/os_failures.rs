@@ -172,7 +172,6 @@ fn is_errno(error: &io::Error, errno: c_int) -> bool {
 /// A failure of these calls fails the commit. The error has the name and the errno.
 fn failed_calls_fail_the_commit() {
     for (mode, call, errno, named) in [
-        (User, MAP_PRIVATE, EAGAIN, "mmap"),
         (User, MAP_PRIVATE, EPERM, "mmap"),
         (Kernel, MAP_PRIVATE, EPERM, "mmap"),
         (Kernel, CREATE, EMFILE, "memfd_create"),
@@ -181,7 +180,6 @@ fn failed_calls_fail_the_commit() {
         (Kernel, RESIZE, EFBIG, "ftruncate"),
         (Kernel, RESIZE, EINVAL, "ftruncate"),
         (Kernel, MAP_SHARED, EACCES, "mmap"),
-        (Kernel, MAP_SHARED, EAGAIN, "mmap"),
         (Kernel, SEAL, EPERM, "fcntl(F_ADD_SEALS)"),
         (Kernel, ALLOCATE, EIO, "fallocate"),
     ] {

@@ -61,7 +61,7 @@ impl From<AcquireError> for HRESULT {
     fn from(error: AcquireError) -> Self {
         match error {
             AcquireError::Exhausted(_) | AcquireError::TimedOut(_) => VFW_E_TIMEOUT,
-            AcquireError::Flushing => VFW_E_WRONG_STATE,
+            AcquireError::Flushing | AcquireError::OtherProcess => VFW_E_WRONG_STATE,
             AcquireError::NotCommitted | AcquireError::Closed => VFW_E_NOT_COMMITTED,
         }
     }
@@ -91,6 +91,7 @@ impl From<CommitError> for HRESULT {
             CommitError::FramingNotSet { .. } => VFW_E_SIZENOTSET,
             CommitError::TooLarge { .. }
             | CommitError::OutOfMemory { .. }
+            | CommitError::LimitExceeded { .. }
             | CommitError::UnmetRequest { .. } => E_OUTOFMEMORY,
             CommitError::ModeUnsupported { .. } | CommitError::GuardPagesUnsupported { .. } => {
                 E_NOTIMPL

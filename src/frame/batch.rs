@@ -162,7 +162,9 @@ impl Iterator for FrameBatch {
         let slot = core.slot(core.free.frame_at(self.frames));
         self.frames.bits &= self.frames.bits - 1;
         // SAFETY: the batch was the frame's unique holder, and gave it up in the line above.
-        Some(unsafe { Core::begin_use(slot, self.site) }.into())
+        let acquired = unsafe { Core::begin_use(slot, self.site) };
+        // By P1 a forked child takes no frame out of its copy of a batch.
+        acquired.ok().map(Frame::from)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

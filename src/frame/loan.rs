@@ -18,17 +18,18 @@ impl Frame {
     /// [`FramePool::revoke`](crate::FramePool::revoke).
     ///
     /// The token is plain data, and dropping it does not end the loan. If the token is lost, for
-    /// example by a panic before it is sent, the frame stays out. [`FramePool::holders`] then lists
-    /// its slot as [lent](crate::HolderState::Lent), and
-    /// [`FramePool::revoke_slot`](crate::FramePool::revoke_slot) or
-    /// [`FramePool::revoke_all`](crate::FramePool::revoke_all) takes it back. All loans end when the
-    /// last handle of the pool is dropped.
+    /// example by a panic before it is sent, the frame stays out. [`holders`] then lists its slot
+    /// as [lent](crate::HolderState::Lent), and [`revoke_slot`] or [`revoke_all`] takes it back.
+    /// All loans end when the last handle of the pool is dropped.
     ///
-    /// [`FramePool::holders`]: crate::FramePool::holders
+    /// [`holders`]: crate::FramePool::holders
+    /// [`revoke_all`]: crate::FramePool::revoke_all
+    /// [`revoke_slot`]: crate::FramePool::revoke_slot
     ///
     /// # Errors
     ///
-    /// Returns the frame itself in User mode.
+    /// Returns the frame itself in User mode, and in a
+    /// [forked process](crate::AllocatorMode#forked-processes).
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
@@ -47,6 +48,9 @@ impl Frame {
         let Some(segment) = self.core().loans.segment() else {
             return Err(self);
         };
+        if self.core().is_in_other_process() {
+            return Err(self);
+        }
         self.record(EventKind::Lent);
         let (slot, offset, length) = (self.slot(), self.offset(), self.len());
         // By L1 the token owns the frame from here on.
@@ -71,6 +75,9 @@ impl Frame {
             offset,
             length,
         } = token;
+        if core.is_in_other_process() {
+            return Err(TokenError::OtherProcess);
+        }
         if core.loans.segment() != Some(segment) {
             return Err(TokenError::OtherSegment);
         }
@@ -88,11 +95,15 @@ impl Frame {
     pub(crate) fn revoke(core: &Core, site: CallSite, slot: usize) -> Option<Self> {
         // SAFETY: by L1 the frame is the caller's, as it was the lender's.
         let taken_back = || unsafe { Self::taken_back(core, site, slot) };
-        core.loans.revoke(slot).then(taken_back)
+        let revoked = !core.is_in_other_process() && core.loans.revoke(slot);
+        revoked.then(taken_back)
     }
 
     /// Returns all frames that are lent.
     pub(crate) fn revoke_all(core: &Core, site: CallSite) -> Vec<Self> {
+        if core.is_in_other_process() {
+            return Vec::new();
+        }
         let slots = core.loans.revoke_all();
         // SAFETY: by L1 the frame is the caller's, as it was the lender's.
         slots

@@ -71,6 +71,8 @@ pub(crate) enum Unavailable {
     /// All frames were out at one moment of the call.
     Exhausted,
     Refused(Refusal),
+    /// The pool was made by the process that this one was forked from (P1, P2).
+    OtherProcess,
 }
 
 impl From<Unavailable> for AcquireError {
@@ -78,6 +80,7 @@ impl From<Unavailable> for AcquireError {
         match unavailable {
             Unavailable::Exhausted => Self::Exhausted(Starvation::default()),
             Unavailable::Refused(refusal) => refusal.into(),
+            Unavailable::OtherProcess => Self::OtherProcess,
         }
     }
 }
@@ -92,7 +95,7 @@ impl Core {
             None => self.take_anywhere()?,
         };
         // SAFETY: taking the frame made the caller its unique holder.
-        Ok(unsafe { Self::begin_use(slot, site) })
+        unsafe { Self::begin_use(slot, site) }
     }
 
     /// Takes a free frame, or waits for one until `deadline`, or without limit.
@@ -106,7 +109,7 @@ impl Core {
             Err(Unavailable::Exhausted) => {
                 let slot = self.wait(site, deadline())?;
                 // SAFETY: the wait made the caller the frame's unique holder.
-                Ok(unsafe { Self::begin_use(slot, site) })
+                unsafe { Self::begin_use(slot, site) }
             }
             other => other,
         }
@@ -156,16 +159,21 @@ impl Core {
     /// Starts the use of a frame: records its holder and sets the length to the frame size that
     /// was asked for.
     ///
+    /// Fails only by P1. The frame is then given back.
+    ///
     /// # Safety
     ///
     /// The caller is the frame's unique holder, its use has not begun, and the caller passes its
     /// hold on to the result.
     #[inline(always)]
-    pub(crate) unsafe fn begin_use(pointer: NonNull<Slot>, site: CallSite) -> Acquired {
+    pub(crate) unsafe fn begin_use(
+        pointer: NonNull<Slot>,
+        site: CallSite,
+    ) -> Result<Acquired, Unavailable> {
         // SAFETY: the frame is out and keeps the slot alive.
         let slot = unsafe { pointer.as_ref() };
         slot.holder.record_acquire(site);
-        let needs_reset = slot.state.with_mut(|state| {
+        let needs_begin = slot.state.with_mut(|state| {
             // SAFETY: by S2 the unique holder has the state to itself.
             let state = unsafe { &mut *state };
             // Mostly equal. Then the cache line stays clean, and need not travel back and forth
@@ -173,13 +181,13 @@ impl Core {
             if state.length != slot.frame_len {
                 state.length = slot.frame_len;
             }
-            state.needs_reset
+            state.needs_begin
         });
-        if needs_reset {
+        if needs_begin {
             // SAFETY: the caller is the frame's unique holder.
-            unsafe { Self::begin_use_slow(slot, site) };
+            unsafe { Self::begin_use_slow(pointer, site) }?;
         }
-        Acquired(pointer)
+        Ok(Acquired(pointer))
     }
 
     /// Takes a free frame from any word and any thread's cache.
@@ -195,6 +203,9 @@ impl Core {
         let max = max.min(MAX_BATCH);
         if max == 0 {
             return Ok(self.acquired_many(Bits { word: 0, bits: 0 }));
+        }
+        if self.is_memory_of_other_process() {
+            return Err(Unavailable::OtherProcess);
         }
         match self.free.take_local(thread_index(), max, |taken| taken) {
             Some(taken) => Ok(self.acquired_many(taken)),
@@ -236,6 +247,9 @@ impl Core {
             match self.free.take(thread_index(), max) {
                 Ok(taken) => return Ok(taken),
                 Err(TakeError::AllOut) => return Err(Unavailable::Exhausted),
+                Err(TakeError::Closed) if self.is_in_other_process() => {
+                    return Err(Unavailable::OtherProcess);
+                }
                 Err(TakeError::Closed) => match self.wait_queue.refusal() {
                     Some(refusal) => return Err(Unavailable::Refused(refusal)),
                     // The pool was opened in the meantime.
@@ -252,9 +266,18 @@ impl Core {
     ///
     /// The caller is the frame's unique holder.
     #[cold]
-    unsafe fn begin_use_slow(slot: &Slot, site: CallSite) {
+    unsafe fn begin_use_slow(pointer: NonNull<Slot>, site: CallSite) -> Result<(), Unavailable> {
+        // SAFETY: the frame is out and keeps the slot alive.
+        let slot = unsafe { pointer.as_ref() };
         // SAFETY: the frame is out and keeps the core alive.
         let core = unsafe { slot.core.as_ref() };
+        if core.is_memory_of_other_process() {
+            slot.holder.record_release();
+            // SAFETY: the caller is the frame's unique holder, its use has not begun, and the
+            // caller gives it up.
+            unsafe { Self::put_back(pointer) };
+            return Err(Unavailable::OtherProcess);
+        }
         if let Some(guard_pages) = &core.guard_pages {
             // SAFETY: the caller owns the frame, which is out and keeps the segment alive (C5).
             unsafe { guard_pages.unprotect(slot.number) };
@@ -264,6 +287,7 @@ impl Core {
             unsafe { core.zero(slot) };
         }
         core.diagnostics.on_acquire(&slot.holder, slot.number, site);
+        Ok(())
     }
 
     /// Waits in the queue until a frame is assigned to the caller, `deadline` passes, or the pool
@@ -274,6 +298,9 @@ impl Core {
         site: CallSite,
         deadline: Option<Instant>,
     ) -> Result<NonNull<Slot>, Unavailable> {
+        if self.is_in_other_process() {
+            return Err(Unavailable::OtherProcess);
+        }
         let start = self.diagnostics.begin_wait(site);
         let reported = Cell::new(false);
         let on_starved: &dyn Fn() = &|| {
@@ -311,7 +338,7 @@ impl Core {
         }
         self.poll_wait(site, pending, context)
             // SAFETY: the wait made the caller the frame's unique holder.
-            .map_ok(|slot| unsafe { Self::begin_use(slot, site) })
+            .map(|waited| waited.and_then(|slot| unsafe { Self::begin_use(slot, site) }))
     }
 
     fn poll_wait(
@@ -320,6 +347,9 @@ impl Core {
         pending: &mut PendingWait,
         context: &Context<'_>,
     ) -> Poll<Result<NonNull<Slot>, Unavailable>> {
+        if self.is_in_other_process() {
+            return Poll::Ready(Err(Unavailable::OtherProcess));
+        }
         let enqueued = pending.start();
         let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site));
         match pending.poll(&self.wait_queue, &self.free, context, start) {
@@ -342,7 +372,7 @@ impl Core {
     /// Takes a task out of the queue. A frame that was assigned to it at the same moment goes to
     /// the next waiter, or back to the free list.
     pub(crate) fn cancel_acquire(&self, site: CallSite, pending: &mut PendingWait) {
-        let Some(start) = pending.start() else {
+        let Some(start) = pending.start().filter(|_| !self.is_in_other_process()) else {
             return;
         };
         if let Some(number) = pending.cancel(&self.wait_queue, &self.free) {
@@ -394,7 +424,10 @@ impl Core {
         match error {
             AcquireError::Exhausted(_) => AcquireError::Exhausted(holders()),
             AcquireError::TimedOut(_) => AcquireError::TimedOut(holders()),
-            AcquireError::Flushing | AcquireError::NotCommitted | AcquireError::Closed => error,
+            AcquireError::Flushing
+            | AcquireError::NotCommitted
+            | AcquireError::Closed
+            | AcquireError::OtherProcess => error,
         }
     }
 }
@@ -511,6 +544,10 @@ impl Core {
         // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not
         // used after the last of them is given away.
         let this = unsafe { core.as_ref() };
+        if this.is_in_other_process() {
+            // By P2.
+            return;
+        }
         let mut frames = this.free.bits_of(word, addend);
         while how == PutBack::Wanted {
             while let Some(handoff) = this.wait_queue.pop_first(&this.free) {
@@ -552,7 +589,7 @@ impl Core {
             state.metadata = Metadata::default();
             state.needs_reset = core.works_per_frame;
         });
-        if core.contents == Contents::ZeroOnRelease {
+        if core.contents == Contents::ZeroOnRelease && !core.is_memory_of_other_process() {
             // SAFETY: the caller is the frame's unique holder.
             unsafe { core.zero(slot) };
         }

@@ -14,7 +14,7 @@ use crate::error::CommitError;
 use crate::memory::{Segment, try_with_capacity};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{Arc, AtomicUsize, NoAllocMutex};
+use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Process};
 
 use super::config::PoolConfig;
 use super::core::{Core, Handle, Slot};
@@ -35,6 +35,12 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         frame_len: config.frame_len,
         capacity: config.framing.frame_size,
     };
+    let process = Process::current().map_err(|source| CommitError::Os {
+        call: "pthread_atfork",
+        source,
+    })?;
+    // Custom memory may be a shared mapping, too.
+    let shares_memory = object.is_some() || config.memory.custom.is_some();
     let mut slots = try_with_capacity::<Slot>(frames)?;
     let free = free_list(config, state, &mut slots)?;
 
@@ -50,7 +56,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
             (number, position),
             segment.frame(number),
             lengths,
-            works_per_frame,
+            (works_per_frame || shares_memory, works_per_frame),
         )
     }));
     let filled = Core {
@@ -67,6 +73,8 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         loans,
         diagnostics,
         works_per_frame,
+        shares_memory,
+        process,
         refs: AtomicUsize::new(1),
         idle_waiters: Arc::new(IdleWaiters::new()),
         handles: AtomicUsize::new(1),

@@ -31,6 +31,33 @@
 //! | some | closed | 1 + frames out | |
 //! | none | closed | frames out | the last frame to come back; the last handle if none is out |
 
+//!
+//! # Forked processes
+//!
+//! A child process that is forked after the pool was made has a private copy of the core, its slots
+//! and its words, and only one thread. Memory of User mode is a private copy, too; memory of a
+//! kernel object and custom memory is that of the parent.
+//!
+//! | operation in the child | private memory | shared memory |
+//! |---|---|---|
+//! | acquire of a free frame | as in the parent, in the copy | fails (P1) |
+//! | acquire that has to wait | fails (P2) | fails (P1) |
+//! | release | as in the parent, in the copy | changes the copy of the words only (P1) |
+//! | release while threads wait | the frame stays out in the copy (P2) | the same |
+//! | commit, decommit, flush, the last handle | no effect (P2) | no effect (P2) |
+//! | lend, redeem, revoke | | fail (P1) |
+//!
+//! - **P1** The frames that a child's words say are free may be in use in the parent. So a child
+//!   acquires none, and writes nothing to one that it releases.
+//! - **P2** The child has copies of locks that a thread of the parent may have held at the fork,
+//!   and of waiters whose threads it does not have. So a child takes no lock of the core, wakes no
+//!   waiter and frees no pool: its copy of the core stays until the child ends or executes another
+//!   program.
+//!
+//! An acquire and a release of a free frame in private memory touch neither, and check nothing. All
+//! other operations are checked where they are slow already: in `begin_use_slow`, which every
+//! acquire of shared memory runs, in `end_use_slow`, `put_back_slow`, and in the wait.
+
 #[cfg(feature = "windows")]
 use std::any::Any;
 use std::fmt;
@@ -52,7 +79,7 @@ use crate::memory::{
 use crate::memory_options::CommitReport;
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
-use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Ordering, fence};
+use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Ordering, Process, fence};
 
 use super::free_list::FreeList;
 use super::idle::{IdleWaiters, Look};
@@ -91,6 +118,10 @@ pub(crate) struct Core {
     pub(crate) diagnostics: Diagnostics,
     /// True if every acquire and release has work beyond the holder record.
     pub(super) works_per_frame: bool,
+    /// True if a forked child may have the same memory, and not a copy of it (P1).
+    pub(super) shares_memory: bool,
+    /// The process that made the pool.
+    pub(super) process: Process,
     pub(super) refs: AtomicUsize,
     /// Counted, because the last frame to come back notifies when the core may be gone.
     pub(super) idle_waiters: Arc<IdleWaiters>,
@@ -192,6 +223,10 @@ impl Core {
         &self,
         change: impl FnOnce(&mut PoolState),
     ) -> Option<RejectedWaiters> {
+        if self.is_in_other_process() {
+            // By P2.
+            return None;
+        }
         let frames = self.free.frames();
         // Relaxed: the caller has a handle, or was the last one and has not given up its part yet.
         // So `refs` stays above 0 whatever is subtracted meanwhile (C3).
@@ -234,6 +269,16 @@ impl Core {
         }
     }
 
+    /// Returns whether the caller runs in a child that was forked after the pool was made (P2).
+    pub(crate) fn is_in_other_process(&self) -> bool {
+        !self.process.is_current()
+    }
+
+    /// Returns whether the caller runs in such a child, and its parent uses the same memory (P1).
+    pub(super) fn is_memory_of_other_process(&self) -> bool {
+        self.shares_memory && self.is_in_other_process()
+    }
+
     /// Returns the number of frames that are out now.
     pub(crate) fn frames_out(&self) -> usize {
         self.free.frames() - self.free.free_frames()
@@ -241,6 +286,10 @@ impl Core {
 
     /// Closes the pool for good, and frees its memory if all frames are back (C5).
     pub(crate) fn retire(&self) {
+        if self.is_in_other_process() {
+            // By P2.
+            return;
+        }
         drop(self.change_state(|state| state.retired = true));
         if self.frames_out() == 0 {
             self.drop_segment();
@@ -323,6 +372,10 @@ impl Observed for Core {
     }
 
     fn waiting(&self) -> (usize, Option<Instant>) {
+        if self.is_in_other_process() {
+            // By P2.
+            return (0, None);
+        }
         self.wait_queue.waiting()
     }
 }
@@ -444,6 +497,10 @@ impl Drop for Handle {
         }
         // Acquire: pairs with the Release of the handles that were dropped before.
         fence(Ordering::Acquire);
+        if self.is_in_other_process() {
+            // By P2 the copy of the core is not freed.
+            return;
+        }
         // mutant: last-handle-closes
         drop(self.change_state(|state| state.committed = false));
         self.diagnostics.on_last_handle_dropped(&**self);

@@ -12,6 +12,7 @@
 //! | [`unmodeled`] | types that are std's in models, too, so that loom does not see them |
 //! | `thread_index` | small indices of threads, and the thread ids of reports |
 //! | `membarrier` | the light and the heavy fence |
+//! | `process` | the process that made a pool, and forks |
 //! | `os_thread` | the system's id and name of a thread |
 //!
 //! Most names are type aliases, not re-exports: the lint `disallowed_types`, which directs other
@@ -40,6 +41,7 @@ mod membarrier;
     expect(dead_code, reason = "models have no thread ids")
 )]
 mod os_thread;
+mod process;
 #[cfg(not(all(test, loom)))]
 mod std;
 #[cfg(not(all(test, loom)))]
@@ -51,6 +53,7 @@ pub(crate) use self::loom::*;
 #[cfg(not(all(test, loom)))]
 pub(crate) use self::membarrier::{heavy_fence, heavy_fence_is_supported, light_fence};
 pub(crate) use self::os_thread::name as thread_name;
+pub(crate) use self::process::Process;
 #[cfg(not(all(test, loom)))]
 pub(crate) use self::std::*;
 #[cfg(not(all(test, loom)))]

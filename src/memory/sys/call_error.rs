@@ -33,6 +33,35 @@ impl CallError {
 
 impl From<CallError> for CommitError {
     fn from(CallError { call, source }: CallError) -> Self {
+        #[cfg(unix)]
+        if let Some(exceeded) = source.get_ref().and_then(|source| source.downcast_ref()) {
+            let &ExceededLimit { name, value, bytes } = exceeded;
+            return Self::LimitExceeded {
+                limit: name,
+                value,
+                bytes,
+            };
+        }
         Self::Os { call, source }
+    }
+}
+
+/// A limit of the process that a call exceeds, as the source of an [`io::Error`].
+#[cfg(unix)]
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{bytes} bytes exceed a limit of the process: {name} is {value} bytes")]
+pub(crate) struct ExceededLimit {
+    /// Name of the limit, as in `getrlimit`.
+    pub(crate) name: &'static str,
+    /// Value of the limit, in bytes.
+    pub(crate) value: u64,
+    /// Number of bytes that the call was for.
+    pub(crate) bytes: usize,
+}
+
+#[cfg(unix)]
+impl From<ExceededLimit> for io::Error {
+    fn from(exceeded: ExceededLimit) -> Self {
+        Self::new(io::ErrorKind::QuotaExceeded, exceeded)
     }
 }

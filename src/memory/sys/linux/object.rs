@@ -13,6 +13,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap};
 
 use super::super::call_error::CallError;
 use super::super::unix::handle::{BorrowedObject, OwnedObject};
+use super::super::unix::limits::{check_file_size, mmap_error};
 use super::options::explicit_page_size;
 
 pub(crate) use super::super::unix::pages::unmap;
@@ -37,6 +38,7 @@ pub(crate) fn create_huge(bytes: usize) -> Result<(OwnedObject, usize), CallErro
 }
 
 fn create_with(bytes: usize, pages: MemfdFlags) -> Result<OwnedObject, CallError> {
+    check_file_size("ftruncate", bytes)?;
     let flags = pages | MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let created = match memfd_create("ks-allocator", flags | MemfdFlags::NOEXEC_SEAL) {
         // Linux before 6.3 does not know this seal.
@@ -76,7 +78,7 @@ pub(crate) fn map(
     // nothing is mapped, so no memory in use changes.
     let base = unsafe { libc::mmap(hint, bytes, access, libc::MAP_SHARED, object.as_raw_fd(), 0) };
     if base == libc::MAP_FAILED {
-        return Err(CallError::new("mmap", io::Error::last_os_error()));
+        return Err(mmap_error("mmap", bytes, io::Error::last_os_error()));
     }
     NonNull::new(base.cast()).ok_or_else(|| CallError::new("mmap", io::ErrorKind::OutOfMemory))
 }
@@ -129,7 +131,8 @@ pub(crate) fn map_peer(
     access.set(ProtFlags::WRITE, writable);
     // SAFETY: the address is NULL, so the system chooses a range in which nothing is mapped. The
     // callers of `RemoteFrames::open` promise what references into the mapping need.
-    let base = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, handle, 0) }?;
+    let base = unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, handle, 0) };
+    let base = base.map_err(|error| mmap_error("mmap", bytes, error.into()).source)?;
     let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
     Ok((base, bytes, id(&status)))
 }

@@ -10,6 +10,7 @@ use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
 use crate::mode::AllocatorMode;
 
 use super::super::call_error::CallError;
+use super::super::unix::limits::mmap_error;
 use super::measure::parse_kib;
 
 /// Name of the call that requests transparent huge pages.
@@ -60,7 +61,8 @@ pub(crate) fn map_explicit(
     let flags = MapFlags::PRIVATE | MapFlags::HUGETLB;
     // SAFETY: the address is NULL, so the system chooses a range in which nothing is mapped.
     let base = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, flags) };
-    let base = base.map_err(CallError::of(CALL))?.cast();
+    let base = base.map_err(|error| mmap_error(CALL, bytes, error.into()))?;
+    let base = base.cast();
     let base = NonNull::new(base);
     let base = base.ok_or_else(|| CallError::new(CALL, io::ErrorKind::OutOfMemory))?;
     Ok((base, bytes))

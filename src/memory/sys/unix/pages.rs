@@ -7,6 +7,7 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect, m
 use rustix::param;
 
 use super::super::call_error::CallError;
+use super::limits::mmap_error;
 
 pub(crate) fn page_size() -> usize {
     param::page_size()
@@ -19,7 +20,7 @@ pub(crate) fn map(bytes: usize, _node: Option<u32>) -> Result<NonNull<u8>, CallE
     let access = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: the address is NULL, so the system chooses a range in which nothing is mapped.
     let base = unsafe { mmap_anonymous(ptr::null_mut(), bytes, access, MapFlags::PRIVATE) };
-    let base = base.map_err(CallError::of("mmap"))?;
+    let base = base.map_err(|error| mmap_error("mmap", bytes, error.into()))?;
     NonNull::new(base.cast()).ok_or_else(|| CallError::new("mmap", io::ErrorKind::OutOfMemory))
 }
 
