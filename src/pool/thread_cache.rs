@@ -132,7 +132,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::error::CommitError;
 #[cfg(not(loom))]
-use crate::memory::try_with_capacity;
+use crate::memory::{FromZeroes, try_with_capacity, try_zeroed};
 #[cfg(not(loom))]
 use crate::sync::NoAllocMutex;
 use crate::sync::{
@@ -187,13 +187,26 @@ pub(crate) struct Caches {
     depot: CachePadded<Depot>,
     /// First those that the depot has at the beginning, then one for each thread cache.
     magazines: [CachePadded<Magazine>; MAGAZINES],
-    /// Returns the number of thread caches that may have been used. A function of the copy of the
-    /// crate that created the caches and whose threads own them (O4).
-    indices_used: fn() -> usize,
-    /// The list to which the caches return: that of the copy that created them, because a thread of
-    /// this copy may still access its cells (T5).
+    /// `None` only until the caches are complete.
     #[cfg(not(loom))]
-    unused: &'static NoAllocMutex<Unused>,
+    home: Option<&'static Home>,
+}
+
+// SAFETY: all fields are atomics, or structs and arrays of these, or an `Option` of a reference. Zero
+// is a value of each: a number, and `None`.
+#[cfg(not(loom))]
+#[expect(unsafe_code, reason = "16 KiB that must not be built on a stack")]
+unsafe impl FromZeroes for Caches {}
+
+/// The copy of the crate that created caches, whose threads own them (O4).
+#[cfg(not(loom))]
+#[derive(Debug)]
+struct Home {
+    /// Returns the number of thread caches that may have been used.
+    indices_used: fn() -> usize,
+    /// The list to which the caches return, and no other, because a thread of that copy may still
+    /// access their cells (T5).
+    unused: NoAllocMutex<Unused>,
 }
 
 /// Limits that depend on the number of frames. They are constant while a pool has the caches.
@@ -239,6 +252,7 @@ struct Cell<'array> {
 }
 
 impl<const LENGTH: usize> CellArray<LENGTH> {
+    #[cfg(loom)]
     fn new() -> Self {
         Self {
             claim: AtomicUsize::new(NO_CLAIM),
@@ -294,31 +308,49 @@ pub(crate) enum Pushed {
 }
 
 impl Caches {
-    fn new() -> Self {
-        let thread_cache = |index| {
-            CachePadded::new(ThreadCache {
-                first: CellArray::new(),
-                magazine: AtomicUsize::new(DEPOT_MAGAZINES + index),
-                filled: AtomicUsize::new(0),
-                cooldown: AtomicUsize::new(0),
-            })
+    /// Creates caches that are leaked.
+    #[cfg(not(loom))]
+    fn create() -> Result<&'static Self, CommitError> {
+        let mut created = try_zeroed::<Self>()?;
+        created[0].home = Some(&HOME);
+        created[0].fill_depot();
+        Ok(&created.leak()[0])
+    }
+
+    /// Creates caches that are leaked. Atomics of loom's cannot be made of zeroes.
+    #[cfg(loom)]
+    fn create() -> Result<&'static Self, CommitError> {
+        let thread_cache = || ThreadCache {
+            first: CellArray::new(),
+            magazine: AtomicUsize::new(0),
+            filled: AtomicUsize::new(0),
+            cooldown: AtomicUsize::new(0),
         };
-        Self {
+        let created = Self {
             revocation: CachePadded::new(AtomicU64::new(ENABLED)),
             limits: Limits {
                 full_magazines: AtomicUsize::new(0),
                 cooldown: AtomicUsize::new(0),
             },
-            threads: std::array::from_fn(thread_cache),
+            threads: std::array::from_fn(|_| CachePadded::new(thread_cache())),
             depot: CachePadded::new(Depot {
                 full: AtomicU64::new(0),
-                empty: AtomicU64::new((1 << DEPOT_MAGAZINES) - 1),
+                empty: AtomicU64::new(0),
             }),
             magazines: std::array::from_fn(|_| CachePadded::new(CellArray::new())),
-            indices_used: recycled_indices_used,
-            #[cfg(not(loom))]
-            unused: &UNUSED,
+        };
+        created.fill_depot();
+        Ok(Box::leak(Box::new(created)))
+    }
+
+    /// Gives each thread cache its magazine, and the depot the others.
+    fn fill_depot(&self) {
+        for (index, cache) in self.threads.iter().enumerate() {
+            let magazine = DEPOT_MAGAZINES + index;
+            cache.magazine.store(magazine, Ordering::Relaxed);
         }
+        let empty = (1 << DEPOT_MAGAZINES) - 1;
+        self.depot.empty.store(empty, Ordering::Relaxed);
     }
 
     /// Prepares the caches for a pool of `frames` frames.
@@ -696,7 +728,13 @@ impl Caches {
 
     /// Returns the cells that any thread may ever have filled.
     fn cells_in_use(&self) -> impl Iterator<Item = Cell<'_>> {
-        let threads = (self.indices_used)().min(THREAD_CACHES);
+        #[cfg(not(loom))]
+        let used = self
+            .home
+            .map_or(THREAD_CACHES, |home| (home.indices_used)());
+        #[cfg(loom)]
+        let used = recycled_indices_used();
+        let threads = used.min(THREAD_CACHES);
         // mutant: search-first-cells
         let caches = self.threads[..threads].iter();
         // mutant: search-magazines
@@ -755,13 +793,16 @@ impl Drop for Search<'_> {
     }
 }
 
-/// Caches that this copy of the crate has created and no pool uses.
 #[cfg(not(loom))]
-static UNUSED: NoAllocMutex<Unused> = NoAllocMutex::new(Unused {
-    caches: Vec::new(),
-    created: 0,
-});
+static HOME: Home = Home {
+    indices_used: recycled_indices_used,
+    unused: NoAllocMutex::new(Unused {
+        caches: Vec::new(),
+        created: 0,
+    }),
+};
 
+/// Caches that this copy of the crate has created and no pool uses.
 #[cfg(not(loom))]
 #[derive(Debug)]
 struct Unused {
@@ -792,22 +833,21 @@ impl Lease {
 
     #[cfg(not(loom))]
     fn take_unused() -> Result<&'static Caches, CommitError> {
-        let mut unused = UNUSED.lock();
+        let mut unused = HOME.unused.lock();
         if let Some(caches) = unused.caches.pop() {
             return Ok(caches);
         }
-        let mut created = try_with_capacity(1)?;
         // The old `Vec` is empty, so that no caches are lost.
         unused.caches = try_with_capacity(unused.created + 1)?;
+        let created = Caches::create()?;
         unused.created += 1;
-        created.push(Caches::new());
-        Ok(&created.leak()[0])
+        Ok(created)
     }
 
     /// Creates caches that are leaked: each execution of a model has its own.
     #[cfg(loom)]
     fn take_unused() -> Result<&'static Caches, CommitError> {
-        Ok(Box::leak(Box::new(Caches::new())))
+        Caches::create()
     }
 
     #[inline(always)]
@@ -819,7 +859,9 @@ impl Lease {
 #[cfg(not(loom))]
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.unused.lock().caches.push(self.0);
+        if let Some(home) = self.0.home {
+            home.unused.lock().caches.push(self.0);
+        }
     }
 }
 
