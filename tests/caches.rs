@@ -96,11 +96,11 @@ fn a_thread_has_a_cache_after_others_first_used_a_pool_when_they_ended() {
     }
 
     let mut key = 0;
-    // SAFETY: `key` is valid for a write, and the destructor uses nothing of its thread.
     #[expect(
         unsafe_code,
         reason = "Rust runs no code at this point of a thread's end"
     )]
+    // SAFETY: `key` is valid for a write, and the destructor uses nothing of its thread.
     let created = unsafe { libc::pthread_key_create(&raw mut key, Some(use_pool)) };
     assert_eq!(created, 0);
     for _ in 0..100 {
