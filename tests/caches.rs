@@ -117,7 +117,8 @@ fn a_thread_has_a_cache_after_others_first_used_a_pool_when_they_ended() {
     assert!(thread::spawn(|| has_cache(true)).join().unwrap());
 }
 
-/// The caches take 15 KiB, which a build without optimization would copy on the stack several times.
+/// The caches take 15 KiB, which a build without optimization would copy on the stack several
+/// times.
 #[test]
 fn a_pool_with_caches_is_built_on_a_stack_of_48_kib() {
     let small = thread::Builder::new().stack_size(48 << 10);

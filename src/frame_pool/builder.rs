@@ -158,15 +158,15 @@ impl FramePoolBuilder {
     /// - `membarrier` is too slow, or interrupts real-time threads;
     /// - a system-call filter ends the process or the thread at `membarrier`: the first call is in
     ///   [`build`](Self::build), for pools of at least 64 frames;
-    /// - a system-call filter that is installed after the pool was built, in some threads or in all,
-    ///   makes `membarrier` fail.
+    /// - a system-call filter that is installed after the pool was built, in some threads or in
+    ///   all, makes `membarrier` fail.
     ///
     /// A filter that is installed before and makes the call fail is harmless: the pool then has no
     /// caches. If a thread is refused the call later, it does not find the frames that are in the
     /// caches of other threads, fails with [`Exhausted`](crate::AcquireError::Exhausted) or waits,
-    /// and the pool caches no more frames. As soon as a thread that is not refused releases a frame,
-    /// it makes the call instead, and all frames are found again. If all threads are refused, each
-    /// finds the frames in its own cache only, and a pool that was closed or dropped
+    /// and the pool caches no more frames. As soon as a thread that is not refused releases a
+    /// frame, it makes the call instead, and all frames are found again. If all threads are
+    /// refused, each finds the frames in its own cache only, and a pool that was closed or dropped
     /// meanwhile keeps the memory. A flush and a decommit work in any case. A failure for lack of
     /// memory (`ENOMEM`) is tried twice, then treated as a refusal, and the next call tries again.
     ///

@@ -68,7 +68,7 @@
 //! | `COOLDOWN` | with each of the above | when the caches are restored |
 //! | `FENCED` | when the heavy fence has been executed | when the caches are restored |
 //! | `DRAINED` | when all cells have been seen empty after it | when the caches are restored |
-//! | `REFUSED` | when the system has refused a thread the heavy fence | when the caches are restored |
+//! | `REFUSED` | when a thread was refused the heavy fence | when the caches are restored |
 //!
 //! The caches are *enabled* while the word is 0 and *revoked* otherwise. `COOLDOWN` outlasts the
 //! reason for the revocation, so that a pool which runs dry repeatedly does not execute a barrier
@@ -79,8 +79,8 @@
 //!
 //! A system-call filter can refuse the heavy fence, to all threads or to some (`REFUSED`). Without
 //! the fence the caches stay revoked, and no search takes a frame out of a cell. Each thread that
-//! then uses its own thread cache executes the fence in place of the refused thread, if it can. From
-//! then on every search finds all frames, also those of the refused thread.
+//! then uses its own thread cache executes the fence in place of the refused thread, if it can.
+//! From then on every search finds all frames, also those of the refused thread.
 //!
 //! # Invariants
 //!
@@ -118,9 +118,9 @@
 //!   any empty cell. A thread owns the thread cache of its [index](crate::sync::thread_index) in
 //!   all pools that its copy of the crate made, for as long as it lives; the next thread with that
 //!   index begins after it has ended. (Two copies of the crate in one process number threads
-//!   independently. A thread has no thread cache in a pool that another copy made: O4.) Threads with an index of [`THREAD_CACHES`] or more have no thread cache. Frames that
-//!   a thread leaves in its caches when it parks or ends are found by searches like all others
-//!   (T2).
+//!   independently. A thread has no thread cache in a pool that another copy made: O4.) Threads
+//!   with an index of [`THREAD_CACHES`] or more have no thread cache. Frames that a thread leaves
+//!   in its caches when it parks or ends are found by searches like all others (T2).
 //! - **T8** An owner that finds the caches closed does not keep the frame that it takes out of a
 //!   cell: [`Popped::Closed`]. So no thread acquires a frame of a closed pool, even if the thread
 //!   that closed it was refused the fence and could not empty the cells. (A frame that the closing
@@ -192,8 +192,8 @@ pub(crate) struct Caches {
     home: Option<&'static Home>,
 }
 
-// SAFETY: all fields are atomics, or structs and arrays of these, or an `Option` of a reference. Zero
-// is a value of each: a number, and `None`.
+// SAFETY: all fields are atomics, or structs and arrays of these, or an `Option` of a reference.
+// Zero is a value of each: a number, and `None`.
 #[cfg(not(loom))]
 #[expect(unsafe_code, reason = "16 KiB that must not be built on a stack")]
 unsafe impl FromZeroes for Caches {}
