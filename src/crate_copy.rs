@@ -9,14 +9,14 @@
 //! # Invariants
 //!
 //! - **O1** The copy that made a pool outlives the pool, its frames and all reports about it. The
-//!   documentation of [`FramePool`](crate::FramePool) requires this. A copy that was passed the pool
-//!   may be unloaded while the pool is in use.
+//!   documentation of [`FramePool`](crate::FramePool) requires this. A copy that was passed the
+//!   pool may be unloaded while the pool is in use.
 //! - **O2** A pool contains label numbers of the copy that made it, and no others. Other copies
 //!   translate: see [`CrateCopy::label_of`] and [`CrateCopy::own_label`].
 //! - **O3** A pool contains source locations of the copy that made it, and no others, because those
 //!   of another copy are unmapped with it.
-//! - **O4** Only threads that run code of the copy that made the pool own thread caches of the pool:
-//!   two threads of different copies may have the same index.
+//! - **O4** Only threads that run code of the copy that made the pool own thread caches of the
+//!   pool: two threads of different copies may have the same index.
 
 use std::ptr;
 

@@ -64,8 +64,8 @@ pub struct Holder {
     pub label: Option<Label>,
     /// Source line of the call that made this holder the holder: the acquire, the redeem, or the
     /// last [`set_label`](crate::Frame::set_label). `None` while the frame is
-    /// [unclaimed](HolderState::Unclaimed), and if that call was made in a library with a copy of the
-    /// crate of its own.
+    /// [unclaimed](HolderState::Unclaimed), and if that call was made in a library with a copy of
+    /// the crate of its own.
     pub location: Option<SourceLocation>,
     /// Identifier of the thread that made that call: the system's on Linux and Windows, a number
     /// that the crate assigns elsewhere. It has no meaning while the frame is

@@ -96,11 +96,11 @@ fn a_thread_has_a_cache_after_others_first_used_a_pool_when_they_ended() {
     }
 
     let mut key = 0;
-    // SAFETY: `key` is valid for a write, and the destructor uses nothing of its thread.
     #[expect(
         unsafe_code,
         reason = "Rust runs no code at this point of a thread's end"
     )]
+    // SAFETY: `key` is valid for a write, and the destructor uses nothing of its thread.
     let created = unsafe { libc::pthread_key_create(&raw mut key, Some(use_pool)) };
     assert_eq!(created, 0);
     for _ in 0..100 {
@@ -115,6 +115,21 @@ fn a_thread_has_a_cache_after_others_first_used_a_pool_when_they_ended() {
     }
     assert_eq!(USES.load(Ordering::Relaxed), 100);
     assert!(thread::spawn(|| has_cache(true)).join().unwrap());
+}
+
+/// The caches take 15 KiB, which a build without optimization would copy on the stack several
+/// times.
+#[test]
+fn a_pool_with_caches_is_built_on_a_stack_of_48_kib() {
+    let small = thread::Builder::new().stack_size(48 << 10);
+    // While other pools exist, so that the new one cannot reuse the caches of an earlier pool.
+    let others: Vec<_> = (0..20).map(|_| pool(FRAMES, FRAME_SIZE)).collect();
+    let built = small.spawn(|| {
+        let pools: Vec<_> = (0..20).map(|_| pool(FRAMES, FRAME_SIZE)).collect();
+        pools.iter().map(FramePool::free_frames).sum::<usize>()
+    });
+    assert_eq!(built.unwrap().join().unwrap(), 20 * FRAMES);
+    drop(others);
 }
 
 #[test]

@@ -174,8 +174,8 @@ impl HolderRecord {
         let location = self.location.load(Ordering::Relaxed);
         Snapshot {
             state,
-            // SAFETY: by E1 the pointer is null, or was made in `record_transfer` of a `&'static` of
-            // the copy that made the pool. By O1 that copy is still loaded.
+            // SAFETY: by E1 the pointer is null, or was made in `record_transfer` of a `&'static`
+            // of the copy that made the pool. By O1 that copy is still loaded.
             location: unsafe { location.as_ref() },
             acquirer: self.acquirer(),
             acquired_at: self.acquired_at.load(Ordering::Relaxed),

@@ -351,7 +351,8 @@ impl Diagnostics {
     }
 }
 
-/// Translates the labels of the copy of the crate that made the pool into those of the calling code.
+/// Translates the labels of the copy of the crate that made the pool into those of the calling
+/// code.
 fn with_own_labels(pool: &impl Observed, mut holders: Holders) -> Holders {
     for label in holders
         .entries

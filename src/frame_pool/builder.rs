@@ -160,9 +160,22 @@ impl FramePoolBuilder {
     /// Turn caches off if
     ///
     /// - `membarrier` is too slow, or interrupts real-time threads;
-    /// - a system-call filter that is installed after the pool was built forbids `membarrier`:
-    ///   frames that are in caches then are no longer found by other threads;
-    /// - a signal handler uses the pool.
+    /// - a system-call filter ends the process or the thread at `membarrier`: the first call is in
+    ///   [`build`](Self::build), for pools of at least 64 frames;
+    /// - a system-call filter that is installed after the pool was built, in some threads or in
+    ///   all, makes `membarrier` fail.
+    ///
+    /// A filter that is installed before and makes the call fail is harmless: the pool then has no
+    /// caches. If a thread is refused the call later, it does not find the frames that are in the
+    /// caches of other threads, fails with [`Exhausted`](crate::AcquireError::Exhausted) or waits,
+    /// and the pool caches no more frames. As soon as a thread that is not refused releases a
+    /// frame, it makes the call instead, and all frames are found again. If all threads are
+    /// refused, each finds the frames in its own cache only, and a pool that was closed or dropped
+    /// meanwhile keeps the memory. A flush and a decommit work in any case. A failure for lack of
+    /// memory (`ENOMEM`) is tried twice, then treated as a refusal, and the next call tries again.
+    ///
+    /// A pool must not be used in a signal handler, with or without caches: the handler can run in
+    /// the middle of another call of its thread, which holds a lock or has changed half of a cache.
     ///
     /// Caches take 15 KiB per pool, which a later pool reuses. They have no effect in pools of
     /// fewer than 64 frames, for a thread that first uses a pool while 48 other such threads are

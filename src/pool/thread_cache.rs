@@ -68,7 +68,7 @@
 //! | `COOLDOWN` | with each of the above | when the caches are restored |
 //! | `FENCED` | when the heavy fence has been executed | when the caches are restored |
 //! | `DRAINED` | when all cells have been seen empty after it | when the caches are restored |
-//! | `REFUSED` | when the system has refused a thread the heavy fence | when the caches are restored |
+//! | `REFUSED` | when a thread was refused the heavy fence | when the caches are restored |
 //!
 //! The caches are *enabled* while the word is 0 and *revoked* otherwise. `COOLDOWN` outlasts the
 //! reason for the revocation, so that a pool which runs dry repeatedly does not execute a barrier
@@ -79,8 +79,8 @@
 //!
 //! A system-call filter can refuse the heavy fence, to all threads or to some (`REFUSED`). Without
 //! the fence the caches stay revoked, and no search takes a frame out of a cell. Each thread that
-//! then uses its own thread cache executes the fence in place of the refused thread, if it can. From
-//! then on every search finds all frames, also those of the refused thread.
+//! then uses its own thread cache executes the fence in place of the refused thread, if it can.
+//! From then on every search finds all frames, also those of the refused thread.
 //!
 //! # Invariants
 //!
@@ -118,9 +118,9 @@
 //!   any empty cell. A thread owns the thread cache of its [index](crate::sync::thread_index) in
 //!   all pools that its copy of the crate made, for as long as it lives; the next thread with that
 //!   index begins after it has ended. (Two copies of the crate in one process number threads
-//!   independently. A thread has no thread cache in a pool that another copy made: O4.) Threads with an index of [`THREAD_CACHES`] or more have no thread cache. Frames that
-//!   a thread leaves in its caches when it parks or ends are found by searches like all others
-//!   (T2).
+//!   independently. A thread has no thread cache in a pool that another copy made: O4.) Threads
+//!   with an index of [`THREAD_CACHES`] or more have no thread cache. Frames that a thread leaves
+//!   in its caches when it parks or ends are found by searches like all others (T2).
 //! - **T8** An owner that finds the caches closed does not keep the frame that it takes out of a
 //!   cell: [`Popped::Closed`]. So no thread acquires a frame of a closed pool, even if the thread
 //!   that closed it was refused the fence and could not empty the cells. (A frame that the closing
@@ -132,7 +132,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::error::CommitError;
 #[cfg(not(all(test, loom)))]
-use crate::memory::try_with_capacity;
+use crate::memory::{FromZeroes, try_with_capacity, try_zeroed};
 #[cfg(not(all(test, loom)))]
 use crate::sync::NoAllocMutex;
 use crate::sync::{
@@ -187,13 +187,26 @@ pub(crate) struct Caches {
     depot: CachePadded<Depot>,
     /// First those that the depot has at the beginning, then one for each thread cache.
     magazines: [CachePadded<Magazine>; MAGAZINES],
-    /// Returns the number of thread caches that may have been used. A function of the copy of the
-    /// crate that created the caches and whose threads own them (O4).
-    indices_used: fn() -> usize,
-    /// The list to which the caches return: that of the copy that created them, because a thread of
-    /// this copy may still access its cells (T5).
+    /// `None` only until the caches are complete.
     #[cfg(not(all(test, loom)))]
-    unused: &'static NoAllocMutex<Unused>,
+    home: Option<&'static Home>,
+}
+
+// SAFETY: all fields are atomics, or structs and arrays of these, or an `Option` of a reference.
+// Zero is a value of each: a number, and `None`.
+#[cfg(not(all(test, loom)))]
+#[expect(unsafe_code, reason = "16 KiB that must not be built on a stack")]
+unsafe impl FromZeroes for Caches {}
+
+/// The copy of the crate that created caches, whose threads own them (O4).
+#[cfg(not(all(test, loom)))]
+#[derive(Debug)]
+struct Home {
+    /// Returns the number of thread caches that may have been used.
+    indices_used: fn() -> usize,
+    /// The list to which the caches return, and no other, because a thread of that copy may still
+    /// access their cells (T5).
+    unused: NoAllocMutex<Unused>,
 }
 
 // The documentation says that caches take 15 KiB per pool: 14.4 KiB, and what the heap adds. Other
@@ -248,6 +261,7 @@ struct Cell<'array> {
 }
 
 impl<const LENGTH: usize> CellArray<LENGTH> {
+    #[cfg(all(test, loom))]
     fn new() -> Self {
         Self {
             claim: AtomicUsize::new(NO_CLAIM),
@@ -303,31 +317,49 @@ pub(crate) enum Pushed {
 }
 
 impl Caches {
-    fn new() -> Self {
-        let thread_cache = |index| {
-            CachePadded::new(ThreadCache {
-                first: CellArray::new(),
-                magazine: AtomicUsize::new(DEPOT_MAGAZINES + index),
-                filled: AtomicUsize::new(0),
-                cooldown: AtomicUsize::new(0),
-            })
+    /// Creates caches that are leaked.
+    #[cfg(not(all(test, loom)))]
+    fn create() -> Result<&'static Self, CommitError> {
+        let mut created = try_zeroed::<Self>()?;
+        created[0].home = Some(&HOME);
+        created[0].fill_depot();
+        Ok(&created.leak()[0])
+    }
+
+    /// Creates caches that are leaked. Atomics of loom's cannot be made of zeroes.
+    #[cfg(all(test, loom))]
+    fn create() -> Result<&'static Self, CommitError> {
+        let thread_cache = || ThreadCache {
+            first: CellArray::new(),
+            magazine: AtomicUsize::new(0),
+            filled: AtomicUsize::new(0),
+            cooldown: AtomicUsize::new(0),
         };
-        Self {
+        let created = Self {
             revocation: CachePadded::new(AtomicU64::new(ENABLED)),
             limits: Limits {
                 full_magazines: AtomicUsize::new(0),
                 cooldown: AtomicUsize::new(0),
             },
-            threads: std::array::from_fn(thread_cache),
+            threads: std::array::from_fn(|_| CachePadded::new(thread_cache())),
             depot: CachePadded::new(Depot {
                 full: AtomicU64::new(0),
-                empty: AtomicU64::new((1 << DEPOT_MAGAZINES) - 1),
+                empty: AtomicU64::new(0),
             }),
             magazines: std::array::from_fn(|_| CachePadded::new(CellArray::new())),
-            indices_used: recycled_indices_used,
-            #[cfg(not(all(test, loom)))]
-            unused: &UNUSED,
+        };
+        created.fill_depot();
+        Ok(Box::leak(Box::new(created)))
+    }
+
+    /// Gives each thread cache its magazine, and the depot the others.
+    fn fill_depot(&self) {
+        for (index, cache) in self.threads.iter().enumerate() {
+            let magazine = DEPOT_MAGAZINES + index;
+            cache.magazine.store(magazine, Ordering::Relaxed);
         }
+        let empty = (1 << DEPOT_MAGAZINES) - 1;
+        self.depot.empty.store(empty, Ordering::Relaxed);
     }
 
     /// Prepares the caches for a pool of `frames` frames.
@@ -705,7 +737,13 @@ impl Caches {
 
     /// Returns the cells that any thread may ever have filled.
     fn cells_in_use(&self) -> impl Iterator<Item = Cell<'_>> {
-        let threads = (self.indices_used)().min(THREAD_CACHES);
+        #[cfg(not(all(test, loom)))]
+        let used = self
+            .home
+            .map_or(THREAD_CACHES, |home| (home.indices_used)());
+        #[cfg(all(test, loom))]
+        let used = recycled_indices_used();
+        let threads = used.min(THREAD_CACHES);
         // mutant: search-first-cells
         let caches = self.threads[..threads].iter();
         // mutant: search-magazines
@@ -764,13 +802,16 @@ impl Drop for Search<'_> {
     }
 }
 
-/// Caches that this copy of the crate has created and no pool uses.
 #[cfg(not(all(test, loom)))]
-static UNUSED: NoAllocMutex<Unused> = NoAllocMutex::new(Unused {
-    caches: Vec::new(),
-    created: 0,
-});
+static HOME: Home = Home {
+    indices_used: recycled_indices_used,
+    unused: NoAllocMutex::new(Unused {
+        caches: Vec::new(),
+        created: 0,
+    }),
+};
 
+/// Caches that this copy of the crate has created and no pool uses.
 #[cfg(not(all(test, loom)))]
 #[derive(Debug)]
 struct Unused {
@@ -801,22 +842,21 @@ impl Lease {
 
     #[cfg(not(all(test, loom)))]
     fn take_unused() -> Result<&'static Caches, CommitError> {
-        let mut unused = UNUSED.lock();
+        let mut unused = HOME.unused.lock();
         if let Some(caches) = unused.caches.pop() {
             return Ok(caches);
         }
-        let mut created = try_with_capacity(1)?;
         // The old `Vec` is empty, so that no caches are lost.
         unused.caches = try_with_capacity(unused.created + 1)?;
+        let created = Caches::create()?;
         unused.created += 1;
-        created.push(Caches::new());
-        Ok(&created.leak()[0])
+        Ok(created)
     }
 
     /// Creates caches that are leaked: each execution of a model has its own.
     #[cfg(all(test, loom))]
     fn take_unused() -> Result<&'static Caches, CommitError> {
-        Ok(Box::leak(Box::new(Caches::new())))
+        Caches::create()
     }
 
     #[inline(always)]
@@ -828,7 +868,9 @@ impl Lease {
 #[cfg(not(all(test, loom)))]
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.0.unused.lock().caches.push(self.0);
+        if let Some(home) = self.0.home {
+            home.unused.lock().caches.push(self.0);
+        }
     }
 }
 

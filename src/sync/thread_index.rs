@@ -13,12 +13,12 @@
 //! |---|---|---|
 //! | 0 | `UNKNOWN` | is free |
 //! | 1 | `UNKNOWN` | is being assigned or returned, or the system has no thread ids |
-//! | 1 | an owner | belongs to the owner, or to the thread that finds it ended and replaces the owner |
+//! | 1 | an owner | belongs to the owner, or to a thread that replaces an ended owner |
 //!
 //! # Invariants
 //!
-//! - **X1** The thread that sets a bit of `TAKEN`, or replaces an owner that has ended by `UNKNOWN`,
-//!   has the index from then on. Only that thread stores an owner or clears the bit.
+//! - **X1** The thread that sets a bit of `TAKEN`, or replaces an owner that has ended by
+//!   `UNKNOWN`, has the index from then on. Only that thread stores an owner or clears the bit.
 //! - **X2** An owner has ended if the system has no thread with its id in this process. Each value
 //!   of an owner is used once (a serial number differs if thread ids repeat), so that an owner that
 //!   was replaced in the meantime is not replaced again. After a fork the owners of the parent are
@@ -34,8 +34,8 @@ pub(crate) const RECYCLED_INDICES: usize = 48;
 
 /// Bit *k* is set while a thread has index *k*.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
-/// The thread with index *k*: its id in the lower 22 bits, the id of its process in the next 22 bits,
-/// and a serial number above.
+/// The thread with index *k*: its id in the lower 22 bits, the id of its process in the next 22
+/// bits, and a serial number above.
 static OWNERS: [AtomicU64; RECYCLED_INDICES] =
     [const { AtomicU64::new(UNKNOWN) }; RECYCLED_INDICES];
 static NEXT_SERIAL: AtomicU64 = AtomicU64::new(0);
