@@ -283,6 +283,9 @@ impl DescribeSlot for Core {
         let state = if is_free { "free" } else { "out" };
         write!(out, "slot {number} is {state}")?;
         let snapshot = slot.holder.snapshot();
+        if snapshot.is_changing() {
+            return write!(out, "; another thread is acquiring it");
+        }
         let Some(location) = snapshot.location else {
             return write!(out, " and was never acquired");
         };
@@ -591,8 +594,8 @@ mod loom_models {
             let reader = read_elsewhere(&one);
             assert_eq!(one.metadata().sequence, 0);
             drop(one);
-            // Before the reader has ended, if its handle was the last: nothing else orders its reads
-            // before this write.
+            // Before the reader has ended, if its handle was the last: nothing else orders its
+            // reads before this write.
             if let Ok(mut frame) = pool.try_acquire() {
                 frame.metadata_mut().sequence = 1;
             }
