@@ -385,7 +385,7 @@ impl FramePoolBuilder {
     /// - Guard pages do not work with [custom memory](Self::memory).
     ///
     /// A signal handler, on Windows a vectored exception handler, writes the message. The first
-    /// such pool installs it, and it stays installed. The handler passes each fault on to the
+    /// such pool installs it, and the last one removes it. The handler passes each fault on to the
     /// handler that was installed before. A handler that is installed later should do the same, or
     /// the message is lost. Only the first 64 such pools that exist at a time have messages.
     ///

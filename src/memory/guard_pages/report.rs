@@ -1,9 +1,13 @@
 //! Registration of guarded segments, and reports of invalid accesses to them.
+//!
+//! The fault handlers are installed while there is a registration. They are functions of this
+//! crate, and so of the library that contains it, which may be unloaded after its last pool is
+//! gone.
 
 use std::ptr::NonNull;
 
 #[cfg(not(loom))]
-use crate::sync::OnceLock;
+use crate::sync::{OnceLock, unmodeled};
 
 #[cfg(not(loom))]
 use super::super::sys::faults;
@@ -31,6 +35,10 @@ unsafe impl Sync for GuardedSegment {}
 #[cfg(not(loom))]
 static REGISTRY: OnceLock<Registry<GuardedSegment>> = OnceLock::new();
 
+/// Number of registrations in the process. The handlers are installed and removed under the lock.
+#[cfg(not(loom))]
+static REGISTRATIONS: unmodeled::Mutex<usize> = unmodeled::Mutex::new(0);
+
 fn registry() -> Option<&'static Registry<GuardedSegment>> {
     #[cfg(not(loom))]
     return REGISTRY.get();
@@ -46,8 +54,8 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Has invalid accesses to a segment reported until the registration is dropped. The first call
-    /// installs the fault handlers.
+    /// Has invalid accesses to a segment reported until the registration is dropped. The first
+    /// registration installs the fault handlers, the last one removes them.
     ///
     /// # Safety
     ///
@@ -57,7 +65,11 @@ impl Registration {
         #[cfg(not(loom))]
         {
             REGISTRY.get_or_init(Registry::new);
-            faults::install(report_access);
+            let mut registrations = REGISTRATIONS.lock();
+            if *registrations == 0 {
+                faults::install(report_access);
+            }
+            *registrations += 1;
         }
         let segment = GuardedSegment { guard_pages, pool };
         Self {
@@ -70,6 +82,14 @@ impl Drop for Registration {
     fn drop(&mut self) {
         if let Some((registry, entry)) = registry().zip(self.entry) {
             registry.unregister(entry);
+        }
+        #[cfg(not(loom))]
+        {
+            let mut registrations = REGISTRATIONS.lock();
+            *registrations -= 1;
+            if *registrations == 0 {
+                faults::remove();
+            }
         }
     }
 }
