@@ -71,6 +71,10 @@ pub struct MemoryOptions {
     pub locked: bool,
     /// See [`numa_node`](crate::FramePoolBuilder::numa_node).
     pub numa_node: Option<u32>,
+    /// See [`exclude_from_core_dumps`](crate::FramePoolBuilder::exclude_from_core_dumps).
+    pub not_dumped: bool,
+    /// See [`exclude_from_forks`](crate::FramePoolBuilder::exclude_from_forks).
+    pub not_inherited: bool,
     /// See [`require_memory_options`](crate::FramePoolBuilder::require_memory_options).
     pub required: bool,
 }
@@ -82,6 +86,8 @@ impl MemoryOptions {
         huge_pages: HugePages::Off,
         locked: false,
         numa_node: None,
+        not_dumped: false,
+        not_inherited: false,
         required: false,
     };
 
@@ -94,7 +100,11 @@ impl MemoryOptions {
         };
         let locked = self.locked.then_some(MemoryRequest::Locked);
         let node = self.numa_node.map(MemoryRequest::NumaNode);
-        [huge_pages, locked, node].into_iter().flatten()
+        let not_dumped = self.not_dumped.then_some(MemoryRequest::NotDumped);
+        let not_inherited = self.not_inherited.then_some(MemoryRequest::NotInherited);
+        [huge_pages, locked, node, not_dumped, not_inherited]
+            .into_iter()
+            .flatten()
     }
 }
 
@@ -134,6 +144,12 @@ pub enum MemoryRequest {
     Locked,
     /// Memory of this NUMA node: see [`numa_node`](crate::FramePoolBuilder::numa_node).
     NumaNode(u32),
+    /// Memory that is left out of core dumps: see
+    /// [`exclude_from_core_dumps`](crate::FramePoolBuilder::exclude_from_core_dumps).
+    NotDumped,
+    /// Memory that a forked child does not have: see
+    /// [`exclude_from_forks`](crate::FramePoolBuilder::exclude_from_forks).
+    NotInherited,
 }
 
 impl fmt::Display for MemoryRequest {
@@ -143,6 +159,8 @@ impl fmt::Display for MemoryRequest {
             Self::ExplicitHugePages => f.write_str("explicit huge pages"),
             Self::Locked => f.write_str("locked in memory"),
             Self::NumaNode(node) => write!(f, "NUMA node {node}"),
+            Self::NotDumped => f.write_str("not in core dumps"),
+            Self::NotInherited => f.write_str("not in forked children"),
         }
     }
 }

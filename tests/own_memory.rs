@@ -206,13 +206,18 @@ fn all_requests_are_unmet() {
     let builder = builder
         .lock_in_memory(true)
         .huge_pages(HugePages::Transparent);
-    let builder = builder.numa_node(0);
+    let builder = builder
+        .numa_node(0)
+        .exclude_from_core_dumps(true)
+        .exclude_from_forks(true);
     let report = builder.build().unwrap().commit_report();
     let unmet: Vec<_> = report.unmet.iter().map(|unmet| unmet.request).collect();
     let requests = [
         MemoryRequest::TransparentHugePages,
         MemoryRequest::Locked,
         MemoryRequest::NumaNode(0),
+        MemoryRequest::NotDumped,
+        MemoryRequest::NotInherited,
     ];
     assert_eq!(unmet, requests);
     assert!(

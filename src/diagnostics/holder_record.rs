@@ -3,10 +3,11 @@
 //! The pool never reads a record. The holder writes it with plain stores when the frame is acquired
 //! and released; reports read it at any time and delay no thread.
 //!
-//! | `state`: generation | held | the frame is | the other words describe |
-//! |---|---|---|---|
-//! | g | 0 | free, or out and not yet picked up by its acquirer | holder number g, the last one |
-//! | g | 1 | held | holder number g |
+//! | `state`: generation | `CHANGING` | `HELD` | the frame is | the other words describe |
+//! |---|---|---|---|---|
+//! | g | 0 | 0 | free, or out and not yet picked up | holder number g, the last one |
+//! | g | 1 | 0 | being picked up by holder number g + 1 | holder number g, g + 1 or both |
+//! | g | 0 | 1 | held | holder number g |
 //!
 //! # Invariants
 //!
@@ -16,23 +17,27 @@
 //! - **E2** The generation grows by one each time the frame is acquired. Only the unique holder
 //!   writes `state`, so a load and a store are enough. (The next holder sees the last one's
 //!   generation by the free list's F2.)
-//! - **E3** A [`Snapshot`] is of one generation: a reader loads `state` first and once more at the
-//!   end, and starts again if it has changed. So a frame that two snapshots show held in the same
-//!   generation was held all the time between them. (A frame that is given another label between
-//!   the two loads may be seen with the location of one call and the label of another.)
+//! - **E3** A [`Snapshot`] is of one generation, whether the frame is held or not: a reader loads
+//!   `state` first and once more at the end, and starts again if it has changed or is `CHANGING`.
+//!   So a frame that two snapshots show held in the same generation was held all the time between
+//!   them. (A frame that is given another label between the two loads may be seen with the location
+//!   of one call and the label of another.)
+//! - **E4** A reader that finds no such moment in a few reads names no holder: its snapshot
+//!   [is changing](Snapshot::is_changing).
 //!
 //! # Orderings
 //!
 //! This is a sequence lock with one writer, who never waits.
 //!
-//! - The store of `state` in [`record_acquire`](HolderRecord::record_acquire) is *Release* and the
-//!   first load in [`snapshot`](HolderRecord::snapshot) is *Acquire*: a reader that sees generation
-//!   g sees at least the words of g.
-//! - The *Release* fence before the words in `record_acquire` pairs with the *Acquire* fence after
-//!   them in `snapshot`: a reader that sees a word of g + 1 sees at its second load of `state` that
-//!   generation g is no longer held, because the release of g happened before the acquire of g + 1.
+//! - The store of `state` at the end of [`record_acquire`](HolderRecord::record_acquire) and that
+//!   in [`record_release`](HolderRecord::record_release) are *Release*, and the first load in
+//!   [`snapshot`](HolderRecord::snapshot) is *Acquire*: a reader that sees generation g, held or
+//!   not, sees at least the words of g.
+//! - The *Release* fence between the store of `CHANGING` and the words in `record_acquire` pairs
+//!   with the *Acquire* fence after the words in `snapshot`: a reader that sees a word of g + 1
+//!   sees at its second load of `state` that the record of g is changing or has changed.
 //!
-//! On x86-64 both cost nothing.
+//! On x86-64 they cost nothing but the store of `CHANGING`, in a cache line that is written anyway.
 
 use std::panic::Location;
 use std::ptr;
@@ -42,24 +47,89 @@ use crate::sync::{Ordering, unmodeled};
 
 use super::call_site::{Acquirer, CallSite};
 
-/// Bit 0 of `state`. The generation is in the bits above.
+/// Bits 0 and 1 of `state`. The generation is in the bits above.
 const HELD: u64 = 1;
-const GENERATION: u64 = 2;
+const CHANGING: u64 = 2;
+const GENERATION: u64 = 4;
 
 /// Reads of a record that changes in the meantime, before the reader gives up.
-const MAX_READS: usize = 3;
+const MAX_READS: usize = if cfg!(all(test, loom)) { 1 } else { 4 };
+
+/// The atomic types of a record.
+///
+/// The pool uses [`Unmodeled`] ones: loom would explore the accesses to the record of every slot in
+/// each model of the pool. The models of the record itself run the same code with loom's types.
+pub(crate) trait Atomics {
+    type Word: Atomic<u64>;
+    type Pointer: Atomic<*mut Location<'static>>;
+
+    fn fence(order: Ordering);
+}
+
+/// The operations on an atomic that a record uses.
+pub(crate) trait Atomic<T> {
+    fn new(value: T) -> Self;
+    fn load(&self, order: Ordering) -> T;
+    fn store(&self, value: T, order: Ordering);
+}
+
+/// The atomic types of std.
+#[derive(Debug)]
+pub(crate) struct Unmodeled;
+
+impl Atomics for Unmodeled {
+    type Word = unmodeled::AtomicU64;
+    type Pointer = unmodeled::AtomicPtr<Location<'static>>;
+
+    #[inline(always)]
+    fn fence(order: Ordering) {
+        unmodeled::fence(order);
+    }
+}
+
+impl Atomic<u64> for unmodeled::AtomicU64 {
+    fn new(value: u64) -> Self {
+        Self::new(value)
+    }
+
+    #[inline(always)]
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    #[inline(always)]
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+}
+
+impl<T> Atomic<*mut T> for unmodeled::AtomicPtr<T> {
+    fn new(value: *mut T) -> Self {
+        Self::new(value)
+    }
+
+    #[inline(always)]
+    fn load(&self, order: Ordering) -> *mut T {
+        self.load(order)
+    }
+
+    #[inline(always)]
+    fn store(&self, value: *mut T, order: Ordering) {
+        self.store(value, order);
+    }
+}
 
 /// The record of one slot. It lies in a cache line that an acquire writes and never has to read.
 #[derive(Debug)]
-pub(crate) struct HolderRecord {
-    state: unmodeled::AtomicU64,
-    location: unmodeled::AtomicPtr<Location<'static>>,
+pub(crate) struct HolderRecord<A: Atomics = Unmodeled> {
+    state: A::Word,
+    location: A::Pointer,
     /// An [`Acquirer`].
-    acquirer: unmodeled::AtomicU64,
+    acquirer: A::Word,
     /// Number of times that the frame was shared.
-    shares: unmodeled::AtomicU64,
+    shares: A::Word,
     /// Time of the acquire in nanoseconds of the pool's clock; 0 if the pool does not record it.
-    acquired_at: unmodeled::AtomicU64,
+    acquired_at: A::Word,
 }
 
 /// The content of a record at one moment.
@@ -79,6 +149,12 @@ impl Snapshot {
         self.state & HELD != 0
     }
 
+    /// Returns whether the frame was acquired while the record was read, so that the snapshot names
+    /// no holder (E4).
+    pub(crate) fn is_changing(&self) -> bool {
+        self.state & CHANGING != 0
+    }
+
     /// Returns the number of times that the frame was acquired up to this snapshot.
     pub(crate) fn generation(&self) -> u64 {
         self.state / GENERATION
@@ -89,36 +165,41 @@ impl Snapshot {
     }
 }
 
-impl HolderRecord {
-    pub(crate) const fn new() -> Self {
+impl<A: Atomics> HolderRecord<A> {
+    pub(crate) fn new() -> Self {
         Self {
-            state: unmodeled::AtomicU64::new(0),
-            location: unmodeled::AtomicPtr::new(ptr::null_mut()),
-            acquirer: unmodeled::AtomicU64::new(0),
-            shares: unmodeled::AtomicU64::new(0),
-            acquired_at: unmodeled::AtomicU64::new(0),
+            state: A::Word::new(0),
+            location: A::Pointer::new(ptr::null_mut()),
+            acquirer: A::Word::new(0),
+            shares: A::Word::new(0),
+            acquired_at: A::Word::new(0),
         }
     }
 
     /// Records that the frame was acquired. Only its unique holder may call this.
     #[inline(always)]
     pub(crate) fn record_acquire(&self, site: CallSite) {
-        let state = self.state.load(Ordering::Relaxed);
+        let state = self.state.load(Ordering::Relaxed) & !HELD;
+        // Relaxed: the fence orders this store before the words.
+        // mutant: holder-is-changing
+        self.state.store(state | CHANGING, Ordering::Relaxed);
         // Release: pairs with the Acquire fence in `snapshot` (E3).
-        unmodeled::fence(Ordering::Release);
+        // mutant: holder-fence-before-words
+        A::fence(Ordering::Release);
         self.record_transfer(site);
+        let held = state.wrapping_add(GENERATION) | HELD;
         // Release: pairs with the first load in `snapshot` (E3).
-        self.state.store(
-            (state & !HELD).wrapping_add(GENERATION) | HELD,
-            Ordering::Release,
-        );
+        // mutant: holder-acquired
+        self.state.store(held, Ordering::Release);
     }
 
     /// Records that the frame is about to be released. Only its unique holder may call this.
     #[inline(always)]
     pub(crate) fn record_release(&self) {
         let state = self.state.load(Ordering::Relaxed);
-        // Release: pairs with the first load in `snapshot`; who held the frame last can be read.
+        // Release: pairs with the first load in `snapshot`, which then sees the words of this
+        // generation (E3).
+        // mutant: holder-released
         self.state.store(state & !HELD, Ordering::Release);
     }
 
@@ -150,26 +231,32 @@ impl HolderRecord {
 
     /// Reads the record from any thread.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let mut snapshot = self.read_once();
         for _ in 0..MAX_READS {
+            let snapshot = self.read_once();
             // Acquire: pairs with the Release fence in `record_acquire` (E3).
-            unmodeled::fence(Ordering::Acquire);
-            if self.state.load(Ordering::Relaxed) == snapshot.state {
+            // mutant: holder-fence-after-words
+            A::fence(Ordering::Acquire);
+            // mutant: holder-second-load
+            let unchanged = self.state.load(Ordering::Relaxed) == snapshot.state;
+            // mutant: holder-checks-changing
+            if unchanged && !snapshot.is_changing() {
                 return snapshot;
             }
-            snapshot = self.read_once();
         }
         // The frame is acquired and released faster than it can be read, so it is not held for
-        // long.
+        // long; or its acquirer was preempted.
         Snapshot {
-            state: snapshot.state & !HELD,
-            ..snapshot
+            state: self.state.load(Ordering::Relaxed) & !HELD | CHANGING,
+            location: None,
+            acquirer: Acquirer::from_bits(0),
+            acquired_at: 0,
         }
     }
 
     /// Reads the words, which may be of several generations.
     fn read_once(&self) -> Snapshot {
         // Acquire: pairs with the Release stores of `state` (E3).
+        // mutant: holder-first-load
         let state = self.state.load(Ordering::Acquire);
         let location = self.location.load(Ordering::Relaxed);
         Snapshot {
@@ -205,7 +292,7 @@ mod tests {
 
     #[test]
     fn a_record_names_the_holder_and_after_the_release_the_last_holder() {
-        let record = HolderRecord::new();
+        let record: HolderRecord = HolderRecord::new();
         assert_eq!(record.snapshot().location, None);
         let holder = site(Some("capture"));
         record.record_acquire(holder);
@@ -224,7 +311,7 @@ mod tests {
 
     #[test]
     fn each_acquire_begins_a_new_generation() {
-        let record = HolderRecord::new();
+        let record: HolderRecord = HolderRecord::new();
         let generations: Vec<_> = (0..3)
             .map(|_| {
                 record.record_acquire(site(None));
@@ -235,5 +322,174 @@ mod tests {
             .collect();
         assert_eq!(generations, [1, 2, 3]);
         assert_eq!(record.acquires(), 3);
+    }
+}
+
+#[cfg(test)]
+#[cfg(loom)]
+mod loom_models {
+    use std::ptr;
+
+    use loom::thread;
+
+    use crate::sync::{Arc, AtomicU64, AtomicUsize, fence};
+
+    use super::*;
+
+    /// The atomic types that loom sees.
+    struct Modeled;
+
+    impl Atomics for Modeled {
+        type Word = AtomicU64;
+        type Pointer = ModeledPointer;
+
+        fn fence(order: Ordering) {
+            fence(order);
+        }
+    }
+
+    /// A pointer as its address, for which there is an atomic of loom's.
+    struct ModeledPointer(AtomicUsize);
+
+    impl Atomic<u64> for AtomicU64 {
+        fn new(value: u64) -> Self {
+            Self::new(value)
+        }
+
+        fn load(&self, order: Ordering) -> u64 {
+            self.load(order)
+        }
+
+        fn store(&self, value: u64, order: Ordering) {
+            self.store(value, order);
+        }
+    }
+
+    impl<T> Atomic<*mut T> for ModeledPointer {
+        fn new(value: *mut T) -> Self {
+            Self(AtomicUsize::new(value.expose_provenance()))
+        }
+
+        fn load(&self, order: Ordering) -> *mut T {
+            ptr::with_exposed_provenance_mut(self.0.load(order))
+        }
+
+        fn store(&self, value: *mut T, order: Ordering) {
+            self.0.store(value.expose_provenance(), order);
+        }
+    }
+
+    type Record = Arc<HolderRecord<Modeled>>;
+
+    /// Returns the call sites of holders 1 and 2, which differ in source line and label.
+    fn sites() -> [CallSite; 2] {
+        [
+            CallSite::caller(Some(Label::new("1"))),
+            CallSite::caller(Some(Label::new("2"))),
+        ]
+    }
+
+    /// Runs `before` and then `meanwhile` in one thread, with the call sites of the holders. Passes
+    /// a snapshot that another thread takes meanwhile to `check`, with the location and the label
+    /// that belong to its generation.
+    fn model(
+        before: fn(&HolderRecord<Modeled>, [CallSite; 2]),
+        meanwhile: fn(&HolderRecord<Modeled>, [CallSite; 2]),
+        check: fn(&Snapshot, Option<&'static Location<'static>>, Option<Label>),
+    ) {
+        loom::model(move || {
+            let sites = sites();
+            let record: Record = Arc::new(HolderRecord::new());
+            before(&record, sites);
+            let reader = {
+                let record = record.clone();
+                thread::spawn(move || record.snapshot())
+            };
+            meanwhile(&record, sites);
+            let snapshot = reader.join().unwrap();
+            if snapshot.is_changing() {
+                // E4
+                assert_eq!((snapshot.location, snapshot.label()), (None, None));
+            } else {
+                let holder = usize::try_from(snapshot.generation())
+                    .unwrap()
+                    .checked_sub(1);
+                let site = holder.map(|holder| sites[holder]);
+                let label = site.and_then(|site| site.acquirer().label());
+                check(&snapshot, site.map(CallSite::location), label);
+            }
+        });
+    }
+
+    /// E3: a snapshot that shows generation g held has the words of g.
+    ///
+    /// Kills: `Release` to `Relaxed` in the last store of `record_acquire`; `Acquire` to `Relaxed`
+    /// in the first load; no second load.
+    #[test]
+    fn a_snapshot_of_a_held_frame_names_the_holder_of_its_generation() {
+        model(
+            |record, [first, _]| {
+                record.record_acquire(first);
+                record.set_acquired_at(1);
+            },
+            |record, [_, second]| {
+                record.set_acquired_at(0);
+                record.record_release();
+                record.record_acquire(second);
+                record.set_acquired_at(2);
+            },
+            |snapshot, location, label| {
+                if snapshot.is_held() {
+                    assert_eq!((snapshot.location, snapshot.label()), (location, label));
+                    let at = snapshot.acquired_at;
+                    assert!(at == 0 || at == snapshot.generation(), "acquired at {at}");
+                }
+            },
+        );
+    }
+
+    /// E3: a snapshot that shows a frame free after generation g has the words of g, even if the
+    /// next holder is writing its own.
+    ///
+    /// Kills: no store of `CHANGING`; a reader that ignores it; either fence missing; `Release` to
+    /// `Relaxed` in `record_release`; no second load.
+    #[test]
+    fn a_snapshot_of_a_free_frame_names_its_last_holder() {
+        model(
+            |_, _| {},
+            |record, [first, second]| {
+                record.record_acquire(first);
+                record.record_release();
+                record.record_acquire(second);
+            },
+            |snapshot, location, label| {
+                if !snapshot.is_held() {
+                    assert_eq!((snapshot.location, snapshot.label()), (location, label));
+                }
+            },
+        );
+    }
+
+    /// E2, E3: frames that two snapshots show held in the same generation have the same holder.
+    ///
+    /// Kills: an acquire that does not begin a generation.
+    #[test]
+    fn two_snapshots_of_one_generation_name_one_holder() {
+        loom::model(|| {
+            let [first, second] = sites();
+            let record: Record = Arc::new(HolderRecord::new());
+            record.record_acquire(first);
+            let reader = {
+                let record = record.clone();
+                thread::spawn(move || [record.snapshot(), record.snapshot()])
+            };
+            record.record_release();
+            record.record_acquire(second);
+            let [before, after] = reader.join().unwrap();
+            let both_held = before.is_held() && after.is_held();
+            if both_held && before.generation() == after.generation() {
+                assert_eq!(before.location, after.location);
+            }
+        });
     }
 }

@@ -265,6 +265,60 @@ impl FramePoolBuilder {
         self
     }
 
+    /// Sets whether the memory is left out of core dumps. `false` by default.
+    ///
+    /// Frames of a camera or a screen often show what a crash report must not contain. The system
+    /// call is made again at each commit. Copies of a frame elsewhere in memory are dumped as
+    /// usual.
+    ///
+    /// | | Linux | Windows | elsewhere |
+    /// |---|---|---|---|
+    /// | in both modes | `MADV_DONTDUMP` | unmet | unmet |
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(64).exclude_from_core_dumps(true);
+    /// let report = pool.build()?.commit_report();
+    /// # if cfg!(target_os = "linux") {
+    /// assert!(report.requested.not_dumped && report.unmet.is_empty());
+    /// # }
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    #[doc(alias("MADV_DONTDUMP"))]
+    pub fn exclude_from_core_dumps(mut self, excluded: bool) -> Self {
+        self.config.memory.options.not_dumped = excluded;
+        self
+    }
+
+    /// Sets whether the memory is left out of processes that this one forks. `false` by default.
+    ///
+    /// A child that accesses a frame is then ended by a fault. By default it has a copy of the
+    /// frames in User mode, and shares them with this process in Kernel mode.
+    ///
+    /// A fork copies no page of such memory, so that the parent has no page fault at its next write
+    /// to each page, and a device that writes to pinned memory writes to the parent's pages.
+    ///
+    /// In Kernel mode, a forked child still inherits the descriptor of the kernel object.
+    ///
+    /// | | Linux | Windows | elsewhere |
+    /// |---|---|---|---|
+    /// | in both modes | `MADV_DONTFORK` | always met: there is no fork | unmet |
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(64).exclude_from_forks(true);
+    /// let report = pool.build()?.commit_report();
+    /// # if cfg!(target_os = "linux") {
+    /// assert!(report.requested.not_inherited && report.unmet.is_empty());
+    /// # }
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    #[doc(alias("MADV_DONTFORK"))]
+    pub fn exclude_from_forks(mut self, excluded: bool) -> Self {
+        self.config.memory.options.not_inherited = excluded;
+        self
+    }
+
     /// Sets whether the build fails if a memory request cannot be met. `false` by default.
     ///
     /// By default the pool is built anyway, and the [commit report](FramePool::commit_report) lists
@@ -350,7 +404,7 @@ impl FramePoolBuilder {
     /// - Guard pages do not work with [custom memory](Self::memory).
     ///
     /// A signal handler, on Windows a vectored exception handler, writes the message. The first
-    /// such pool installs it, and it stays installed. The handler passes each fault on to the
+    /// such pool installs it, and the last one removes it. The handler passes each fault on to the
     /// handler that was installed before. A handler that is installed later should do the same, or
     /// the message is lost. Only the first 64 such pools that exist at a time have messages.
     ///

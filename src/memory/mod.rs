@@ -7,7 +7,7 @@
 //! | `heap.rs` | heap allocation that reports failure |
 //! | `sys/` | system calls, one folder per platform |
 //! | `task_memory.rs` | memory that crosses the COM boundary |
-//! | `requests.rs` | prefaulting, huge pages, NUMA nodes and locking |
+//! | `requests.rs` | prefaulting, huge pages, NUMA nodes, locking, core dumps and forks |
 //! | `user_mode.rs` | pages of User mode |
 //! | `kernel_object.rs` | kernel objects that own memory, and mappings of them |
 //! | `kernel_mode.rs` | pages of Kernel mode |

@@ -6,6 +6,8 @@
 //! | explicit huge pages | `mmap`, `memfd_create` | `VirtualAllocExNuma`, in User mode | none |
 //! | NUMA node | `mbind`, after mapping | when memory is mapped | none |
 //! | locking | `mlock` | `VirtualLock` | `mlock` |
+//! | not in core dumps | `madvise` | none | none |
+//! | not in forked children | `madvise` | always met: there is no fork | none |
 //! | measurement | `mincore`, `smaps`, `move_pages` | `QueryWorkingSetEx` | none |
 
 use std::io;
@@ -116,7 +118,8 @@ impl MemoryRequests {
     }
 
     /// Applies the requests that concern pages without memory yet: transparent huge pages and the
-    /// NUMA node. The range is a new mapping.
+    /// NUMA node; and those that keep pages out of core dumps and forked children. The range is a
+    /// new mapping.
     pub(super) fn apply_before_prefault(
         &mut self,
         base: NonNull<u8>,
@@ -130,6 +133,16 @@ impl MemoryRequests {
         if let Some(node) = self.requested.numa_node {
             if let Err(error) = options::bind_to_node(base, bytes, node) {
                 self.record_unmet(MemoryRequest::NumaNode(node), error)?;
+            }
+        }
+        if self.requested.not_dumped {
+            if let Err(error) = options::exclude_from_core_dumps(base, bytes) {
+                self.record_unmet(MemoryRequest::NotDumped, error)?;
+            }
+        }
+        if self.requested.not_inherited {
+            if let Err(error) = options::exclude_from_forks(base, bytes) {
+                self.record_unmet(MemoryRequest::NotInherited, error)?;
             }
         }
         Ok(())

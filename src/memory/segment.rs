@@ -120,9 +120,10 @@ impl Segment {
         // the pages. They are one allocation of at most `isize::MAX` bytes.
         let first = unsafe { pages.base().add(offset) };
         let guard_pages = if plan.guard_pages {
-            // SAFETY: the pages are one new mapping of at least `total` bytes that only this
-            // function knows; it is prefaulted already if requested. The first prefix starts at
-            // `offset`.
+            // SAFETY: the `total` bytes from the base on lie inside one new mapping, which may
+            // begin before the base and end later. Only this function knows it; it is prefaulted
+            // already if requested. A guarded layout consists of whole pages, and the base is at
+            // the start of one. The first prefix starts at `offset`.
             Some(unsafe { GuardPages::new(layout, pages.base(), offset) }?)
         } else {
             None

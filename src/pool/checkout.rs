@@ -568,7 +568,7 @@ impl Core {
             let idle_waiters = Arc::clone(&this.idle_waiters);
             // SAFETY: these parts of `refs` are the frames' (C1, C2).
             unsafe { Self::release_refs(core, frames.bits.count_ones() as usize) };
-            // The core may be gone. By D2 the waiters have to see that the parts are given up.
+            // The core may be gone. By I2 the waiters have to see that the parts are given up.
             // mutant: late-frame-notifies
             idle_waiters.notify();
         }

@@ -253,7 +253,7 @@ impl Core {
         self.idle_waiters.wait(deadline, || self.look())
     }
 
-    /// Looks whether the pool is idle (D1).
+    /// Looks whether the pool is idle (I1).
     fn look(&self) -> Look {
         let is_open = self.wait_queue.refusal().is_none();
         // Acquire: pairs with the Release by which each released frame gave up its part. The
@@ -414,6 +414,9 @@ impl DescribeSlot for Core {
         let state = if is_free { "free" } else { "out" };
         write!(out, "slot {number} is {state}")?;
         let snapshot = slot.holder.snapshot();
+        if snapshot.is_changing() {
+            return write!(out, "; another thread is acquiring it");
+        }
         if snapshot.generation() == 0 {
             return write!(out, " and was never acquired");
         }
@@ -724,7 +727,7 @@ mod loom_models {
         });
     }
 
-    /// D1 to D3: a caller that waits for the last frame of a closed pool returns, and only handles
+    /// I1 to I3: a caller that waits for the last frame of a closed pool returns, and only handles
     /// use the core then.
     ///
     /// Kills: a release into a closed word not notifying, or notifying before it gives up its part;
@@ -742,7 +745,7 @@ mod loom_models {
         });
     }
 
-    /// D2: a change of state, which raises `refs` for a moment, ends the wait of a caller that saw
+    /// I2: a change of state, which raises `refs` for a moment, ends the wait of a caller that saw
     /// it raised.
     ///
     /// Kills: `change_state` not notifying.

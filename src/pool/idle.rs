@@ -11,12 +11,12 @@
 //!
 //! # Invariants
 //!
-//! - **D1** While the pool is closed, `refs` above 1 means that a frame is out, or that the thread
+//! - **I1** While the pool is closed, `refs` above 1 means that a frame is out, or that the thread
 //!   that released it still uses the core (C1). So when a closed pool is idle, only its handles
 //!   use the core.
-//! - **D2** Each release into a closed word and each change of state notifies after its last change
+//! - **I2** Each release into a closed word and each change of state notifies after its last change
 //!   of `refs`.
-//! - **D3** A waiter registers before it looks, and a notification takes all registrations. Both
+//! - **I3** A waiter registers before it looks, and a notification takes all registrations. Both
 //!   use one lock. So either the notification finds the waiter, or the waiter sees the change that
 //!   came before the notification.
 
@@ -72,7 +72,7 @@ impl IdleWaiters {
         is_idle
     }
 
-    /// Wakes all waiters, which look again (D2).
+    /// Wakes all waiters, which look again (I2).
     pub(super) fn notify(&self) {
         // The lock is free when the threads are woken.
         let threads = mem::take(&mut *self.threads.lock());

@@ -17,7 +17,7 @@ pub(crate) type OnceLock<T> = std::sync::OnceLock<T>;
 
 #[cfg(feature = "windows")]
 pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
-#[cfg(any(unix, feature = "windows"))]
+#[cfg(any(unix, windows, feature = "windows"))]
 pub(crate) type AtomicPtr<T> = std::sync::atomic::AtomicPtr<T>;
 #[cfg(feature = "windows")]
 pub(crate) type AtomicCell<T> = crossbeam_utils::atomic::AtomicCell<T>;

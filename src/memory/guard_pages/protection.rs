@@ -40,8 +40,9 @@ impl GuardPages {
     ///
     /// # Safety
     ///
-    /// `base` is the start of a mapping of at least `layout.total` bytes, which are not in use and
-    /// whose access rights were not changed. The first prefix is `first` bytes after `base`.
+    /// The `layout.total` bytes from `base` on are whole pages inside one mapping of this crate.
+    /// They are not in use, and their access rights were not changed since they were mapped. The
+    /// first prefix is `first` bytes after `base`.
     pub(crate) unsafe fn new(
         layout: &FrameLayout,
         base: NonNull<u8>,

@@ -1,9 +1,13 @@
 //! Registration of guarded segments, and reports of invalid accesses to them.
+//!
+//! The fault handlers are installed while there is a registration. They are functions of this
+//! crate, and so of the library that contains it, which may be unloaded after its last pool is
+//! gone.
 
 use std::ptr::NonNull;
 
 #[cfg(not(all(test, loom)))]
-use crate::sync::OnceLock;
+use crate::sync::{OnceLock, unmodeled};
 
 #[cfg(not(all(test, loom)))]
 use super::super::sys::faults;
@@ -31,6 +35,10 @@ unsafe impl Sync for GuardedSegment {}
 #[cfg(not(all(test, loom)))]
 static REGISTRY: OnceLock<Registry<GuardedSegment>> = OnceLock::new();
 
+/// Number of registrations in the process. The handlers are installed and removed under the lock.
+#[cfg(not(all(test, loom)))]
+static REGISTRATIONS: unmodeled::Mutex<usize> = unmodeled::Mutex::new(0);
+
 fn registry() -> Option<&'static Registry<GuardedSegment>> {
     #[cfg(not(all(test, loom)))]
     return REGISTRY.get();
@@ -49,8 +57,8 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Has invalid accesses to a segment reported until the registration is dropped. The first call
-    /// installs the fault handlers.
+    /// Has invalid accesses to a segment reported until the registration is dropped. The first
+    /// registration installs the fault handlers, the last one removes them.
     ///
     /// # Safety
     ///
@@ -60,7 +68,11 @@ impl Registration {
         #[cfg(not(all(test, loom)))]
         {
             REGISTRY.get_or_init(Registry::new);
-            faults::install(report_access);
+            let mut registrations = REGISTRATIONS.lock();
+            if *registrations == 0 {
+                faults::install(report_access);
+            }
+            *registrations += 1;
         }
         let segment = GuardedSegment { guard_pages, pool };
         Self {
@@ -73,6 +85,14 @@ impl Drop for Registration {
     fn drop(&mut self) {
         if let Some((registry, entry)) = self.entry {
             registry.unregister(entry);
+        }
+        #[cfg(not(all(test, loom)))]
+        {
+            let mut registrations = REGISTRATIONS.lock();
+            *registrations -= 1;
+            if *registrations == 0 {
+                faults::remove();
+            }
         }
     }
 }

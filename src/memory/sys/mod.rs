@@ -5,7 +5,7 @@
 //! | `pages` | private pages, protection of pages | `unix` | `unix` | `windows` |
 //! | `handle` | handles of kernel objects | `unix` | `unix` | `windows` |
 //! | `object` | kernel objects that own memory | `linux` | `other_unix` | `windows` |
-//! | `options` | huge pages, NUMA nodes, locking | `linux` | `other_unix` | `windows` |
+//! | `options` | huge pages, NUMA nodes, locking, forks | `linux` | `other_unix` | `windows` |
 //! | `measure` | measurement of memory | `linux` | `other_unix` | `windows` |
 //! | `faults` | handlers of memory access faults | `unix` | `unix` | `windows` |
 //! | `standard_error` | messages from such handlers | `unix` | `unix` | `windows` |

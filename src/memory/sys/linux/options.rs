@@ -1,4 +1,4 @@
-//! Huge pages, NUMA nodes and locking.
+//! Huge pages, NUMA nodes, locking, and exclusion from core dumps and forked children.
 
 use std::fs;
 use std::io;
@@ -121,6 +121,21 @@ pub(crate) fn lock(base: NonNull<u8>, bytes: usize) -> Result<(), CallError> {
     // SAFETY: the call changes no byte, and fails for a range that is not mapped.
     let result = unsafe { libc::mlock(base.as_ptr().cast(), bytes) };
     check("mlock", result)
+}
+
+/// Leaves a mapping out of core dumps.
+pub(crate) fn exclude_from_core_dumps(base: NonNull<u8>, bytes: usize) -> Result<(), CallError> {
+    // SAFETY: this advice changes no byte, and fails for a range that is not mapped.
+    let result = unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_DONTDUMP) };
+    check("madvise(MADV_DONTDUMP)", result)
+}
+
+/// Leaves a mapping out of the memory of forked children.
+pub(crate) fn exclude_from_forks(base: NonNull<u8>, bytes: usize) -> Result<(), CallError> {
+    // SAFETY: this advice changes no byte of this process, and fails for a range that is not
+    // mapped. A child has no mapping at these addresses, so that its accesses fault.
+    let result = unsafe { libc::madvise(base.as_ptr().cast(), bytes, libc::MADV_DONTFORK) };
+    check("madvise(MADV_DONTFORK)", result)
 }
 
 /// Turns the result of a call of the C library into an error, if it is not 0.

@@ -1,4 +1,5 @@
-//! Locking. Huge pages and NUMA nodes are unsupported.
+//! Locking. Huge pages, NUMA nodes, and exclusion from core dumps and forked children are
+//! unsupported.
 
 use std::io;
 use std::ptr::NonNull;
@@ -48,6 +49,14 @@ pub(crate) fn lock(base: NonNull<u8>, bytes: usize) -> Result<(), CallError> {
         0 => Ok(()),
         _ => Err(CallError::new("mlock", io::Error::last_os_error())),
     }
+}
+
+pub(crate) fn exclude_from_core_dumps(_base: NonNull<u8>, _bytes: usize) -> Result<(), CallError> {
+    Err(unsupported("madvise"))
+}
+
+pub(crate) fn exclude_from_forks(_base: NonNull<u8>, _bytes: usize) -> Result<(), CallError> {
+    Err(unsupported("madvise"))
 }
 
 pub(crate) fn transparent_setting(_mode: AllocatorMode) -> String {

@@ -1,16 +1,23 @@
 //! Signal handlers for memory access faults.
 //!
 //! The handlers report the address of a fault and then do what the process would have done without
-//! them. They are installed once and never removed. A handler may run on a small signal stack; it
-//! takes no lock and allocates no memory.
+//! them. A handler may run on a small signal stack; it takes no lock and allocates no memory.
+//!
+//! # Removal
+//!
+//! The handlers are code of the library that contains this crate. When the library is unloaded, no
+//! action of the process may lead to them. [`remove`] therefore restores the previous action of
+//! each signal, if the current action is ours. Otherwise other code has replaced ours, and may call
+//! it from its own handler: then ours stays, and the library is kept loaded until the process ends.
+//! It is also kept if a thread is in one of the handlers.
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
 use libc::{sigaction, siginfo_t};
 
-use crate::sync::{AtomicPtr, OnceLock, Ordering};
+use crate::sync::{AtomicPtr, AtomicUsize, OnceLock, Ordering, unmodeled};
 
 /// Linux raises `SIGSEGV` for an access to protected pages. Some other systems raise `SIGBUS`.
 static FAULTS: [Fault; 2] = [Fault::new(libc::SIGSEGV), Fault::new(libc::SIGBUS)];
@@ -18,11 +25,25 @@ static FAULTS: [Fault; 2] = [Fault::new(libc::SIGSEGV), Fault::new(libc::SIGBUS)
 /// The function that the handlers call with the address of a fault.
 static REPORT: OnceLock<fn(usize)> = OnceLock::new();
 
+/// Number of threads in the handlers. A previous handler that does not return, but jumps out,
+/// leaves its thread counted.
+static HANDLING: AtomicUsize = AtomicUsize::new(0);
+
 struct Fault {
     signal: c_int,
-    /// The previous action for the signal; NULL stands for the default action. An action is leaked
-    /// when it is replaced, because a handler may be reading it.
+    /// The previous action for the signal; NULL stands for the default action. It is one of
+    /// `known`.
     previous: AtomicPtr<sigaction>,
+    /// State of the installation, for [`install`] and [`remove`].
+    installation: unmodeled::Mutex<Installation>,
+}
+
+struct Installation {
+    /// True while an action of the process may lead to our handler.
+    is_installed: bool,
+    /// All actions that were previous ones so far. They are never freed, because a handler may be
+    /// reading them, and kept for the next time that they are.
+    known: Vec<&'static sigaction>,
 }
 
 type Handler = unsafe extern "C" fn(c_int);
@@ -37,13 +58,44 @@ struct Invocation {
     is_fault: bool,
 }
 
-/// Installs the handlers on the first call. They call `report` with the address of each fault.
+/// Installs the handlers. They call `report` with the address of each fault.
 ///
 /// `report` takes no lock and allocates no memory.
 pub(crate) fn install(report: fn(usize)) {
-    static INSTALLED: OnceLock<()> = OnceLock::new();
     REPORT.get_or_init(|| report);
-    INSTALLED.get_or_init(|| FAULTS.iter().for_each(Fault::install));
+    FAULTS.iter().for_each(Fault::install);
+}
+
+/// Removes the handlers, or keeps this library loaded if other code may still call them.
+pub(crate) fn remove() {
+    let removed = FAULTS.each_ref().map(Fault::remove);
+    // Acquire: pairs with the Release in `on_fault`. The handlers have read what is in this library
+    // before it is unloaded.
+    if removed.contains(&false) || HANDLING.load(Ordering::Acquire) != 0 {
+        keep_loaded();
+    }
+}
+
+/// Keeps the library or program that contains this crate loaded until the process ends.
+fn keep_loaded() {
+    let mut place = MaybeUninit::<libc::Dl_info>::zeroed();
+    let address = ptr::from_ref(&FAULTS).cast();
+    // SAFETY: any address may be looked up, and `place` has room for the result.
+    if unsafe { libc::dladdr(address, place.as_mut_ptr()) } == 0 {
+        // A statically linked program, which cannot be unloaded.
+        return;
+    }
+    // SAFETY: the call succeeded and so has filled `place`.
+    let name = unsafe { place.assume_init() }.dli_fname;
+    if name.is_null() {
+        return;
+    }
+    // SAFETY: the system returned a string, which exists as long as this library.
+    let name = unsafe { CStr::from_ptr(name) };
+    let flags = libc::RTLD_NOW | libc::RTLD_NOLOAD | libc::RTLD_NODELETE;
+    // SAFETY: `RTLD_NOLOAD` loads nothing, so no initializer runs. The handle is not used: the
+    // library stays loaded without it. A program is not found by its name, and needs no handle.
+    let _handle = unsafe { libc::dlopen(name.as_ptr(), flags) };
 }
 
 impl Fault {
@@ -51,35 +103,83 @@ impl Fault {
         Self {
             signal,
             previous: AtomicPtr::new(ptr::null_mut()),
+            installation: unmodeled::Mutex::new(Installation {
+                is_installed: false,
+                known: Vec::new(),
+            }),
         }
     }
 
     /// Installs the handler for this signal. On a system that refuses, faults are not reported.
     fn install(&self) {
+        let mut installation = self.installation.lock();
+        // A handler that could not be removed is called by the one that replaced it. To install it
+        // again on top of that one would make a circle.
+        if installation.is_installed {
+            return;
+        }
         // The previous action is stored before our handler can run. It is stored again afterwards,
         // because another thread may have changed the action in between.
         if let Ok(seen) = self.set_action(None) {
-            self.remember(seen);
+            self.remember(seen, &mut installation);
         }
         if let Ok(replaced) = self.set_action(Some(&our_action())) {
-            self.remember(replaced);
+            self.remember(replaced, &mut installation);
+            installation.is_installed = true;
         }
     }
 
-    fn remember(&self, action: sigaction) {
-        let leaked = Box::leak(Box::new(action));
+    /// Restores the previous action if the current one is ours, and returns whether no action leads
+    /// to our handler any more.
+    fn remove(&self) -> bool {
+        let mut installation = self.installation.lock();
+        if !installation.is_installed {
+            return true;
+        }
+        if !self.set_action(None).is_ok_and(|current| is_ours(&current)) {
+            return false;
+        }
+        // Acquire: pairs with the Release in `remember`.
+        let previous = self.previous.load(Ordering::Acquire);
+        // SAFETY: the pointer is NULL or points to an action that is never freed and never changes.
+        let previous = unsafe { previous.as_ref() }.copied();
+        let previous = previous.unwrap_or_else(|| action(libc::SIG_DFL));
+        match self.set_action(Some(&previous)) {
+            Ok(replaced) if is_ours(&replaced) => installation.is_installed = false,
+            // Another thread has changed the action since it was looked at. Its action is restored.
+            Ok(replaced) => drop(self.set_action(Some(&replaced))),
+            Err(()) => {}
+        }
+        !installation.is_installed
+    }
+
+    /// Makes an action the previous one.
+    fn remember(&self, action: sigaction, installation: &mut Installation) {
+        // Other code has set a copy of our action again. Ours must not call itself.
+        if is_ours(&action) {
+            return;
+        }
+        let mut known = installation.known.iter().copied();
+        let known = known.find(|known| is_same(known, &action));
+        let remembered = known.unwrap_or_else(|| {
+            let leaked = &*Box::leak(Box::new(action));
+            installation.known.push(leaked);
+            leaked
+        });
+        let remembered = ptr::from_ref(remembered).cast_mut();
         // Release: pairs with the Acquire in `run_previous`, publishes the action.
-        self.previous.store(leaked, Ordering::Release);
+        self.previous.store(remembered, Ordering::Release);
     }
 
     /// Replaces the action for the signal, if a new one is given, and returns the old one.
     fn set_action(&self, new: Option<&sigaction>) -> Result<sigaction, ()> {
         let new = new.map_or(ptr::null(), ptr::from_ref);
-        let mut old = MaybeUninit::uninit();
+        // Zeroed: the system does not fill the whole signal set.
+        let mut old = MaybeUninit::zeroed();
         // SAFETY: `new` is NULL or points to an action whose handler is a function or `SIG_DFL`;
         // `old` has room for an action.
         match unsafe { sigaction(self.signal, new, old.as_mut_ptr()) } {
-            // SAFETY: the call succeeded and so has written `old`.
+            // SAFETY: the call succeeded and so has written `old`. Zero is valid for the rest.
             0 => Ok(unsafe { old.assume_init() }),
             _ => Err(()),
         }
@@ -93,7 +193,7 @@ impl Fault {
     unsafe fn run_previous(&self, invocation: Invocation) {
         // Acquire: pairs with the Release in `remember`.
         let previous = self.previous.load(Ordering::Acquire);
-        // SAFETY: the pointer is NULL or points to an action that was leaked and never changes.
+        // SAFETY: the pointer is NULL or points to an action that is never freed and never changes.
         let Some(previous) = (unsafe { previous.as_ref() }) else {
             return self.run_default(invocation);
         };
@@ -170,11 +270,32 @@ impl Fault {
     clippy::fn_to_numeric_cast_any,
     reason = "the handler is cast to a pointer, whose address the structure holds"
 )]
-fn our_action() -> sigaction {
+fn our_handler() -> usize {
     let handler: HandlerWithInfo = on_fault;
-    let mut ours = action((handler as *const ()).expose_provenance());
+    (handler as *const ()).expose_provenance()
+}
+
+fn our_action() -> sigaction {
+    let mut ours = action(our_handler());
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
     ours
+}
+
+fn is_ours(action: &sigaction) -> bool {
+    action.sa_sigaction == our_handler()
+}
+
+/// Returns whether two actions have the same handler, flags and mask.
+fn is_same(one: &sigaction, other: &sigaction) -> bool {
+    /// Number of signals on Linux, and at least that of other systems.
+    const SIGNALS: c_int = 64;
+    let blocks = |action: &sigaction, signal| {
+        // SAFETY: the set is initialized, and the call fails for signals that do not exist.
+        unsafe { libc::sigismember(&raw const action.sa_mask, signal) }
+    };
+    one.sa_sigaction == other.sa_sigaction
+        && one.sa_flags == other.sa_flags
+        && (1..=SIGNALS).all(|signal| blocks(one, signal) == blocks(other, signal))
 }
 
 /// Creates an action without flags that blocks only its own signal.
@@ -194,6 +315,8 @@ fn action(handler: usize) -> sigaction {
 ///
 /// Only the system calls it, as the handler of an action with `SA_SIGINFO`.
 unsafe extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
+    // Relaxed: `remove` cannot see a thread that the system is about to send here in any case.
+    HANDLING.fetch_add(1, Ordering::Relaxed);
     // SAFETY: with `SA_SIGINFO` the system passes valid information.
     let details = unsafe { &*info };
     // The system sets a positive code for faults; signals that a process sent have others.
@@ -213,4 +336,6 @@ unsafe extern "C" fn on_fault(signal: c_int, info: *mut siginfo_t, context: *mut
         // SAFETY: this is our handler for that signal, and these are its arguments.
         unsafe { fault.run_previous(invocation) };
     }
+    // Release: pairs with the Acquire in `remove`.
+    HANDLING.fetch_sub(1, Ordering::Release);
 }

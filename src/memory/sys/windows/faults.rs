@@ -1,30 +1,68 @@
 //! Exception handler for memory access faults.
 //!
 //! The handler reports the address of a fault and lets the search for a handler continue. It is
-//! installed once and never removed.
+//! code of the library that contains this crate, and so is removed before that is unloaded.
+
+use std::ffi::c_void;
+use std::ptr;
 
 use windows_sys::Win32::Foundation::EXCEPTION_ACCESS_VIOLATION;
 use windows_sys::Win32::System::Diagnostics::Debug::{
     AddVectoredExceptionHandler, EXCEPTION_CONTINUE_SEARCH, EXCEPTION_POINTERS,
+    RemoveVectoredExceptionHandler,
+};
+use windows_sys::Win32::System::LibraryLoader::{
+    GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS, GET_MODULE_HANDLE_EX_FLAG_PIN, GetModuleHandleExW,
 };
 
-use crate::sync::OnceLock;
+use crate::sync::{AtomicPtr, AtomicUsize, OnceLock, Ordering};
 
 /// The function that the handler calls with the address of a fault.
 static REPORT: OnceLock<fn(usize)> = OnceLock::new();
 
-/// Installs the handler on the first call. It calls `report` with the address of each fault.
+/// The system's handle of the handler; NULL while it is not installed. The callers of `install` and
+/// `remove` exclude each other.
+static HANDLE: AtomicPtr<c_void> = AtomicPtr::new(ptr::null_mut());
+
+/// Number of threads in the handler.
+static HANDLING: AtomicUsize = AtomicUsize::new(0);
+
+/// Installs the handler. It calls `report` with the address of each fault.
 ///
 /// It runs after the vectored handlers that exist: a fault that they handle needs no report.
 pub(crate) fn install(report: fn(usize)) {
-    static INSTALLED: OnceLock<()> = OnceLock::new();
     REPORT.get_or_init(|| report);
-    INSTALLED.get_or_init(|| {
-        // SAFETY: `on_fault` has the signature of a handler and exists until the process ends.
+    if HANDLE.load(Ordering::Relaxed).is_null() {
+        // SAFETY: `on_fault` has the signature of a handler. It exists until `remove` is called,
+        // and longer if that fails.
         let handle = unsafe { AddVectoredExceptionHandler(0, Some(on_fault)) };
-        // The handler is never removed. On a system that refuses it, faults are not reported.
-        let _unused = handle;
-    });
+        // On a system that refuses the handler, faults are not reported.
+        HANDLE.store(handle, Ordering::Relaxed);
+    }
+}
+
+/// Removes the handler, or keeps this library loaded if it may still be called.
+pub(crate) fn remove() {
+    let handle = HANDLE.load(Ordering::Relaxed);
+    // SAFETY: the handle is that of an installed handler, which is removed once, or NULL.
+    let removed = handle.is_null() || unsafe { RemoveVectoredExceptionHandler(handle) } != 0;
+    if removed {
+        HANDLE.store(ptr::null_mut(), Ordering::Relaxed);
+    }
+    // Acquire: pairs with the Release in `on_fault`. The handler has read what is in this library
+    // before it is unloaded.
+    if !removed || HANDLING.load(Ordering::Acquire) != 0 {
+        keep_loaded();
+    }
+}
+
+/// Keeps the library or program that contains this crate loaded until the process ends.
+fn keep_loaded() {
+    let flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN;
+    let mut module = ptr::null_mut();
+    // SAFETY: with these flags the second argument is an address in the module, and `module` has
+    // room for the result. The call does not fail for the module that makes it.
+    unsafe { GetModuleHandleExW(flags, (&raw const HANDLE).cast(), &raw mut module) };
 }
 
 /// The exception handler.
@@ -33,6 +71,8 @@ pub(crate) fn install(report: fn(usize)) {
 ///
 /// Only the system calls it.
 unsafe extern "system" fn on_fault(exception: *mut EXCEPTION_POINTERS) -> i32 {
+    // Relaxed: `remove` cannot see a thread that the system is about to send here in any case.
+    HANDLING.fetch_add(1, Ordering::Relaxed);
     // SAFETY: the system passes valid pointers to a handler.
     let record = unsafe { (*exception).ExceptionRecord };
     // SAFETY: the record is valid until the handler returns, and the system does not change it.
@@ -43,5 +83,7 @@ unsafe extern "system" fn on_fault(exception: *mut EXCEPTION_POINTERS) -> i32 {
             report(record.ExceptionInformation[1]);
         }
     }
+    // Release: pairs with the Acquire in `remove`.
+    HANDLING.fetch_sub(1, Ordering::Release);
     EXCEPTION_CONTINUE_SEARCH
 }

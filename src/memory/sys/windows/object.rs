@@ -91,29 +91,33 @@ pub(crate) fn create_huge(_bytes: usize) -> Result<(OwnedObject, usize), CallErr
 /// Security attributes with an empty access control list, which grants access to no account.
 ///
 /// The handle that the call returns and its duplicates do not depend on the list.
+///
+/// Each structure is in a `Vec`, not in a `Box`: there are pointers to it, and moving a `Box`
+/// asserts unique access.
 struct NoAccessDescriptor {
     attributes: SECURITY_ATTRIBUTES,
     /// The attributes point to it.
-    _descriptor: Box<SECURITY_DESCRIPTOR>,
+    _descriptor: Vec<SECURITY_DESCRIPTOR>,
     /// The descriptor points to it.
-    _list: Box<ACL>,
+    _list: Vec<ACL>,
 }
 
 impl NoAccessDescriptor {
     fn new() -> Result<Self, CallError> {
-        let mut list = Box::<ACL>::default();
+        let mut list = vec![ACL::default()];
+        let list_pointer = list.as_mut_ptr();
         // SAFETY: the list has the given size.
-        if unsafe { InitializeAcl(&raw mut *list, size::<ACL>(), ACL_REVISION) } == 0 {
+        if unsafe { InitializeAcl(list_pointer, size::<ACL>(), ACL_REVISION) } == 0 {
             return Err(last_memory_error("InitializeAcl"));
         }
-        let mut descriptor = Box::<SECURITY_DESCRIPTOR>::default();
-        let pointer: PSECURITY_DESCRIPTOR = (&raw mut *descriptor).cast();
+        let mut descriptor = vec![SECURITY_DESCRIPTOR::default()];
+        let pointer: PSECURITY_DESCRIPTOR = descriptor.as_mut_ptr().cast();
         // SAFETY: the pointer leads to room for a descriptor.
         if unsafe { InitializeSecurityDescriptor(pointer, REVISION) } == 0 {
             return Err(last_memory_error("InitializeSecurityDescriptor"));
         }
         // SAFETY: descriptor and list are initialized, and the result keeps both.
-        if unsafe { SetSecurityDescriptorDacl(pointer, 1, &raw const *list, 0) } == 0 {
+        if unsafe { SetSecurityDescriptorDacl(pointer, 1, list_pointer, 0) } == 0 {
             return Err(last_memory_error("SetSecurityDescriptorDacl"));
         }
         Ok(Self {

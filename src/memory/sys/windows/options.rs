@@ -1,4 +1,4 @@
-//! Large pages, NUMA nodes and locking.
+//! Large pages, NUMA nodes and locking. Exclusion from core dumps is unsupported.
 
 use std::io;
 use std::ptr::{self, NonNull};
@@ -86,6 +86,20 @@ pub(crate) fn lock(base: NonNull<u8>, bytes: usize) -> Result<(), CallError> {
         0 => Err(last_error("VirtualLock")),
         _ => Ok(()),
     }
+}
+
+pub(crate) fn exclude_from_core_dumps(_base: NonNull<u8>, _bytes: usize) -> Result<(), CallError> {
+    let reason = "this crate does not support it on this system";
+    Err(CallError::unsupported(
+        "WerRegisterExcludedMemoryBlock",
+        reason,
+    ))
+}
+
+/// Does nothing: child processes do not inherit memory, and handles of sections are not
+/// inheritable.
+pub(crate) fn exclude_from_forks(_base: NonNull<u8>, _bytes: usize) -> Result<(), CallError> {
+    Ok(())
 }
 
 pub(crate) fn transparent_setting(_mode: AllocatorMode) -> String {
