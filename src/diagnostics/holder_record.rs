@@ -416,7 +416,7 @@ mod loom_models {
                     .checked_sub(1);
                 let site = holder.map(|holder| sites[holder]);
                 let label = site.and_then(|site| site.acquirer().label());
-                check(&snapshot, site.map(CallSite::location), label);
+                check(&snapshot, site.and_then(CallSite::location), label);
             }
         });
     }

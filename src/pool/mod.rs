@@ -24,10 +24,12 @@
 //! |---|---|---|
 //! | F | free list | [`free_list`] |
 //! | T | thread caches | [`thread_cache`] |
-//! | W | wait queue | [`wait_queue`] |
+//! | W, D | wait queue, deferred wakes | [`wait_queue`] |
+//! | I | waiting until all frames are back | [`idle`] |
 //! | L | loans | [`loans`] |
 //! | S | slots, shared frames | [`slot`] |
-//! | C | lifetime | [`core`] |
+//! | C, P | lifetime, forked processes | [`core`] |
+//! | O | copies of the crate in one process | [`crate::crate_copy`] |
 //! | H | handles of frames | [`crate::frame`] |
 //! | E, R | holder records, recorder | [`crate::diagnostics`], in their files |
 //! | M, G | memory, registry of guard pages | [`crate::memory`], `memory/guard_pages/registry.rs` |
