@@ -745,9 +745,9 @@ impl PoolAllocator {
 
     /// Commits the current pool, if it can be reused. Otherwise retires it, and returns `None`.
     ///
-    /// The old pool is retired after the lock is released: its end may run hooks, subscribers and a
-    /// [`FrameMemory`](crate::FrameMemory). Its memory is freed before the next pool allocates, unless
-    /// the pool was closed with frames out; in Kernel mode only if no other handle is left.
+    /// The old pool is retired after the lock is released: its end may run hooks, subscribers and
+    /// a [`FrameMemory`](crate::FrameMemory). Its memory is freed before the next pool allocates,
+    /// unless the pool was closed with frames out; in Kernel mode only if no other handle is left.
     fn commit_reusing<E>(
         &self,
         check: &mut impl FnMut(&LockedControl<'_>) -> Result<bool, E>,
@@ -788,7 +788,8 @@ impl PoolAllocator {
 
     /// Builds a new pool and commits it. Returns `None` if the control state changed meanwhile.
     ///
-    /// The pool is built while the control state is not locked, because the memory may be the user's.
+    /// The pool is built while the control state is not locked, because the memory may be the
+    /// user's.
     fn commit_anew<E: From<CommitError>>(
         &self,
         check: &mut impl FnMut(&LockedControl<'_>) -> Result<bool, E>,
