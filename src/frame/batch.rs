@@ -180,7 +180,7 @@ impl Drop for FrameBatch {
         if self.frames.bits != 0 {
             // SAFETY: the batch is the frames' unique holder, and gives them up. Their use has not
             // begun, or has ended when they were put in.
-            unsafe { Core::put_back_many(self.core, self.frames) };
+            unsafe { Core::return_many(self.core, self.frames) };
         }
     }
 }

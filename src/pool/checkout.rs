@@ -3,7 +3,7 @@
 //! | | fast | slow |
 //! |---|---|---|
 //! | acquire | [`Core::try_acquire`] | [`Core::take_anywhere`], [`Core::wait`] |
-//! | release | [`Core::release`] | [`Core::put_back_slow`] |
+//! | release | [`Core::release`], [`Core::return_frame`] | [`Core::return_slow`] |
 //! | in between | [`Core::begin_use`], [`Core::end_use`] | their twins, for work per frame |
 //!
 //! The fast acquire takes a frame out of the thread's cache, or out of its home word by one
@@ -141,7 +141,7 @@ impl Core {
                 .free
                 .take_local(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
             Popped::Closed(id) => {
-                self.put_back_closed(id);
+                self.return_to_closed(id);
                 None
             }
         }
@@ -150,10 +150,10 @@ impl Core {
     /// Releases a frame that this thread has taken out of its cache after the pool was closed (T8).
     #[cold]
     #[inline(never)]
-    fn put_back_closed(&self, id: FrameId) {
+    fn return_to_closed(&self, id: FrameId) {
         // SAFETY: taking the frame out of the cache made the caller its unique holder, its use has
         // not begun, and the caller gives it up. The caller's handle keeps the core alive.
-        unsafe { Self::put_back(self.slot_of(id)) };
+        unsafe { Self::return_frame(self.slot_of(id)) };
     }
 
     /// Starts the use of a frame: records its holder and sets the length to the frame size that
@@ -275,7 +275,7 @@ impl Core {
             slot.holder.record_release();
             // SAFETY: the caller is the frame's unique holder, its use has not begun, and the
             // caller gives it up.
-            unsafe { Self::put_back(pointer) };
+            unsafe { Self::return_frame(pointer) };
             return Err(Unavailable::OtherProcess);
         }
         if let Some(guard_pages) = &core.guard_pages {
@@ -377,7 +377,7 @@ impl Core {
         };
         if let Some(number) = pending.cancel(&self.wait_queue, &self.free) {
             // SAFETY: the frame was assigned to the caller, which did not begin to use it.
-            unsafe { Self::put_back(self.slot(number)) };
+            unsafe { Self::return_frame(self.slot(number)) };
         }
         // Last, because a hook may run, which must not delay the frame. The future keeps the core
         // alive.
@@ -444,7 +444,7 @@ impl Core {
         // SAFETY: the caller is the frame's unique holder.
         unsafe { Self::end_use(slot) };
         // SAFETY: the caller is the frame's unique holder, and gives it up.
-        unsafe { Self::put_back(slot) };
+        unsafe { Self::return_frame(slot) };
     }
 
     /// Ends the use of a frame: records the release and clears the metadata.
@@ -476,7 +476,7 @@ impl Core {
     /// The caller is the frame's unique holder, its use has [ended](Self::end_use) or never began,
     /// and the caller gives it up with this call.
     #[inline(always)]
-    pub(crate) unsafe fn put_back(slot: NonNull<Slot>) {
+    pub(crate) unsafe fn return_frame(slot: NonNull<Slot>) {
         // SAFETY: the frame is out and keeps the slot alive.
         let core = unsafe { slot.as_ref() }.core;
         // SAFETY: the frame is out and keeps the core alive.
@@ -496,20 +496,20 @@ impl Core {
         // it exclusively (see `FreeList::shards`).
         let word = unsafe { slot.word.as_ref() };
         // SAFETY: the caller is the frame's unique holder, and gives it up.
-        unsafe { Self::put_back_to(slot.core, word, slot.addend) };
+        unsafe { Self::return_to_word(slot.core, word, slot.addend) };
     }
 
     /// Puts back several frames of one word, or passes them to waiters.
     ///
     /// # Safety
     ///
-    /// As for [`put_back`](Self::put_back), for each of the frames.
+    /// As for [`return_frame`](Self::return_frame), for each of the frames.
     #[inline]
-    pub(crate) unsafe fn put_back_many(core: NonNull<Self>, Bits { word, bits }: Bits) {
+    pub(crate) unsafe fn return_many(core: NonNull<Self>, Bits { word, bits }: Bits) {
         // SAFETY: the frames are out and keep the core alive.
         let free = unsafe { &core.as_ref().free };
         // SAFETY: the caller is the frames' unique holder, and gives them up.
-        unsafe { Self::put_back_to(core, free.word(word), free.addend(bits)) };
+        unsafe { Self::return_to_word(core, free.word(word), free.addend(bits)) };
     }
 
     /// Puts back the frames of `addend`.
@@ -519,28 +519,29 @@ impl Core {
     ///
     /// # Safety
     ///
-    /// As for [`put_back`](Self::put_back), for each of the frames; `word` is the core's.
+    /// As for [`return_frame`](Self::return_frame), for each of the frames; `word` is the core's.
     #[inline(always)]
-    unsafe fn put_back_to(core: NonNull<Self>, word: &AtomicU64, addend: u64) {
+    unsafe fn return_to_word(core: NonNull<Self>, word: &AtomicU64, addend: u64) {
         // SAFETY: the frames are out and keep the core alive.
         unsafe { core.as_ref() }.free.set_hint(word);
         match put_back(word, addend) {
             PutBack::Done => {}
             // SAFETY: frames that waiters want are still the caller's and keep the core alive. For
             // frames that came back to a closed pool their parts of `refs` do (C1).
-            how => unsafe { Self::put_back_slow(core, word, addend, how) },
+            how => unsafe { Self::return_slow(core, word, addend, how) },
         }
     }
 
-    /// The rest of `put_back_to`: passes frames to waiters one by one, and puts back the frames
+    /// The rest of `return_to_word`: passes frames to waiters one by one, and puts back the frames
     /// that are left when the queue is empty.
     ///
     /// # Safety
     ///
-    /// As for [`put_back`](Self::put_back), except that `how` is the result of putting the frames
-    /// back: with `DoneClosed` the pool has them, and their parts of `refs` are the caller's.
+    /// As for [`return_frame`](Self::return_frame), except that `how` is the result of putting the
+    /// frames back: with `DoneClosed` the pool has them, and their parts of `refs` are the
+    /// caller's.
     #[cold]
-    unsafe fn put_back_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, mut how: PutBack) {
+    unsafe fn return_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, mut how: PutBack) {
         // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not
         // used after the last of them is given away.
         let this = unsafe { core.as_ref() };

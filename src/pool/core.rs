@@ -56,7 +56,7 @@
 //!
 //! An acquire and a release of a free frame in private memory touch neither, and check nothing. All
 //! other operations are checked where they are slow already: in `begin_use_slow`, which every
-//! acquire of shared memory runs, in `end_use_slow`, `put_back_slow`, and in the wait.
+//! acquire of shared memory runs, in `end_use_slow`, `return_slow`, and in the wait.
 
 #[cfg(feature = "windows")]
 use std::any::Any;
@@ -511,7 +511,7 @@ impl Drop for Handle {
             // Without `end_use`, which can write to the frame: its borrower may still read it.
             // SAFETY: by L1 the frame is the caller's, which gives it up. The caller's part of
             // `refs` keeps the core alive.
-            unsafe { Core::put_back(self.slot(slot)) };
+            unsafe { Core::return_frame(self.slot(slot)) };
         });
         // SAFETY: this was the last handle, so the 1 of all handles together is the caller's.
         unsafe { Core::release_refs(self.0, 1) };
@@ -597,7 +597,7 @@ mod loom_models {
     /// T5 and C1: a frame that its thread caches while the last handle is dropped.
     ///
     /// Kills: `close_caches` doing nothing; `push_cell` not loading the revocation word again;
-    /// `put_back` touching the slot after the frame is cached.
+    /// `return_frame` touching the slot after the frame is cached.
     #[test]
     fn a_frame_that_is_cached_at_the_end_frees_the_pool() {
         loom::model(|| {
