@@ -25,16 +25,14 @@ use super::slot::Lengths;
 use super::wait_queue::{PoolState, WaitQueue};
 
 /// Allocates a pool, and returns its first handle.
+///
+/// It is long because one literal has to name all fields of the core.
 pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, CommitError> {
     let frames = config.framing.frames;
     let layout = config.memory.layout(&config.framing)?;
     let (segment, object) = Segment::map(&layout, &config.memory)?;
     let diagnostics = Diagnostics::new(&config.diagnostics, frames)?;
     let loans = Loans::new(frames, segment.id())?;
-    let lengths = Lengths {
-        frame_len: config.frame_len,
-        capacity: config.framing.frame_size,
-    };
     let process = Process::current().map_err(|source| CommitError::Os {
         call: "pthread_atfork",
         source,
@@ -49,16 +47,8 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     let works_per_frame = config.contents != Contents::Keep
         || segment.guard_pages().is_some()
         || config.diagnostics.per_frame();
-    slots.extend(free.places().enumerate().map(|(number, position)| {
-        Slot::new(
-            core,
-            &free,
-            (number, position),
-            segment.frame(number),
-            lengths,
-            (works_per_frame || shares_memory, works_per_frame),
-        )
-    }));
+    let needs = (works_per_frame || shares_memory, works_per_frame);
+    fill_slots(&mut slots, core, (&free, &segment), config, needs);
     let filled = Core {
         free,
         wait_queue: WaitQueue::new(state),
@@ -88,6 +78,25 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     let handle = unsafe { Handle::first(core) };
     handle.register_guard_pages();
     Ok(handle)
+}
+
+/// Makes the slots of all frames. `needs` is what an acquire and a release have to do beyond the
+/// holder record.
+fn fill_slots(
+    slots: &mut Vec<Slot>,
+    core: NonNull<Core>,
+    (free, segment): (&FreeList, &Segment),
+    config: &PoolConfig,
+    needs: (bool, bool),
+) {
+    let lengths = Lengths {
+        frame_len: config.frame_len,
+        capacity: config.framing.frame_size,
+    };
+    slots.extend(free.places().enumerate().map(|(number, position)| {
+        let payload = segment.frame(number);
+        Slot::new(core, free, (number, position), payload, lengths, needs)
+    }));
 }
 
 /// Makes the free list. In thread caches a frame goes by the address that its slot will have.
