@@ -746,7 +746,7 @@ impl PoolAllocator {
     /// Commits the current pool, if it can be reused. Otherwise retires it, and returns `None`.
     ///
     /// The old pool is retired after the lock is released: its end may run hooks, subscribers and
-    /// a [`FrameMemory`](crate::FrameMemory). Its memory is freed before the next pool allocates,
+    /// a [`FrameMemory`](crate::FrameMemory). Its memory is freed before this commit allocates,
     /// unless the pool was closed with frames out; in Kernel mode only if no other handle is left.
     fn commit_reusing<E>(
         &self,

@@ -21,18 +21,21 @@
 use std::ptr;
 
 use crate::label::Label;
+use crate::sync::Process;
 
 /// The parts of a copy of the crate that other copies call.
 #[derive(Debug)]
 pub(crate) struct CrateCopy {
     label_of_name: fn(&str) -> Label,
     name_of_label: fn(Label) -> &'static str,
+    process: fn() -> Process,
 }
 
 /// This copy. Its address differs from copy to copy, because it is not empty.
 static THIS: CrateCopy = CrateCopy {
     label_of_name: Label::new,
     name_of_label: Label::name,
+    process: Process::now,
 };
 
 /// Returns the copy of the crate that the calling code is part of.
@@ -46,6 +49,11 @@ impl CrateCopy {
     #[inline(always)]
     pub(crate) fn is_this(&self) -> bool {
         ptr::eq(self, &raw const THIS)
+    }
+
+    /// Returns the process that the caller runs in, as this copy has counted forks.
+    pub(crate) fn process(&self) -> Process {
+        (self.process)()
     }
 
     /// Returns the label in this copy that has the same name as `label` of the calling code's copy.

@@ -267,3 +267,11 @@ fn the_memory_of_lent_frames_is_freed_with_the_last_handle_of_the_pool() {
         assert_eq!(borrower.get(token).unwrap(), [byte; SIZE]);
     }
 }
+
+#[test]
+fn a_frame_is_not_lent_after_the_last_handle_was_dropped() {
+    let pool = pool();
+    let frame = pool.acquire().unwrap();
+    drop(pool);
+    assert!(frame.lend().is_err(), "no handle is left to redeem it");
+}

@@ -1,10 +1,8 @@
 //! Lending of frames to other processes.
 
-use std::mem::ManuallyDrop;
-
 use crate::diagnostics::call_site::CallSite;
 use crate::error::TokenError;
-use crate::pool::core::Core;
+use crate::pool::core::{Core, Handle};
 use crate::recording::EventKind;
 use crate::token::FrameToken;
 
@@ -28,8 +26,8 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// Returns the frame itself in User mode, and in a
-    /// [forked process](crate::AllocatorMode#forked-processes).
+    /// Returns the frame itself in User mode, after the last handle of the pool was dropped, and in
+    /// a [forked process](crate::AllocatorMode#forked-processes).
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
@@ -51,13 +49,18 @@ impl Frame {
         if self.core().is_in_other_process() {
             return Err(self);
         }
+        // Only a handle can redeem the frame, and the last one ends all loans. The handle keeps the
+        // core alive beyond the loan, which another thread may end at once.
+        let Some(handle) = Handle::of(self.core()) else {
+            return Err(self);
+        };
         self.record(EventKind::Lent);
         let (slot, offset, length) = (self.slot(), self.offset(), self.len());
         // By L1 the token owns the frame from here on.
-        let lent = ManuallyDrop::new(self);
+        self.into_slot();
         Ok(FrameToken {
             segment,
-            loan: lent.core().loans.lend(slot),
+            loan: handle.loans.lend(slot),
             offset: offset as u64,
             length: length as u64,
         })

@@ -169,7 +169,7 @@ impl FramePoolBuilder {
     /// caches. If a thread is refused the call later, it does not find the frames that are in the
     /// caches of other threads, fails with [`Exhausted`](crate::AcquireError::Exhausted) or waits,
     /// and the pool caches no more frames. As soon as a thread that is not refused releases a
-    /// frame, it makes the call instead, and all frames are found again. If all threads are
+    /// frame, it makes the call instead, and searches find all frames again. If all threads are
     /// refused, each finds the frames in its own cache only, and a pool that was closed or dropped
     /// meanwhile keeps the memory. A flush and a decommit work in any case. A failure for lack of
     /// memory (`ENOMEM`) is tried twice, then treated as a refusal, and the next call tries again.

@@ -50,9 +50,9 @@
 //! - **P1** The frames that a child's words say are free may be in use in the parent. So a child
 //!   acquires none, and writes nothing to one that it releases.
 //! - **P2** The child has copies of locks that a thread of the parent may have held at the fork,
-//!   and of waiters whose threads it does not have. So a child takes no lock of the core, wakes no
-//!   waiter and frees no pool: its copy of the core stays until the child ends or executes another
-//!   program.
+//!   and of waiters whose threads it does not have. So these operations of a child take no lock of
+//!   the core, wake no waiter and free no pool: its copy of the core stays until the child ends or
+//!   executes another program. (Reports, states and statistics do take locks.)
 //!
 //! An acquire and a release of a free frame in private memory touch neither, and check nothing. All
 //! other operations are checked where they are slow already: in `begin_use_slow`, which every
@@ -271,7 +271,7 @@ impl Core {
 
     /// Returns whether the caller runs in a child that was forked after the pool was made (P2).
     pub(crate) fn is_in_other_process(&self) -> bool {
-        !self.process.is_current()
+        self.process != self.made_by().process()
     }
 
     /// Returns whether the caller runs in such a child, and its parent uses the same memory (P1).
@@ -467,6 +467,29 @@ impl Handle {
     /// handle.
     pub(super) unsafe fn first(core: NonNull<Core>) -> Self {
         Self(core)
+    }
+}
+
+impl Handle {
+    /// Makes one more handle, unless the last one was dropped already.
+    pub(crate) fn of(core: &Core) -> Option<Self> {
+        let mut handles = core.handles.load(Ordering::Relaxed);
+        loop {
+            if handles == 0 || handles > MAX_HANDLES {
+                return None;
+            }
+            // Relaxed: another handle keeps the core alive, and the caller has access to it
+            // already.
+            match core.handles.compare_exchange_weak(
+                handles,
+                handles + 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Some(Self(core.pointer())),
+                Err(now) => handles = now,
+            }
+        }
     }
 }
 

@@ -28,10 +28,18 @@ use crate::sync::{NoAllocMutex, Thread, current_thread, park_until};
 /// Time between two looks at an open pool.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
-/// The threads that wait until the pool is idle.
+/// The calls that wait until the pool is idle.
 #[derive(Debug)]
 pub(super) struct IdleWaiters {
-    threads: NoAllocMutex<Vec<Thread>>,
+    waiters: NoAllocMutex<Vec<IdleWaiter>>,
+}
+
+#[derive(Debug)]
+struct IdleWaiter {
+    /// Address of a local of the call. Thread ids would not do: each copy of the standard library
+    /// in a process numbers its own threads.
+    call: usize,
+    thread: Thread,
 }
 
 /// State of the pool as a waiter sees it.
@@ -47,15 +55,18 @@ pub(super) enum Look {
 impl IdleWaiters {
     pub(super) fn new() -> Self {
         Self {
-            threads: NoAllocMutex::new(Vec::new()),
+            waiters: NoAllocMutex::new(Vec::new()),
         }
     }
 
     /// Blocks until `look` finds the pool idle or `deadline` has passed. Returns whether it is
     /// idle.
     pub(super) fn wait(&self, deadline: Option<Instant>, look: impl Fn() -> Look) -> bool {
+        let local = 0_u8;
+        let call = (&raw const local).addr();
+        let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         let is_idle = loop {
-            self.register();
+            self.register(call);
             let next_look = match look() {
                 Look::Idle => break true,
                 Look::BusyClosed => deadline,
@@ -64,33 +75,32 @@ impl IdleWaiters {
                     Some(deadline.map_or(soon, |deadline| deadline.min(soon)))
                 }
             };
-            if !park_until(next_look) {
+            if !park_until(next_look) && is_over() {
                 break look() == Look::Idle;
             }
         };
-        self.unregister();
+        self.unregister(call);
         is_idle
     }
 
     /// Wakes all waiters, which look again (I2).
     pub(super) fn notify(&self) {
         // The lock is free when the threads are woken.
-        let threads = mem::take(&mut *self.threads.lock());
-        for thread in threads {
-            thread.unpark();
+        let waiters = mem::take(&mut *self.waiters.lock());
+        for waiter in waiters {
+            waiter.thread.unpark();
         }
     }
 
-    fn register(&self) {
-        let thread = current_thread();
-        let mut threads = self.threads.lock();
-        if threads.iter().all(|known| known.id() != thread.id()) {
-            threads.push(thread);
+    fn register(&self, call: usize) {
+        let mut waiters = self.waiters.lock();
+        if waiters.iter().all(|known| known.call != call) {
+            let thread = current_thread();
+            waiters.push(IdleWaiter { call, thread });
         }
     }
 
-    fn unregister(&self) {
-        let id = current_thread().id();
-        self.threads.lock().retain(|known| known.id() != id);
+    fn unregister(&self, call: usize) {
+        self.waiters.lock().retain(|known| known.call != call);
     }
 }

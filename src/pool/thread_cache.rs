@@ -522,11 +522,14 @@ impl Caches {
     }
 
     /// Executes the heavy fence for a thread that was refused it. Returns the revocation word.
+    ///
+    /// It does so as a search. Otherwise the caches could be restored between the fence and the
+    /// flag, and `FENCED` would stand for a fence of an earlier revocation.
     fn stand_in_for_refused(&self) -> u64 {
         // Acquire: pairs with the Release in `ensure_fence`.
         let word = self.revocation.load(Ordering::Acquire);
-        if word & REFUSED != 0 {
-            self.ensure_fence(word);
+        if word & (REFUSED | FENCED) == REFUSED {
+            drop(self.search());
         }
         word
     }

@@ -52,8 +52,9 @@
 //! - **D1** Only the wake is deferred, not the assignment: the frame is the waiter's at once, and
 //!   the waiter may take or return it before it is woken.
 //! - **D2** A deferred wake runs on the same thread: when the waker that runs returns or panics, or
-//!   before the thread blocks in this queue, whichever is first. So a thread that waits for a frame
-//!   in a waker does not wait for a task that it has to wake.
+//!   before the thread blocks in this queue, whichever is first. So a thread that acquires by a
+//!   blocking call in a waker does not wait for a task that it has to wake. (A waker that blocks in
+//!   another way delays the deferred wakes.)
 //! - **D3** The list links the waiters themselves, so a release allocates nothing. A waiter whose
 //!   wake is deferred is in one list only: it is not kept for reuse until it has been woken.
 

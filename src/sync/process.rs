@@ -3,6 +3,9 @@
 //! A handler of `pthread_atfork` counts forks in the child. So a process has a larger count than
 //! all processes that it was forked from, and comparing two counts needs no system call. A child
 //! that was made by a bare `clone` or `fork` system call is not noticed.
+//!
+//! Each copy of the crate counts for itself, from its first pool on. So the counts of two copies
+//! are not compared: see [`CrateCopy::process`](crate::crate_copy::CrateCopy::process).
 
 #[cfg(all(unix, not(miri)))]
 use self::system as imp;
@@ -21,13 +24,18 @@ impl Process {
     /// The system has no memory for the handler.
     pub(crate) fn current() -> std::io::Result<Self> {
         imp::count_forks()?;
-        Ok(Self(imp::forks()))
+        Ok(Self::now())
     }
 
-    /// Returns whether the caller runs in this process.
-    #[inline]
-    pub(crate) fn is_current(self) -> bool {
-        self.0 == imp::forks()
+    /// Returns the process that the caller runs in, as this copy of the crate has counted forks.
+    pub(crate) fn now() -> Self {
+        Self(imp::forks())
+    }
+
+    /// Returns the number of forks that were counted.
+    #[cfg(not(all(test, loom)))]
+    pub(super) fn forks(self) -> usize {
+        self.0
     }
 }
 

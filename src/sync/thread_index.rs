@@ -19,22 +19,24 @@
 //!
 //! - **X1** The thread that sets a bit of `TAKEN`, or replaces an owner that has ended by
 //!   `UNKNOWN`, has the index from then on. Only that thread stores an owner or clears the bit.
-//! - **X2** An owner has ended if the system has no thread with its id in this process. Each value
-//!   of an owner is used once (a serial number differs if thread ids repeat), so that an owner that
-//!   was replaced in the meantime is not replaced again. After a fork the owners of the parent are
-//!   left alone: the child has their indices, but not their ids.
+//! - **X2** An owner has ended if the system has no thread with its id in this process. A value of
+//!   an owner is used again after 2^20 assignments at the earliest (a serial number differs if
+//!   thread ids repeat), so that an owner that was replaced in the meantime is not replaced again.
+//!   After a fork the owners of the parent are left alone: the child has their indices, but not
+//!   their ids.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::os_thread;
+use super::process::Process;
 
 /// Number of indices that are recycled: one bit each in `TAKEN`.
 pub(crate) const RECYCLED_INDICES: usize = 48;
 
 /// Bit *k* is set while a thread has index *k*.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
-/// The thread with index *k*: its id in the lower 22 bits, the id of its process in the next 22
+/// The thread with index *k*: its id in the lower 22 bits, an id of its process in the next 22
 /// bits, and a serial number above.
 static OWNERS: [AtomicU64; RECYCLED_INDICES] =
     [const { AtomicU64::new(UNKNOWN) }; RECYCLED_INDICES];
@@ -118,16 +120,26 @@ fn take_recycled() -> Option<usize> {
 fn this_owner() -> u64 {
     let id = |id: u32| Some(u64::from(id)).filter(|id| id >> ID_BITS == 0);
     let owner = || {
-        let process = id(std::process::id())?;
+        let process = this_process()?;
         let serial = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
         Some(id(os_thread::id()?)? | process << ID_BITS | serial << (2 * ID_BITS))
     };
     owner().unwrap_or(UNKNOWN)
 }
 
+/// Returns an id of this process that differs from those of all processes that it was forked from,
+/// also if the system uses their ids again: the system's id, changed by the number of forks.
+fn this_process() -> Option<u64> {
+    let forks = Process::current().ok()?.forks();
+    let ids = (1 << ID_BITS) - 1;
+    let id = u64::from(std::process::id());
+    // An odd factor, so that 2^22 successive forks differ.
+    Some((id ^ (forks as u64).wrapping_mul(0x9E37_79B9)) & ids)
+}
+
 /// Takes the index of a thread that has ended and did not return it (X1, X2).
 fn take_from_ended() -> Option<usize> {
-    let process = u64::from(std::process::id());
+    let process = this_process()?;
     let ids = (1 << ID_BITS) - 1;
     OWNERS.iter().position(|place| {
         let owner = place.load(Ordering::Relaxed);

@@ -35,7 +35,8 @@ unsafe impl Sync for GuardedSegment {}
 #[cfg(not(all(test, loom)))]
 static REGISTRY: OnceLock<Registry<GuardedSegment>> = OnceLock::new();
 
-/// Number of registrations in the process. The handlers are installed and removed under the lock.
+/// Number of registrations that this copy of the crate made. The handlers are installed and removed
+/// under the lock.
 #[cfg(not(all(test, loom)))]
 static REGISTRATIONS: unmodeled::Mutex<usize> = unmodeled::Mutex::new(0);
 
@@ -50,10 +51,10 @@ fn registry() -> Option<&'static Registry<GuardedSegment>> {
 #[derive(Debug)]
 pub(crate) struct Registration {
     /// `None` if the registry was full. Invalid accesses to the segment are then not reported.
-    ///
-    /// With the registry, because another copy of the crate, which has one of its own, may drop the
-    /// registration.
-    entry: Option<(&'static Registry<GuardedSegment>, usize)>,
+    entry: Option<usize>,
+    /// Ends the registration in the copy of the crate that made it: another copy, which has a
+    /// registry and handlers of its own, may drop it.
+    end: fn(Option<usize>),
 }
 
 impl Registration {
@@ -76,23 +77,29 @@ impl Registration {
         }
         let segment = GuardedSegment { guard_pages, pool };
         Self {
-            entry: registry().and_then(|registry| Some((registry, registry.register(segment)?))),
+            entry: registry().and_then(|registry| registry.register(segment)),
+            end: end_registration,
         }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if let Some((registry, entry)) = self.entry {
-            registry.unregister(entry);
-        }
-        #[cfg(not(all(test, loom)))]
-        {
-            let mut registrations = REGISTRATIONS.lock();
-            *registrations -= 1;
-            if *registrations == 0 {
-                faults::remove();
-            }
+        (self.end)(self.entry);
+    }
+}
+
+/// Removes an entry. With the last registration, removes the fault handlers.
+fn end_registration(entry: Option<usize>) {
+    if let Some((registry, entry)) = registry().zip(entry) {
+        registry.unregister(entry);
+    }
+    #[cfg(not(all(test, loom)))]
+    {
+        let mut registrations = REGISTRATIONS.lock();
+        *registrations -= 1;
+        if *registrations == 0 {
+            faults::remove();
         }
     }
 }
