@@ -16,13 +16,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ks_allocator::{Frame, FramePool, HolderState, Label};
+use ks_allocator::{AllocatorMode, Frame, FramePool, HolderState, Label};
 
 const FRAMES: usize = 256;
 
 type Crate = fn() -> TypeId;
 type Hammer = fn(&FramePool, &AtomicBool, &[AtomicUsize], usize) -> usize;
 type Acquire = fn(&FramePool) -> [Frame; 2];
+type CanAcquire = fn(&FramePool) -> bool;
+type DropPool = fn(FramePool);
 
 /// A loaded library, which is unloaded on drop.
 struct Library(*mut c_void);
@@ -146,10 +148,85 @@ fn hammer_with_both(pool: &FramePool, library: &Library) -> usize {
     })
 }
 
+fn library_path(test: &str) -> PathBuf {
+    let name = format!("ks-allocator-two-copies-{test}-{}.so", process::id());
+    env::temp_dir().join(name)
+}
+
+/// Returns the address of the function that handles `SIGSEGV`.
+fn fault_handler() -> usize {
+    // SAFETY: all bytes of a `sigaction` may be zero.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action, the call only writes the present one.
+    let result = unsafe { libc::sigaction(libc::SIGSEGV, std::ptr::null(), &raw mut action) };
+    assert_eq!(result, 0);
+    action.sa_sigaction
+}
+
+#[test]
+fn another_copy_that_drops_a_guarded_pool_takes_back_the_handlers_of_the_copy_that_made_it() {
+    let path = library_path("handlers");
+    let library = load(&path);
+    // SAFETY: the symbol is the function of this type, built by the same compiler with the same
+    // build of the crate.
+    let drop_pool =
+        unsafe { std::mem::transmute::<*mut c_void, DropPool>(library.symbol(c"plugin_drop")) };
+    let before = fault_handler();
+    for _ in 0..2 {
+        let builder = FramePool::builder().frames(2).frame_size(64);
+        let pool = builder.guard_pages(true).build().unwrap();
+        assert_ne!(fault_handler(), before);
+        drop_pool(pool);
+        assert_eq!(fault_handler(), before);
+    }
+    drop(library);
+    fs::remove_file(&path).unwrap();
+}
+
+/// Runs `child` in a forked process, which must return true.
+fn in_child(child: impl FnOnce() -> bool) {
+    // SAFETY: the child runs `child` and ends. It uses the heap, whose locks the C library keeps
+    // consistent across a fork, and the crate, which promises to work there.
+    let id = unsafe { libc::fork() };
+    assert!(id >= 0, "fork failed");
+    if id == 0 {
+        // SAFETY: without a handler, the signal kills this process.
+        unsafe { libc::alarm(20) };
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(child));
+        // SAFETY: ends the process without handlers of the parent.
+        unsafe { libc::_exit(i32::from(!done.unwrap_or(false))) };
+    }
+    let mut status = 0;
+    // SAFETY: waits for the child that was just made.
+    let waited = unsafe { libc::waitpid(id, &raw mut status, 0) };
+    assert_eq!((waited, status), (id, 0), "the child failed");
+}
+
+#[test]
+fn another_copy_knows_the_process_that_made_a_pool() {
+    let path = library_path("fork");
+    let library = load(&path);
+    // SAFETY: the symbol is the function of this type, built by the same compiler with the same
+    // build of the crate.
+    let can_acquire = unsafe {
+        std::mem::transmute::<*mut c_void, CanAcquire>(library.symbol(c"plugin_can_acquire"))
+    };
+    let kernel = FramePool::builder().frames(2).frame_size(64);
+    let kernel = kernel.mode(AllocatorMode::Kernel);
+    let of_parent = kernel.build().unwrap();
+    assert!(can_acquire(&of_parent));
+    in_child(|| {
+        let of_child = kernel.build().unwrap();
+        !can_acquire(&of_parent) && can_acquire(&of_child)
+    });
+    assert!(can_acquire(&of_parent));
+    drop(library);
+    fs::remove_file(&path).unwrap();
+}
+
 #[test]
 fn a_pool_serves_another_copy_of_the_crate_and_outlives_it() {
-    let name = format!("ks-allocator-two-copies-{}.so", process::id());
-    let path = env::temp_dir().join(name);
+    let path = library_path("labels");
     let library = load(&path);
 
     let pool = FramePool::builder().frames(FRAMES).frame_size(64);

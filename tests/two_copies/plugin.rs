@@ -44,3 +44,15 @@ pub fn plugin_acquire(pool: &FramePool) -> [Frame; 2] {
     assert!(named.contains("held by `plugin`"), "{named}");
     frames
 }
+
+/// Returns whether a frame can be acquired and released.
+#[unsafe(no_mangle)]
+pub fn plugin_can_acquire(pool: &FramePool) -> bool {
+    pool.try_acquire().is_ok()
+}
+
+/// Drops the last handle of a pool.
+#[unsafe(no_mangle)]
+pub fn plugin_drop(pool: FramePool) {
+    drop(pool);
+}
