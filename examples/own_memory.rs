@@ -8,7 +8,7 @@
 //! copy. The same few lines put frames into memory that is pinned for a GPU, mapped from a device,
 //! or bound to a NUMA node.
 
-#![expect(unsafe_code, reason = "maps memory")]
+#![cfg_attr(unix, expect(unsafe_code, reason = "maps memory"))]
 #![expect(clippy::print_stdout, reason = "a command-line program")]
 
 #[cfg(unix)]

@@ -1,4 +1,5 @@
-//! Containment of panics in code of the user's: wakers, hooks and `tracing` subscribers.
+//! Containment of panics in code of the user's: wakers, hooks, `tracing` subscribers and drivers of
+//! COM clients.
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -58,6 +58,7 @@ fn beside_parked_threads(pool: &FramePool, test: impl FnOnce()) {
 }
 
 /// Returns whether this thread's releases go to a cache. Without one, the lower slot is next.
+#[cfg(target_os = "linux")]
 fn has_cache(caches: bool) -> bool {
     let builder = FramePool::builder().frames(FRAMES).frame_size(FRAME_SIZE);
     let pool = builder.caches(caches).build().unwrap();

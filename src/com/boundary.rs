@@ -9,14 +9,13 @@
 //! [`Bytes`] and [`OutBytes`].
 
 use std::ffi::c_void;
-use std::mem::ManuallyDrop;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use windows_core::{GUID, HRESULT};
 
 use super::hresult::{E_POINTER, E_UNEXPECTED, S_OK};
 use super::layouts::{ALLOCATOR_PROPERTIES, AM_SAMPLE2_PROPERTIES, KSSTREAMALLOCATOR_STATUS};
+use crate::panics::catch_panics;
 
 /// A type without invalid values: any initialized bytes are a value of it.
 ///
@@ -351,14 +350,9 @@ impl<T> PanicValue for *mut T {
 /// [`KsDriver`](super::KsDriver).
 #[inline]
 pub(super) fn catch_panic<R: PanicValue>(method: impl FnOnce() -> R) -> R {
-    match catch_unwind(AssertUnwindSafe(method)) {
-        Ok(result) => result,
-        Err(payload) => {
-            // Leaked: dropping the payload could panic again.
-            let _payload = ManuallyDrop::new(payload);
-            R::PANIC_VALUE
-        }
-    }
+    let mut result = R::PANIC_VALUE;
+    catch_panics(|| result = method());
+    result
 }
 
 /// Sets `*out` to NULL, as `QueryInterface` does first. Returns the requested interface id.

@@ -877,7 +877,7 @@ impl Drop for Lease {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(loom, target_os = "linux")))]
 impl Popped {
     /// Returns the frame of a list that is not closed.
     fn frame(self) -> Option<FrameId> {
