@@ -227,7 +227,8 @@ fn the_error_of_a_large_pool_is_about_a_sample_of_its_frames() {
     let report = starvation.holders().unwrap();
     assert_eq!((report.free, report.entries.len()), (0, 256));
     assert_eq!(report.omitted, FRAMES - 256);
-    assert_eq!(report.older_than(TIMEOUT).count(), 256);
+    // An age counts from the visit at the start of the wait, which reaches some frames late.
+    assert_eq!(report.older_than(TIMEOUT / 2).count(), 256);
     assert!(
         report
             .entries
