@@ -14,6 +14,7 @@ use ks_allocator::{
 mod support {
     pub(crate) mod open_descriptors;
     pub(crate) mod rerun;
+    pub(crate) mod runs_alone;
 }
 
 const MIB: usize = 1 << 20;
@@ -221,27 +222,12 @@ mod linux {
     use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
     use super::support::open_descriptors::open_descriptors;
-    use super::support::rerun::{rerun, role};
+    use super::support::runs_alone::runs_alone;
     use super::*;
 
     const NR_HUGE_PAGES: &str = "/proc/sys/vm/nr_hugepages";
     const TRANSPARENT: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
     const TRANSPARENT_SHARED: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
-
-    /// Runs a test again in a process of its own, because it changes or counts resources of the
-    /// process. Returns true in that process.
-    fn runs_alone(test: &str) -> bool {
-        if role().is_some() {
-            return true;
-        }
-        let output = rerun(&format!("linux::{test}"), "alone").output().unwrap();
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        assert!(
-            stdout.contains(" 1 passed;") && output.status.success(),
-            "{output:?}"
-        );
-        false
-    }
 
     /// A changed setting of the system, restored on drop.
     struct Setting {
@@ -388,7 +374,7 @@ mod linux {
     #[test]
     fn transparent_huge_pages_are_provided_or_reported_as_unmet() {
         let _huge_pages = lock_huge_pages();
-        if !runs_alone("transparent_huge_pages_are_provided_or_reported_as_unmet") {
+        if !runs_alone("linux::transparent_huge_pages_are_provided_or_reported_as_unmet") {
             return;
         }
         for &mode in MODES {
@@ -516,7 +502,7 @@ mod linux {
     #[test]
     fn explicit_huge_pages_must_be_reserved() {
         let _huge_pages = lock_huge_pages();
-        if runs_alone("explicit_huge_pages_must_be_reserved") {
+        if runs_alone("linux::explicit_huge_pages_must_be_reserved") {
             more_explicit_huge_pages_than_reserved_are_unmet();
             reserved_huge_pages_are_used();
             more_explicit_huge_pages_than_reserved_are_unmet();
@@ -531,7 +517,7 @@ mod linux {
 
     #[test]
     fn locking_is_unmet_above_the_limit() {
-        if !runs_alone("locking_is_unmet_above_the_limit") {
+        if !runs_alone("linux::locking_is_unmet_above_the_limit") {
             return;
         }
         // A process with this capability may lock any amount of memory.
@@ -591,7 +577,7 @@ mod linux {
     #[test]
     fn a_thousand_pools_leak_no_descriptor_and_no_mapping() {
         let _huge_pages = lock_huge_pages();
-        if !runs_alone("a_thousand_pools_leak_no_descriptor_and_no_mapping") {
+        if !runs_alone("linux::a_thousand_pools_leak_no_descriptor_and_no_mapping") {
             return;
         }
         let kinds = || {

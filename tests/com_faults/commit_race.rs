@@ -6,7 +6,7 @@ use std::thread;
 use ks_allocator::com::{ComAllocator, GetBufferFlags, IMemAllocator, S_OK};
 use ks_allocator::{AllocatorState, FramePool, KsAllocator, PoolAllocator};
 
-use crate::com_client::get_buffer;
+use crate::support::com_client::get_buffer;
 use crate::{commit, decommit, set_properties};
 
 /// Sets the flag on drop, so that a failed assertion ends the other threads as well.

@@ -4,9 +4,6 @@
 #![expect(unsafe_code, reason = "calls interfaces as a client does")]
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
-#[path = "../support/com_client.rs"]
-mod com_client;
-
 #[expect(unreachable_pub, reason = "the functions are exports of a DLL")]
 #[path = "../../examples/ksallocator_dll.rs"]
 mod ksallocator_dll;
@@ -17,6 +14,15 @@ mod no_memory;
 mod padding;
 #[cfg(feature = "tracing")]
 mod subscriber;
+
+#[path = "../support"]
+mod support {
+    pub(crate) mod com_client;
+    #[cfg(feature = "tracing")]
+    pub(crate) mod rerun;
+    #[cfg(feature = "tracing")]
+    pub(crate) mod runs_alone;
+}
 
 use std::ptr;
 

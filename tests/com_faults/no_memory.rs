@@ -12,9 +12,9 @@ use ks_allocator::com::{
 use ks_allocator::{Framing, KsAllocator, PoolAllocator};
 use windows_core::{GUID, HRESULT, Interface};
 
-use crate::com_client::{committed_com_allocator, get_buffer};
 use crate::ksallocator_dll::KsAllocatorCreate;
 use crate::set_properties;
+use crate::support::com_client::{committed_com_allocator, get_buffer};
 
 /// The system allocator, one of whose allocations on a thread fails on request.
 struct Failing;

@@ -10,7 +10,7 @@ use ks_allocator::com::{
 };
 use ks_allocator::{Framing, PoolAllocator};
 
-use crate::com_client::{committed_com_allocator, get_buffer};
+use crate::support::com_client::{committed_com_allocator, get_buffer};
 
 const SIZE: usize = size_of::<AM_MEDIA_TYPE>();
 
