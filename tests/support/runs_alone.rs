@@ -2,8 +2,8 @@
 
 use super::rerun::{rerun, role};
 
-/// Runs a test again in a process of its own, because other tests of its program would disturb it or
-/// be disturbed. Returns true in that process. `test` is the test's path.
+/// Runs a test again in a process of its own, because it and other tests of its program would
+/// disturb each other. Returns true in that process. `test` is the test's path.
 pub(crate) fn runs_alone(test: &str) -> bool {
     if role().is_some() {
         return true;
