@@ -3,18 +3,19 @@
 #![expect(unsafe_code, reason = "exports functions by name")]
 
 use std::any::TypeId;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use ks_allocator::{Frame, FramePool, Label};
 
+mod hammer;
+
 /// Identifies the build of the crate that this library was linked with.
 #[unsafe(no_mangle)]
-pub fn plugin_crate() -> TypeId {
+pub fn library_crate() -> TypeId {
     TypeId::of::<FramePool>()
 }
 
-/// Acquires and releases frames until `stop` is set. Returns the number of frames that had another
-/// owner at the same time.
+/// Calls [`hammer`](hammer::hammer) with this copy of the crate.
 #[unsafe(no_mangle)]
 pub fn plugin_hammer(
     pool: &FramePool,
@@ -22,17 +23,7 @@ pub fn plugin_hammer(
     owners: &[AtomicUsize],
     me: usize,
 ) -> usize {
-    let mut doubles = 0;
-    while !stop.load(Ordering::Relaxed) {
-        for _ in 0..100 {
-            let Ok(frame) = pool.try_acquire() else {
-                continue;
-            };
-            doubles += usize::from(owners[frame.slot()].swap(me, Ordering::Relaxed) != 0);
-            doubles += usize::from(owners[frame.slot()].swap(0, Ordering::Relaxed) != me);
-        }
-    }
-    doubles
+    hammer::hammer(pool, stop, owners, me)
 }
 
 /// Returns a frame that reports attribute to the label `plugin`, and one without a label.
