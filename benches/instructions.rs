@@ -2,7 +2,7 @@
 //! Unlike time, the count does not depend on the load of the machine. `.ci/check-instructions`
 //! runs this program twice; the difference of the counts belongs to the difference in rounds.
 //!
-//! `cargo bench --bench instructions -- ROUNDS [no-caches]`
+//! `cargo bench --bench instructions -- ROUNDS`
 
 use std::env;
 use std::hint::black_box;
@@ -13,11 +13,9 @@ fn main() {
     // Cargo adds arguments of its own, which are ignored.
     let arguments: Vec<_> = env::args().skip(1).collect();
     let rounds = arguments.iter().find_map(|argument| argument.parse().ok());
-    let caches = !arguments.iter().any(|argument| argument == "no-caches");
     let pool = FramePool::builder()
         .frames(64)
         .frame_size(4096)
-        .caches(caches)
         .build()
         .expect("256 KiB of memory are free");
     acquire_and_drop(&pool, rounds.unwrap_or(1));

@@ -3,8 +3,8 @@
 //! A process can contain several copies of the crate: each library that is linked with its own copy
 //! and loaded at run time, such as a plugin, has one. Copies built by the same compiler from the
 //! same sources agree on the layout of a pool, so that a pool can be passed from one to another.
-//! The statics of the crate exist once per copy: thread indices, unused caches, labels and the
-//! registry of guard pages.
+//! The statics of the crate exist once per copy, among them the labels and the registry of guard
+//! pages.
 //!
 //! # Invariants
 //!
@@ -15,8 +15,6 @@
 //!   translate: see [`CrateCopy::label_of`] and [`CrateCopy::own_label`].
 //! - **O3** A pool contains source locations of the copy that made it, and no others, because those
 //!   of another copy are unmapped with it.
-//! - **O4** Only threads that run code of the copy that made the pool own thread caches of the
-//!   pool: two threads of different copies may have the same index.
 
 use std::ptr;
 

@@ -101,10 +101,11 @@ pub enum HolderState {
     },
     /// Lent to another process through a [`FrameToken`](crate::FrameToken).
     Lent,
-    /// Taken out of the free list, but not yet picked up by its acquirer.
+    /// Taken out of the free list a moment ago, by a thread that has not recorded itself yet.
     ///
-    /// The frame is inside a [`FrameBatch`](crate::FrameBatch), or it was assigned to a waiter
-    /// that has not run since, such as a future that has not been polled.
+    /// The thread does so a few instructions later, unless it is preempted in between. A frame in a
+    /// [`FrameBatch`](crate::FrameBatch) is held by the call that acquired the batch, and a frame
+    /// that was assigned to a waiter is held by the waiter, whether it has run since or not.
     Unclaimed,
 }
 
@@ -215,7 +216,7 @@ impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { count, .. } = self;
         if self.unclaimed {
-            write!(f, "{count} unclaimed (not picked up yet)")?;
+            write!(f, "{count} unclaimed (being acquired)")?;
         } else if self.lent {
             write!(f, "{count} lent to another process")?;
         } else {
@@ -460,7 +461,7 @@ mod tests {
         };
         assert_eq!(
             format!("{report:#}"),
-            "1 of 1 frame is out: 1 unclaimed (not picked up yet); \
+            "1 of 1 frame is out: 1 unclaimed (being acquired); \
              1 caller has been waiting for 15 µs"
         );
         report.entries[0] = Holder {

@@ -50,7 +50,7 @@
 //!
 //! No function of this crate may be called in a signal handler, and no frame dropped in one. A
 //! handler that interrupts a call of its own thread can deadlock on the lock of the wait queue,
-//! allocate memory inside the allocator, or damage the thread's cache of frames. A handler can set
+//! allocate memory inside the allocator. A handler can set
 //! a flag or write to a pipe, for a thread that then uses the pool.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -117,7 +117,8 @@ fn a_child_acquires_no_frame_of_shared_memory() {
         let other = shared.clone();
         assert_other_process(shared.make_mut().map(drop));
         drop((shared, other));
-        assert!(batch.as_mut().unwrap().next().is_none());
+        // Frames that were out at the fork stay usable.
+        drop(batch.as_mut().unwrap().next().unwrap());
         drop(batch.take());
         assert_acquires_fail(&pool);
         assert_acquires_fail(&pool);

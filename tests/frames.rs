@@ -353,14 +353,9 @@ fn a_frame_that_is_swapped_in_through_make_mut_can_be_shared_and_is_released() {
 
 #[test]
 fn a_dropped_batch_releases_the_frames_that_were_not_taken_out() {
-    let pool = FramePool::builder()
-        .frames(62)
-        .frame_size(8)
-        .shards(1)
-        .build()
-        .unwrap();
+    let pool = pool(62, 8);
     let mut batch = pool.acquire_many(100).unwrap();
-    assert_eq!((batch.len(), pool.free_frames()), (FrameBatch::MAX, 0));
+    assert_eq!((batch.len(), pool.free_frames()), (62, 0));
     let ten: Vec<_> = batch.by_ref().take(10).collect();
     assert_eq!((batch.len(), batch.size_hint()), (52, (52, Some(52))));
     drop(batch);
@@ -371,31 +366,54 @@ fn a_dropped_batch_releases_the_frames_that_were_not_taken_out() {
 }
 
 #[test]
-fn a_batch_clears_the_metadata_of_its_frames() {
-    let pool = pool(1, 8);
-    let mut frame = pool.acquire().unwrap();
-    frame.metadata_mut().sequence = 77;
-    let mut batch = FrameBatch::from(frame);
-    assert_eq!(batch.next().unwrap().metadata().sequence, 0);
+fn a_batch_has_at_most_64_frames() {
+    let pool = pool(100, 8);
+    let mut batch = pool.acquire_many(100).unwrap();
+    assert_eq!((batch.len(), FrameBatch::MAX), (64, 64));
+    let frame = pool.acquire().unwrap();
+    let slot = frame.slot();
+    assert_eq!(batch.push(frame).unwrap_err().slot(), slot);
+    drop(batch.next());
+    batch.push(pool.acquire().unwrap()).unwrap();
     drop(batch);
-    assert_eq!(pool.free_frames(), 1);
+    assert_eq!(pool.free_frames(), 100);
+}
+
+#[test]
+fn frames_are_used_in_the_batch_and_reset_when_it_is_dropped() {
+    let pool = pool(40, 8);
+    let mut batch = pool.acquire_many(30).unwrap();
+    for (number, frame) in (0_u8..).zip(batch.iter_mut()) {
+        frame.fill(number);
+        frame.set_len(3).unwrap();
+        frame.metadata_mut().sequence = u64::from(number);
+    }
+    let slots: std::collections::HashSet<_> = batch.iter().map(Frame::slot).collect();
+    assert_eq!(slots.len(), 30);
+    assert_eq!(
+        (&batch[7][..], batch[7].metadata().sequence),
+        (&[7; 3][..], 7)
+    );
+    drop(batch);
+    assert_eq!(pool.free_frames(), 40);
+    for frame in pool.acquire_many(40).unwrap() {
+        assert_eq!((frame.len(), frame.metadata().sequence), (8, 0));
+    }
 }
 
 #[test]
 fn a_batch_releases_the_frames_that_are_pushed_into_it() {
-    let builder = FramePool::builder().frames(8).frame_size(8);
-    let pool = builder.shards(1).build().unwrap();
+    let pool = pool(8, 8);
     let mut batch = pool.acquire_many(4).unwrap();
     let mut frame = batch.next().unwrap();
     frame.metadata_mut().sequence = 77;
-    frame.set_len(3).unwrap();
     let slot = frame.slot();
     batch.push(frame).unwrap();
     batch.push(pool.acquire().unwrap()).unwrap();
     assert_eq!((batch.len(), pool.free_frames()), (5, 3));
 
     let again = batch.by_ref().find(|frame| frame.slot() == slot).unwrap();
-    assert_eq!((again.metadata().sequence, again.len()), (0, 8));
+    assert_eq!(again.metadata().sequence, 77);
     batch.push(again).unwrap();
     let left = batch.len();
     drop(batch);
@@ -403,35 +421,15 @@ fn a_batch_releases_the_frames_that_are_pushed_into_it() {
 }
 
 #[test]
-fn a_batch_rejects_frames_of_another_pool_or_another_word() {
-    let (pool, other) = (pool(80, 8), pool(80, 8));
-    let mut batch = pool.acquire_many(1).unwrap();
-    let foreign = batch.push(other.acquire().unwrap()).unwrap_err();
-    assert_eq!((batch.len(), other.free_frames()), (1, 79));
-    drop(foreign);
-
-    // The pool has several words, so some frames belong to another word than the batch.
-    let all: Vec<_> = std::iter::from_fn(|| pool.try_acquire().ok()).collect();
-    assert_eq!(all.len(), 79);
-    let rejected: Vec<_> = all
-        .into_iter()
-        .filter_map(|frame| batch.push(frame).err())
-        .collect();
-    assert!(!rejected.is_empty());
-    assert_eq!(batch.len() + rejected.len(), 80);
-    drop(batch);
-    assert_eq!(pool.free_frames(), 80 - rejected.len());
-    drop(rejected);
-    assert_eq!(pool.free_frames(), 80);
-}
-
-#[test]
-fn an_empty_batch_takes_a_first_frame_of_any_pool() {
+fn a_batch_may_have_frames_of_several_pools() {
     let (pool, other) = (pool(4, 8), pool(4, 8));
-    let mut batch = pool.acquire_many(0).unwrap();
-    batch.push(other.acquire().unwrap()).unwrap();
+    let mut batch = FrameBatch::default();
+    for _ in 0..2 {
+        batch.push(other.acquire().unwrap()).unwrap();
+        batch.push(pool.acquire().unwrap()).unwrap();
+    }
     drop(pool);
-    assert_eq!((batch.len(), other.free_frames()), (1, 3));
+    assert_eq!((batch.len(), other.free_frames()), (4, 2));
     drop(batch);
     assert_eq!(other.free_frames(), 4);
 }

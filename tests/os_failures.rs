@@ -1,5 +1,5 @@
 //! Failure of each system call that allocates or inspects memory: the error names the call and the
-//! system's error, and nothing leaks. The same for `membarrier`, which the caches need.
+//! system's error, and nothing leaks.
 //!
 //! A seccomp filter of one thread makes the call fail there. Leaks show in the whole process, so
 //! this is a single test.
@@ -16,10 +16,9 @@ use std::io;
 use std::thread;
 
 use ks_allocator::{
-    AcquireError,
     AllocatorMode::{self, Kernel, User},
-    BuildError, CommitError, Frame, FramePool, FramePoolBuilder, HugePages, MemoryRequest,
-    NotResident, RemoteFrames,
+    BuildError, CommitError, FramePool, FramePoolBuilder, HugePages, MemoryRequest, NotResident,
+    RemoteFrames,
 };
 use libc::{
     EACCES, EAGAIN, EFAULT, EFBIG, EINVAL, EIO, EMFILE, ENOMEM, ENOSPC, ENOSYS, EPERM, c_int,
@@ -104,8 +103,6 @@ const STATUS: Call = (libc::SYS_fstat, &[]);
 const IN_CORE: Call = (libc::SYS_mincore, &[]);
 const MOVE: Call = (libc::SYS_move_pages, &[]);
 const OPEN: Call = (libc::SYS_openat, &[]);
-
-const BARRIER: Call = (libc::SYS_membarrier, &[]);
 
 /// Runs `test` in a thread where the call fails with `errno`.
 fn with_failing<T: Send>(
@@ -425,56 +422,6 @@ fn memory_that_cannot_be_unmapped_leaks() {
     }
 }
 
-/// Builds a pool of 64 frames, 8 of which this thread has in its cache. Returns it with the others.
-fn pool_with_8_cached() -> (FramePool, Vec<Frame>) {
-    let made = FramePool::builder().frames(64).frame_size(FRAME / 64);
-    let made = made.build().unwrap();
-    let mut held: Vec<_> = (0..64).map(|_| made.try_acquire().unwrap()).collect();
-    held.truncate(56);
-    assert_eq!(made.free_frames(), 8);
-    (made, held)
-}
-
-/// A thread whose filter forbids `membarrier` gets the cached frames of a thread that has used the
-/// pool since.
-fn a_refused_barrier_is_executed_by_the_owner_of_the_cache() {
-    for errno in [EPERM, ENOMEM] {
-        let (made, held) = pool_with_8_cached();
-        let acquire_all = || std::iter::from_fn(|| made.try_acquire().ok()).collect::<Vec<_>>();
-        let refused = with_failing(BARRIER, errno, acquire_all);
-        assert_eq!(refused.len(), 0);
-        assert_eq!(made.free_frames(), 8);
-        drop(made.try_acquire().unwrap());
-        let found = with_failing(BARRIER, errno, acquire_all);
-        assert_eq!(found.len(), 8);
-        drop((found, held));
-        assert_eq!(acquire_all().len(), 64);
-    }
-}
-
-/// The owner of cached frames gets none of them after a thread has closed the pool whose filter
-/// forbids `membarrier`. No frame is lost.
-fn a_refused_barrier_does_not_keep_a_pool_open() {
-    for errno in [EPERM, ENOMEM] {
-        let before = open_resources();
-        let (made, held) = pool_with_8_cached();
-        with_failing(BARRIER, errno, || made.begin_flush());
-        for _ in 0..16 {
-            let flushing = made.try_acquire().map(drop);
-            assert!(
-                matches!(flushing, Err(AcquireError::Flushing)),
-                "{flushing:?}"
-            );
-        }
-        made.end_flush();
-        drop(held);
-        let all: Vec<_> = (0..64).map(|_| made.try_acquire().unwrap()).collect();
-        assert!(made.try_acquire().is_err());
-        drop((all, made));
-        assert_eq!(open_resources(), before);
-    }
-}
-
 #[test]
 fn errors_name_the_failed_call_and_nothing_leaks() {
     failed_calls_fail_the_commit();
@@ -487,6 +434,4 @@ fn errors_name_the_failed_call_and_nothing_leaks() {
     failed_measurements_are_reported_as_unknown();
     failed_calls_of_borrowers_are_reported();
     memory_that_cannot_be_unmapped_leaks();
-    a_refused_barrier_is_executed_by_the_owner_of_the_cache();
-    a_refused_barrier_does_not_keep_a_pool_open();
 }

@@ -126,49 +126,55 @@ fn a_forgotten_frame_is_reported_with_the_line_of_its_acquire() {
 }
 
 #[test]
-fn a_frame_assigned_to_an_unpolled_future_is_unclaimed() {
+fn the_holder_of_a_frame_that_was_assigned_to_a_future_is_the_future() {
     let pool = pool(1, 64);
     let first = pool.with_label("first").acquire().unwrap();
-    let mut future = pin!(pool.acquire_async());
+    let waiting = pool.with_label("waiting");
+    let line = line!() + 1;
+    let mut future = pin!(waiting.acquire_async());
     assert!(poll_once(future.as_mut(), Waker::noop()).is_pending());
     drop(first);
+    // The future is not polled.
     let (text, holders) = starve(&pool);
-    assert_timed_out(
-        &text,
-        "1 of 1 frame is out: 1 unclaimed (not picked up yet)",
-    );
-    assert_eq!(by_slot(&holders), [(None, None, HolderState::Unclaimed)]);
-    let Poll::Ready(Ok(_frame)) = poll_once(future, Waker::noop()) else {
+    assert_timed_out(&text, "1 of 1 frame is out: 1 held by `waiting` (");
+    let expected = [(Some("waiting"), Some(line), HolderState::Unique)];
+    assert_eq!(by_slot(&holders), expected);
+    let Poll::Ready(Ok(frame)) = poll_once(future, Waker::noop()) else {
         panic!("the frame was assigned to the future");
     };
-    assert_eq!(by_slot(&pool.holders())[0].2, HolderState::Unique);
+    assert_eq!(by_slot(&pool.holders()), expected);
+    assert_eq!(pool.stats().acquires, 2);
+    drop(frame);
+    assert_eq!(pool.holders().entries.len(), 0);
 }
 
 #[test]
-fn frames_inside_a_batch_are_unclaimed() {
+fn the_holder_of_a_frame_that_was_assigned_to_a_dropped_future_is_the_next_holder() {
+    let pool = pool(1, 64);
+    let first = pool.acquire().unwrap();
+    let mut dropped = Box::pin(pool.acquire_async());
+    assert!(poll_once(dropped.as_mut(), Waker::noop()).is_pending());
+    let next = pool.with_label("next");
+    let mut next = pin!(next.acquire_async());
+    assert!(poll_once(next.as_mut(), Waker::noop()).is_pending());
+    drop(first);
+    drop(dropped);
+    assert_eq!(by_slot(&pool.holders())[0].0, Some("next"));
+    assert!(poll_once(next, Waker::noop()).is_ready());
+    assert_eq!((pool.free_frames(), pool.holders().entries.len()), (1, 0));
+}
+
+#[test]
+fn the_holder_of_frames_in_a_batch_is_the_batch() {
     let pool = pool(5, 64);
-    let mut batch = pool.with_label("packets").acquire_many(5).unwrap();
     let line = line!() + 1;
+    let mut batch = pool.with_label("packets").acquire_many(5).unwrap();
     let taken = [batch.next().unwrap(), batch.next().unwrap()];
     let (text, holders) = starve(&pool);
-    assert_timed_out(
-        &text,
-        "5 of 5 frames are out: 3 unclaimed (not picked up yet)",
-    );
-    assert!(text.contains(", 2 held by `packets` ("), "{text}");
-    // The location is that of the call that acquired the batch.
-    let acquired_at = Some(line - 2);
-    let holders = by_slot(&holders);
-    assert!(
-        holders[..2]
-            .iter()
-            .all(|&(label, line, _)| label == Some("packets") && line == acquired_at)
-    );
-    assert!(
-        holders[2..]
-            .iter()
-            .all(|holder| *holder == (None, None, HolderState::Unclaimed))
-    );
+    assert_timed_out(&text, "5 of 5 frames are out: 5 held by `packets` (");
+    let expected = (Some("packets"), Some(line), HolderState::Unique);
+    assert_eq!(by_slot(&holders), [expected; 5]);
+    assert_eq!(pool.stats().acquires, 5);
     drop((taken, batch));
     assert_eq!(pool.free_frames(), 5);
 }

@@ -1,13 +1,20 @@
 //! Holder record of a slot: who acquired the frame, from which source line.
 //!
-//! The pool never reads a record. The holder writes it with plain stores when the frame is acquired
-//! and released; reports read it at any time and delay no thread.
+//! The pool never reads a record. The acquiring thread writes it with plain stores; reports read it
+//! at any time and delay no thread. A release does not write it, so that the record's cache line
+//! stays where frames are acquired. The word of the [free list](crate::pool::free_list) tells
+//! whether the frame was released since: each release inverts the frame's epoch in the word, and
+//! the record has the epoch of its acquire.
 //!
-//! | `state`: generation | `CHANGING` | `HELD` | the frame is | the other words describe |
+//! | generation | `CHANGING` | epochs | the frame is | the other words describe |
 //! |---|---|---|---|---|
-//! | g | 0 | 0 | free, or out and not yet picked up | holder number g, the last one |
-//! | g | 1 | 0 | being picked up by holder number g + 1 | holder number g, g + 1 or both |
-//! | g | 0 | 1 | held | holder number g |
+//! | g | 0 | differ | free, or out and not yet recorded | holder number g, the last one |
+//! | g | 1 | differ | being recorded for holder number g + 1 | holder number g, g + 1 or both |
+//! | g | 0 | are equal | held | holder number g |
+//!
+//! The epochs are that of the record, the bit `EPOCH` of its `state`, and that of the word. A frame
+//! that a releasing thread assigns to a waiter does not pass through its word. The releasing thread
+//! records the waiter, in the same epoch.
 //!
 //! # Invariants
 //!
@@ -19,9 +26,12 @@
 //!   generation by the free list's F2.)
 //! - **E3** A [`Snapshot`] is of one generation, whether the frame is held or not: a reader loads
 //!   `state` first and once more at the end, and starts again if it has changed or is `CHANGING`.
-//!   So a frame that two snapshots show held in the same generation was held all the time between
-//!   them. (A frame that is given another label between the two loads may be seen with the location
-//!   of one call and the label of another.)
+//!   If it shows generation g held, the frame was held by g at a moment of the call: the reader
+//!   has loaded the word's epoch before `state`, and it was that of g. By F7 each release changes
+//!   the epoch. So either g held the frame then, or g acquired it between the two loads. A frame
+//!   that two snapshots show held in the same generation was held all the time between them. (A
+//!   frame that is given another label between the two loads of `state` may be seen with the
+//!   location of one call and the label of another.)
 //! - **E4** A reader that finds no such moment in a few reads names no holder: its snapshot
 //!   [is changing](Snapshot::is_changing).
 //!
@@ -29,10 +39,11 @@
 //!
 //! This is a sequence lock with one writer, who never waits.
 //!
-//! - The store of `state` at the end of [`record_acquire`](HolderRecord::record_acquire) and that
-//!   in [`record_release`](HolderRecord::record_release) are *Release*, and the first load in
-//!   [`snapshot`](HolderRecord::snapshot) is *Acquire*: a reader that sees generation g, held or
-//!   not, sees at least the words of g.
+//! - The store of `state` at the end of [`record_acquire`](HolderRecord::record_acquire) is
+//!   *Release*, and the first load in [`snapshot`](HolderRecord::snapshot) is *Acquire*: a reader
+//!   that sees generation g sees at least the words of g.
+//! - The release into the word is *Release*, and a reader loads the word's epoch with *Acquire*: a
+//!   reader that sees the epoch after the release of g sees at least the words of g.
 //! - The *Release* fence between the store of `CHANGING` and the words in `record_acquire` pairs
 //!   with the *Acquire* fence after the words in `snapshot`: a reader that sees a word of g + 1
 //!   sees at its second load of `state` that the record of g is changing or has changed.
@@ -48,7 +59,7 @@ use crate::sync::{Ordering, unmodeled};
 use super::call_site::{Acquirer, CallSite};
 
 /// Bits 0 and 1 of `state`. The generation is in the bits above.
-const HELD: u64 = 1;
+const EPOCH: u64 = 1;
 const CHANGING: u64 = 2;
 const GENERATION: u64 = 4;
 
@@ -136,6 +147,7 @@ pub(crate) struct HolderRecord<A: Atomics = Unmodeled> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Snapshot {
     state: u64,
+    is_held: bool,
     /// `None` if the frame was never acquired, or last in another copy of the crate.
     pub(crate) location: Option<&'static Location<'static>>,
     pub(crate) acquirer: Acquirer,
@@ -144,9 +156,9 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns whether a holder has picked the frame up and not released it.
+    /// Returns whether a holder has recorded itself and not released the frame.
     pub(crate) fn is_held(&self) -> bool {
-        self.state & HELD != 0
+        self.is_held
     }
 
     /// Returns whether the frame was acquired while the record was read, so that the snapshot names
@@ -176,10 +188,11 @@ impl<A: Atomics> HolderRecord<A> {
         }
     }
 
-    /// Records that the frame was acquired. Only its unique holder may call this.
+    /// Records that the frame was acquired, in this epoch of its word. Only its unique holder may
+    /// call this.
     #[inline(always)]
-    pub(crate) fn record_acquire(&self, site: CallSite) {
-        let state = self.state.load(Ordering::Relaxed) & !HELD;
+    pub(crate) fn record_acquire(&self, site: CallSite, epoch: bool) {
+        let state = self.state.load(Ordering::Relaxed) & !(GENERATION - 1);
         // Relaxed: the fence orders this store before the words.
         // mutant: holder-is-changing
         self.state.store(state | CHANGING, Ordering::Relaxed);
@@ -187,20 +200,10 @@ impl<A: Atomics> HolderRecord<A> {
         // mutant: holder-fence-before-words
         A::fence(Ordering::Release);
         self.record_transfer(site);
-        let held = state.wrapping_add(GENERATION) | HELD;
+        let held = state.wrapping_add(GENERATION) | u64::from(epoch);
         // Release: pairs with the first load in `snapshot` (E3).
         // mutant: holder-acquired
         self.state.store(held, Ordering::Release);
-    }
-
-    /// Records that the frame is about to be released. Only its unique holder may call this.
-    #[inline(always)]
-    pub(crate) fn record_release(&self) {
-        let state = self.state.load(Ordering::Relaxed);
-        // Release: pairs with the first load in `snapshot`, which then sees the words of this
-        // generation (E3).
-        // mutant: holder-released
-        self.state.store(state & !HELD, Ordering::Release);
     }
 
     /// Records another holder of the same frame. Any of its holders may call this.
@@ -229,10 +232,12 @@ impl<A: Atomics> HolderRecord<A> {
         Acquirer::from_bits(self.acquirer.load(Ordering::Relaxed))
     }
 
-    /// Reads the record from any thread.
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    /// Reads the record from any thread. `epoch` returns the present epoch of the frame in its
+    /// word, or `None` if the frame is free there.
+    pub(crate) fn snapshot(&self, epoch: impl Fn() -> Option<bool>) -> Snapshot {
         for _ in 0..MAX_READS {
-            let snapshot = self.read_once();
+            let epoch = epoch();
+            let mut snapshot = self.read_once();
             // Acquire: pairs with the Release fence in `record_acquire` (E3).
             // mutant: holder-fence-after-words
             A::fence(Ordering::Acquire);
@@ -240,17 +245,27 @@ impl<A: Atomics> HolderRecord<A> {
             let unchanged = self.state.load(Ordering::Relaxed) == snapshot.state;
             // mutant: holder-checks-changing
             if unchanged && !snapshot.is_changing() {
+                // A frame of generation 0 was never acquired.
+                // mutant: holder-compares-epochs
+                snapshot.is_held =
+                    snapshot.generation() > 0 && epoch == Some(snapshot.state & EPOCH != 0);
                 return snapshot;
             }
         }
         // The frame is acquired and released faster than it can be read, so it is not held for
         // long; or its acquirer was preempted.
         Snapshot {
-            state: self.state.load(Ordering::Relaxed) & !HELD | CHANGING,
+            state: self.state.load(Ordering::Relaxed) | CHANGING,
+            is_held: false,
             location: None,
             acquirer: Acquirer::from_bits(0),
             acquired_at: 0,
         }
+    }
+
+    /// Returns the recorded holder, for a holder of the frame.
+    pub(crate) fn own(&self) -> Snapshot {
+        self.read_once()
     }
 
     /// Reads the words, which may be of several generations.
@@ -261,6 +276,7 @@ impl<A: Atomics> HolderRecord<A> {
         let location = self.location.load(Ordering::Relaxed);
         Snapshot {
             state,
+            is_held: false,
             // SAFETY: by E1 the pointer is null, or was made in `record_transfer` of a `&'static`
             // of the copy that made the pool. By O1 that copy is still loaded.
             location: unsafe { location.as_ref() },
@@ -293,31 +309,34 @@ mod tests {
     #[test]
     fn a_record_names_the_holder_and_after_the_release_the_last_holder() {
         let record: HolderRecord = HolderRecord::new();
-        assert_eq!(record.snapshot().location, None);
+        assert_eq!(record.snapshot(|| None).location, None);
         let holder = site(Some("capture"));
-        record.record_acquire(holder);
-        let snapshot = record.snapshot();
+        record.record_acquire(holder, true);
+        let snapshot = record.snapshot(|| Some(true));
         assert!(snapshot.is_held());
         assert_eq!(snapshot.label(), Some(Label::new("capture")));
         assert_eq!(snapshot.location, holder.location());
         assert_eq!(snapshot.acquirer.thread(), crate::sync::thread_id());
 
-        record.record_release();
-        let snapshot = record.snapshot();
-        assert!(!snapshot.is_held());
-        assert_eq!(snapshot.location, holder.location());
+        // Free in the word; taken out of the word by the next holder.
+        for epoch in [None, Some(false)] {
+            let snapshot = record.snapshot(|| epoch);
+            assert!(!snapshot.is_held());
+            assert_eq!(snapshot.location, holder.location());
+        }
         assert_eq!(record.acquires(), 1);
     }
 
     #[test]
     fn each_acquire_begins_a_new_generation() {
         let record: HolderRecord = HolderRecord::new();
-        let generations: Vec<_> = (0..3)
-            .map(|_| {
-                record.record_acquire(site(None));
-                let generation = record.snapshot().generation();
-                record.record_release();
-                generation
+        let generations: Vec<_> = [true, false, false]
+            .into_iter()
+            .map(|epoch| {
+                record.record_acquire(site(None), epoch);
+                let snapshot = record.snapshot(|| Some(epoch));
+                assert!(snapshot.is_held());
+                snapshot.generation()
             })
             .collect();
         assert_eq!(generations, [1, 2, 3]);
@@ -379,7 +398,37 @@ mod loom_models {
         }
     }
 
-    type Record = Arc<HolderRecord<Modeled>>;
+    /// A record, and the epoch in the word of its frame.
+    struct Slot {
+        record: HolderRecord<Modeled>,
+        epoch: AtomicUsize,
+    }
+
+    impl Slot {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                record: HolderRecord::new(),
+                epoch: AtomicUsize::new(0),
+            })
+        }
+
+        /// Acquires the frame, whose epoch the holder knows.
+        fn acquire(&self, site: CallSite) {
+            let epoch = self.epoch.load(Ordering::Acquire) == 1;
+            self.record.record_acquire(site, epoch);
+        }
+
+        /// Releases the frame into its word.
+        fn release(&self) {
+            let epoch = self.epoch.load(Ordering::Relaxed);
+            self.epoch.store(1 - epoch, Ordering::Release);
+        }
+
+        fn snapshot(&self) -> Snapshot {
+            self.record
+                .snapshot(|| Some(self.epoch.load(Ordering::Acquire) == 1))
+        }
+    }
 
     /// Returns the call sites of holders 1 and 2, which differ in source line and label.
     fn sites() -> [CallSite; 2] {
@@ -393,19 +442,19 @@ mod loom_models {
     /// a snapshot that another thread takes meanwhile to `check`, with the location and the label
     /// that belong to its generation.
     fn model(
-        before: fn(&HolderRecord<Modeled>, [CallSite; 2]),
-        meanwhile: fn(&HolderRecord<Modeled>, [CallSite; 2]),
+        before: fn(&Slot, [CallSite; 2]),
+        meanwhile: fn(&Slot, [CallSite; 2]),
         check: fn(&Snapshot, Option<&'static Location<'static>>, Option<Label>),
     ) {
         loom::model(move || {
             let sites = sites();
-            let record: Record = Arc::new(HolderRecord::new());
-            before(&record, sites);
+            let slot = Slot::new();
+            before(&slot, sites);
             let reader = {
-                let record = record.clone();
-                thread::spawn(move || record.snapshot())
+                let slot = slot.clone();
+                thread::spawn(move || slot.snapshot())
             };
-            meanwhile(&record, sites);
+            meanwhile(&slot, sites);
             let snapshot = reader.join().unwrap();
             if snapshot.is_changing() {
                 // E4
@@ -428,15 +477,15 @@ mod loom_models {
     #[test]
     fn a_snapshot_of_a_held_frame_names_the_holder_of_its_generation() {
         model(
-            |record, [first, _]| {
-                record.record_acquire(first);
-                record.set_acquired_at(1);
+            |slot, [first, _]| {
+                slot.acquire(first);
+                slot.record.set_acquired_at(1);
             },
-            |record, [_, second]| {
-                record.set_acquired_at(0);
-                record.record_release();
-                record.record_acquire(second);
-                record.set_acquired_at(2);
+            |slot, [_, second]| {
+                slot.record.set_acquired_at(0);
+                slot.release();
+                slot.acquire(second);
+                slot.record.set_acquired_at(2);
             },
             |snapshot, location, label| {
                 if snapshot.is_held() {
@@ -451,16 +500,16 @@ mod loom_models {
     /// E3: a snapshot that shows a frame free after generation g has the words of g, even if the
     /// next holder is writing its own.
     ///
-    /// Kills: no store of `CHANGING`; a reader that ignores it; either fence missing; `Release` to
-    /// `Relaxed` in `record_release`; no second load.
+    /// Kills: no store of `CHANGING`; a reader that ignores it; either fence missing; no
+    /// second load.
     #[test]
     fn a_snapshot_of_a_free_frame_names_its_last_holder() {
         model(
             |_, _| {},
-            |record, [first, second]| {
-                record.record_acquire(first);
-                record.record_release();
-                record.record_acquire(second);
+            |slot, [first, second]| {
+                slot.acquire(first);
+                slot.release();
+                slot.acquire(second);
             },
             |snapshot, location, label| {
                 if !snapshot.is_held() {
@@ -470,6 +519,48 @@ mod loom_models {
         );
     }
 
+    /// E3: a snapshot does not show a holder that has released the frame before.
+    ///
+    /// Kills: no look at the epoch.
+    #[test]
+    fn a_snapshot_after_a_release_shows_no_holder() {
+        loom::model(|| {
+            let [first, second] = sites();
+            let slot = Slot::new();
+            slot.acquire(first);
+            slot.release();
+            let reader = {
+                let slot = slot.clone();
+                thread::spawn(move || slot.snapshot())
+            };
+            slot.acquire(second);
+            let snapshot = reader.join().unwrap();
+            assert!(!snapshot.is_held() || snapshot.generation() == 2);
+        });
+    }
+
+    /// E3: the same for a frame that was acquired and released again, so that its epoch is that of
+    /// its first holder.
+    ///
+    /// Kills: no look at the epoch.
+    #[test]
+    fn a_snapshot_shows_no_holder_of_an_earlier_epoch() {
+        loom::model(|| {
+            let [first, second] = sites();
+            let slot = Slot::new();
+            slot.acquire(first);
+            slot.release();
+            let reader = {
+                let slot = slot.clone();
+                thread::spawn(move || slot.snapshot())
+            };
+            slot.acquire(second);
+            slot.release();
+            let snapshot = reader.join().unwrap();
+            assert!(!snapshot.is_held() || snapshot.generation() == 2);
+        });
+    }
+
     /// E2, E3: frames that two snapshots show held in the same generation have the same holder.
     ///
     /// Kills: an acquire that does not begin a generation.
@@ -477,14 +568,14 @@ mod loom_models {
     fn two_snapshots_of_one_generation_name_one_holder() {
         loom::model(|| {
             let [first, second] = sites();
-            let record: Record = Arc::new(HolderRecord::new());
-            record.record_acquire(first);
+            let slot = Slot::new();
+            slot.acquire(first);
             let reader = {
-                let record = record.clone();
-                thread::spawn(move || [record.snapshot(), record.snapshot()])
+                let slot = slot.clone();
+                thread::spawn(move || [slot.snapshot(), slot.snapshot()])
             };
-            record.record_release();
-            record.record_acquire(second);
+            slot.release();
+            slot.acquire(second);
             let [before, after] = reader.join().unwrap();
             let both_held = before.is_held() && after.is_held();
             if both_held && before.generation() == after.generation() {

@@ -19,7 +19,7 @@ use crate::error::CommitError;
 use crate::memory::try_with_capacity;
 use crate::sync::{Ordering, unmodeled};
 
-use super::holder_record::{HolderRecord, Snapshot};
+use super::holder_record::Snapshot;
 
 /// Maximum number of slots that a caller with a deadline visits. [`Holders`] documents it.
 ///
@@ -92,25 +92,28 @@ impl HolderTable {
         is_due(&self.next_event, now, nanoseconds(MIN_EVENT_INTERVAL))
     }
 
-    /// Records the time for the frames in `out`, unless another thread is doing so.
-    #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
-    pub(crate) fn observe<'a>(&self, out: impl Iterator<Item = (usize, &'a HolderRecord)>) {
+    /// Records the time for the frames of the slots in `out`, unless another thread is doing so.
+    pub(crate) fn observe(
+        &self,
+        out: impl Iterator<Item = usize>,
+        snapshot: impl Fn(usize) -> Snapshot,
+    ) {
         if let Some(mut first_seen) = self.first_seen.try_lock() {
-            for (slot, record) in out {
-                first_seen[slot].update(&record.snapshot(), || self.now());
+            for slot in out {
+                first_seen[slot].update(&snapshot(slot), || self.now());
             }
         }
     }
 
-    /// Records the time for the frames in `out`, and adds what `report` makes of each frame's age
-    /// to `reports`.
+    /// Records the time for the frames of the slots in `out`, and adds what `report` makes of each
+    /// frame's snapshot and age to `reports`.
     ///
     /// Returns false if memory for the reports ran out. Some frames are missing then.
-    #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
-    pub(crate) fn ages<'a, T>(
+    pub(crate) fn ages<T>(
         &self,
         reports: &mut Vec<T>,
-        out: impl Iterator<Item = (usize, &'a HolderRecord)>,
+        out: impl Iterator<Item = usize>,
+        snapshot: impl Fn(usize) -> Snapshot,
         mut report: impl FnMut(usize, Snapshot, Age) -> T,
     ) -> bool {
         // Read before any record: a frame that is seen held now was held at this time at least.
@@ -122,8 +125,8 @@ impl HolderTable {
                 return false;
             }
             let mut first_seen = self.first_seen.lock();
-            for (slot, record) in out.by_ref().take(self.chunk) {
-                let snapshot = record.snapshot();
+            for slot in out.by_ref().take(self.chunk) {
+                let snapshot = snapshot(slot);
                 let exact = snapshot.is_held() && snapshot.acquired_at != 0;
                 let since = if exact {
                     snapshot.acquired_at
@@ -178,15 +181,23 @@ mod tests {
     use std::thread;
 
     use super::super::call_site::CallSite;
+    use super::super::holder_record::HolderRecord;
     use super::*;
 
+    const EPOCH: bool = false;
+
     fn acquire(record: &HolderRecord) {
-        record.record_acquire(CallSite::caller(None));
+        record.record_acquire(CallSite::caller(None), EPOCH);
+    }
+
+    fn snapshot(record: &HolderRecord) -> Snapshot {
+        record.snapshot(|| Some(EPOCH))
     }
 
     fn age_of(table: &HolderTable, record: &HolderRecord) -> Age {
         let mut ages = Vec::new();
-        assert!(table.ages(&mut ages, [(0, record)].into_iter(), |_, _, age| age));
+        let snapshot = |_| snapshot(record);
+        assert!(table.ages(&mut ages, [0].into_iter(), snapshot, |_, _, age| age));
         ages[0]
     }
 
@@ -202,10 +213,9 @@ mod tests {
         };
         let pause = || thread::sleep(Duration::from_millis(2));
         assert_eq!(age(), just_seen);
-        table.observe([(0, &record)].into_iter());
+        table.observe([0].into_iter(), |_| snapshot(&record));
         pause();
         assert!(age().held_for >= Duration::from_millis(2));
-        record.record_release();
         acquire(&record);
         assert_eq!(age(), just_seen);
     }
@@ -220,7 +230,6 @@ mod tests {
         let age = || age_of(&table, &record);
         assert!(age().exact && age().held_for >= Duration::from_millis(2));
         record.set_acquired_at(0);
-        record.record_release();
         acquire(&record);
         assert!(!age().exact);
     }
@@ -241,12 +250,13 @@ mod tests {
         let table = HolderTable::new(frames).unwrap();
         let records: Vec<_> = (0..frames).map(|_| HolderRecord::new()).collect();
         let mut unlocked = 0;
-        let out = records.iter().enumerate().inspect(|(slot, _)| {
+        let out = (0..frames).inspect(|slot| {
             unlocked +=
                 usize::from(slot % MAX_SAMPLE == 0 && table.first_seen.try_lock().is_some());
         });
         let mut slots = Vec::new();
-        assert!(table.ages(&mut slots, out, |slot, _, _| slot));
+        let snapshot = |slot: usize| snapshot(&records[slot]);
+        assert!(table.ages(&mut slots, out, snapshot, |slot, _, _| slot));
         assert_eq!(slots, (0..frames).collect::<Vec<_>>());
         assert_eq!(unlocked, 4);
     }

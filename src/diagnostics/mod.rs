@@ -45,17 +45,17 @@ pub(crate) trait Observed {
     /// Returns the number of frames that are free.
     fn free_frames(&self) -> usize;
 
-    /// Returns the holder record of a slot.
+    /// Returns the holder record of a slot, for what it counts.
     fn record(&self, slot: usize) -> &HolderRecord;
 
-    /// Returns the slots whose frames are in no word of the free list.
+    /// Reads the holder record of a slot.
+    fn snapshot(&self, slot: usize) -> Snapshot;
+
+    /// Returns the slots whose frames are out.
     fn slots_out(&self) -> impl Iterator<Item = usize>;
 
-    /// Returns whether the frame of the slot is in no word of the free list.
+    /// Returns whether the frame of the slot is out.
     fn is_out(&self, slot: usize) -> bool;
-
-    /// Returns whether the frame of the slot is free in a thread cache.
-    fn is_cached(&self, slot: usize) -> bool;
 
     /// Returns the state of a frame that is held.
     fn held_state(&self, slot: usize) -> HolderState;
@@ -72,6 +72,8 @@ pub(crate) trait Observed {
 pub(crate) struct WaitStart {
     pub(crate) at: Instant,
     pub(crate) number: u64,
+    /// The call that waits.
+    pub(crate) site: CallSite,
 }
 
 /// All that is recorded about one pool.
@@ -146,7 +148,7 @@ impl Diagnostics {
         let at = Instant::now();
         let number = self.counts.begin_wait();
         self.write(EventKind::WaitBegan, Subject::Wait(number), site.acquirer());
-        WaitStart { at, number }
+        WaitStart { at, number, site }
     }
 
     /// Observes the end of a wait. A long wait that was not `reported` is reported now: a future is
@@ -181,7 +183,8 @@ impl Diagnostics {
     pub(crate) fn on_enqueued(&self, pool: &impl Observed) {
         let now = self.holders.now();
         if self.holders.scan_is_due(now) {
-            self.holders.observe(sampled_records_out(pool));
+            self.holders
+                .observe(sampled_slots_out(pool), |slot| pool.snapshot(slot));
             catch_panics(|| {
                 if tracing_events::starvation_enabled() && self.holders.event_is_due(now) {
                     tracing_events::starved(&self.sampled_holders(pool));
@@ -270,7 +273,7 @@ impl Diagnostics {
     /// Returns the holders with labels of the copy of the crate that made the pool: hooks are code
     /// of that copy.
     fn holders_as_made(&self, pool: &impl Observed) -> Holders {
-        let mut holders = self.report(pool, records_out(pool), true);
+        let mut holders = self.report(pool, pool.slots_out(), true);
         name_threads(&mut holders.entries);
         holders
     }
@@ -279,7 +282,7 @@ impl Diagnostics {
     /// only those of that many slots.
     ///
     /// For a caller with a deadline: apart from the count of the free frames, which reads one word
-    /// per 64 frames or fewer, the time and the memory that it takes do not depend on the number of
+    /// per 14 frames or fewer, the time and the memory that it takes do not depend on the number of
     /// frames. It makes no system call but those of the memory allocator and the locks.
     pub(crate) fn sampled_holders(&self, pool: &impl Observed) -> Holders {
         with_own_labels(pool, self.sample_as_made(pool))
@@ -287,23 +290,21 @@ impl Diagnostics {
 
     fn sample_as_made(&self, pool: &impl Observed) -> Holders {
         let is_complete = pool.frames() <= MAX_SAMPLE;
-        self.report(pool, sampled_records_out(pool), is_complete)
+        self.report(pool, sampled_slots_out(pool), is_complete)
     }
 
-    /// Makes the report on the frames in `out`. `is_complete` is true if these are all frames out.
-    #[expect(single_use_lifetimes, reason = "an `impl Trait` cannot leave it out")]
-    fn report<'a>(
+    /// Makes the report on the frames of the slots in `out`. `is_complete` is true if these are all
+    /// frames that are out.
+    fn report(
         &self,
         pool: &impl Observed,
-        out: impl Iterator<Item = (usize, &'a HolderRecord)>,
+        out: impl Iterator<Item = usize>,
         is_complete: bool,
     ) -> Holders {
         let mut entries = Vec::new();
         let entry = |slot, snapshot: Snapshot, age| entry(pool, slot, &snapshot, age);
-        let has_memory = self.holders.ages(&mut entries, out, entry);
-        // A frame in a thread cache is in no word of the free list, and free all the same.
-        entries
-            .retain(|entry| entry.state != HolderState::Unclaimed || !pool.is_cached(entry.slot));
+        let snapshot = |slot| pool.snapshot(slot);
+        let has_memory = self.holders.ages(&mut entries, out, snapshot, entry);
         entries.sort_unstable_by_key(|entry| (Reverse(entry.held_for), entry.slot));
         let (waiting, first_since) = pool.waiting();
         let frames = pool.frames();
@@ -364,21 +365,16 @@ fn with_own_labels(pool: &impl Observed, mut holders: Holders) -> Holders {
     holders
 }
 
-fn records_out(pool: &impl Observed) -> impl Iterator<Item = (usize, &HolderRecord)> {
-    pool.slots_out().map(|slot| (slot, pool.record(slot)))
-}
-
 /// Returns at most [`MAX_SAMPLE`] of the frames that are out: those whose slots are in the sample,
 /// which is evenly spread over all slots.
 ///
 /// It is always the same sample, so that its frames are seen again and their ages grow.
-fn sampled_records_out(pool: &impl Observed) -> impl Iterator<Item = (usize, &HolderRecord)> {
+fn sampled_slots_out(pool: &impl Observed) -> impl Iterator<Item = usize> {
     let frames = pool.frames();
     let size = frames.min(MAX_SAMPLE);
     (0..size)
         .map(move |number| number * frames / size)
         .filter(|&slot| pool.is_out(slot))
-        .map(|slot| (slot, pool.record(slot)))
 }
 
 /// Makes the entry of one frame. Of a frame that is not held the record names the last holder, who

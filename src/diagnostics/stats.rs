@@ -52,7 +52,7 @@ pub struct Stats {
     pub free: usize,
     /// Number of waiters now.
     pub waiting: usize,
-    /// Number of frames acquired. Frames of a batch count when they are taken out of it.
+    /// Number of frames acquired.
     pub acquires: u64,
     /// Number of calls that found no frame free and did not wait.
     pub failed_acquires: u64,
@@ -70,9 +70,9 @@ pub struct Stats {
     /// Number of slots that were ever acquired: an upper bound for the frames in use at one moment.
     ///
     /// A pool takes the lowest free slot of a word first, so a slot that was never used was never
-    /// needed. The bound is not tight with several [shards](crate::FramePoolBuilder::shards), and
-    /// with frames that are [cached](crate::FramePoolBuilder::caches) by another thread. Frames of
-    /// a batch that were never taken out of it do not count.
+    /// needed. The bound is up to 7 slots too high with the default number of
+    /// [shards](crate::FramePoolBuilder::shards), and higher if threads look in different words
+    /// first, as they do unless [caches](crate::FramePoolBuilder::caches) are off.
     pub high_water: usize,
     /// Number of times that a frame was [shared](crate::Frame::share).
     pub shared: u64,

@@ -1,58 +1,114 @@
 //! Batch of frames.
 
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::ptr::NonNull;
+use std::ops::{Deref, DerefMut};
 
-use crate::diagnostics::call_site::CallSite;
-use crate::pool::checkout::AcquiredMany;
+use arrayvec::ArrayVec;
+
+use crate::pool::checkout::Acquired;
 use crate::pool::core::Core;
-use crate::pool::free_list::{Bits, MAX_BATCH};
 
 use super::unique::Frame;
 
-/// Batch of frames that were acquired together and are released together.
+/// Frames that were acquired together, and are released together.
 ///
-/// Iterating takes the frames out one by one, and [`push`](Self::push) puts a frame in. Dropping
-/// the batch releases the frames in it with a single read-modify-write.
+/// A batch is a slice of frames: they can be used in place, by index or by
+/// [`iter_mut`](slice::iter_mut). It is also an iterator that takes its frames out, in no
+/// particular order. Dropping the batch releases the frames in it with few read-modify-writes: one
+/// for neighbors in the batch that lie in the same word of the free list.
+///
+/// The frames are the caller's from the beginning: reports show each of them with the label and the
+/// source line of the call that acquired the batch.
 ///
 /// ```
 /// use ks_allocator::FramePool;
 ///
 /// let pool = FramePool::builder().frames(8).frame_size(64).build()?;
 /// let mut batch = pool.acquire_many(5)?;
-/// assert_eq!(batch.len(), 5);
-/// let first = batch.next().expect("five are in it");
-/// let second = batch.next().expect("four are in it");
-/// assert_eq!((batch.len(), pool.free_frames()), (3, 3));
-/// batch.push(second).expect("it came from this batch");
+/// for (sequence, frame) in (0..).zip(batch.iter_mut()) {
+///     frame.fill(1);
+///     frame.metadata_mut().sequence = sequence;
+/// }
+/// assert_eq!(batch[3].metadata().sequence, 3);
+///
+/// let one = batch.next().expect("five are in it");
+/// assert_eq!((batch.len(), pool.free_frames()), (4, 3));
+/// batch.push(one).expect("there is room");
 /// drop(batch);
-/// assert_eq!(pool.free_frames(), 7);
-/// # drop(first);
+/// assert_eq!(pool.free_frames(), 8);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// The buffers of a batch as one argument of a vectored read:
+///
+/// ```
+/// use std::io::{IoSliceMut, Read};
+///
+/// # let pool = ks_allocator::FramePool::builder().frames(4).frame_size(64).build()?;
+/// let mut batch = pool.acquire_many(4)?;
+/// let mut buffers: Vec<_> = batch.iter_mut().map(|frame| IoSliceMut::new(frame)).collect();
+/// let mut packets: &[u8] = &[7; 200];
+/// assert_eq!(packets.read_vectored(&mut buffers)?, 200);
+/// assert_eq!((batch[0][0], batch[3][7]), (7, 7));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Default)]
 #[must_use = "the frames are released when the batch is dropped"]
 pub struct FrameBatch {
-    core: NonNull<Core>,
-    /// The frames in the batch. If there are none, `core` may be freed.
-    frames: Bits,
-    /// The holder of a frame that is taken out.
-    site: CallSite,
+    frames: ArrayVec<Frame, { Self::MAX }>,
 }
-
-// SAFETY: a batch owns its frames as so many unique frames, which are `Send`.
-unsafe impl Send for FrameBatch {}
-// SAFETY: through `&FrameBatch` the frames can only be counted.
-unsafe impl Sync for FrameBatch {}
 
 impl FrameBatch {
     /// Maximum number of frames in a batch.
-    pub const MAX: usize = MAX_BATCH;
+    pub const MAX: usize = 64;
 
+    /// Adds a frame that was acquired. There is room: the caller acquires no more than it asked
+    /// for.
     #[inline(always)]
-    pub(crate) fn new(acquired: AcquiredMany, site: CallSite) -> Self {
-        let (core, frames) = acquired.into_parts();
-        Self { core, frames, site }
+    pub(crate) fn add(&mut self, acquired: Acquired) {
+        self.frames.push(acquired.into());
+    }
+
+    /// Reverses the frames, so that [`next`](Iterator::next) takes out the one first that was added
+    /// first.
+    #[inline(always)]
+    pub(crate) fn reversed(mut self) -> Self {
+        self.frames.reverse();
+        self
+    }
+
+    /// Puts a frame in, so that it is released together with the others.
+    ///
+    /// The frame stays as it is until then, and reports still show its holder. It may be of another
+    /// pool.
+    ///
+    /// # Errors
+    ///
+    /// Returns the frame itself if the batch has [`MAX`](Self::MAX) frames.
+    ///
+    /// ```
+    /// use ks_allocator::{Frame, FrameBatch, FramePool};
+    ///
+    /// /// Releases frames with as few read-modify-writes as possible.
+    /// fn release_all(frames: impl IntoIterator<Item = Frame>) {
+    ///     let mut batch = FrameBatch::default();
+    ///     for frame in frames {
+    ///         if let Err(frame) = batch.push(frame) {
+    ///             batch = frame.into(); // releases the full batch
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// let pool = FramePool::builder().frames(100).frame_size(64).build()?;
+    /// let frames: Vec<_> = std::iter::from_fn(|| pool.try_acquire().ok()).collect();
+    /// assert_eq!(pool.free_frames(), 0);
+    /// release_all(frames);
+    /// assert_eq!(pool.free_frames(), 100);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
+        self.frames.try_push(frame).map_err(|full| full.element())
     }
 
     /// Returns the number of frames in the batch.
@@ -64,63 +120,7 @@ impl FrameBatch {
     /// ```
     #[must_use]
     pub fn len(&self) -> usize {
-        self.frames.bits.count_ones() as usize
-    }
-
-    /// Puts a frame in, so that it is released together with the others.
-    ///
-    /// Its metadata is cleared, as when it is dropped. Reports no longer attribute it to a holder,
-    /// and recordings show it as released at this moment.
-    ///
-    /// A batch holds frames of one word of the free list, as
-    /// [`acquire_many`](crate::FramePool::acquire_many) explains. An empty batch becomes a batch of
-    /// this frame.
-    ///
-    /// # Errors
-    ///
-    /// Returns the frame itself, unchanged, if it belongs to another pool or another word.
-    ///
-    /// ```
-    /// use ks_allocator::{Frame, FrameBatch, FramePool};
-    ///
-    /// /// Releases frames with as few read-modify-writes as possible.
-    /// fn release_all(frames: impl IntoIterator<Item = Frame>) {
-    ///     let mut batch: Option<FrameBatch> = None;
-    ///     for frame in frames {
-    ///         batch = Some(match batch.take() {
-    ///             None => frame.into(),
-    ///             // A frame of another word begins the next batch; this one is released.
-    ///             Some(mut batch) => match batch.push(frame) {
-    ///                 Ok(()) => batch,
-    ///                 Err(frame) => frame.into(),
-    ///             },
-    ///         });
-    ///     }
-    /// }
-    ///
-    /// let pool = FramePool::builder().frames(40).frame_size(64).build()?;
-    /// let frames: Vec<_> = pool.acquire_many(30)?.collect();
-    /// release_all(frames);
-    /// assert_eq!(pool.free_frames(), 40);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[inline]
-    pub fn push(&mut self, frame: Frame) -> Result<(), Frame> {
-        if self.frames.bits == 0 {
-            *self = frame.into();
-            return Ok(());
-        }
-        if frame.core().pointer() != self.core {
-            return Err(frame);
-        }
-        let Bits { word, bits } = frame.position();
-        if word != self.frames.word {
-            return Err(frame);
-        }
-        // SAFETY: the handle was the frame's unique holder. The batch owns the frame from here on.
-        unsafe { Core::end_use(frame.into_slot()) };
-        self.frames.bits |= bits;
-        Ok(())
+        self.frames.len()
     }
 
     /// Returns whether the batch has no frames.
@@ -132,20 +132,32 @@ impl FrameBatch {
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.frames.bits == 0
+        self.frames.is_empty()
     }
 }
 
-/// Makes a batch of one frame, and clears the frame's metadata.
+impl Deref for FrameBatch {
+    type Target = [Frame];
+
+    #[inline]
+    fn deref(&self) -> &[Frame] {
+        &self.frames
+    }
+}
+
+impl DerefMut for FrameBatch {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [Frame] {
+        &mut self.frames
+    }
+}
+
+/// Makes a batch of one frame.
 impl From<Frame> for FrameBatch {
     fn from(frame: Frame) -> Self {
-        let core = frame.core().pointer();
-        let frames = frame.position();
-        let holder = frame.holder();
-        let site = CallSite::known(holder.location, holder.label());
-        // SAFETY: the handle was the frame's unique holder. The batch owns the frame from here on.
-        unsafe { Core::end_use(frame.into_slot()) };
-        Self { core, frames, site }
+        let mut batch = Self::default();
+        batch.frames.push(frame);
+        batch
     }
 }
 
@@ -154,17 +166,7 @@ impl Iterator for FrameBatch {
 
     #[inline]
     fn next(&mut self) -> Option<Frame> {
-        if self.frames.bits == 0 {
-            return None;
-        }
-        // SAFETY: the frames of the batch are out and keep the core alive (H2).
-        let core = unsafe { self.core.as_ref() };
-        let slot = core.slot(core.free.frame_at(self.frames));
-        self.frames.bits &= self.frames.bits - 1;
-        // SAFETY: the batch was the frame's unique holder, and gave it up in the line above.
-        let acquired = unsafe { Core::begin_use(slot, self.site) };
-        // By P1 a forked child takes no frame out of its copy of a batch.
-        acquired.ok().map(Frame::from)
+        self.frames.pop()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -177,21 +179,14 @@ impl ExactSizeIterator for FrameBatch {}
 impl Drop for FrameBatch {
     #[inline]
     fn drop(&mut self) {
-        if self.frames.bits != 0 {
-            // SAFETY: the batch is the frames' unique holder, and gives them up. Their use has not
-            // begun, or has ended when they were put in.
-            unsafe { Core::return_many(self.core, self.frames) };
-        }
+        let slots = self.frames.drain(..).map(Frame::into_slot);
+        // SAFETY: the handles were the frames' unique holders, and give them up.
+        unsafe { Core::release_many(slots) };
     }
 }
 
 impl fmt::Debug for FrameBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrameBatch")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_list().entries(&self.frames).finish()
     }
 }
-
-impl UnwindSafe for FrameBatch {}
-impl RefUnwindSafe for FrameBatch {}

@@ -6,7 +6,6 @@ use std::slice;
 
 use crate::metadata::Metadata;
 use crate::pool::core::{Core, Slot};
-use crate::pool::free_list::Bits;
 
 /// Pointer to the slot of a frame that is out, in the possession of a handle.
 ///
@@ -48,15 +47,6 @@ impl HeldSlot {
     pub(super) fn core(&self) -> &Core {
         // SAFETY: by H2 the frame keeps the core alive.
         unsafe { self.slot().core.as_ref() }
-    }
-
-    /// Returns the frame's bit in the free list.
-    #[inline]
-    pub(super) fn position(&self) -> Bits {
-        let slot = self.slot();
-        // SAFETY: the word is one of the core's, which the frame keeps alive (H2).
-        let word = unsafe { slot.word.as_ref() };
-        self.core().free.bits_of(word, slot.addend)
     }
 
     /// Returns the number of bytes in use.

@@ -9,13 +9,11 @@ use std::ptr::NonNull;
 use std::slice;
 
 use crate::diagnostics::call_site::CallSite;
-use crate::diagnostics::holder_record::Snapshot;
 use crate::error::LengthError;
 use crate::label::Label;
 use crate::metadata::Metadata;
 use crate::pool::checkout::Acquired;
 use crate::pool::core::{Core, Slot};
-use crate::pool::free_list::Bits;
 use crate::recording::EventKind;
 
 use super::held_slot::HeldSlot;
@@ -88,12 +86,6 @@ impl Frame {
         self.held.core()
     }
 
-    /// Returns the frame's bit in the free list.
-    #[inline]
-    pub(super) fn position(&self) -> Bits {
-        self.held.position()
-    }
-
     /// Records an event of this frame.
     pub(super) fn record(&self, kind: EventKind) {
         let slot = self.held.slot();
@@ -118,10 +110,6 @@ impl Frame {
         if self.held.needs_reset() {
             self.record(EventKind::Shared);
         }
-    }
-
-    pub(super) fn holder(&self) -> Snapshot {
-        self.held.slot().holder.snapshot()
     }
 
     /// Returns the number of bytes in use, from the start of the frame.

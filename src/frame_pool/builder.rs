@@ -126,18 +126,18 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Sets the number of words that the free list is split into, to keep threads off each other's
-    /// cache lines. One per processor by default.
+    /// Sets the number of words of the free list that frames are dealt to in turn, to keep threads
+    /// off each other's cache lines. One per processor by default, and at least 8.
     ///
-    /// A single word holds at most 62 frames; one of several words holds 8 to 32. The number is
-    /// adjusted to fit.
-    ///
-    /// With one word, [`acquire_many`](FramePool::acquire_many) can take up to 62 frames at once.
+    /// The number is rounded up to a power of two, at most 16. Each word holds up to 14 frames; if
+    /// there are more frames, as many words are added. With fewer words, a call of
+    /// [`acquire_many`](FramePool::acquire_many) needs fewer read-modify-writes, and more threads
+    /// share a word.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
-    /// let pool = FramePool::builder().frames(62).frame_size(64).shards(1).build()?;
-    /// assert_eq!(pool.acquire_many(62)?.len(), 62);
+    /// let pool = FramePool::builder().frames(14).frame_size(64).shards(1).build()?;
+    /// assert_eq!(pool.acquire_many(14)?.len(), 14); // in a single read-modify-write
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn shards(mut self, shards: usize) -> Self {
@@ -145,48 +145,33 @@ impl FramePoolBuilder {
         self
     }
 
-    /// Sets whether threads may cache released frames. `true` by default.
+    /// Sets whether threads prefer frames whose bytes are likely to be in their processor's cache.
+    /// `true` by default.
     ///
-    /// A thread acquires a frame from its cache without a read-modify-write, in about two thirds of
-    /// the time. Where one thread acquires and another releases, frames move between their caches 7
-    /// at a time.
+    /// Each thread then remembers where in the free list it last acquired or released a frame, for
+    /// up to 4 pools, and looks there first:
     ///
-    /// A cached frame is free: an acquire that finds no other frame takes it, even if the thread
-    /// that cached it is blocked or has ended. Such a search begins with the system call
-    /// `membarrier`, which interrupts all processors that run threads of the process and takes some
-    /// microseconds. A pool that runs dry again and again stops caching for a while, which avoids
-    /// most of these calls.
+    /// - A thread that releases a frame and then acquires one gets the same frame.
+    /// - A thread that only acquires frames of more than 64 KiB gets the frame that was released
+    ///   last, as far as one is free in the word where it looks.
+    /// - A thread that only acquires smaller frames takes them from several words in turn. The
+    ///   thread that releases them then works in other words, and their cache lines do not move
+    ///   back and forth.
     ///
-    /// Turn caches off if
+    /// In any case each thread finds every free frame.
     ///
-    /// - `membarrier` is too slow, or interrupts real-time threads;
-    /// - a system-call filter ends the process or the thread at `membarrier`: the first call is in
-    ///   [`build`](Self::build), for pools of at least 64 frames;
-    /// - a system-call filter that is installed after the pool was built, in some threads or in
-    ///   all, makes `membarrier` fail.
-    ///
-    /// A filter that is installed before and makes the call fail is harmless: the pool then has no
-    /// caches. If a thread is refused the call later, it does not find the frames that are in the
-    /// caches of other threads, fails with [`Exhausted`](crate::AcquireError::Exhausted) or waits,
-    /// and the pool caches no more frames. As soon as a thread that is not refused releases a
-    /// frame, it makes the call instead, and searches find all frames again. If all threads are
-    /// refused, each finds the frames in its own cache only, and a pool that was closed or dropped
-    /// meanwhile keeps the memory. A flush and a decommit work in any case. A failure for lack of
-    /// memory (`ENOMEM`) is tried twice, then treated as a refusal, and the next call tries again.
-    ///
-    /// A pool must not be used in a signal handler, with or without caches: the handler can run in
-    /// the middle of another call of its thread, which holds a lock or has changed half of a cache.
-    ///
-    /// Caches take 15 KiB per pool, which a later pool reuses. They have no effect in pools of
-    /// fewer than 64 frames, for a thread that first uses a pool while 48 other such threads are
-    /// alive, and on systems other than Linux and Android.
+    /// With `false`, all threads look in the first word first. The pool then uses as few different
+    /// frames as the [shards](Self::shards) allow, so that
+    /// [`high_water`](crate::Stats::high_water) is a close bound; threads disturb each other more.
     ///
     /// ```
     /// # use ks_allocator::FramePool;
     /// let pool = FramePool::builder().frames(64).frame_size(64).build()?;
-    /// let slot = pool.try_acquire()?.slot();
-    /// assert_eq!(pool.free_frames(), 64);
-    /// assert_eq!(pool.try_acquire()?.slot(), slot); // from this thread's cache
+    /// let (one, two) = (pool.try_acquire()?, pool.try_acquire()?);
+    /// let slot = two.slot();
+    /// drop(one);
+    /// drop(two);
+    /// assert_eq!(pool.try_acquire()?.slot(), slot); // released last by this thread
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn caches(mut self, caches: bool) -> Self {

@@ -37,10 +37,23 @@ use super::acquire_future::AcquireFuture;
 /// that reuses the memory. A commit with another framing or mode makes a new pool.
 ///
 /// While frames are free, acquire and release take no lock, allocate nothing and make no system
-/// call, with three exceptions: pools with [guard pages](crate::FramePoolBuilder::guard_pages); a
-/// thread's first use of any pool; an acquire that finds free frames only in the
-/// [caches](crate::FramePoolBuilder::caches) of other threads. Callers that have to wait are served
-/// in FIFO order.
+/// call, with two exceptions: pools with [guard pages](crate::FramePoolBuilder::guard_pages), and a
+/// thread's first use of any pool. Callers that have to wait are served in FIFO order.
+///
+/// # Cost by number of frames
+///
+/// The free list has one word, in a cache line of its own, per 14 frames or fewer.
+///
+/// | operation | looks at |
+/// |---|---|
+/// | acquire, while frames are free | 1 word, or few; in pools of more than 224 frames, at hints |
+/// | release | 1 word |
+/// | acquire that fails, or begins to wait | each word, up to 3 times |
+/// | last waiter leaves the queue; commit, decommit, flush | each word once |
+/// | `free_frames` | each word once |
+///
+/// So a failing acquire costs microseconds in a pool of 4,096 frames, and tens of microseconds in
+/// one of 65,536. The benchmark `ratios` measures it (workload W10).
 ///
 /// # Libraries with a copy of the crate of their own
 ///
@@ -53,9 +66,8 @@ use super::acquire_future::AcquireFuture;
 /// - A library whose copy was passed the pool may be unloaded while the pool is in use, and while
 ///   frames that it acquired are out. Calls of that library must have ended, and its futures must
 ///   have been dropped.
-/// - Calls in another copy than the one that made the pool do not use the
-///   [caches](crate::FramePoolBuilder::caches). Reports show the label and the thread of such a
-///   call, and no source line.
+/// - Reports show the label and the thread of a call in another copy than the one that made the
+///   pool, and no source line.
 ///
 /// ```
 /// use ks_allocator::{AcquireError, FramePool};
@@ -189,12 +201,12 @@ impl FramePool {
     /// [`TimedOut`](AcquireError::TimedOut) with a report on the holders of the frames, and the
     /// errors of [`acquire`](Self::acquire).
     ///
-    /// The report [looks at no more than 256 slots](Holders#reports-of-waiting-callers). Beside it,
-    /// a call that has to wait reads each word of the free list a few times, one word per 64 frames
-    /// or fewer. `cargo bench --bench timeouts` measures both. On a machine with two cores, the
-    /// call returned 0.1 ms after its deadline in pools of 64 to 65,536 frames (median of 201
-    /// calls), and 2.8 ms after it in a pool of 1,048,576 frames. The report took 0.2 ms of that,
-    /// or less.
+    /// The report [looks at no more than 256 slots](Holders#reports-of-waiting-callers). Beside
+    /// it, a call that has to wait reads each word of the free list a few times, one word per 14
+    /// frames or fewer. `cargo bench --bench timeouts -- --all` measures both. On a machine with
+    /// two cores, the call returned 0.1 ms after its deadline in pools of 64 to 65,536 frames
+    /// (median of 201 calls), and 2.8 ms after it in a pool of 1,048,576 frames. The report took
+    /// 0.2 ms of that, or less.
     ///
     /// ```
     /// use std::time::Duration;
@@ -262,12 +274,11 @@ impl FramePool {
         AcquireFuture::new(&self.core, self.call_site())
     }
 
-    /// Acquires up to `max` frames with one read-modify-write. Blocks until at least one is free.
+    /// Acquires up to `max` frames with few read-modify-writes. Blocks until at least one is free.
     ///
-    /// The batch holds at least one frame, unless `max` is 0, and at most [`FrameBatch::MAX`]. All
-    /// its frames come from one word of the free list. So a pool with several words may return
-    /// fewer frames than are free: call again for the rest, or build the pool with one
-    /// [shard](crate::FramePoolBuilder::shards).
+    /// The batch holds at least one frame, unless `max` is 0, and at most [`FrameBatch::MAX`]. A
+    /// call looks at 16 words of the free list, of up to 14 frames each. So in a pool of more than
+    /// 224 frames it may return fewer frames than are free: call again for the rest.
     ///
     /// # Errors
     ///
@@ -285,9 +296,11 @@ impl FramePool {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, max: usize) -> Result<FrameBatch, AcquireError> {
-        let site = self.call_site();
-        let acquired = self.core.acquire_many(site, max)?;
-        Ok(FrameBatch::new(acquired, site))
+        let mut batch = FrameBatch::default();
+        let max = max.min(FrameBatch::MAX);
+        self.core
+            .acquire_many(self.call_site(), max, |acquired| batch.add(acquired))?;
+        Ok(batch.reversed())
     }
 
     /// Acquires up to `max` frames as [`acquire_many`](Self::acquire_many) does, or fails at once.
@@ -308,11 +321,12 @@ impl FramePool {
     #[inline(always)]
     #[track_caller]
     pub fn try_acquire_many(&self, max: usize) -> Result<FrameBatch, AcquireError> {
-        let site = self.call_site();
-        match self.core.try_acquire_many(max) {
-            Ok(acquired) => Ok(FrameBatch::new(acquired, site)),
-            Err(unavailable) => Err(self.core.failed(unavailable)),
-        }
+        let mut batch = FrameBatch::default();
+        let max = max.min(FrameBatch::MAX);
+        self.core
+            .try_acquire_many(self.call_site(), max, |acquired| batch.add(acquired))
+            .map_err(|unavailable| self.core.failed(unavailable))?;
+        Ok(batch.reversed())
     }
 
     /// Returns another handle of the same pool. Reports show `label` for frames acquired through

@@ -38,23 +38,3 @@ pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
     // a `Box`, holds a `T`, and belongs to this function alone.
     Ok(unsafe { Box::from_raw(block) })
 }
-
-/// Types that have a value of zero bytes.
-///
-/// # Safety
-///
-/// All bytes of a value may be zero.
-#[cfg(not(all(test, loom)))]
-pub(crate) unsafe trait FromZeroes {}
-
-/// Creates a vector of one value of zero bytes. The value is created in its place on the heap: a
-/// large value would not fit on the stack of every thread.
-#[cfg(not(all(test, loom)))]
-pub(crate) fn try_zeroed<T: FromZeroes>() -> Result<Vec<T>, CommitError> {
-    let mut values = try_with_capacity::<T>(1)?;
-    // SAFETY: the vector has the capacity for one value, and nothing else refers to it.
-    unsafe { values.as_mut_ptr().write_bytes(0, 1) };
-    // SAFETY: the first value was filled with zeroes above, which make a value of this type.
-    unsafe { values.set_len(1) };
-    Ok(values)
-}

@@ -62,7 +62,6 @@ pub(crate) use self::guard_pages::{DescribeSlot, GuardPages};
 pub(crate) use self::heap::try_box;
 pub(crate) use self::heap::try_with_capacity;
 #[cfg(not(all(test, loom)))]
-pub(crate) use self::heap::{FromZeroes, try_zeroed};
 #[cfg(feature = "windows")]
 pub(crate) use self::kernel_object::as_word;
 pub(crate) use self::kernel_object::{borrow, clone_for_peer};

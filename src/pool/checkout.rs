@@ -6,16 +6,16 @@
 //! | release | [`Core::release`], [`Core::return_frame`] | [`Core::return_slow`] |
 //! | in between | [`Core::begin_use`], [`Core::end_use`] | their twins, for work per frame |
 //!
-//! The fast acquire takes a frame out of the thread's cache, or out of its home word by one
-//! compare-exchange. The slow one searches all words and caches, and then waits in the queue. The
-//! fast release puts the frame into the thread's cache, or into the frame's word by one
-//! compare-exchange. The slow one passes the frame to a waiter, or counts it off a closed pool.
+//! The fast acquire takes a frame out of the word where the thread starts, by one compare-exchange.
+//! The slow one searches all words, and then waits in the queue. The fast release puts the frame
+//! into its word by one compare-exchange. The slow one passes the frame to a waiter, or counts it
+//! off a closed pool.
 //!
 //! All of it deals in slots. [`crate::frame`] makes a handle of what was [`Acquired`], and gives
 //! the slot to [`release`](Core::release) when the handle is dropped.
 //!
-//! A slot that is acquired is the caller's alone: it comes out of the free list (F1), out of a
-//! thread cache (T1), or from the wait queue (W3).
+//! A slot that is acquired is the caller's alone: it comes out of the free list (F1) or from the
+//! wait queue (W3).
 
 use std::cell::Cell;
 use std::ptr::NonNull;
@@ -28,11 +28,10 @@ use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::WaitEnd;
 use crate::error::{AcquireError, Starvation};
 use crate::metadata::Metadata;
-use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_index};
+use crate::sync::{Arc, AtomicU64, Ordering, fence};
 
 use super::core::{Core, Slot};
-use super::free_list::{Bits, MAX_BATCH, PutBack, TakeError, put_back};
-use super::thread_cache::{FrameId, Popped, Pushed};
+use super::free_list::{PutBack, TakeError, put_back};
 use super::wait_queue::{Outcome, PendingWait, Refusal, WaitParams};
 
 /// A frame that the caller is the unique holder of, and whose use has begun.
@@ -49,20 +48,11 @@ impl Acquired {
     }
 }
 
-/// Frames of one word that the caller is the unique holder of, and whose use has not begun.
-#[derive(Debug)]
-#[must_use = "frames that are not made a batch stay out"]
-pub(crate) struct AcquiredMany {
-    core: NonNull<Core>,
-    frames: Bits,
-}
-
-impl AcquiredMany {
-    /// Returns the frames, and their core, which they keep alive.
-    #[inline(always)]
-    pub(crate) fn into_parts(self) -> (NonNull<Core>, Bits) {
-        (self.core, self.frames)
-    }
+/// A frame that the caller has taken and not recorded yet.
+struct Taken {
+    slot: NonNull<Slot>,
+    /// The frame's epoch in its word.
+    epoch: bool,
 }
 
 /// The reason why an acquire has no frame.
@@ -90,12 +80,12 @@ impl Core {
     /// Takes a free frame.
     #[inline(always)]
     pub(crate) fn try_acquire(&self, site: CallSite) -> Result<Acquired, Unavailable> {
-        let slot = match self.take_local() {
-            Some(slot) => slot,
+        let taken = match self.take_local() {
+            Some(taken) => taken,
             None => self.take_anywhere()?,
         };
         // SAFETY: taking the frame made the caller its unique holder.
-        unsafe { Self::begin_use(slot, site) }
+        unsafe { Self::record_and_begin(taken, site) }
     }
 
     /// Takes a free frame, or waits for one until `deadline`, or without limit.
@@ -127,36 +117,48 @@ impl Core {
         })
     }
 
-    /// Takes a free frame out of this thread's cache, or out of the word where it looks first.
+    /// Takes a free frame out of the word where the thread starts.
     #[inline(always)]
-    fn take_local(&self) -> Option<NonNull<Slot>> {
-        let thread = thread_index();
-        let popped = match self.free.own_caches() {
-            Some(caches) => caches.pop(thread),
-            None => Popped::Nothing,
-        };
-        match popped {
-            Popped::Frame(id) => Some(self.slot_of(id)),
-            Popped::Nothing => self
-                .free
-                .take_local(thread, 1, |taken| self.slot(self.free.frame_at(taken))),
-            Popped::Closed(id) => {
-                self.return_to_closed(id);
-                None
-            }
+    fn take_local(&self) -> Option<Taken> {
+        let (offset, epoch) = self.free.take_local()?;
+        // SAFETY: the free list has the offsets of this pool's slots.
+        let slot = unsafe { self.slot_at_offset(offset) };
+        Some(Taken { slot, epoch })
+    }
+
+    /// Returns a frame that the caller has taken, with its epoch.
+    fn taken(&self, slot: NonNull<Slot>) -> Taken {
+        // SAFETY: the caller has the frame, which keeps the slot alive.
+        let epoch = self.epoch_if_out(unsafe { slot.as_ref() });
+        Taken {
+            slot,
+            // It is out.
+            epoch: epoch == Some(true),
         }
     }
 
-    /// Releases a frame that this thread has taken out of its cache after the pool was closed (T8).
-    #[cold]
-    #[inline(never)]
-    fn return_to_closed(&self, id: FrameId) {
-        // SAFETY: taking the frame out of the cache made the caller its unique holder, its use has
-        // not begun, and the caller gives it up. The caller's handle keeps the core alive.
-        unsafe { Self::return_frame(self.slot_of(id)) };
+    /// Records the holder of a frame and begins its use.
+    ///
+    /// # Safety
+    ///
+    /// As for [`begin_use`](Self::begin_use), but the holder is not recorded.
+    #[inline(always)]
+    unsafe fn record_and_begin(taken: Taken, site: CallSite) -> Result<Acquired, Unavailable> {
+        // SAFETY: the frame is out and keeps the slot alive.
+        let slot = unsafe { taken.slot.as_ref() };
+        slot.holder.record_acquire(site, taken.epoch);
+        // SAFETY: the caller is the frame's unique holder, and passes its hold on.
+        unsafe { Self::begin_use(taken.slot, site) }
     }
 
-    /// Starts the use of a frame: records its holder and sets the length to the frame size that
+    /// Records the holder of a frame that the caller has taken, for the holder.
+    fn record(&self, number: usize, site: CallSite) {
+        let Taken { slot, epoch } = self.taken(self.slot(number));
+        // SAFETY: the caller has the frame, which keeps the slot alive.
+        unsafe { slot.as_ref() }.holder.record_acquire(site, epoch);
+    }
+
+    /// Starts the use of a frame whose holder is recorded: sets the length to the frame size that
     /// was asked for.
     ///
     /// Fails only by P1. The frame is then given back.
@@ -172,7 +174,6 @@ impl Core {
     ) -> Result<Acquired, Unavailable> {
         // SAFETY: the frame is out and keeps the slot alive.
         let slot = unsafe { pointer.as_ref() };
-        slot.holder.record_acquire(site);
         let needs_begin = slot.state.with_mut(|state| {
             // SAFETY: by S2 the unique holder has the state to itself.
             let state = unsafe { &mut *state };
@@ -190,62 +191,73 @@ impl Core {
         Ok(Acquired(pointer))
     }
 
-    /// Takes a free frame from any word and any thread's cache.
+    /// Takes a free frame from any word.
     #[cold]
-    fn take_anywhere(&self) -> Result<NonNull<Slot>, Unavailable> {
-        let taken = self.take_up_to(1)?;
-        Ok(self.slot(self.free.frame_at(taken)))
+    fn take_anywhere(&self) -> Result<Taken, Unavailable> {
+        let mut taken = None;
+        self.take_many(1, |slot| taken = Some(slot))?;
+        taken
+            .map(|slot| self.taken(slot))
+            .ok_or(Unavailable::Exhausted)
     }
 
-    /// Takes up to `max` free frames of one word. Their use has not begun.
-    #[inline(always)]
-    pub(crate) fn try_acquire_many(&self, max: usize) -> Result<AcquiredMany, Unavailable> {
-        let max = max.min(MAX_BATCH);
+    /// Takes up to `max` free frames and passes each to `each`.
+    #[inline]
+    pub(crate) fn try_acquire_many(
+        &self,
+        site: CallSite,
+        max: usize,
+        mut each: impl FnMut(Acquired),
+    ) -> Result<(), Unavailable> {
         if max == 0 {
-            return Ok(self.acquired_many(Bits { word: 0, bits: 0 }));
+            return Ok(());
         }
         if self.is_memory_of_other_process() {
             return Err(Unavailable::OtherProcess);
         }
-        match self.free.take_local(thread_index(), max, |taken| taken) {
-            Some(taken) => Ok(self.acquired_many(taken)),
-            None => Ok(self.acquired_many(self.take_up_to(max)?)),
-        }
+        self.take_many(max, |slot| {
+            // SAFETY: taking the frame made the caller its unique holder.
+            if let Ok(acquired) = unsafe { Self::record_and_begin(self.taken(slot), site) } {
+                each(acquired);
+            }
+        })
     }
 
-    /// Takes up to `max` free frames of one word, or waits for one frame. Their use has not begun.
+    /// Takes up to `max` free frames, or waits for one frame, and passes each to `each`.
     #[inline]
     pub(crate) fn acquire_many(
         &self,
         site: CallSite,
         max: usize,
-    ) -> Result<AcquiredMany, Unavailable> {
-        match self.try_acquire_many(max) {
+        mut each: impl FnMut(Acquired),
+    ) -> Result<(), Unavailable> {
+        match self.try_acquire_many(site, max, &mut each) {
             Err(Unavailable::Exhausted) => {
                 let slot = self.wait(site, None)?;
-                // SAFETY: the frame is out and keeps the slot alive.
-                let slot = unsafe { slot.as_ref() };
-                // SAFETY: the word is one of this core's own.
-                let word = unsafe { slot.word.as_ref() };
-                Ok(self.acquired_many(self.free.bits_of(word, slot.addend)))
+                // SAFETY: the wait made the caller the frame's unique holder.
+                each(unsafe { Self::begin_use(slot, site) }?);
+                Ok(())
             }
             other => other,
         }
     }
 
-    #[inline(always)]
-    fn acquired_many(&self, frames: Bits) -> AcquiredMany {
-        AcquiredMany {
-            core: self.pointer(),
-            frames,
-        }
-    }
-
-    #[cold]
-    fn take_up_to(&self, max: usize) -> Result<Bits, Unavailable> {
+    /// Takes 1 to `max` free frames and passes the slot of each to `each`.
+    #[inline]
+    fn take_many(
+        &self,
+        max: usize,
+        mut each: impl FnMut(NonNull<Slot>),
+    ) -> Result<(), Unavailable> {
         loop {
-            match self.free.take(thread_index(), max) {
-                Ok(taken) => return Ok(taken),
+            let taken = self.free.take_many(max, |mut place| {
+                while place.bits != 0 {
+                    each(self.slot(self.free.frame_at(place)));
+                    place.bits &= place.bits - 1;
+                }
+            });
+            match taken {
+                Ok(()) => return Ok(()),
                 Err(TakeError::AllOut) => return Err(Unavailable::Exhausted),
                 Err(TakeError::Closed) if self.is_in_other_process() => {
                     return Err(Unavailable::OtherProcess);
@@ -272,7 +284,6 @@ impl Core {
         // SAFETY: the frame is out and keeps the core alive.
         let core = unsafe { slot.core.as_ref() };
         if core.is_memory_of_other_process() {
-            slot.holder.record_release();
             // SAFETY: the caller is the frame's unique holder, its use has not begun, and the
             // caller gives it up.
             unsafe { Self::return_frame(pointer) };
@@ -310,6 +321,7 @@ impl Core {
         let params = WaitParams {
             start,
             deadline,
+            on_taken: &|number| self.record(number, site),
             on_enqueued: &|| self.diagnostics.on_enqueued(self),
             alarm: self
                 .diagnostics
@@ -352,7 +364,8 @@ impl Core {
         }
         let enqueued = pending.start();
         let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site));
-        match pending.poll(&self.wait_queue, &self.free, context, start) {
+        let on_taken = |number| self.record(number, site);
+        match pending.poll(&self.wait_queue, &self.free, context, start, &on_taken) {
             Poll::Pending => {
                 if enqueued.is_none() {
                     self.diagnostics.on_enqueued(self);
@@ -447,7 +460,7 @@ impl Core {
         unsafe { Self::return_frame(slot) };
     }
 
-    /// Ends the use of a frame: records the release and clears the metadata.
+    /// Ends the use of a frame: clears the metadata.
     ///
     /// # Safety
     ///
@@ -457,7 +470,6 @@ impl Core {
     pub(crate) unsafe fn end_use(slot: NonNull<Slot>) {
         // SAFETY: the frame is out and keeps the slot alive.
         let slot = unsafe { slot.as_ref() };
-        slot.holder.record_release();
         let needs_reset = slot.state.with(|state| {
             // SAFETY: by S2 the unique holder has the state to itself.
             unsafe { (*state).needs_reset }
@@ -468,67 +480,73 @@ impl Core {
         }
     }
 
-    /// Puts a frame into this thread's cache, or back into its word, or passes it to the first
-    /// waiter.
+    /// Puts a frame back into its word, or passes it to the first waiter.
     ///
     /// # Safety
     ///
     /// The caller is the frame's unique holder, its use has [ended](Self::end_use) or never began,
     /// and the caller gives it up with this call.
     #[inline(always)]
-    pub(crate) unsafe fn return_frame(slot: NonNull<Slot>) {
+    pub(crate) unsafe fn return_frame(pointer: NonNull<Slot>) {
         // SAFETY: the frame is out and keeps the slot alive.
-        let core = unsafe { slot.as_ref() }.core;
-        // SAFETY: the frame is out and keeps the core alive.
-        if let Some(caches) = unsafe { core.as_ref() }.free.own_caches() {
-            match caches.push(thread_index(), slot.addr()) {
-                // By T5 slot and core may be gone.
-                // mutant: cached-frame-is-gone
-                Pushed::Cached => return,
-                Pushed::NotCached => {}
-                // SAFETY: the frame is still out and keeps the core alive.
-                Pushed::CooldownOver => unsafe { core.as_ref() }.restore_caches(),
-            }
-        }
-        // SAFETY: the frame is still out and keeps the slot alive.
-        let slot = unsafe { slot.as_ref() };
-        // SAFETY: the word is one of the core's, which the frame keeps alive. No reference claims
-        // it exclusively (see `FreeList::shards`).
-        let word = unsafe { slot.word.as_ref() };
-        // SAFETY: the caller is the frame's unique holder, and gives it up.
-        unsafe { Self::return_to_word(slot.core, word, slot.addend) };
+        let slot = unsafe { pointer.as_ref() };
+        // SAFETY: the caller is the frame's unique holder, and gives it up. It is the frame's word.
+        unsafe { Self::return_to_word(slot.core, slot.word, slot.flips) };
     }
 
-    /// Puts back several frames of one word, or passes them to waiters.
+    /// Releases frames, which may be of several pools. Puts back neighbors of one word together.
     ///
     /// # Safety
     ///
-    /// As for [`return_frame`](Self::return_frame), for each of the frames.
+    /// As for [`release`](Self::release), for each of the frames.
     #[inline]
-    pub(crate) unsafe fn return_many(core: NonNull<Self>, Bits { word, bits }: Bits) {
-        // SAFETY: the frames are out and keep the core alive.
-        let free = unsafe { &core.as_ref().free };
-        // SAFETY: the caller is the frames' unique holder, and gives them up.
-        unsafe { Self::return_to_word(core, free.word(word), free.addend(bits)) };
+    pub(crate) unsafe fn release_many(slots: impl IntoIterator<Item = NonNull<Slot>>) {
+        let mut pending: Option<(NonNull<Self>, NonNull<AtomicU64>, u64)> = None;
+        for pointer in slots {
+            // SAFETY: the caller is the frame's unique holder.
+            unsafe { Self::end_use(pointer) };
+            // SAFETY: the frame is out and keeps the slot alive.
+            let slot = unsafe { pointer.as_ref() };
+            pending = match pending {
+                Some((core, word, flips)) if word == slot.word => {
+                    Some((core, word, flips | slot.flips))
+                }
+                other => {
+                    if let Some((core, word, flips)) = other {
+                        // SAFETY: the caller is the frames' unique holder, and gives them up.
+                        unsafe { Self::return_to_word(core, word, flips) };
+                    }
+                    Some((slot.core, slot.word, slot.flips))
+                }
+            };
+        }
+        if let Some((core, word, flips)) = pending {
+            // SAFETY: the caller is the frames' unique holder, and gives them up.
+            unsafe { Self::return_to_word(core, word, flips) };
+        }
     }
 
-    /// Puts back the frames of `addend`.
-    ///
-    /// After the exchange core and word may no longer exist (F5), so the references to them are
-    /// used for nothing else.
+    /// Puts back the frames of `flips` into their word, or passes them to waiters.
     ///
     /// # Safety
     ///
-    /// As for [`return_frame`](Self::return_frame), for each of the frames; `word` is the core's.
+    /// As for [`return_frame`](Self::return_frame), for each of the frames. `word` is the word of
+    /// all of them, and `core` is their core.
     #[inline(always)]
-    unsafe fn return_to_word(core: NonNull<Self>, word: &AtomicU64, addend: u64) {
+    unsafe fn return_to_word(core: NonNull<Self>, word: NonNull<AtomicU64>, flips: u64) {
+        // SAFETY: the word is one of the core's, which the frames keep alive. No reference claims
+        // it exclusively (see `FreeList::shards`).
+        let word = unsafe { word.as_ref() };
         // SAFETY: the frames are out and keep the core alive.
-        unsafe { core.as_ref() }.free.set_hint(word);
-        match put_back(word, addend) {
+        let free = &unsafe { core.as_ref() }.free;
+        free.about_to_put_back(word);
+        // After the exchange core and word may no longer exist (F5), so the references to them are
+        // used for nothing else.
+        match put_back(word, flips) {
             PutBack::Done => {}
             // SAFETY: frames that waiters want are still the caller's and keep the core alive. For
             // frames that came back to a closed pool their parts of `refs` do (C1).
-            how => unsafe { Self::return_slow(core, word, addend, how) },
+            how => unsafe { Self::return_slow(core, word, flips, how) },
         }
     }
 
@@ -541,7 +559,7 @@ impl Core {
     /// frames back: with `DoneClosed` the pool has them, and their parts of `refs` are the
     /// caller's.
     #[cold]
-    unsafe fn return_slow(core: NonNull<Self>, word: &AtomicU64, addend: u64, mut how: PutBack) {
+    unsafe fn return_slow(core: NonNull<Self>, word: &AtomicU64, flips: u64, mut how: PutBack) {
         // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not
         // used after the last of them is given away.
         let this = unsafe { core.as_ref() };
@@ -549,17 +567,20 @@ impl Core {
             // By P2.
             return;
         }
-        let mut frames = this.free.bits_of(word, addend);
+        let mut frames = this.free.bits_of(word, flips);
         while how == PutBack::Wanted {
             while let Some(handoff) = this.wait_queue.pop_first(&this.free) {
-                if handoff.assign(this.free.frame_at(frames)) {
+                let frame = this.free.frame_at(frames);
+                // The waiter is the holder from now on, also while it does not run.
+                this.record(frame, handoff.site());
+                if handoff.assign(frame) {
                     frames.bits &= frames.bits - 1;
                     if frames.bits == 0 {
                         return;
                     }
                 }
             }
-            how = put_back(word, this.free.addend(frames.bits));
+            how = put_back(word, frames.flips());
         }
         // mutant: late-frame-gives-up-its-part
         if how == PutBack::DoneClosed {
@@ -568,7 +589,7 @@ impl Core {
             fence(Ordering::Acquire);
             let idle_waiters = Arc::clone(&this.idle_waiters);
             // SAFETY: these parts of `refs` are the frames' (C1, C2).
-            unsafe { Self::release_refs(core, frames.bits.count_ones() as usize) };
+            unsafe { Self::release_refs(core, frames.count()) };
             // The core may be gone. By I2 the waiters have to see that the parts are given up.
             // mutant: late-frame-notifies
             idle_waiters.notify();
@@ -600,14 +621,6 @@ impl Core {
             unsafe { guard_pages.protect(slot.number) };
         }
         core.diagnostics.on_release(&slot.holder, slot.number);
-    }
-
-    /// Lets threads cache frames again, if enough frames are free.
-    #[cold]
-    fn restore_caches(&self) {
-        if let Some(caches) = self.free.caches().filter(|_| self.free.has_many_free()) {
-            caches.restore();
-        }
     }
 
     /// Writes zeroes over prefix and payload.

@@ -17,9 +17,9 @@ pub(crate) struct PoolConfig {
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
     pub(crate) diagnostics: DiagnosticsConfig,
-    /// Number of words in the free list; `None` for one per processor.
+    /// Number of words that frames are dealt to in turn; `None` for the default.
     pub(crate) shards: Option<usize>,
-    /// True if threads may cache frames.
+    /// True if threads prefer the frames that they used last.
     pub(crate) caches: bool,
 }
 
@@ -38,8 +38,7 @@ impl PoolConfig {
             contents: Contents::Keep,
             diagnostics: DiagnosticsConfig::default(),
             shards: None,
-            // A model that needs caches asks for them.
-            caches: !cfg!(all(test, loom)),
+            caches: true,
         }
     }
 }

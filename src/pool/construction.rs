@@ -18,11 +18,20 @@ use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Process};
 
 use super::config::PoolConfig;
 use super::core::{Core, Handle, Slot};
-use super::free_list::{FrameIds, FreeList};
+use super::free_list::{FreeList, Lanes};
 use super::idle::IdleWaiters;
 use super::loans::Loans;
 use super::slot::Lengths;
 use super::wait_queue::{PoolState, WaitQueue};
+
+/// Default minimum number of words that frames are dealt to in turn. Threads that pass frames on
+/// rarely meet in one of 8 words.
+const MIN_LANES: usize = if cfg!(all(test, loom)) { 1 } else { 8 };
+
+/// Maximum size of frames, in bytes, of which a thread acquires one after the other: those of a
+/// round fill half of a second-level cache of 1 MiB. Of larger frames it acquires the one that was
+/// released last.
+const MAX_ROTATING_SIZE: usize = 64 * 1024;
 
 /// Allocates a pool, and returns its first handle.
 ///
@@ -40,7 +49,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     // Custom memory may be a shared mapping, too.
     let shares_memory = object.is_some() || config.memory.custom.is_some();
     let mut slots = try_with_capacity::<Slot>(frames)?;
-    let free = free_list(config, state, &mut slots)?;
+    let free = free_list(config, state)?;
 
     let allocation = NonNull::from(Box::leak(Box::<Core>::new_uninit()));
     let core = allocation.cast::<Core>();
@@ -93,28 +102,27 @@ fn fill_slots(
         frame_len: config.frame_len,
         capacity: config.framing.frame_size,
     };
-    slots.extend(free.places().enumerate().map(|(number, position)| {
+    slots.extend((0..free.frames()).map(|number| {
         let payload = segment.frame(number);
-        Slot::new(core, free, (number, position), payload, lengths, needs)
+        Slot::new(
+            core,
+            free,
+            (number, free.place(number)),
+            payload,
+            lengths,
+            needs,
+        )
     }));
 }
 
-/// Makes the free list. In thread caches a frame goes by the address that its slot will have.
-fn free_list(
-    config: &PoolConfig,
-    state: PoolState,
-    slots: &mut Vec<Slot>,
-) -> Result<FreeList, CommitError> {
-    let frames = config.framing.frames;
-    let shards = config
-        .shards
-        .unwrap_or_else(|| available_parallelism().map_or(1, NonZeroUsize::get));
-    let free = FreeList::new(frames, shards, state == PoolState::OPEN)?;
-    if !config.caches {
-        return Ok(free);
-    }
-    // The vector has its final capacity, so the slots will begin here.
-    let first = NonNull::from(slots.as_mut_slice()).cast::<Slot>().addr();
-    let step = size_of::<Slot>();
-    free.with_caches(FrameIds { first, step })
+/// Makes the free list. The offset of a frame is that of its slot.
+fn free_list(config: &PoolConfig, state: PoolState) -> Result<FreeList, CommitError> {
+    let processors = || available_parallelism().map_or(1, NonZeroUsize::get);
+    let lanes = Lanes {
+        count: config.shards.unwrap_or_else(|| processors().max(MIN_LANES)),
+        rotates: config.framing.frame_size <= MAX_ROTATING_SIZE,
+        remembers_starts: config.caches,
+    };
+    let is_open = state == PoolState::OPEN;
+    FreeList::new(config.framing.frames, lanes, size_of::<Slot>(), is_open)
 }

@@ -9,9 +9,7 @@
 //! - **C2** A frame that is released into an open word leaves `refs` alone (F5). A frame that is
 //!   released into a closed word gives up its part of `refs` afterwards. The exchange that frees
 //!   the frame tells which, so each frame that `close` counted is counted down once: by its
-//!   release, or by `open`, which counts the frames that are still out. A frame in a [thread
-//!   cache](super::thread_cache) is free if `close` finds it there. If `close` does not find it,
-//!   the frame counts as out, and its thread releases it once more (T4, T5).
+//!   release, or by `open`, which counts the frames that are still out.
 //! - **C3** `close` counts frames while it goes from word to word. So it first adds one for every
 //!   frame of the pool, and afterwards takes off those that were free. In between `refs` is too
 //!   large, never too small.
@@ -68,7 +66,7 @@ use std::time::Instant;
 use crate::contents::Contents;
 use crate::crate_copy::CrateCopy;
 use crate::diagnostics::call_site::CallSite;
-use crate::diagnostics::holder_record::HolderRecord;
+use crate::diagnostics::holder_record::{HolderRecord, Snapshot};
 use crate::diagnostics::{Diagnostics, Observed};
 use crate::framing::FrameLayout;
 use crate::holders::{HolderState, SourceLocation};
@@ -81,11 +79,10 @@ use crate::memory_options::CommitReport;
 use crate::sync::OnceLock;
 use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Ordering, Process, fence};
 
-use super::free_list::FreeList;
+use super::free_list::{FreeList, epoch_if_out};
 use super::idle::{IdleWaiters, Look};
 use super::loans::Loans;
 use super::slot;
-use super::thread_cache::FrameId;
 use super::wait_queue::{PoolState, RejectedWaiters, StateChange, WaitQueue};
 
 /// More handles than can exist unless handles are leaked on purpose.
@@ -139,6 +136,13 @@ impl Core {
         NonNull::from(&self.slots[number])
     }
 
+    /// Returns the epoch of the slot's frame, or `None` if it is free in its word.
+    pub(super) fn epoch_if_out(&self, slot: &Slot) -> Option<bool> {
+        // SAFETY: the word is one of this core's own.
+        let word = unsafe { slot.word.as_ref() };
+        epoch_if_out(word, slot.flips)
+    }
+
     /// Returns the length of an acquired frame, in bytes.
     pub(crate) fn frame_len(&self) -> usize {
         // By the layout there is at least one frame. All have the same length.
@@ -173,18 +177,19 @@ impl Core {
         is_slot.then_some(number)
     }
 
-    /// Returns the slot whose frame goes by `id` in thread caches.
+    /// Returns the slot that begins `offset` bytes after the first one.
+    ///
+    /// # Safety
+    ///
+    /// The offset is that of a slot of this pool.
     #[inline(always)]
-    pub(super) fn slot_of(&self, id: FrameId) -> NonNull<Slot> {
+    pub(super) unsafe fn slot_at_offset(&self, offset: usize) -> NonNull<Slot> {
         debug_assert!(
-            self.slots
-                .as_ptr_range()
-                .contains(&self.slots.as_ptr().with_addr(id.get())),
-            "{id} is the address of a slot of this pool"
+            offset < size_of_val(self.slots.as_slice()) && offset % size_of::<Slot>() == 0
         );
-        NonNull::from(self.slots.as_slice())
-            .cast::<Slot>()
-            .with_addr(id)
+        let first = NonNull::from(self.slots.as_slice()).cast::<Slot>();
+        // SAFETY: the slot is one of the vector's.
+        unsafe { first.byte_add(offset) }
     }
 
     /// Returns the pointer by which the core was allocated and can be freed.
@@ -342,19 +347,17 @@ impl Observed for Core {
         &self.slots[slot].holder
     }
 
+    fn snapshot(&self, slot: usize) -> Snapshot {
+        let slot = &self.slots[slot];
+        slot.holder.snapshot(|| self.epoch_if_out(slot))
+    }
+
     fn slots_out(&self) -> impl Iterator<Item = usize> {
         self.free.out()
     }
 
     fn is_out(&self, slot: usize) -> bool {
-        let slot = &self.slots[slot];
-        // SAFETY: the word is one of this core's own.
-        let word = unsafe { slot.word.as_ref() };
-        !self.free.is_free(word, slot.addend)
-    }
-
-    fn is_cached(&self, slot: usize) -> bool {
-        self.free.is_cached(slot)
+        self.epoch_if_out(&self.slots[slot]).is_some()
     }
 
     fn held_state(&self, slot: usize) -> HolderState {
@@ -408,12 +411,12 @@ impl DescribeSlot for Core {
         let Some(slot) = self.slots.get(number) else {
             return Ok(());
         };
-        // SAFETY: the word is one of this core's own.
-        let word = unsafe { slot.word.as_ref() };
-        let is_free = self.free.is_free(word, slot.addend) || self.free.is_cached(number);
-        let state = if is_free { "free" } else { "out" };
+        let state = match self.epoch_if_out(slot) {
+            None => "free",
+            Some(_) => "out",
+        };
         write!(out, "slot {number} is {state}")?;
-        let snapshot = slot.holder.snapshot();
+        let snapshot = slot.holder.snapshot(|| self.epoch_if_out(slot));
         if snapshot.is_changing() {
             return write!(out, "; another thread is acquiring it");
         }
@@ -560,7 +563,6 @@ mod loom_models {
     use crate::mode::AllocatorMode;
     use crate::pool::config::PoolConfig;
     use crate::pool::wait_queue::PoolState;
-    use crate::sync::set_thread_index;
 
     fn pool(frames: usize) -> FramePool {
         let framing = Framing::new(frames, 1).actual().unwrap();
@@ -606,56 +608,6 @@ mod loom_models {
             drop(pool);
             drop(two);
             holder.join().unwrap();
-        });
-    }
-
-    fn pool_with_caches(frames: usize) -> FramePool {
-        let framing = Framing::new(frames, 1).actual().unwrap();
-        let mut config = PoolConfig::new(framing, AllocatorMode::User);
-        config.shards = Some(1);
-        config.caches = true;
-        FramePool::new(&config, PoolState::OPEN).unwrap()
-    }
-
-    /// T5 and C1: a frame that its thread caches while the last handle is dropped.
-    ///
-    /// Kills: `close_caches` doing nothing; `push_cell` not loading the revocation word again;
-    /// `return_frame` touching the slot after the frame is cached.
-    #[test]
-    fn a_frame_that_is_cached_at_the_end_frees_the_pool() {
-        loom::model(|| {
-            let pool = pool_with_caches(1);
-            let frame = pool.try_acquire().unwrap();
-            let holder = thread::spawn(move || {
-                set_thread_index(1);
-                drop(frame);
-            });
-            drop(pool);
-            holder.join().unwrap();
-        });
-    }
-
-    /// T5, C2: the same around a decommit and a commit.
-    ///
-    /// Kills: the mutations of the model above.
-    #[test]
-    fn decommit_and_commit_count_cached_frames() {
-        let mut model = loom::model::Builder::new();
-        // A higher bound takes minutes.
-        model.preemption_bound = Some(2);
-        model.check(|| {
-            let pool = pool_with_caches(1);
-            let frame = pool.try_acquire().unwrap();
-            let holder = thread::spawn(move || {
-                set_thread_index(1);
-                drop(frame);
-            });
-            drop(pool.commit(false));
-            drop(pool.commit(true));
-            holder.join().unwrap();
-            assert_eq!(pool.frames_out(), 0);
-            assert_eq!(pool.core().refs.load(super::Ordering::Relaxed), 1);
-            drop(pool.try_acquire().unwrap());
         });
     }
 

@@ -1,16 +1,19 @@
-//! Bitmap free list: one atomic word per shard, with one bit per frame and the state of the pool.
+//! Bitmap free list: atomic words with a few frames each, and the state of the pool in all of them.
 //!
 //! The module handles frame numbers only, never memory, and is safe code.
 //!
 //! # The word
 //!
-//! Each shard is one `AtomicU64` on its own cache line:
+//! Each word is one `AtomicU64` on its own cache line:
 //!
 //! ```text
-//!   63       62        61 ............ 32   31 ............. 0
-//!  CLOSED  WAITERS     version              one bit per frame, set = free     (several words)
-//!  CLOSED  WAITERS     one bit per frame, set = free                          (a single word)
+//!  63 ....... 30   29 ................. 16     15       14     13 ...................... 0
+//!  version         one epoch bit per frame   CLOSED  WAITERS   one bit per frame, set = free
 //! ```
+//!
+//! A release adds 1 to the version, sets the bit of the frame and inverts its epoch bit. (The
+//! epoch tells [reports](crate::diagnostics::holder_record) whether a frame was released since its
+//! holder recorded itself.)
 //!
 //! | CLOSED | WAITERS | free bits | state of the pool | acquire | release |
 //! |---|---|---|---|---|---|
@@ -19,6 +22,12 @@
 //! | 0 | 1 | none | callers wait | enters the wait queue | assigns its frame to a waiter |
 //! | 0 | 1 | some | a wait starts | clears the lowest bit | assigns its frame to a waiter |
 //! | 1 | any | any | closed | fails | sets its bit, then gives up its part of the pool's `refs` |
+//!
+//! # Frames and words
+//!
+//! Frames are dealt to words in turn, like cards: frame *n* is in word *n* mod *lanes*, up to 14
+//! frames per word, and then the next *lanes* words are filled. Two threads rarely meet in a word
+//! with few frames. Where a search [starts](super::starts) follows what the thread does.
 //!
 //! # Invariants
 //!
@@ -38,40 +47,32 @@
 //!   the call. A single word proves this by itself. Several words cannot be read at once, so each
 //!   has a version that every release increments. Two successive scans that find no free bit and
 //!   the same versions prove that all words were empty between the two. (The proof is wrong only
-//!   if a multiple of 2^30 releases falls between the scans.)
-//!
-//! In a pool with [thread caches](super::thread_cache) a free frame is in a word or in a cache.
-//! Then these invariants also rest on those of the caches: F1 and F2 on T1 and T6, F3 and F6 on
-//! T4, F4 on T2 and T4, F5 on T5.
+//!   if a multiple of 2^34 releases falls between the scans.)
+//! - **F7** The epoch bit of a frame is inverted by each release into its word, in the exchange
+//!   that frees the frame, and by nothing else.
 
 use crossbeam_utils::CachePadded;
 
 use crate::crate_copy::{CrateCopy, this_copy};
 use crate::error::CommitError;
 use crate::memory::try_with_capacity;
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, prefetch};
 
-use super::hints::Hints;
-use super::thread_cache::{self, Caches, FrameId, Lease};
+use super::hints::{Hints, MAX_WORDS_WITHOUT_HINTS};
+use super::starts::{Start, Starts};
 
-const CLOSED: u64 = 1 << 63;
-const WAITERS: u64 = 1 << 62;
-const FLAGS: u64 = CLOSED | WAITERS;
+const CLOSED: u64 = 1 << 15;
+const WAITERS: u64 = 1 << 14;
 
-/// Maximum number of frames that one read-modify-write moves: those of a single word.
-pub(crate) const MAX_BATCH: usize = 62;
-
-/// Frames per word if there are several words: the version takes the rest.
-const FRAMES_BESIDE_VERSION: usize = 32;
-const VERSION_SHIFT: u32 = 32;
+/// Maximum number of frames per word.
+const FRAMES_PER_WORD: usize = 14;
+const FREE: u64 = ones(FRAMES_PER_WORD);
+const EPOCH_SHIFT: u32 = 16;
+const VERSION_SHIFT: u32 = 30;
 const VERSION_STEP: u64 = 1 << VERSION_SHIFT;
 
-/// Minimum number of frames per shard. A smaller one would be empty too often, and its threads
-/// would search the other shards.
-const MIN_FRAMES_PER_SHARD: usize = if cfg!(all(test, loom)) { 1 } else { 8 };
-
-/// Maximum number of words that a search scans without hints.
-const MAX_WORDS_WITHOUT_HINTS: usize = 16;
+/// Maximum number of words that frames are dealt to in turn.
+pub(crate) const MAX_LANES: usize = 16;
 
 /// The free list of a pool.
 #[derive(Debug)]
@@ -79,59 +80,92 @@ pub(crate) struct FreeList {
     /// A `Vec`, not a `Box`: slots point into it, and moving a `Box` asserts unique access.
     shards: Vec<CachePadded<Shard>>,
     frames: usize,
-    /// Masks a thread index to the index of its home word.
-    home_mask: usize,
-    /// The bits of a word that stand for frames.
-    frame_bits: u64,
-    /// The version increment that a release adds to a word beside its bits.
-    version_step: u64,
-    hints: Option<Hints>,
-    owned: Owned,
-    ids: FrameIds,
-}
-
-/// The part of a free list that depends on the copy of the crate. In one cache line, because each
-/// acquire and release reads both fields.
-#[derive(Debug)]
-#[repr(align(16))]
-struct Owned {
-    caches: Option<Lease>,
+    /// Binary logarithm of the number of lanes.
+    lane_shift: u32,
+    /// The distance of the offsets of two neighboring bits of a word.
+    step: usize,
+    starts: Starts,
+    hints: Hints,
     made_by: &'static CrateCopy,
-}
-
-/// Ids of the frames in the caches: `first` for frame 0, and `step` more for each further frame.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FrameIds {
-    pub(crate) first: FrameId,
-    pub(crate) step: usize,
-}
-
-impl FrameIds {
-    /// Ids that are the frame numbers plus 1.
-    pub(crate) const ONE_BASED: Self = Self {
-        first: FrameId::MIN,
-        step: 1,
-    };
-
-    /// Returns the id of the frame with this number.
-    pub(crate) fn of(self, frame: usize) -> Option<FrameId> {
-        self.first.checked_add(frame * self.step)
-    }
-
-    /// Returns the number of the frame with this id.
-    pub(crate) fn frame(self, id: FrameId) -> usize {
-        (id.get() - self.first.get()) / self.step
-    }
 }
 
 /// A word and, in the same cache line, what a thread that has just changed the word needs.
 #[derive(Debug)]
+#[repr(C)]
 struct Shard {
     word: AtomicU64,
-    /// The frame of the lowest bit.
+    /// The offset of the frame of the lowest bit.
+    first_offset: usize,
+    /// Next start of a thread that takes a frame out of this word.
+    next_start: Start,
+    /// The frame of the lowest bit. The others follow at the distance of the number of lanes.
     first: usize,
     /// Number of bits that stand for frames.
     count: u32,
+}
+
+impl Shard {
+    /// Takes the lowest free bit, unless another thread changes the word in the meantime: then the
+    /// caller does better to go to another word. Returns what [`take`](Self::take) returns.
+    #[inline(always)]
+    fn take_first(&self) -> Result<(u64, u64), u64> {
+        // Acquire: as in `take`.
+        let seen = self.word.load(Ordering::Acquire);
+        let free = seen & (CLOSED | FREE);
+        // At least one frame is free, and `CLOSED` is not set.
+        // mutant: take-first-checks-closed
+        if !(1..=FREE).contains(&free) {
+            return Err(seen);
+        }
+        let bit = lowest(free, 1);
+        // Acquire, Release: as in `take`.
+        // mutant: take-first-exchange
+        self.word
+            .compare_exchange_weak(seen, seen & !bit, Ordering::AcqRel, Ordering::Acquire)
+            .map(|_| (bit, seen))
+    }
+
+    /// Takes up to `max` of the lowest free bits. Returns them with the value of the word before;
+    /// otherwise returns the value of the word.
+    #[inline(always)]
+    fn take(&self, max: usize) -> Result<(u64, u64), u64> {
+        // Acquire: pairs with the Release half of the exchange below in the thread that emptied
+        // this word. The second scan of `take_elsewhere` then sees what that thread had put back
+        // into other words before (F6).
+        let mut seen = self.word.load(Ordering::Acquire);
+        loop {
+            let free = seen & FREE;
+            // mutant: take-checks-closed
+            if free == 0 || seen & CLOSED != 0 {
+                return Err(seen);
+            }
+            let bits = lowest(free, max);
+            // Acquire: pairs with the Release in `put_back`, takes over the frame's bytes (F2).
+            // Release: pairs with the Acquire load above.
+            // mutant: take-exchange
+            match self.word.compare_exchange_weak(
+                seen,
+                seen & !bits,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Ok((bits, seen)),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}
+
+/// The way in which frames are dealt to words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lanes {
+    /// Number of words that frames are dealt to in turn. It is rounded up to a power of two, at
+    /// most 16.
+    pub(crate) count: usize,
+    /// True if a thread that only acquires goes from word to word.
+    pub(crate) rotates: bool,
+    /// True if threads remember where they last found or released a frame.
+    pub(crate) remembers_starts: bool,
 }
 
 /// Frames, as bits of one word.
@@ -139,6 +173,21 @@ struct Shard {
 pub(crate) struct Bits {
     pub(crate) word: usize,
     pub(crate) bits: u64,
+}
+
+impl Bits {
+    /// Returns the bits that [`put_back`] inverts for these frames: they become free, and their
+    /// next epoch begins.
+    #[inline(always)]
+    pub(crate) fn flips(self) -> u64 {
+        self.bits | self.bits << EPOCH_SHIFT
+    }
+
+    /// Returns the number of frames.
+    #[inline(always)]
+    pub(crate) fn count(self) -> usize {
+        self.bits.count_ones() as usize
+    }
 }
 
 /// The reason why no frame was taken.
@@ -161,80 +210,51 @@ pub(crate) enum PutBack {
 }
 
 impl FreeList {
-    /// Creates a list of `frames` free frames, open or closed. They are spread over `shards`
-    /// words, or over more where more are needed to hold them.
-    pub(crate) fn new(frames: usize, shards: usize, open: bool) -> Result<Self, CommitError> {
-        let count = word_count(frames, shards);
-        let (frame_bits, version_step) = match count {
-            1 => (ones(MAX_BATCH), 0),
-            // mutant: version-step
-            _ => (ones(FRAMES_BESIDE_VERSION), VERSION_STEP),
-        };
+    /// Creates a list of `frames` free frames, open or closed.
+    ///
+    /// The list knows each frame by its offset as well: its number times `stride`.
+    pub(crate) fn new(
+        frames: usize,
+        lanes: Lanes,
+        stride: usize,
+        open: bool,
+    ) -> Result<Self, CommitError> {
+        let Lanes {
+            count,
+            rotates,
+            remembers_starts,
+        } = lanes;
+        let lanes = count.clamp(1, MAX_LANES).next_power_of_two();
+        let per_group = lanes * FRAMES_PER_WORD;
+        let words = frames / per_group * lanes + (frames % per_group).min(lanes);
         let flags = if open { 0 } else { CLOSED };
-        let mut shards = try_with_capacity(count)?;
-        shards.extend((0..count).map(|word| {
-            // An even split. If there is a remainder, the first words have one frame more.
-            let first = word * (frames / count) + word.min(frames % count);
-            let bits = ones(frames / count + usize::from(word < frames % count));
-            CachePadded::new(Shard {
-                word: AtomicU64::new(bits | flags),
+        let mut shards = try_with_capacity(words)?;
+        for word in 0..words {
+            let first = word / lanes * per_group + word % lanes;
+            let in_word = (frames - first).div_ceil(lanes).min(FRAMES_PER_WORD);
+            shards.push(CachePadded::new(Shard {
+                word: AtomicU64::new(ones(in_word) | flags),
+                first_offset: first * stride,
+                next_start: Start::after(word, words, if rotates { lanes } else { 1 }),
                 first,
-                count: bits.count_ones(),
-            })
-        }));
-        let hints = if count > MAX_WORDS_WITHOUT_HINTS {
-            Some(Hints::new(count)?)
-        } else {
-            None
-        };
-        // One less than the largest power of two that is not above `count`.
-        let home_mask = (1 << count.ilog2()) - 1;
+                count: ones(in_word).count_ones(),
+            }));
+        }
         Ok(Self {
             shards,
             frames,
-            home_mask,
-            frame_bits,
-            version_step,
-            hints,
-            owned: Owned {
-                caches: None,
-                made_by: this_copy(),
-            },
-            ids: FrameIds::ONE_BASED,
+            lane_shift: lanes.ilog2(),
+            step: stride * lanes,
+            starts: Starts::new(words, remembers_starts),
+            hints: Hints::new(words)?,
+            made_by: this_copy(),
         })
-    }
-
-    /// Adds thread caches, if the pool is large enough for them and the system supports them.
-    pub(crate) fn with_caches(mut self, ids: FrameIds) -> Result<Self, CommitError> {
-        if self.frames >= thread_cache::MIN_FRAMES {
-            self.owned.caches = Lease::new(self.frames)?;
-            self.ids = ids;
-        }
-        Ok(self)
-    }
-
-    /// Returns the thread caches. Unlike everything else here, they may be used after F5.
-    #[inline(always)]
-    pub(crate) fn caches(&self) -> Option<&'static Caches> {
-        self.owned.caches.as_ref().map(Lease::caches)
-    }
-
-    /// Returns the thread caches if the calling thread may own one of them. It may not if it runs
-    /// code of another copy of the crate than the one that made the pool (O4): that copy numbers
-    /// threads by itself.
-    #[inline(always)]
-    pub(crate) fn own_caches(&self) -> Option<&'static Caches> {
-        if self.owned.made_by.is_this() {
-            self.caches()
-        } else {
-            None
-        }
     }
 
     /// Returns the copy of the crate that made the list.
     #[inline(always)]
     pub(crate) fn made_by(&self) -> &'static CrateCopy {
-        self.owned.made_by
+        self.made_by
     }
 
     /// Returns the number of frames, free or not.
@@ -245,141 +265,121 @@ impl FreeList {
     /// Returns the number of the frame at the lowest of the bits.
     #[inline(always)]
     pub(crate) fn frame_at(&self, Bits { word, bits }: Bits) -> usize {
-        let frame = self.shards[word].first + bits.trailing_zeros() as usize;
+        let frame = self.shards[word].first + ((bits.trailing_zeros() as usize) << self.lane_shift);
         debug_assert!(frame < self.frames(), "bits {bits:#x} of word {word}");
         frame
     }
 
-    /// Returns the bit of each frame, in the order of the frame numbers.
-    pub(crate) fn places(&self) -> impl Iterator<Item = Bits> {
-        self.shards.iter().enumerate().flat_map(|(word, shard)| {
-            (0..shard.count).map(move |index| Bits {
-                word,
-                bits: 1 << index,
-            })
-        })
-    }
-
-    /// Returns the bit of the frame with this id.
-    fn place(&self, id: FrameId) -> Bits {
-        let frame = self.ids.frame(id);
-        // The first `extra` words have `each + 1` frames, the others `each`.
-        let each = self.frames / self.shards.len();
-        let extra = self.frames % self.shards.len();
-        let word = if frame < extra * (each + 1) {
-            frame / (each + 1)
-        } else {
-            (frame - extra) / each
-        };
+    /// Returns the bit of a frame.
+    pub(crate) fn place(&self, frame: usize) -> Bits {
+        let lane_mask = (1 << self.lane_shift) - 1;
+        // The frame's number among the frames of its lane.
+        let turn = frame >> self.lane_shift;
         Bits {
-            word,
-            bits: 1 << (frame - self.shards[word].first),
+            word: (turn / FRAMES_PER_WORD) << self.lane_shift | frame & lane_mask,
+            bits: 1 << (turn % FRAMES_PER_WORD),
         }
     }
 
-    /// Takes up to `max` of the lowest free bits of the calling thread's home word. Threads with
-    /// different indices have different home words, as far as there are enough words.
-    ///
-    /// `prepare` computes from the bits what the caller needs. It runs before the exchange that
-    /// takes the frames, because loads after the exchange cannot start until it is done.
+    /// Takes the lowest free bit of the word where the calling thread starts. Returns the offset of
+    /// the frame, and its epoch.
     #[inline(always)]
-    pub(crate) fn take_local<T>(
-        &self,
-        thread: usize,
-        max: usize,
-        prepare: impl Fn(Bits) -> T,
-    ) -> Option<T> {
-        self.take_from(self.home(thread), max, prepare).ok()
+    pub(crate) fn take_local(&self) -> Option<(usize, bool)> {
+        let start = self.starts.get();
+        let shard = &self.shards[start.word()];
+        // Before the exchange, because loads after it cannot start until it is done.
+        let (first, next, step) = (shard.first_offset, shard.next_start, self.step);
+        let (bit, seen) = match shard.take_first() {
+            Ok(taken) => taken,
+            Err(seen) => {
+                self.leave_contended(start.word(), seen);
+                return None;
+            }
+        };
+        self.starts.set(next);
+        if start.is_moving() {
+            prefetch(self.word(next.word()));
+        }
+        let index = bit.trailing_zeros() as usize;
+        Some((first + index * step, seen & bit << EPOCH_SHIFT != 0))
     }
 
-    /// Takes up to `max` free bits of one word. Searches the home word first, then the other
-    /// words, then the caches.
-    pub(crate) fn take(&self, thread: usize, max: usize) -> Result<Bits, TakeError> {
-        match (self.take_from_words(thread, max), self.caches()) {
-            (Err(TakeError::AllOut), Some(caches)) => self.take_from_caches(caches, thread, max),
-            (taken, _) => taken,
+    /// Makes the calling thread start in the next word, if its acquire failed because another
+    /// thread changed the word meanwhile. So two threads that meet in a word part.
+    #[cold]
+    fn leave_contended(&self, word: usize, seen: u64) {
+        if seen & FREE != 0 && seen & CLOSED == 0 {
+            self.starts.set(Start::at((word + 1) % self.shards.len()));
         }
     }
 
-    /// The rest of `take` in a pool with caches. If the caches are empty, they stay empty until
-    /// the search ends (T4), so any frame that is free then is in a word.
-    fn take_from_caches(
+    /// Takes up to `max` free bits, which is at least 1, of several words and passes them to
+    /// `each`, word by word. Searches as [`take`](Self::take) does if it finds none in the next
+    /// words, and fails as it does.
+    pub(crate) fn take_many(
         &self,
-        caches: &Caches,
-        thread: usize,
         max: usize,
-    ) -> Result<Bits, TakeError> {
-        let search = caches.search();
-        match search.take() {
-            Some(id) => Ok(self.place(id)),
-            // mutant: search-words-again
-            None => self.take_from_words(thread, max),
+        mut each: impl FnMut(Bits),
+    ) -> Result<(), TakeError> {
+        let start = self.starts.get().word();
+        let words = (start..self.shards.len()).chain(0..start);
+        let mut taken = 0;
+        for word in words.take(MAX_WORDS_WITHOUT_HINTS) {
+            if let Ok(bits) = self.take_from(word, max - taken) {
+                taken += bits.count();
+                each(bits);
+                self.starts.set(self.shards[word].next_start);
+                if taken == max {
+                    break;
+                }
+            }
         }
+        if taken > 0 {
+            return Ok(());
+        }
+        self.take(max).map(each)
     }
 
-    fn take_from_words(&self, thread: usize, max: usize) -> Result<Bits, TakeError> {
-        let home = self.home(thread);
-        match self.take_from(home, max, |taken| taken) {
-            Ok(taken) => return Ok(taken),
+    /// Takes up to `max` free bits of one word. Searches the word where the thread starts, and then
+    /// the other words.
+    pub(crate) fn take(&self, max: usize) -> Result<Bits, TakeError> {
+        let start = self.starts.get().word();
+        let taken = match self.take_from(start, max) {
+            Ok(taken) => taken,
             Err(seen) if seen & CLOSED != 0 => return Err(TakeError::Closed),
-            Err(_) => {}
-        }
-        let taken = self.take_elsewhere(home, max)?;
-        if let Some(hints) = &self.hints {
-            hints.set_home(thread, taken.word);
-        }
+            Err(_) => self.take_elsewhere(start, max)?,
+        };
+        self.starts.set(self.shards[taken.word].next_start);
         Ok(taken)
     }
 
+    /// Notes that the calling thread is about to put frames back into `word`: it starts there, and
+    /// other threads find a hint. Must be called before `put_back`, while the frames still keep the
+    /// pool alive.
     #[inline(always)]
-    fn home(&self, thread: usize) -> usize {
-        match &self.hints {
-            None => thread & self.home_mask,
-            Some(hints) => hints.home(thread),
-        }
+    pub(crate) fn about_to_put_back(&self, word: &AtomicU64) {
+        let word = self.index_of(word);
+        self.starts.set(Start::at(word));
+        self.hints.set(word);
     }
 
     /// Takes up to `max` free bits of one word. Otherwise returns the value of the word.
-    #[inline(always)]
-    fn take_from<T>(&self, word: usize, max: usize, prepare: impl Fn(Bits) -> T) -> Result<T, u64> {
-        let shard = &self.shards[word].word;
-        // Acquire: pairs with the Release half of the exchange below in the thread that emptied
-        // this word. The second scan of `take_elsewhere` then sees what that thread had put back
-        // into other words before (F6).
-        let mut seen = shard.load(Ordering::Acquire);
-        loop {
-            let free = seen & self.frame_bits;
-            // mutant: take-checks-closed
-            if free == 0 || seen & CLOSED != 0 {
-                return Err(seen);
-            }
-            let bits = lowest(free, max);
-            let prepared = prepare(Bits { word, bits });
-            // Acquire: pairs with the Release in `put_back`, takes over the frame's bytes (F2).
-            // Release: pairs with the Acquire load above.
-            // mutant: take-exchange
-            match shard.compare_exchange_weak(
-                seen,
-                seen & !bits,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return Ok(prepared),
-                Err(now) => seen = now,
-            }
-        }
+    #[inline]
+    fn take_from(&self, word: usize, max: usize) -> Result<Bits, u64> {
+        let (bits, _) = self.shards[word].take(max)?;
+        Ok(Bits { word, bits })
     }
 
-    /// The rest of `take` if the home word has no free bit: scans all words until it finds a frame
+    /// The rest of `take` if the first word has no free bit: scans all words until it finds a frame
     /// or has proof that none is free. It scans again only if a frame was released during the last
     /// scan, so some thread always makes progress.
-    fn take_elsewhere(&self, home: usize, max: usize) -> Result<Bits, TakeError> {
-        if let Some(taken) = self.take_by_hints(home, max) {
+    fn take_elsewhere(&self, start: usize, max: usize) -> Result<Bits, TakeError> {
+        if let Some(taken) = self.take_by_hints(start, max) {
             return Ok(taken);
         }
         let mut before = None;
         loop {
-            match self.scan(home, max)? {
+            match self.scan(start, max)? {
                 Scan::Taken(taken) => return Ok(taken),
                 // mutant: second-scan
                 Scan::Empty { versions } if before == Some(versions) || self.shards.len() == 1 => {
@@ -390,35 +390,26 @@ impl FreeList {
         }
     }
 
-    /// Scans all words once, from `home` on. Versions only grow, so their sum is the same in two
+    /// Scans all words once, from `start` on. Versions only grow, so their sum is the same in two
     /// scans only if every version is (F6).
-    fn scan(&self, home: usize, max: usize) -> Result<Scan, TakeError> {
+    fn scan(&self, start: usize, max: usize) -> Result<Scan, TakeError> {
         let mut versions = 0;
-        for word in (home..self.shards.len()).chain(0..home) {
-            match self.take_from(word, max, |taken| taken) {
+        for word in (start..self.shards.len()).chain(0..start) {
+            match self.take_from(word, max) {
                 Ok(taken) => {
-                    self.set_hint(self.word(word));
+                    self.hints.set(word);
                     return Ok(Scan::Taken(taken));
                 }
                 Err(seen) if seen & CLOSED != 0 => return Err(TakeError::Closed),
-                Err(seen) => versions += (seen & !FLAGS) >> VERSION_SHIFT,
+                Err(seen) => versions += seen >> VERSION_SHIFT,
             }
         }
         Ok(Scan::Empty { versions })
     }
 
-    fn take_by_hints(&self, home: usize, max: usize) -> Option<Bits> {
-        let hints = self.hints.as_ref()?;
-        hints.find(home, |word| self.take_from(word, max, |taken| taken).ok())
-    }
-
-    /// Sets the hint that frames may be free in `word`. Must be called before `put_back`, while
-    /// the frames still keep the pool alive.
-    #[inline(always)]
-    pub(crate) fn set_hint(&self, word: &AtomicU64) {
-        if let Some(hints) = &self.hints {
-            hints.set(self.index_of(word));
-        }
+    fn take_by_hints(&self, start: usize, max: usize) -> Option<Bits> {
+        self.hints
+            .find(start, |word| self.take_from(word, max).ok())
     }
 
     /// Returns the word with this index, for [`put_back`].
@@ -427,48 +418,29 @@ impl FreeList {
         &self.shards[word].word
     }
 
-    /// Returns what [`put_back`] adds to a word for the frames at `bits`.
-    #[inline]
-    pub(crate) fn addend(&self, bits: u64) -> u64 {
-        bits + self.version_step
-    }
-
-    /// Returns the frames for which [`addend`](Self::addend) made this addend. `word` is a word of
-    /// this list.
-    pub(crate) fn bits_of(&self, word: &AtomicU64, addend: u64) -> Bits {
+    /// Returns the frames for which [`Bits::flips`] returned `flips`. `word` is a word of this
+    /// list.
+    pub(crate) fn bits_of(&self, word: &AtomicU64, flips: u64) -> Bits {
         Bits {
             word: self.index_of(word),
-            bits: addend & self.frame_bits,
+            bits: flips & FREE,
         }
-    }
-
-    /// Returns whether the frame with this word and addend is free in its word. The answer may be
-    /// outdated by the time the caller has it.
-    pub(crate) fn is_free(&self, word: &AtomicU64, addend: u64) -> bool {
-        // Relaxed: the answer is only displayed.
-        word.load(Ordering::Relaxed) & addend & self.frame_bits != 0
     }
 
     /// Returns the index of a word of this list.
-    #[inline]
+    #[inline(always)]
     fn index_of(&self, word: &AtomicU64) -> usize {
-        let distance = std::ptr::from_ref(word).addr() - std::ptr::from_ref(self.word(0)).addr();
+        // A shard begins with its word.
+        let distance = std::ptr::from_ref(word).addr() - self.shards.as_ptr().addr();
         distance / size_of::<CachePadded<Shard>>()
     }
 
-    /// Sets `WAITERS` in every word. Returns whether a frame may be free in a word or in a cache.
-    /// No thread puts a frame into a cache from then on. The caller holds the lock of the wait
-    /// queue.
+    /// Sets `WAITERS` in every word. Returns whether a frame may be free. The caller holds the lock
+    /// of the wait queue.
     pub(crate) fn set_waiters(&self) -> bool {
-        if let Some(caches) = self.caches() {
-            // mutant: waiters-revoke-caches
-            caches.revoke(thread_cache::WAITERS);
-        }
         // AcqRel, here and in the other slow calls, is more than F3 needs: F3 follows from the
         // order of changes to one word. A waiter does not notice the cost.
-        let free = self.count_free(|word| word.fetch_or(WAITERS, Ordering::AcqRel));
-        // mutant: waiters-look-at-caches
-        free != 0 || self.caches().is_some_and(Caches::may_have_frames)
+        self.count_free(|word| word.fetch_or(WAITERS, Ordering::AcqRel)) != 0
     }
 
     /// Clears `WAITERS` in every word. The caller holds the lock of the wait queue, which is
@@ -477,51 +449,22 @@ impl FreeList {
         for word in self.words() {
             word.fetch_and(!WAITERS, Ordering::AcqRel);
         }
-        if let Some(caches) = self.caches() {
-            caches.end_revocation(thread_cache::WAITERS);
-        }
     }
 
-    /// Sets `CLOSED` in every word and moves the frames of the caches into the words. Returns the
-    /// number of frames that were out, counted word by word as the flags were set. A frame that is
-    /// on its way into a cache or out of it counts as out.
+    /// Sets `CLOSED` in every word. Returns the number of frames that were out, counted word by
+    /// word as the flags were set.
     pub(crate) fn close(&self) -> usize {
         // Release: pairs with the Acquire load in `take_from`. A caller that sees `CLOSED` finds
         // the reason for it.
         // mutant: close-words
         let free = self.count_free(|word| word.fetch_or(CLOSED, Ordering::AcqRel));
-        // mutant: close-counts-cached
-        self.frames() - free - self.close_caches()
-    }
-
-    /// Puts the frames of the caches into the words, which are closed. Returns their number.
-    fn close_caches(&self) -> usize {
-        let Some(caches) = self.caches() else {
-            return 0;
-        };
-        let mut moved = 0;
-        // mutant: close-revokes-caches
-        caches.revoke(thread_cache::CLOSED);
-        caches.drain(|id| {
-            let Bits { word, bits } = self.place(id);
-            self.set_hint(self.word(word));
-            // The frame was not counted as out, so no part of `refs` is given up for it (C2).
-            let done = put_back(self.word(word), self.addend(bits));
-            debug_assert_eq!(done, PutBack::DoneClosed);
-            // mutant: close-counts-moved
-            moved += 1;
-            false
-        });
-        moved
+        self.frames() - free
     }
 
     /// Clears `CLOSED` in every word. Returns the number of frames that were out, counted word by
     /// word as the flags were cleared.
     pub(crate) fn open(&self) -> usize {
         let free = self.count_free(|word| word.fetch_and(!CLOSED, Ordering::AcqRel));
-        if let Some(caches) = self.caches() {
-            caches.end_revocation(thread_cache::CLOSED);
-        }
         self.frames() - free
     }
 
@@ -530,43 +473,18 @@ impl FreeList {
     pub(crate) fn free_frames(&self) -> usize {
         // Acquire: pairs with the Release in `put_back`. A caller that sees all frames back may
         // free their memory.
-        let free = self.count_free(|word| word.load(Ordering::Acquire));
-        match self.caches() {
-            // A frame that moves from a word to a cache meanwhile may be counted twice.
-            // mutant: free-frames-if-open
-            Some(caches) if !self.is_closed() => (free + caches.frames()).min(self.frames),
-            // In a closed pool a frame that is still in a cache belongs to the thread that is
-            // taking it out.
-            _ => free,
-        }
+        self.count_free(|word| word.load(Ordering::Acquire))
     }
 
-    fn is_closed(&self) -> bool {
-        self.word(0).load(Ordering::Acquire) & CLOSED != 0
-    }
-
-    /// Returns whether a quarter of the frames is free, which is enough for threads to cache some.
-    pub(crate) fn has_many_free(&self) -> bool {
-        self.free_frames() >= self.frames / 4
-    }
-
-    /// Returns the frames that are not free in the words, those in caches included. Each word is
-    /// read once, when the iterator reaches it.
+    /// Returns the frames that are out. Each word is read once, when the iterator reaches it.
     pub(crate) fn out(&self) -> impl Iterator<Item = usize> {
         self.shards.iter().flat_map(|shard| {
             // Acquire: pairs with the Release in `put_back`. It is more than a report needs.
             let free = shard.word.load(Ordering::Acquire);
             let is_out = move |bit: &u32| free & (1 << bit) == 0;
             let bits = (0..shard.count).filter(is_out);
-            bits.map(|bit| shard.first + bit as usize)
+            bits.map(|bit| shard.first + ((bit as usize) << self.lane_shift))
         })
-    }
-
-    /// Returns whether this frame is in a thread cache. The answer is for reports and may be
-    /// outdated.
-    pub(crate) fn is_cached(&self, frame: usize) -> bool {
-        let id = self.ids.of(frame);
-        id.is_some_and(|id| self.caches().is_some_and(|caches| caches.contains(id)))
     }
 
     fn words(&self) -> impl Iterator<Item = &AtomicU64> {
@@ -576,7 +494,7 @@ impl FreeList {
     /// Counts the free bits in the values that `read` returns for the words.
     fn count_free(&self, read: impl Fn(&AtomicU64) -> u64) -> usize {
         self.words()
-            .map(|word| (read(word) & self.frame_bits).count_ones() as usize)
+            .map(|word| (read(word) & FREE).count_ones() as usize)
             .sum()
     }
 }
@@ -587,22 +505,22 @@ enum Scan {
     Empty { versions: u64 },
 }
 
-/// Puts back the frames whose bits, and version step, are in `addend`, unless callers wait for a
+/// Puts back the frames for which [`Bits::flips`] returned `flips`, unless callers wait for a
 /// frame.
 ///
 /// This is a free function over the word alone. Once the exchange has succeeded, another thread
 /// may free the pool (F5), so nothing else of the pool may be borrowed at that moment.
 #[inline(always)]
-pub(crate) fn put_back(word: &AtomicU64, addend: u64) -> PutBack {
+pub(crate) fn put_back(word: &AtomicU64, flips: u64) -> PutBack {
     let mut seen = word.load(Ordering::Relaxed);
     loop {
         // mutant: put-back-checks-waiters
-        if seen & FLAGS == WAITERS {
+        if seen & WAITERS != 0 && seen & CLOSED == 0 {
             return PutBack::Wanted;
         }
-        // By F1 the bits are clear in `seen`, so the addition sets them. The carry out of the
-        // version is masked off.
-        let after = ((seen & !FLAGS).wrapping_add(addend) & !FLAGS) | (seen & FLAGS);
+        // By F1 the bits are clear, so flipping sets them.
+        // mutant: version-step
+        let after = seen.wrapping_add(VERSION_STEP) ^ flips;
         // Release: pairs with the Acquire in `take_from`, hands over the frame's bytes (F2).
         // mutant: put-back-exchange
         match word.compare_exchange_weak(seen, after, Ordering::Release, Ordering::Relaxed) {
@@ -614,13 +532,11 @@ pub(crate) fn put_back(word: &AtomicU64, addend: u64) -> PutBack {
     }
 }
 
-/// Returns the number of words for `frames` frames if the caller asks for `shards`.
-fn word_count(frames: usize, shards: usize) -> usize {
-    let useful = shards.min(frames / MIN_FRAMES_PER_SHARD).max(1);
-    if useful == 1 && frames <= MAX_BATCH {
-        return 1;
-    }
-    useful.max(frames.div_ceil(FRAMES_BESIDE_VERSION))
+/// Returns the epoch of the frame of `flips`, or `None` if it is free in its word (F7).
+pub(crate) fn epoch_if_out(word: &AtomicU64, flips: u64) -> Option<bool> {
+    // Acquire: pairs with the Release in `put_back`, for reports.
+    let seen = word.load(Ordering::Acquire);
+    (seen & flips & FREE == 0).then_some(seen & flips & !FREE != 0)
 }
 
 /// Returns the lowest `count` bits.
@@ -656,21 +572,26 @@ fn position_of(bits: u64, mut below: usize) -> u32 {
 mod tests {
     use super::*;
 
-    fn list(frames: usize, shards: usize) -> FreeList {
-        FreeList::new(frames, shards, true).unwrap()
+    fn list(frames: usize, lanes: usize) -> FreeList {
+        let lanes = Lanes {
+            count: lanes,
+            rotates: true,
+            remembers_starts: true,
+        };
+        FreeList::new(frames, lanes, 1, true).unwrap()
     }
 
     fn release(list: &FreeList, taken: Bits) -> PutBack {
-        put_back(list.word(taken.word), list.addend(taken.bits))
+        put_back(list.word(taken.word), taken.flips())
     }
 
     #[test]
     fn every_frame_is_taken_exactly_once_for_any_number_of_frames() {
-        for frames in (1..200).chain([992, 1024, 4096, 65_536]) {
-            for shards in [1, 2, 3, 16] {
-                let list = list(frames, shards);
+        for frames in (1..300).chain([992, 1024, 4096, 65_536]) {
+            for lanes in [1, 2, 3, 8, 16, 100] {
+                let list = list(frames, lanes);
                 let mut seen = vec![false; frames];
-                while let Ok(taken) = list.take(shards, 1) {
+                while let Ok(taken) = list.take(1) {
                     let frame = list.frame_at(taken);
                     assert!(
                         !std::mem::replace(&mut seen[frame], true),
@@ -679,7 +600,7 @@ mod tests {
                 }
                 assert!(
                     seen.iter().all(|&seen| seen),
-                    "{frames} frames in {shards} shards"
+                    "{frames} frames in {lanes} lanes"
                 );
                 assert_eq!(list.free_frames(), 0);
             }
@@ -688,33 +609,74 @@ mod tests {
 
     #[test]
     fn places_and_frame_numbers_agree() {
-        for frames in [1, 61, 62, 63, 100, 65, 500] {
-            let list = list(frames, 4);
-            let numbers: Vec<_> = list.places().map(|place| list.frame_at(place)).collect();
-            assert_eq!(numbers, (0..frames).collect::<Vec<_>>());
+        for frames in [1, 7, 8, 9, 61, 112, 113, 119, 120, 500] {
+            for lanes in [1, 4, 8] {
+                let list = list(frames, lanes);
+                let mut numbers: Vec<_> = list.out().collect();
+                assert!(numbers.is_empty());
+                for frame in 0..frames {
+                    let place = list.place(frame);
+                    assert_eq!(list.frame_at(place), frame);
+                    list.word(place.word)
+                        .fetch_and(!place.bits, Ordering::Relaxed);
+                }
+                numbers.extend(list.out());
+                numbers.sort_unstable();
+                assert_eq!(numbers, (0..frames).collect::<Vec<_>>());
+            }
         }
     }
 
     #[test]
+    fn frames_are_dealt_to_words_in_turn() {
+        let list = list(20, 8);
+        let words: Vec<_> = (0..20).map(|frame| list.place(frame).word).collect();
+        assert_eq!(words[..10], [0, 1, 2, 3, 4, 5, 6, 7, 0, 1]);
+        assert_eq!(list.shards.iter().map(|shard| shard.count).max(), Some(3));
+        let frames: Vec<_> = (0..10).map(|_| list.take_local().unwrap().0).collect();
+        assert_eq!(frames, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn the_lowest_free_bit_is_taken_first() {
-        let list = list(62, 1);
-        let first = list.take(0, 1).unwrap();
-        let second = list.take(0, 1).unwrap();
+        let list = list(14, 1);
+        let first = list.take(1).unwrap();
+        let second = list.take(1).unwrap();
         assert_eq!((first.bits, second.bits), (1, 2));
         assert_eq!(release(&list, first), PutBack::Done);
-        assert_eq!(list.take(0, 1).unwrap(), first);
+        assert_eq!(list.take(1).unwrap(), first);
     }
 
     #[test]
     fn several_frames_are_taken_and_put_back_at_once() {
-        for (frames, max) in [(62, 62), (62, 1), (62, 31), (20, 7), (64, 32)] {
+        for (frames, max) in [(14, 14), (14, 1), (62, 31), (20, 7), (64, 32), (64, 64)] {
             let list = list(frames, 2);
-            let taken = list.take(0, max).unwrap();
-            assert!(taken.bits.count_ones() as usize <= max);
-            let words = list.shards.len();
-            assert_eq!(taken.bits.count_ones() as usize, max.min(frames / words));
-            assert_eq!(release(&list, taken), PutBack::Done);
+            let mut taken = Vec::new();
+            list.take_many(max, |bits| taken.push(bits)).unwrap();
+            let count: usize = taken.iter().map(|bits| bits.count()).sum();
+            assert_eq!((count, list.free_frames()), (max, frames - max));
+            for bits in taken {
+                assert_eq!(release(&list, bits), PutBack::Done);
+            }
             assert_eq!(list.free_frames(), frames);
+        }
+    }
+
+    /// F7.
+    #[test]
+    fn each_release_begins_an_epoch_of_its_frames_alone() {
+        let list = list(3, 1);
+        let epochs =
+            || [0, 1, 2].map(|frame| epoch_if_out(list.word(0), list.place(frame).flips()));
+        assert_eq!(epochs(), [None; 3]);
+        let taken = list.take(2).unwrap();
+        assert_eq!(epochs(), [Some(false), Some(false), None]);
+        for expected in [true, false, true] {
+            release(&list, Bits { bits: 1, ..taken });
+            assert_eq!(epochs()[..2], [None, Some(false)]);
+            let (_, epoch) = list.take_local().unwrap();
+            assert_eq!(epoch, expected);
+            assert_eq!(epochs()[..2], [Some(expected), Some(false)]);
         }
     }
 
@@ -722,8 +684,8 @@ mod tests {
     fn lowest_returns_the_lowest_set_bits() {
         let mut bits = 0x9E37_79B9_7F4A_7C15_u64;
         for _ in 0..1000 {
-            bits = bits.rotate_left(7).wrapping_mul(0xD134_2543_DE82_EF95) & !FLAGS;
-            for max in 1..=62 {
+            bits = bits.rotate_left(7).wrapping_mul(0xD134_2543_DE82_EF95);
+            for max in 1..=64 {
                 let mut expected = 0;
                 for bit in (0..64)
                     .map(|index| 1 << index)
@@ -738,30 +700,34 @@ mod tests {
     }
 
     #[test]
-    fn a_version_overflow_leaves_the_flags_unchanged() {
+    fn a_version_overflow_leaves_the_rest_of_the_word_unchanged() {
         let list = list(16, 2);
-        let taken = list.take(0, 1).unwrap();
-        let version = !FLAGS & !ones(32);
+        let taken = list.take(1).unwrap();
+        let version = u64::MAX << VERSION_SHIFT;
         list.word(taken.word).fetch_or(version, Ordering::Relaxed);
         assert_eq!(release(&list, taken), PutBack::Done);
-        assert_eq!(list.word(taken.word).load(Ordering::Relaxed), ones(8));
+        let epoch = taken.bits << EPOCH_SHIFT;
+        assert_eq!(
+            list.word(taken.word).load(Ordering::Relaxed),
+            ones(8) | epoch
+        );
     }
 
     #[test]
     fn a_closed_list_takes_frames_back_and_hands_none_out() {
         let list = list(8, 1);
-        let taken = list.take(0, 3).unwrap();
+        let taken = list.take(3).unwrap();
         assert_eq!(list.close(), 3);
-        assert_eq!(list.take(0, 1), Err(TakeError::Closed));
+        assert_eq!(list.take(1), Err(TakeError::Closed));
         assert_eq!(release(&list, taken), PutBack::DoneClosed);
         assert_eq!(list.open(), 0);
-        assert_eq!(list.take(0, 62).unwrap().bits, ones(8));
+        assert_eq!(list.take(14).unwrap().bits, ones(8));
     }
 
     #[test]
     fn no_frame_is_put_back_while_waiters_is_set() {
         let list = list(8, 1);
-        let all = list.take(0, 62).unwrap();
+        let all = list.take(14).unwrap();
         assert!(!list.set_waiters());
         assert_eq!(release(&list, all), PutBack::Wanted);
         list.clear_waiters();
@@ -771,11 +737,11 @@ mod tests {
     #[test]
     fn a_frame_in_a_word_without_a_hint_is_found() {
         let list = list(65_536, 2);
-        while list.take(0, 62).is_ok() {}
-        // Put back without `set_hint`.
-        let place = list.places().nth(40_000).unwrap();
+        while list.take(14).is_ok() {}
+        // Put back without a hint.
+        let place = list.place(40_000);
         assert_eq!(release(&list, place), PutBack::Done);
-        let taken = list.take(0, 1).unwrap();
+        let taken = list.take(1).unwrap();
         assert_eq!(list.frame_at(taken), 40_000);
     }
 }
@@ -794,25 +760,30 @@ mod loom_models {
 
     use super::*;
 
-    fn list(frames: usize, shards: usize) -> Arc<FreeList> {
-        Arc::new(FreeList::new(frames, shards, true).unwrap())
+    fn list(frames: usize, lanes: usize) -> Arc<FreeList> {
+        let lanes = Lanes {
+            count: lanes,
+            rotates: true,
+            remembers_starts: true,
+        };
+        Arc::new(FreeList::new(frames, lanes, 1, true).unwrap())
     }
 
     fn release(list: &FreeList, taken: Bits) -> PutBack {
-        put_back(list.word(taken.word), list.addend(taken.bits))
+        put_back(list.word(taken.word), taken.flips())
     }
 
     /// F1, F2: a frame has one owner at a time, which sees all accesses of the last one.
     ///
     /// Kills: `Release` to `Relaxed` in `put_back`; `AcqRel` to `Release`, and `seen & !bits` to
-    /// `seen`, in `take_from`.
+    /// `seen`, in `take`.
     #[test]
     fn a_frame_has_one_owner_at_a_time() {
         loom::model(|| {
             let list = list(1, 1);
             let bytes = Arc::new(UnsafeCell::new(0));
             let use_once = |list: Arc<FreeList>, bytes: Arc<UnsafeCell<i32>>| {
-                if let Ok(taken) = list.take(0, 1) {
+                if let Ok(taken) = list.take(1) {
                     bytes.with_mut(|bytes| {
                         // SAFETY: this thread has the frame, so by F1 no other thread accesses the
                         // bytes. loom checks that.
@@ -831,24 +802,79 @@ mod loom_models {
         });
     }
 
+    /// F1, F2: the same for frames that are taken out of the word where a thread starts.
+    ///
+    /// Kills: `AcqRel` to `Release`, and `seen & !bit` to `seen`, in `take_first`.
+    #[test]
+    fn the_first_frame_of_a_word_has_one_owner_at_a_time() {
+        loom::model(|| {
+            let list = list(1, 1);
+            let bytes = Arc::new(UnsafeCell::new(0));
+            let use_once = |list: Arc<FreeList>, bytes: Arc<UnsafeCell<i32>>| {
+                if let Some((frame, _)) = list.take_local() {
+                    bytes.with_mut(|bytes| {
+                        // SAFETY: as in the model above.
+                        unsafe { *bytes += 1 }
+                    });
+                    assert_eq!(release(&list, list.place(frame)), PutBack::Done);
+                }
+            };
+            let other = {
+                let (list, bytes) = (list.clone(), bytes.clone());
+                thread::spawn(move || use_once(list, bytes))
+            };
+            use_once(list.clone(), bytes);
+            other.join().unwrap();
+            assert_eq!(list.free_frames(), 1);
+        });
+    }
+
     /// F6: with two frames in two words and two threads that hold one frame at a time, no search
     /// reports that all frames are out, even if frames move during the search.
     ///
-    /// Kills: no second scan in `take_elsewhere`; `AcqRel` to `Acquire` in `take_from`.
+    /// Kills: no second scan in `take_elsewhere`; `AcqRel` to `Acquire` in `take`.
     #[test]
     fn a_search_fails_only_if_all_frames_were_out_at_once() {
         loom::model(|| {
             let list = list(2, 2);
-            let held = list.take(0, 1).unwrap();
+            let held = list.take(1).unwrap();
             let mover = {
                 let list = list.clone();
                 thread::spawn(move || {
                     assert_eq!(release(&list, held), PutBack::Done);
-                    list.take(1, 1)
+                    list.starts.set(Start::at(1));
+                    list.take(1)
                         .expect("the other thread holds at most one of the two frames")
                 })
             };
-            list.take(0, 1)
+            list.starts.set(Start::at(0));
+            list.take(1)
+                .expect("the other thread holds at most one of the two frames");
+            mover.join().unwrap();
+        });
+    }
+
+    /// F6: the same if the frame is taken out of the word where the thread starts.
+    ///
+    /// Kills: `AcqRel` to `Acquire` in `take_first`.
+    #[test]
+    fn a_search_fails_only_if_all_frames_were_out_at_once_also_beside_fast_acquires() {
+        loom::model(|| {
+            let list = list(2, 2);
+            let held = list.take(1).unwrap();
+            let mover = {
+                let list = list.clone();
+                thread::spawn(move || {
+                    assert_eq!(release(&list, held), PutBack::Done);
+                    list.starts.set(Start::at(1));
+                    if list.take_local().is_none() {
+                        list.take(1)
+                            .expect("the other thread holds at most one of the two frames");
+                    }
+                })
+            };
+            list.starts.set(Start::at(0));
+            list.take(1)
                 .expect("the other thread holds at most one of the two frames");
             mover.join().unwrap();
         });
@@ -856,7 +882,7 @@ mod loom_models {
 
     /// F6: the same if the frame that moved moves back between the two scans.
     ///
-    /// Kills: `version_step` 0.
+    /// Kills: a version that does not change.
     #[test]
     fn a_search_notices_frames_that_move_back() {
         let mut model = loom::model::Builder::new();
@@ -864,19 +890,21 @@ mod loom_models {
         model.preemption_bound = Some(6);
         model.check(|| {
             let list = list(2, 2);
-            let mut held = list.take(0, 1).unwrap();
+            let mut held = list.take(1).unwrap();
             let mover = {
                 let list = list.clone();
                 thread::spawn(move || {
                     for other in [1, 0, 1] {
                         assert_eq!(release(&list, held), PutBack::Done);
+                        list.starts.set(Start::at(other));
                         held = list
-                            .take(other, 1)
+                            .take(1)
                             .expect("the other thread holds at most one of the two frames");
                     }
                 })
             };
-            list.take(0, 1)
+            list.starts.set(Start::at(0));
+            list.take(1)
                 .expect("the other thread holds at most one of the two frames");
             mover.join().unwrap();
         });
@@ -891,7 +919,7 @@ mod loom_models {
     fn close_and_release_agree_on_which_of_them_counts_the_frame() {
         loom::model(|| {
             let list = list(1, 1);
-            let held = list.take(0, 1).unwrap();
+            let held = list.take(1).unwrap();
             let releaser = {
                 let list = list.clone();
                 thread::spawn(move || release(&list, held))

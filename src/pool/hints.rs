@@ -7,75 +7,60 @@
 //! frames are out. So a wrong hint strands no frame, and the memory ordering of hints does not
 //! matter.
 
-use crossbeam_utils::CachePadded;
-
 use crate::error::CommitError;
 use crate::memory::try_with_capacity;
-use crate::sync::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 
-/// Number of home words that are remembered. Threads share one if their indices are equal modulo
-/// this number.
-const HOMES: usize = 16;
+/// Maximum number of words for which there are no hints: a search scans them as fast.
+pub(super) const MAX_WORDS_WITHOUT_HINTS: usize = 16;
 
-/// Hint bits, and the home word of each thread.
+/// One bit per word, in groups of 64. There are no groups if the list has few words.
 #[derive(Debug)]
-pub(crate) struct Hints {
-    groups: Vec<AtomicU64>,
-    /// The words in which the threads last found a frame.
-    homes: Vec<CachePadded<AtomicUsize>>,
-}
+pub(super) struct Hints(Vec<AtomicU64>);
 
 impl Hints {
     /// Creates hints for `words` words, all of which may have free frames.
-    pub(crate) fn new(words: usize) -> Result<Self, CommitError> {
-        let count = words.div_ceil(64);
+    pub(super) fn new(words: usize) -> Result<Self, CommitError> {
+        let count = match words {
+            ..=MAX_WORDS_WITHOUT_HINTS => 0,
+            _ => words.div_ceil(64),
+        };
         let mut groups = try_with_capacity(count)?;
         groups.extend((0..count).map(|group| {
             let covered = (words - group * 64).min(64);
             AtomicU64::new(u64::MAX >> (64 - covered))
         }));
-        let mut homes = try_with_capacity(HOMES)?;
-        homes.extend((0..HOMES).map(|thread| CachePadded::new(AtomicUsize::new(thread % words))));
-        Ok(Self { groups, homes })
-    }
-
-    /// Returns the word at which this thread looks first.
-    #[inline]
-    pub(crate) fn home(&self, thread: usize) -> usize {
-        self.homes[thread % HOMES].load(Ordering::Relaxed)
-    }
-
-    /// Makes `word` the home word of this thread, which has found a frame there.
-    pub(crate) fn set_home(&self, thread: usize, word: usize) {
-        self.homes[thread % HOMES].store(word, Ordering::Relaxed);
+        Ok(Self(groups))
     }
 
     /// Sets the hint that frames may be free in `word`.
-    #[inline]
-    pub(crate) fn set(&self, word: usize) {
-        let (group, bit) = (&self.groups[word / 64], 1 << (word % 64));
-        // The bit is almost always set already. A plain load leaves the cache line shared.
-        if group.load(Ordering::Relaxed) & bit == 0 {
-            group.fetch_or(bit, Ordering::Relaxed);
+    #[inline(always)]
+    pub(super) fn set(&self, word: usize) {
+        if let Some(group) = self.0.get(word / 64) {
+            let bit = 1 << (word % 64);
+            // The bit is almost always set already. A plain load leaves the cache line shared.
+            if group.load(Ordering::Relaxed) & bit == 0 {
+                group.fetch_or(bit, Ordering::Relaxed);
+            }
         }
     }
 
-    /// Calls `take` with one hinted word after the other, from the group of `home` on, until it
+    /// Calls `take` with one hinted word after the other, from the group of `start` on, until it
     /// takes something. Clears the hints of the words in which it finds nothing.
-    pub(crate) fn find<T>(
+    pub(super) fn find<T>(
         &self,
-        home: usize,
+        start: usize,
         mut take: impl FnMut(usize) -> Option<T>,
     ) -> Option<T> {
-        let home = home / 64;
-        (home..self.groups.len()).chain(0..home).find_map(|group| {
-            let mut left = self.groups[group].load(Ordering::Relaxed);
+        let start = (start / 64).min(self.0.len());
+        (start..self.0.len()).chain(0..start).find_map(|group| {
+            let mut left = self.0[group].load(Ordering::Relaxed);
             while left != 0 {
                 let word = group * 64 + left.trailing_zeros() as usize;
                 if let Some(taken) = take(word) {
                     return Some(taken);
                 }
-                self.groups[group].fetch_and(!(left & left.wrapping_neg()), Ordering::Relaxed);
+                self.0[group].fetch_and(!(left & left.wrapping_neg()), Ordering::Relaxed);
                 left &= left - 1;
             }
             None

@@ -5,8 +5,8 @@
 //! | module | subject | `unsafe` |
 //! |---|---|---|
 //! | [`config`] | what a pool is made from | |
-//! | [`thread_cache`] | frames that threads keep for themselves | |
 //! | [`hints`] | words that may have free frames, in large pools | |
+//! | [`starts`] | words where the searches of threads start | |
 //! | [`free_list`] | free frames, one bit per frame | |
 //! | [`wait_queue`] | callers that wait for a frame | |
 //! | [`idle`] | callers that wait until all frames are back | |
@@ -16,14 +16,13 @@
 //! | [`construction`] | making a core | yes |
 //! | [`checkout`] | acquire and release, whole | yes |
 //!
-//! Those from [`thread_cache`] to [`loans`] move numbers and know no memory.
+//! Those from [`hints`] to [`loans`] move numbers and know no memory.
 //!
 //! Comments cite invariants by letter and number:
 //!
 //! | letter | subject | stated in |
 //! |---|---|---|
 //! | F | free list | [`free_list`] |
-//! | T | thread caches | [`thread_cache`] |
 //! | W, D | wait queue, deferred wakes | [`wait_queue`] |
 //! | I | waiting until all frames are back | [`idle`] |
 //! | L | loans | [`loans`] |
@@ -51,5 +50,5 @@ mod idle;
 pub(crate) mod loans;
 #[expect(unsafe_code, reason = "argues which threads may touch a slot")]
 pub(crate) mod slot;
-mod thread_cache;
+mod starts;
 pub(crate) mod wait_queue;

@@ -35,10 +35,9 @@ const MAX_HANDLES: usize = usize::MAX / 2;
 #[repr(C, align(64))]
 pub(crate) struct Slot<C> {
     pub(crate) core: NonNull<C>,
-    /// The word of the free list with the frame's bit, and the value that a release adds to it.
-    /// Kept here so that a release does not have to read the core.
+    /// The word of the free list with the frame's bit, and the bits that a release inverts.
     pub(crate) word: NonNull<AtomicU64>,
-    pub(crate) addend: u64,
+    pub(crate) flips: u64,
     /// The first byte after the prefix.
     pub(crate) payload: NonNull<u8>,
     /// Bytes in use of an acquired frame: the frame size that was asked for.
@@ -118,7 +117,7 @@ impl<C> Slot<C> {
         Self {
             core,
             word: NonNull::from(free.word(position.word)),
-            addend: free.addend(position.bits),
+            flips: position.flips(),
             payload,
             frame_len,
             number,

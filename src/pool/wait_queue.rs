@@ -64,6 +64,7 @@ use std::mem::{self, ManuallyDrop};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::{WaitStart, nanoseconds};
 use crate::error::{AcquireError, Starvation};
 use crate::panics::catch_panics;
@@ -228,6 +229,8 @@ pub(crate) struct WaitParams<'a> {
     pub(crate) start: WaitStart,
     /// Time at which the wait times out.
     pub(crate) deadline: Option<Instant>,
+    /// Called with the frame if the caller takes one itself, with the lock of the queue held.
+    pub(crate) on_taken: &'a dyn Fn(usize),
     /// Called once the caller is in the queue. Neither this function nor the alarm may panic,
     /// because the queue entry would be left behind.
     pub(crate) on_enqueued: &'a dyn Fn(),
@@ -436,7 +439,7 @@ impl WaitQueue {
     pub(crate) fn wait(&self, free: &FreeList, params: WaitParams<'_>) -> Outcome {
         let waiter = self.pop_spare();
         let wake = Wake::Thread(current_thread());
-        let outcome = match self.enqueue(free, &waiter, wake, params.start) {
+        let outcome = match self.enqueue(free, &waiter, wake, params.start, params.on_taken) {
             Enqueued::Done(outcome) => outcome,
             Enqueued::Waiting(ticket) => {
                 (params.on_enqueued)();
@@ -476,6 +479,7 @@ impl WaitQueue {
         waiter: &Arc<Waiter>,
         wake: Wake,
         start: WaitStart,
+        on_taken: &dyn Fn(usize),
     ) -> Enqueued {
         let mut queue = self.queue.lock();
         if let Some(refusal) = queue.state.refusal() {
@@ -486,9 +490,11 @@ impl WaitQueue {
         // mutant: enqueue-looks-again
         if queue.entries.is_empty() && free.set_waiters() {
             // mutant: enqueue-takes
-            if let Ok(taken) = free.take(0, 1) {
+            if let Ok(taken) = free.take(1) {
                 free.clear_waiters();
-                return Enqueued::Done(Ok(free.frame_at(taken)));
+                let frame = free.frame_at(taken);
+                on_taken(frame);
+                return Enqueued::Done(Ok(frame));
             }
         }
         let ticket = queue.next_ticket;
@@ -539,14 +545,14 @@ impl WaitQueue {
     /// [`Wanted`]: super::free_list::PutBack::Wanted
     pub(crate) fn pop_first(&self, free: &FreeList) -> Option<Handoff> {
         let mut queue = self.queue.lock();
-        let QueueEntry { ticket, waiter, .. } = queue.entries.pop_front()?;
+        let entry = queue.entries.pop_front()?;
         self.summary.update(&queue.entries);
         // mutant: pop-clears-waiters
         if queue.entries.is_empty() {
             free.clear_waiters();
         }
         // mutant: pop-before-assign
-        Some(Handoff { ticket, waiter })
+        Some(Handoff(entry))
     }
 
     /// Changes the state of the pool, and opens or closes the free list accordingly. If the pool
@@ -728,16 +734,18 @@ impl Waiter {
 
 /// A waiter that was popped from the queue and is to be assigned a frame.
 #[derive(Debug)]
-pub(crate) struct Handoff {
-    ticket: Ticket,
-    waiter: Arc<Waiter>,
-}
+pub(crate) struct Handoff(QueueEntry);
 
 impl Handoff {
+    /// Returns the call site of the waiter.
+    pub(crate) fn site(&self) -> CallSite {
+        self.0.start.site
+    }
+
     /// Assigns `frame` to the waiter. Returns false if the waiter has canceled; the frame then
     /// still belongs to the caller. Touches nothing of the pool (W4).
     pub(crate) fn assign(self, frame: usize) -> bool {
-        Waiter::assign(&self.waiter, self.ticket, Ok(frame))
+        Waiter::assign(&self.0.waiter, self.0.ticket, Ok(frame))
     }
 }
 
@@ -767,9 +775,10 @@ impl PendingWait {
         free: &FreeList,
         context: &Context<'_>,
         start: WaitStart,
+        on_taken: &dyn Fn(usize),
     ) -> Poll<Outcome> {
         let Some(entry) = &self.entry else {
-            return self.enqueue(queue, free, context, start);
+            return self.enqueue(queue, free, context, start, on_taken);
         };
         let polled = entry.waiter.poll(context);
         if polled.is_ready() {
@@ -787,10 +796,11 @@ impl PendingWait {
         free: &FreeList,
         context: &Context<'_>,
         start: WaitStart,
+        on_taken: &dyn Fn(usize),
     ) -> Poll<Outcome> {
         let wake = Wake::Task(TaskWaker::of(context));
         let waiter = queue.pop_spare();
-        match queue.enqueue(free, &waiter, wake, start) {
+        match queue.enqueue(free, &waiter, wake, start, on_taken) {
             Enqueued::Done(outcome) => {
                 queue.push_spare(waiter);
                 Poll::Ready(outcome)
@@ -820,7 +830,7 @@ impl PendingWait {
 
 #[cfg(test)]
 mod testing {
-    use crate::pool::free_list::{PutBack, put_back};
+    use crate::pool::free_list::{Lanes, PutBack, put_back};
 
     use super::*;
 
@@ -835,6 +845,7 @@ mod testing {
         WaitStart {
             at: Instant::now(),
             number: 0,
+            site: CallSite::caller(None),
         }
     }
 
@@ -843,59 +854,41 @@ mod testing {
         WaitParams {
             start: now(),
             deadline: None,
+            on_taken: &|_| (),
             on_enqueued: &|| (),
             alarm: None,
         }
     }
 
+    /// Returns a free list of one word.
+    fn one_word(frames: usize) -> FreeList {
+        let lanes = Lanes {
+            count: 1,
+            rotates: true,
+            remembers_starts: true,
+        };
+        FreeList::new(frames, lanes, 1, true).unwrap()
+    }
+
     impl TestPool {
         /// Creates a pool whose frames are all out, in a single word.
         pub(super) fn exhausted(frames: usize) -> Arc<Self> {
-            Self::all_out(FreeList::new(frames, 1, true).unwrap())
-        }
-
-        /// Creates the same pool with thread caches.
-        #[cfg(loom)]
-        pub(super) fn exhausted_with_caches(frames: usize) -> Arc<Self> {
-            use crate::pool::free_list::FrameIds;
-
-            let free = FreeList::new(frames, 1, true).unwrap();
-            Self::all_out(free.with_caches(FrameIds::ONE_BASED).unwrap())
+            Self::all_out(one_word(frames))
         }
 
         fn all_out(free: FreeList) -> Arc<Self> {
             let frames = free.frames();
-            assert_eq!(
-                free.take(0, frames).unwrap().bits.count_ones() as usize,
-                frames
-            );
+            assert_eq!(free.take(frames).unwrap().count(), frames);
             Arc::new(Self {
                 free,
                 wait_queue: WaitQueue::new(PoolState::OPEN),
             })
         }
 
-        /// Does what `Core::release` does in a pool with caches.
-        #[cfg(loom)]
-        pub(super) fn cache_or_release(&self, thread: usize, frame: usize) {
-            use crate::pool::free_list::FrameIds;
-            use crate::pool::thread_cache::Pushed;
-
-            let caches = self.free.caches().unwrap();
-            match caches.push(thread, FrameIds::ONE_BASED.of(frame).unwrap()) {
-                Pushed::Cached => return,
-                Pushed::NotCached => {}
-                Pushed::CooldownOver => caches.restore(),
-            }
-            self.release(frame);
-        }
-
-        /// Does what `Core::release` does in a pool without caches.
+        /// Does what `Core::release` does.
         pub(super) fn release(&self, frame: usize) {
-            let place = self.free.places().nth(frame).unwrap();
-            while put_back(self.free.word(place.word), self.free.addend(place.bits))
-                == PutBack::Wanted
-            {
+            let place = self.free.place(frame);
+            while put_back(self.free.word(place.word), place.flips()) == PutBack::Wanted {
                 if let Some(handoff) = self.wait_queue.pop_first(&self.free) {
                     if handoff.assign(frame) {
                         return;
@@ -919,7 +912,10 @@ mod testing {
         /// Enters the queue without blocking. Returns the outcome if there is no need to wait.
         pub(super) fn enqueue(&self, waiter: &Arc<Waiter>) -> Result<Ticket, Outcome> {
             let wake = Wake::Thread(current_thread());
-            match self.wait_queue.enqueue(&self.free, waiter, wake, now()) {
+            match self
+                .wait_queue
+                .enqueue(&self.free, waiter, wake, now(), &|_| ())
+            {
                 Enqueued::Waiting(ticket) => Ok(ticket),
                 Enqueued::Done(outcome) => Err(outcome),
             }
@@ -943,8 +939,8 @@ mod testing {
         pub(super) fn assert_at_rest(&self) {
             assert_eq!(self.wait_queue.waiting(), (0, None));
             assert_eq!(self.free.free_frames(), self.free.frames());
-            let taken = self.free.take(0, 1).unwrap();
-            let done = put_back(self.free.word(taken.word), self.free.addend(taken.bits));
+            let taken = self.free.take(1).unwrap();
+            let done = put_back(self.free.word(taken.word), taken.flips());
             assert_eq!(done, PutBack::Done);
         }
     }
@@ -1024,7 +1020,7 @@ mod tests {
             let mut wait = PendingWait::default();
             let mut poll = || {
                 let context = Context::from_waker(&waker);
-                wait.poll(&pool.wait_queue, &pool.free, &context, now())
+                wait.poll(&pool.wait_queue, &pool.free, &context, now(), &|_| ())
             };
             assert_eq!(poll(), Poll::Pending);
             pool.release(0);
@@ -1124,42 +1120,6 @@ mod loom_models {
         });
     }
 
-    /// W2 and T4: if a releasing thread caches its frame while a waiter is enqueued, one of the
-    /// two threads finds the frame.
-    ///
-    /// Kills: `set_waiters` ignoring the caches; a push into a cache without its fence, or without
-    /// its second look at the revocation word; no heavy fence.
-    #[test]
-    fn no_caller_waits_while_a_frame_is_in_a_cache() {
-        loom::model(|| {
-            let pool = TestPool::exhausted_with_caches(1);
-            let releaser = {
-                let pool = pool.clone();
-                thread::spawn(move || pool.cache_or_release(1, 0))
-            };
-            wait_for_release(&pool, releaser);
-        });
-    }
-
-    /// The same with caches in cooldown that another thread restores.
-    ///
-    /// Kills: `set_waiters` not revoking the caches; `restore` ignoring waiters.
-    #[test]
-    fn no_caller_waits_while_a_frame_is_in_a_restored_cache() {
-        loom::model(|| {
-            let pool = TestPool::exhausted_with_caches(1);
-            drop(pool.free.caches().unwrap().search());
-            let releaser = {
-                let pool = pool.clone();
-                thread::spawn(move || {
-                    pool.free.caches().unwrap().restore();
-                    pool.cache_or_release(1, 0);
-                })
-            };
-            wait_for_release(&pool, releaser);
-        });
-    }
-
     /// W2: the same for a frame that a thread outside the queue takes and releases.
     ///
     /// Kills: `enqueue` clearing `WAITERS` when its `take` fails.
@@ -1171,7 +1131,7 @@ mod loom_models {
             let other = {
                 let pool = pool.clone();
                 thread::spawn(move || {
-                    if let Ok(taken) = pool.free.take(0, 1) {
+                    if let Ok(taken) = pool.free.take(1) {
                         pool.release(pool.free.frame_at(taken));
                     }
                 })
@@ -1269,7 +1229,7 @@ mod loom_models {
             let mut wait = PendingWait::default();
             let mut poll = |waker: &Waker| {
                 let context = Context::from_waker(waker);
-                wait.poll(&pool.wait_queue, &pool.free, &context, now())
+                wait.poll(&pool.wait_queue, &pool.free, &context, now(), &|_| ())
             };
             let mut polled = poll(Waker::noop());
             let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
@@ -1300,7 +1260,7 @@ mod loom_models {
             fn wake(self: std::sync::Arc<Self>) {
                 let (pool, mut wait) = self.0.lock().take().unwrap();
                 let context = Context::from_waker(Waker::noop());
-                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, now());
+                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, now(), &|_| ());
                 assert_eq!(polled, Poll::Ready(Ok(0)));
                 pool.release(0);
             }
@@ -1312,7 +1272,7 @@ mod loom_models {
                 let mut wait = PendingWait::default();
                 let waker = Waker::from(task.clone());
                 let context = Context::from_waker(&waker);
-                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, now());
+                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, now(), &|_| ());
                 assert!(polled.is_pending());
                 *task.0.lock() = Some((pool.clone(), wait));
                 task

@@ -6,7 +6,6 @@ pub(crate) use loom::sync::MutexGuard;
 pub(crate) use loom::sync::atomic::{Ordering, fence};
 pub(crate) use loom::thread::Thread;
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::time::Instant;
 
@@ -49,7 +48,6 @@ atomic! { AtomicU64, u64;
     load(order: Ordering) -> u64;
     store(value: u64, order: Ordering);
     fetch_add(value: u64, order: Ordering) -> u64;
-    fetch_sub(value: u64, order: Ordering) -> u64;
     fetch_or(bits: u64, order: Ordering) -> u64;
     fetch_and(bits: u64, order: Ordering) -> u64;
     compare_exchange(
@@ -79,7 +77,6 @@ atomic! { AtomicUsize, usize;
     compare_exchange_weak(
         current: usize, new: usize, success: Ordering, failure: Ordering
     ) -> Result<usize, usize>;
-    swap(value: usize, order: Ordering) -> usize;
 }
 
 /// Defines a thread-local of the model's threads, all of which run in one thread of the system.
@@ -154,39 +151,6 @@ pub(crate) fn park_until(_deadline: Option<Instant>) -> bool {
 
 pub(crate) fn pause() {
     loom::thread::yield_now();
-}
-
-/// Executes a sequentially consistent fence: the light and the heavy fence together are two of
-/// these.
-pub(crate) fn light_fence() {
-    fence(Ordering::SeqCst);
-}
-
-pub(crate) fn heavy_fence() -> bool {
-    fence(Ordering::SeqCst);
-    true
-}
-
-pub(crate) fn heavy_fence_is_supported() -> bool {
-    true
-}
-
-loom::thread_local!(static INDEX: Cell<usize> = Cell::new(0));
-
-/// Returns the index that the model has set for the thread.
-pub(crate) fn thread_index() -> usize {
-    INDEX.with(Cell::get)
-}
-
-#[cfg(test)]
-pub(crate) fn set_thread_index(index: usize) {
-    INDEX.with(|known| known.set(index));
-}
-
-pub(crate) const RECYCLED_INDICES: usize = 2;
-
-pub(crate) fn recycled_indices_used() -> usize {
-    RECYCLED_INDICES
 }
 
 /// Returns 0: models do not look at thread ids.

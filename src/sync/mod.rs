@@ -10,8 +10,8 @@
 //! | `std` | the types of std, `parking_lot` and crossbeam, in all builds but those of models |
 //! | `loom` | their stand-ins in models |
 //! | [`unmodeled`] | types that are std's in models, too, so that loom does not see them |
-//! | `thread_index` | small indices of threads, and the thread ids of reports |
-//! | `membarrier` | the light and the heavy fence |
+//! | `thread_id` | the thread ids of reports |
+//! | `prefetch` | prefetching of cache lines |
 //! | `process` | the process that made a pool, and forks |
 //! | `os_thread` | the system's id and name of a thread |
 //!
@@ -34,29 +34,25 @@
 
 #[cfg(all(test, loom))]
 mod loom;
-#[cfg(not(all(test, loom)))]
-mod membarrier;
 #[cfg_attr(
     all(test, loom),
     expect(dead_code, reason = "models have no thread ids")
 )]
 mod os_thread;
+mod prefetch;
 mod process;
 #[cfg(not(all(test, loom)))]
 mod std;
 #[cfg(not(all(test, loom)))]
-mod thread_index;
+mod thread_id;
 pub(crate) mod unmodeled;
 
 #[cfg(all(test, loom))]
 pub(crate) use self::loom::*;
-#[cfg(not(all(test, loom)))]
-pub(crate) use self::membarrier::{heavy_fence, heavy_fence_is_supported, light_fence};
 pub(crate) use self::os_thread::name as thread_name;
+pub(crate) use self::prefetch::prefetch;
 pub(crate) use self::process::Process;
 #[cfg(not(all(test, loom)))]
 pub(crate) use self::std::*;
 #[cfg(not(all(test, loom)))]
-pub(crate) use self::thread_index::{
-    RECYCLED_INDICES, recycled_indices_used, thread_id, thread_index,
-};
+pub(crate) use self::thread_id::thread_id;

@@ -12,15 +12,9 @@ pub(crate) fn name(id: u32) -> Option<String> {
     system::name(id)
 }
 
-/// Returns whether this process has no thread with this id any more. Returns `false` if the system
-/// does not tell.
-pub(crate) fn has_ended(id: u32) -> bool {
-    system::has_ended(id)
-}
-
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod system {
-    use std::{fs, io, process};
+    use std::fs;
 
     use rustix::thread::gettid;
 
@@ -31,18 +25,6 @@ mod system {
     pub(super) fn name(id: u32) -> Option<String> {
         let name = fs::read_to_string(format!("/proc/self/task/{id}/comm")).ok()?;
         Some(name.trim_end().to_owned())
-    }
-
-    /// Sends signal 0, which only checks that there is such a thread. Miri has no such call.
-    #[expect(unsafe_code, reason = "rustix does not have this system call")]
-    pub(super) fn has_ended(id: u32) -> bool {
-        if cfg!(miri) {
-            return false;
-        }
-        // SAFETY: the arguments are three integers, as the call expects, and signal 0 is not
-        // delivered to any thread.
-        let result = unsafe { libc::syscall(libc::SYS_tgkill, process::id(), id, 0) };
-        result == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH)
     }
 }
 
@@ -59,10 +41,6 @@ mod system {
     pub(super) fn name(_id: u32) -> Option<String> {
         None
     }
-
-    pub(super) fn has_ended(_id: u32) -> bool {
-        false
-    }
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
@@ -73,9 +51,5 @@ mod system {
 
     pub(super) fn name(_id: u32) -> Option<String> {
         None
-    }
-
-    pub(super) fn has_ended(_id: u32) -> bool {
-        false
     }
 }

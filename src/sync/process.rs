@@ -31,12 +31,6 @@ impl Process {
     pub(crate) fn now() -> Self {
         Self(imp::forks())
     }
-
-    /// Returns the number of forks that were counted.
-    #[cfg(not(all(test, loom)))]
-    pub(super) fn forks(self) -> usize {
-        self.0
-    }
 }
 
 #[cfg(all(unix, not(miri)))]

@@ -8,6 +8,8 @@ pub(crate) use std::sync::atomic::fence;
 pub(crate) type Arc<T> = std::sync::Arc<T>;
 pub(crate) type AtomicPtr<T> = std::sync::atomic::AtomicPtr<T>;
 pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
+pub(crate) type AtomicU32 = std::sync::atomic::AtomicU32;
+pub(crate) type AtomicUsize = std::sync::atomic::AtomicUsize;
 pub(crate) type LazyLock<T> = std::sync::LazyLock<T>;
 pub(crate) type OnceLock<T> = std::sync::OnceLock<T>;
 

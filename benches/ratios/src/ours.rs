@@ -14,7 +14,7 @@ impl Ours {
         Self(pool.expect("enough memory"))
     }
 
-    /// Makes a pool without thread caches.
+    /// Makes a pool whose threads do not prefer the frames that they used last.
     pub fn without_caches(frames: usize, size: usize) -> Self {
         let builder = FramePool::builder().frames(frames).frame_size(size);
         Self(builder.caches(false).build().expect("enough memory"))
@@ -86,14 +86,10 @@ unsafe impl Pool for OursMany {
 
     #[inline(always)]
     fn put_burst(&'static self, held: &mut Vec<Frame>) {
-        let mut batch: Option<FrameBatch> = None;
+        let mut batch = FrameBatch::default();
         for frame in held.drain(..) {
-            let rest = match &mut batch {
-                Some(batch) => batch.push(frame),
-                None => Err(frame),
-            };
-            if let Err(frame) = rest {
-                batch = Some(frame.into());
+            if let Err(frame) = batch.push(frame) {
+                batch = frame.into();
             }
         }
     }

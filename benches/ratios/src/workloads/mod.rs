@@ -75,10 +75,9 @@ impl Setup {
             entry(Role::Ours, OURS, frames, size, Ours::new(frames, size)),
         ];
         if frames >= FRAMES {
-            // Smaller pools have no thread caches.
-            let name = format!("{OURS}, no caches");
-            let bare = Ours::without_caches(frames, size);
-            contenders.push(entry(Role::OursVariant, &name, frames, size, bare));
+            let name = format!("{OURS}, caches(false)");
+            let forgetful = Ours::without_caches(frames, size);
+            contenders.push(entry(Role::OursVariant, &name, frames, size, forgetful));
         }
         contenders.extend((self.peers)(Demand {
             frames,

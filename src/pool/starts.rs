@@ -1,0 +1,185 @@
+//! Words of the free list where the searches of threads start.
+//!
+//! A thread that has released a frame starts in the word of that frame: it gets the same frame
+//! back, whose bytes are in its cache. A thread that has acquired a frame starts
+//!
+//! - in the next word, in a pool of small frames. So a thread that only acquires goes round a group
+//!   of words, and a thread that releases these frames follows it. If both used one word, its cache
+//!   line would go back and forth between them. The thread prefetches the word after the next.
+//! - in the same word, in a pool of large frames. A frame that was released last is still in a
+//!   cache, which saves more than a word that no other thread uses.
+//!
+//! A start is a hint. It may be any word: a search looks at all of them before it fails. So the
+//! memory ordering of starts does not matter, and models do not see them.
+
+use std::cell::Cell;
+
+use crate::sync::{Ordering, const_thread_local, unmodeled};
+
+/// Number of pools whose starts a thread remembers.
+const POOLS: usize = 4;
+
+// The upper half of an entry is the serial number of a pool, the lower half a start.
+const_thread_local!(static STARTS: [Cell<u64>; POOLS] = [const { Cell::new(0) }; POOLS]);
+
+static NEXT_SERIAL: unmodeled::AtomicU32 = unmodeled::AtomicU32::new(1);
+
+/// The starts of all threads in one pool.
+#[derive(Debug)]
+pub(super) struct Starts {
+    /// The serial number of the pool, in the upper half; 0 if all threads start in word 0.
+    key: u64,
+    /// Index of the pool's entry in `STARTS`. Pools that are made one after the other have
+    /// different ones.
+    entry: usize,
+    /// The bits of an entry that are remembered: all or none.
+    remembered: u64,
+    words: usize,
+    /// The word where the next thread starts for the first time.
+    next_first: unmodeled::AtomicUsize,
+}
+
+/// The start of a search: a word, and whether the thread is moving. It is if its last acquire moved
+/// the start to the next word, and it has released no frame since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Start(usize);
+
+impl Start {
+    #[inline(always)]
+    pub(super) fn at(word: usize) -> Self {
+        Self(word * 2)
+    }
+
+    /// Returns the start of a thread that has just taken a frame out of `word`, of `words` words,
+    /// and goes round `round` words.
+    pub(super) fn after(word: usize, words: usize, round: usize) -> Self {
+        let next = word + 1;
+        let next = if next % round == 0 || next >= words {
+            word / round * round
+        } else {
+            next
+        };
+        Self(next * 2 + usize::from(next != word))
+    }
+
+    #[inline(always)]
+    pub(super) fn word(self) -> usize {
+        self.0 / 2
+    }
+
+    #[inline(always)]
+    pub(super) fn is_moving(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
+
+impl Starts {
+    /// Creates the starts for `words` words. If threads do not remember them, all threads start in
+    /// word 0.
+    pub(super) fn new(words: usize, remembers: bool) -> Self {
+        let serial = if remembers {
+            // Relaxed: a number that differs. If it repeats after 4 billion pools, a start is a
+            // word in which another pool had a frame.
+            NEXT_SERIAL.fetch_add(1, Ordering::Relaxed)
+        } else {
+            0
+        };
+        Self {
+            key: u64::from(serial) << 32,
+            entry: serial as usize % POOLS,
+            remembered: if remembers { u64::MAX } else { 0 },
+            words,
+            next_first: unmodeled::AtomicUsize::new(0),
+        }
+    }
+
+    /// Returns where the calling thread starts.
+    #[inline(always)]
+    pub(super) fn get(&self) -> Start {
+        let entry = STARTS.with(|starts| starts[self.entry % POOLS].get());
+        let differs = entry ^ self.key;
+        if differs >> 32 == 0 {
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the upper half is equal, so this is the lower half"
+            )]
+            Start(differs as usize)
+        } else {
+            self.first()
+        }
+    }
+
+    /// Returns where the calling thread starts for the first time: each in another word.
+    #[cold]
+    fn first(&self) -> Start {
+        if self.remembered == 0 {
+            return Start::at(0);
+        }
+        // Relaxed: the words only have to differ.
+        let first = self.next_first.fetch_add(1, Ordering::Relaxed);
+        let start = Start::at(first % self.words);
+        self.set(start);
+        start
+    }
+
+    /// Sets where the calling thread starts next.
+    #[inline(always)]
+    pub(super) fn set(&self, Start(start): Start) {
+        let entry = (self.key | start as u64) & self.remembered;
+        STARTS.with(|starts| starts[self.entry % POOLS].set(entry));
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_only_acquires_goes_round_a_group_of_words() {
+        let walk = |from, words, round| {
+            let next = |start: &Start| Some(Start::after(start.word(), words, round));
+            let starts = std::iter::successors(Some(Start::at(from)), next);
+            starts.take(10).map(Start::word).collect::<Vec<_>>()
+        };
+        assert_eq!(walk(0, 20, 8), [0, 1, 2, 3, 4, 5, 6, 7, 0, 1]);
+        assert_eq!(walk(18, 20, 8), [18, 19, 16, 17, 18, 19, 16, 17, 18, 19]);
+        assert_eq!(walk(0, 1, 8), [0; 10]);
+        assert_eq!(walk(5, 20, 1), [5; 10]);
+    }
+
+    #[test]
+    fn a_thread_moves_until_it_releases_a_frame() {
+        let starts = Starts::new(20, true);
+        assert!(!starts.get().is_moving());
+        starts.set(Start::after(2, 20, 8));
+        assert_eq!((starts.get().word(), starts.get().is_moving()), (3, true));
+        starts.set(Start::at(11));
+        assert_eq!((starts.get().word(), starts.get().is_moving()), (11, false));
+        assert!(!Start::after(2, 20, 1).is_moving());
+    }
+
+    #[test]
+    fn a_thread_remembers_its_starts_in_several_pools() {
+        let pools: Vec<_> = (0..POOLS).map(|_| Starts::new(20, true)).collect();
+        for (word, starts) in pools.iter().enumerate() {
+            starts.set(Start::at(word + 5));
+        }
+        let words: Vec<_> = pools.iter().map(|starts| starts.get().word()).collect();
+        assert_eq!(words, [5, 6, 7, 8]);
+        let elsewhere = std::thread::scope(|scope| {
+            let first = || pools[0].get().word();
+            scope.spawn(first).join().unwrap()
+        });
+        assert_eq!(elsewhere, 0, "the first thread that asked");
+    }
+
+    #[test]
+    fn a_pool_that_remembers_nothing_starts_in_word_0() {
+        let (one, other) = (Starts::new(20, false), Starts::new(20, true));
+        one.set(Start::after(4, 20, 8));
+        assert_eq!(one.get(), Start::at(0));
+        other.set(Start::at(7));
+        assert_eq!((one.get(), other.get()), (Start::at(0), Start::at(7)));
+    }
+}
