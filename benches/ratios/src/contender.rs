@@ -1,5 +1,8 @@
 //! Contenders of the comparison, and the loops that each of them runs.
 
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
 use crossbeam_queue::ArrayQueue;
 
 use crate::clock;
@@ -49,6 +52,8 @@ pub enum Task {
     Receive,
     /// Acquire a frame, write one byte to each of its pages, release it.
     TouchPages,
+    /// Fail to acquire a frame, because all are held.
+    Fail,
 }
 
 /// One row of a comparison.
@@ -57,6 +62,13 @@ pub trait Contender: Sync {
     fn name(&self) -> &str;
     /// Returns its part in the comparison.
     fn role(&self) -> Role;
+    /// Acquires `count` frames on a thread that then ends, and holds them until the contender is
+    /// dropped.
+    ///
+    /// # Errors
+    ///
+    /// If there are not as many frames.
+    fn hold(&self, count: usize) -> Result<(), Fault>;
     /// Prepares the calling thread. Each thread calls it before each sample.
     fn prepare_thread(&self);
     /// Does `task` `count` times, on the thread with index `worker`.
@@ -81,6 +93,8 @@ struct Entry<P: Pool> {
     frames: usize,
     size: usize,
     queue: ArrayQueue<P::Frame>,
+    /// Frames that no task uses.
+    held: Mutex<Vec<P::Frame>>,
 }
 
 /// Makes a contender of `pool`, which has `frames` frames of `size` bytes.
@@ -98,6 +112,7 @@ pub fn entry<P: Pool>(
         frames,
         size,
         queue: ArrayQueue::new(QUEUE_CAPACITY),
+        held: Mutex::default(),
     })
 }
 
@@ -233,12 +248,33 @@ impl<P: Pool> Entry<P> {
         Ok(())
     }
 
-    /// Acquires all frames, up to [`MAX_VERIFIED`], writes to both ends of each, and then checks
-    /// that every value is still there.
+    #[inline(never)]
+    fn fail(&self, count: u64) -> Result<(), Fault> {
+        for _ in 0..count {
+            if let Some(frame) = self.pool.get() {
+                self.pool.put(frame);
+                return Err(Fault::NotEmpty);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the number of frames that [`hold`](Contender::hold) did not acquire.
+    fn frames_not_held(&self) -> usize {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        self.frames - held.len()
+    }
+
+    /// Acquires all frames that are not held, up to [`MAX_VERIFIED`], writes to both ends of each,
+    /// and then checks that every value is still there.
     fn verify(&self) -> Result<(), Fault> {
+        let frames = self.frames_not_held().min(MAX_VERIFIED);
+        if frames == 0 {
+            return Ok(());
+        }
         let ends = [0, self.size / 8 - 1];
         let mut held = Vec::new();
-        while held.len() < self.frames.min(MAX_VERIFIED) {
+        while held.len() < frames {
             let Some(mut frame) = self.pool.get() else {
                 break;
             };
@@ -282,6 +318,25 @@ impl<P: Pool> Contender for Entry<P> {
         self.role
     }
 
+    fn hold(&self, count: usize) -> Result<(), Fault> {
+        let acquired = thread::scope(|scope| {
+            let acquire = || {
+                self.pool.prepare_thread();
+                (0..count)
+                    .map_while(|_| self.pool.get())
+                    .collect::<Vec<_>>()
+            };
+            scope.spawn(acquire).join()
+        });
+        let acquired = acquired.map_err(|_| Fault::Panicked)?;
+        if acquired.len() < count {
+            return Err(Fault::Empty);
+        }
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend(acquired);
+        Ok(())
+    }
+
     fn prepare_thread(&self) {
         self.pool.prepare_thread();
     }
@@ -303,6 +358,7 @@ impl<P: Pool> Contender for Entry<P> {
             Task::Send => self.send(count),
             Task::Receive => self.receive(count),
             Task::TouchPages => self.touch_pages(worker, count),
+            Task::Fail => self.fail(count),
         }
     }
 }

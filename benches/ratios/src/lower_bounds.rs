@@ -1,7 +1,7 @@
 //! Lower bounds: the harness without a pool, and with the least work that a shared pool has to do.
 
 use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
@@ -133,5 +133,23 @@ unsafe impl Pool for PlainVec {
     #[inline(always)]
     fn start(&'static self, number: &mut usize) -> *mut u8 {
         self.memory.start(*number)
+    }
+}
+
+/// Counter of free frames, of which there are none. It is read before each acquire, which fails.
+#[derive(Default)]
+pub struct EmptyCounter(AtomicUsize);
+
+// SAFETY: it hands out no frame.
+unsafe impl Pool for EmptyCounter {
+    type Frame = usize;
+
+    #[inline(always)]
+    fn get(&'static self) -> Option<usize> {
+        self.0.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    fn start(&'static self, _: &mut usize) -> *mut u8 {
+        std::ptr::null_mut()
     }
 }

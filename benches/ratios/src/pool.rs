@@ -47,6 +47,8 @@ pub unsafe trait Pool: Sync + 'static {
 pub enum Fault {
     /// Frames were free, and for seconds none was handed out.
     Empty,
+    /// All frames were held, and one was handed out.
+    NotEmpty,
     /// A frame that was out lost its content: another thread wrote to it, or held it too.
     Overwritten {
         /// The value that its holder wrote.
@@ -66,6 +68,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("handed out no frame although some were free"),
+            Self::NotEmpty => f.write_str("handed out a frame although all were held"),
             Self::Overwritten { wrote, found } => write!(
                 f,
                 "overwrote a frame that was out: its holder wrote {wrote:#x} and read {found:#x}"

@@ -55,6 +55,7 @@ fn contenders(setup: Setup, size: usize) -> Vec<Box<dyn Contender>> {
         size,
         large: true,
         bursts: false,
+        dry: false,
     }));
     contenders
 }

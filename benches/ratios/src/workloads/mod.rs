@@ -1,6 +1,7 @@
 //! The workloads, each in a file of its own.
 
 mod burst;
+mod dry;
 mod large;
 mod one_thread;
 mod oversubscribed;
@@ -34,6 +35,8 @@ pub struct Demand {
     pub large: bool,
     /// `true` if the frames are acquired and released in bursts.
     pub bursts: bool,
+    /// `true` if all frames are held, and only failing acquires are of interest.
+    pub dry: bool,
 }
 
 /// Peers to compare with, and whether to measure or only to check.
@@ -84,6 +87,7 @@ impl Setup {
             size,
             large: false,
             bursts,
+            dry: false,
         }));
         contenders
     }
@@ -113,7 +117,11 @@ pub const ALL: &[Workload] = &[
     },
     Workload {
         id: "W2",
-        run: two_threads::run,
+        run: two_threads::with_64_frames,
+    },
+    Workload {
+        id: "W2-dry",
+        run: two_threads::with_2_free_frames,
     },
     Workload {
         id: "W3",
@@ -122,6 +130,14 @@ pub const ALL: &[Workload] = &[
     Workload {
         id: "W3-8",
         run: transfer::with_8_frames,
+    },
+    Workload {
+        id: "W3-16",
+        run: transfer::with_16_frames,
+    },
+    Workload {
+        id: "W3-32",
+        run: transfer::with_32_frames,
     },
     Workload {
         id: "W4",
@@ -146,6 +162,18 @@ pub const ALL: &[Workload] = &[
     Workload {
         id: "W8",
         run: wake::run,
+    },
+    Workload {
+        id: "W10",
+        run: dry::with_64_frames,
+    },
+    Workload {
+        id: "W10-4096",
+        run: dry::with_4096_frames,
+    },
+    Workload {
+        id: "W10-65536",
+        run: dry::with_65536_frames,
     },
 ];
 

@@ -14,6 +14,14 @@ pub(super) fn with_8_frames(setup: Setup) -> Result<Table, String> {
     run(setup, "W3-8", 8)
 }
 
+pub(super) fn with_16_frames(setup: Setup) -> Result<Table, String> {
+    run(setup, "W3-16", 16)
+}
+
+pub(super) fn with_32_frames(setup: Setup) -> Result<Table, String> {
+    run(setup, "W3-32", 32)
+}
+
 fn run(setup: Setup, id: &'static str, frames: usize) -> Result<Table, String> {
     let plan = Plan {
         id,
