@@ -63,7 +63,12 @@ fn measure(filters: &[String], quick: bool, path: &Path) -> Result<(), String> {
         ));
     }
     dpdk::start()?;
-    let record = report::run(&workloads, Setup { peers, quick })?;
+    let setup = Setup {
+        peers,
+        quick,
+        alone: false,
+    };
+    let record = report::run(&workloads, setup)?;
     record.write(path)?;
     println!("\nwritten to {}", path.display());
     Ok(())

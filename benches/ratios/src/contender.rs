@@ -54,6 +54,8 @@ pub enum Task {
     TouchPages,
     /// Fail to acquire a frame, because all are held.
     Fail,
+    /// Be a stage of a pipeline: thread 0 acquires frames, the last thread releases them.
+    Stage,
 }
 
 /// One row of a comparison.
@@ -68,7 +70,13 @@ pub trait Contender: Sync {
     /// # Errors
     ///
     /// If there are not as many frames.
-    fn hold(&self, count: usize) -> Result<(), Fault>;
+    fn hold(&self, count: usize) -> Result<(), Fault> {
+        if count == 0 {
+            Ok(())
+        } else {
+            Err(Fault::Empty)
+        }
+    }
     /// Prepares the calling thread. Each thread calls it before each sample.
     fn prepare_thread(&self);
     /// Does `task` `count` times, on the thread with index `worker`.
@@ -359,6 +367,7 @@ impl<P: Pool> Contender for Entry<P> {
             Task::Receive => self.receive(count),
             Task::TouchPages => self.touch_pages(worker, count),
             Task::Fail => self.fail(count),
+            Task::Stage => unreachable!("pipelines are contenders of their own"),
         }
     }
 }

@@ -39,6 +39,7 @@ fn measure(filters: &[String], quick: bool, path: &Path) -> Result<(), String> {
     let setup = Setup {
         peers: peers::all,
         quick,
+        alone: false,
     };
     let record = report::run(&select(filters)?, setup)?;
     record.write(path)?;

@@ -16,6 +16,8 @@ pub struct Plan {
     pub title: String,
     /// Task of each thread.
     pub tasks: Vec<Task>,
+    /// `true` if each thread stays on a core.
+    pub pinned: bool,
     /// Number of frames that are acquired and released when each thread does its task once.
     pub frames_at_once: u64,
     /// Intended duration of a sample.
@@ -206,7 +208,7 @@ pub(crate) fn rotated(round: usize, count: usize) -> impl Iterator<Item = usize>
 /// If a contender does not behave as a pool. The text names the contender.
 pub fn measure(plan: &Plan, contenders: &[Box<dyn Contender>]) -> Result<Table, String> {
     thread::scope(|scope| {
-        let workers = Workers::new(scope, plan.tasks.len());
+        let workers = Workers::new(scope, plan.tasks.len(), plan.pinned);
         let counts = contenders
             .iter()
             .map(|contender| calibrate(plan, &workers, contender.as_ref()))
@@ -356,6 +358,7 @@ mod tests {
             id: "W0",
             title: String::new(),
             tasks,
+            pinned: true,
             frames_at_once: 1,
             sample: Duration::from_millis(20),
             rounds: 50,

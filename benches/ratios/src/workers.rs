@@ -90,8 +90,13 @@ pub(crate) struct Workers<'env> {
 }
 
 impl<'env> Workers<'env> {
-    /// Starts `count` threads in `scope`.
-    pub(crate) fn new<'scope>(scope: &'scope Scope<'scope, 'env>, count: usize) -> Self {
+    /// Starts `count` threads in `scope`. If `pinned`, each stays on a core; else the system moves
+    /// them as it does the threads of any program.
+    pub(crate) fn new<'scope>(
+        scope: &'scope Scope<'scope, 'env>,
+        count: usize,
+        pinned: bool,
+    ) -> Self {
         assert!((1..=MAX_WORKERS).contains(&count));
         let (to_main, done) = channel();
         let cores = core_affinity::get_core_ids().unwrap_or_default();
@@ -99,7 +104,7 @@ impl<'env> Workers<'env> {
             .map(|index| {
                 let (inbox, jobs) = sync_channel::<Job<'env>>(1);
                 let to_main = to_main.clone();
-                let core = (!cores.is_empty()).then(|| cores[index % cores.len()]);
+                let core = (pinned && !cores.is_empty()).then(|| cores[index % cores.len()]);
                 scope.spawn(move || {
                     // If pinning is not allowed, the system places the thread.
                     let _pinned = core.is_some_and(core_affinity::set_for_current);

@@ -29,6 +29,7 @@ pub(super) fn run(setup: Setup) -> Result<Table, String> {
             "one thread, {frames} frames: acquire {BURST}, write 8 bytes to each, release {BURST}"
         ),
         tasks: vec![Task::Burst],
+        pinned: true,
         frames_at_once: BURST as u64,
         sample: setup.sample(400),
         rounds: setup.rounds(300),

@@ -35,6 +35,7 @@ fn run(setup: Setup, id: &'static str, frames: usize) -> Result<Table, String> {
         id,
         title: format!("one thread, all of {frames} frames held: time of an acquire that fails"),
         tasks: vec![Task::Fail],
+        pinned: true,
         frames_at_once: 1,
         sample: setup.sample(400),
         rounds: setup.rounds(300),
@@ -53,7 +54,7 @@ fn contenders(setup: Setup, frames: usize) -> Vec<Box<dyn Contender>> {
         entry(Role::Ours, OURS, frames, SIZE, ours),
         entry(Role::OursVariant, &bare_name, frames, SIZE, bare),
     ];
-    contenders.extend((setup.peers)(Demand {
+    contenders.extend(setup.peers(Demand {
         frames,
         size: SIZE,
         large: false,

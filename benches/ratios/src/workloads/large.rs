@@ -27,6 +27,7 @@ fn run(setup: Setup, id: &'static str, what: &str, size: usize) -> Result<Table,
         id,
         title: format!("one thread, {what} frames of {size} bytes: write one byte per page"),
         tasks: vec![Task::TouchPages],
+        pinned: true,
         frames_at_once: 1,
         sample: setup.sample(1000),
         rounds: setup.rounds(8),
@@ -50,7 +51,7 @@ fn contenders(setup: Setup, size: usize) -> Vec<Box<dyn Contender>> {
         ),
         entry(Role::Ours, OURS, frames, size, Ours::new(frames, size)),
     ];
-    contenders.extend((setup.peers)(Demand {
+    contenders.extend(setup.peers(Demand {
         frames,
         size,
         large: true,

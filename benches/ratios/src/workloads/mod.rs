@@ -5,6 +5,7 @@ mod dry;
 mod large;
 mod one_thread;
 mod oversubscribed;
+mod pipeline;
 mod transfer;
 mod two_threads;
 mod wake;
@@ -46,6 +47,8 @@ pub struct Setup {
     pub peers: fn(Demand) -> Vec<Box<dyn Contender>>,
     /// `true` if everything runs only once, as a check.
     pub quick: bool,
+    /// `true` if the peers are left out.
+    pub alone: bool,
 }
 
 impl Setup {
@@ -55,6 +58,15 @@ impl Setup {
 
     fn sample(&self, microseconds: u64) -> Duration {
         Duration::from_micros(if self.quick { 50 } else { microseconds })
+    }
+
+    /// Makes the peers, unless they are left out.
+    fn peers(&self, demand: Demand) -> Vec<Box<dyn Contender>> {
+        if self.alone {
+            Vec::new()
+        } else {
+            (self.peers)(demand)
+        }
     }
 
     /// Returns two lower bounds, this pool, and the peers.
@@ -82,7 +94,7 @@ impl Setup {
             let forgetful = Ours::without_caches(frames, size);
             contenders.push(entry(Role::OursVariant, &name, frames, size, forgetful));
         }
-        contenders.extend((self.peers)(Demand {
+        contenders.extend(self.peers(Demand {
             frames,
             size,
             large: false,
@@ -162,6 +174,26 @@ pub const ALL: &[Workload] = &[
     Workload {
         id: "W8",
         run: wake::run,
+    },
+    Workload {
+        id: "W9-4",
+        run: pipeline::with_4_frames,
+    },
+    Workload {
+        id: "W9-8",
+        run: pipeline::with_8_frames,
+    },
+    Workload {
+        id: "W9-16",
+        run: pipeline::with_16_frames,
+    },
+    Workload {
+        id: "W9-8-2us",
+        run: pipeline::with_2_us_of_work,
+    },
+    Workload {
+        id: "W9-8-20us",
+        run: pipeline::with_20_us_of_work,
     },
     Workload {
         id: "W10",

@@ -40,6 +40,7 @@ fn run(setup: Setup, id: &'static str, frames: usize) -> Result<Table, String> {
         id,
         title: format!("one thread, {frames} frames: acquire, write 8 bytes, release"),
         tasks: vec![Task::RoundTrip],
+        pinned: true,
         frames_at_once: 1,
         sample: setup.sample(400),
         rounds: setup.rounds(300),

@@ -20,6 +20,7 @@ fn run(setup: Setup, id: &'static str, threads: u64) -> Result<Table, String> {
             "{threads} threads share {FRAMES} frames: elapsed time divided by frames of all threads"
         ),
         tasks: vec![Task::TimedRoundTrip; threads as usize],
+        pinned: true,
         frames_at_once: threads,
         sample: setup.sample(25_000),
         rounds: setup.rounds(16),

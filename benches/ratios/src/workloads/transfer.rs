@@ -30,6 +30,7 @@ fn run(setup: Setup, id: &'static str, frames: usize) -> Result<Table, String> {
              queue of {QUEUE_CAPACITY}"
         ),
         tasks: vec![Task::Send, Task::Receive],
+        pinned: true,
         frames_at_once: 1,
         sample: setup.sample(2000),
         rounds: setup.rounds(120),

@@ -35,6 +35,7 @@ fn run(
         id,
         title: format!("{title}: elapsed time divided by frames of both threads"),
         tasks: vec![Task::RoundTrip; 2],
+        pinned: true,
         frames_at_once: 2,
         sample: setup.sample(1000),
         rounds: setup.rounds(200),

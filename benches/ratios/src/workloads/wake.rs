@@ -213,7 +213,10 @@ fn contenders() -> Vec<Entry> {
 }
 
 pub(super) fn run(setup: Setup) -> Result<Table, String> {
-    let contenders = contenders();
+    let mut contenders = contenders();
+    if setup.alone {
+        contenders.retain(|(role, ..)| *role != Role::SharedPeer);
+    }
     let cores = core_affinity::get_core_ids().unwrap_or_default();
     let mut samples: Vec<Samples> = Vec::new();
     samples.resize_with(contenders.len(), Samples::default);
