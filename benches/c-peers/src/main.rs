@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ks_allocator_ratios::contender::Contender;
-use ks_allocator_ratios::options::{HELP, Request};
+use ks_allocator_ratios::options::{Filters, HELP, Request};
 use ks_allocator_ratios::workloads::{Demand, Setup, select};
 use ks_allocator_ratios::{readme, report};
 
@@ -32,8 +32,17 @@ fn main() -> ExitCode {
         Request::Measure {
             filters,
             quick,
+            alone,
             record,
-        } => measure(&filters, quick, &record),
+        } => {
+            let setup = Setup {
+                peers,
+                quick,
+                alone,
+            };
+            measure(&filters, setup, &record)
+        }
+        Request::Repeat { .. } => Err("only the benchmark `ratios` can repeat".to_owned()),
         Request::Tables { readme, records } => {
             let records: Vec<&Path> = records.iter().map(PathBuf::as_path).collect();
             readme::replace_tables(&readme, &records)
@@ -53,7 +62,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(filters: &[String], quick: bool, path: &Path) -> Result<(), String> {
+fn measure(filters: &Filters, setup: Setup, path: &Path) -> Result<(), String> {
     let mut workloads = select(filters)?;
     workloads.retain(|workload| WORKLOADS.contains(&workload.id));
     if workloads.is_empty() {
@@ -63,11 +72,6 @@ fn measure(filters: &[String], quick: bool, path: &Path) -> Result<(), String> {
         ));
     }
     dpdk::start()?;
-    let setup = Setup {
-        peers,
-        quick,
-        alone: false,
-    };
     let record = report::run(&workloads, setup)?;
     record.write(path)?;
     println!("\nwritten to {}", path.display());

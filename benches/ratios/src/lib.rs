@@ -28,4 +28,5 @@ pub mod options;
 pub mod pictures;
 pub mod readme;
 pub mod record;
+pub mod repeat;
 pub mod report;

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use ks_allocator_ratios::options::{HELP, Request};
+use ks_allocator_ratios::options::{Filters, HELP, Request};
 use ks_allocator_ratios::record::Record;
 use ks_allocator_ratios::workloads::{Setup, select};
-use ks_allocator_ratios::{peers, pictures, readme, report};
+use ks_allocator_ratios::{peers, pictures, readme, repeat, report};
 
 fn main() -> ExitCode {
     let record = PathBuf::from("target/ratios.json");
@@ -14,8 +14,21 @@ fn main() -> ExitCode {
         Request::Measure {
             filters,
             quick,
+            alone,
             record,
-        } => measure(&filters, quick, &record),
+        } => {
+            let setup = Setup {
+                peers: peers::all,
+                quick,
+                alone,
+            };
+            measure(&filters, setup, &record)
+        }
+        Request::Repeat {
+            filters,
+            quick,
+            times,
+        } => select(&filters).and_then(|workloads| repeat::run(&workloads, quick, times)),
         Request::Draw { record, folder } => pictures::draw(&Record::read(&record)?, &folder),
         Request::Tables { readme, records } => {
             let records: Vec<&Path> = records.iter().map(PathBuf::as_path).collect();
@@ -35,12 +48,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(filters: &[String], quick: bool, path: &Path) -> Result<(), String> {
-    let setup = Setup {
-        peers: peers::all,
-        quick,
-        alone: false,
-    };
+fn measure(filters: &Filters, setup: Setup, path: &Path) -> Result<(), String> {
     let record = report::run(&select(filters)?, setup)?;
     record.write(path)?;
     println!("\nwritten to {}", path.display());

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::contender::{Contender, Role, entry};
 use crate::lower_bounds::{NoPool, TwoReadModifyWrites};
+use crate::options::Filters;
 use crate::ours::Ours;
 use crate::table::Table;
 
@@ -209,25 +210,48 @@ pub const ALL: &[Workload] = &[
     },
 ];
 
-/// Returns the workloads that the filters name, or [`ALL`] without filters. A filter is the name
-/// of a workload, or its part before the hyphen: `W1` selects W1 and W1-1024.
+/// Returns the workloads that the filters name, or [`ALL`] without names. A name is that of a
+/// workload, or its part before the hyphen: `W1` selects W1 and W1-1024, unless the filters are
+/// exact.
 ///
 /// # Errors
 ///
 /// If a filter names no workload.
-pub fn select(filters: &[String]) -> Result<Vec<Workload>, String> {
-    let fits = |filter: &str, id: &str| id == filter || id.split('-').next() == Some(filter);
-    for filter in filters {
-        if !ALL.iter().any(|workload| fits(filter, workload.id)) {
+pub fn select(filters: &Filters) -> Result<Vec<Workload>, String> {
+    let Filters { names, exact } = filters;
+    let fits = |name: &str, id: &str| id == name || (!exact && id.split('-').next() == Some(name));
+    for name in names {
+        if !ALL.iter().any(|workload| fits(name, workload.id)) {
             let known: Vec<_> = ALL.iter().map(|workload| workload.id).collect();
             return Err(format!(
-                "unknown workload {filter}; the workloads are {}",
+                "unknown workload {name}; the workloads are {}",
                 known.join(" ")
             ));
         }
     }
-    let is_selected = |workload: &&Workload| {
-        filters.is_empty() || filters.iter().any(|filter| fits(filter, workload.id))
-    };
+    let is_selected =
+        |workload: &&Workload| names.is_empty() || names.iter().any(|name| fits(name, workload.id));
     Ok(ALL.iter().filter(is_selected).copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn selected(names: &[&str], exact: bool) -> Result<Vec<&'static str>, String> {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        let workloads = select(&Filters { names, exact })?;
+        Ok(workloads.iter().map(|workload| workload.id).collect())
+    }
+
+    #[test]
+    fn a_name_selects_the_variants_too_unless_it_is_exact() {
+        assert_eq!(selected(&["W1"], false).unwrap(), ["W1", "W1-1024"]);
+        assert_eq!(selected(&["W1"], true).unwrap(), ["W1"]);
+        assert_eq!(selected(&["W2-dry"], false).unwrap(), ["W2-dry"]);
+        assert_eq!(selected(&["W9"], false).unwrap().len(), 5);
+        assert_eq!(selected(&[], true).unwrap().len(), ALL.len());
+        assert!(selected(&["W9"], true).is_err());
+        assert!(selected(&["W7"], false).is_err());
+    }
 }
