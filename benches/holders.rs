@@ -2,18 +2,25 @@
 //! time of each acquire recorded, and with the flight recorder. The holder records themselves are
 //! always on.
 //!
-//! `cargo bench --bench holders`
+//! `cargo bench --bench holders -- --all`
 //!
 //! The three pools are measured alternately, in many short samples, so that a disturbance of the
 //! machine affects all of them alike.
 
 #![expect(clippy::print_stdout, reason = "prints its result")]
 
+#[path = "common/samples.rs"]
+mod samples;
+#[path = "common/start.rs"]
+mod start;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::time::Instant;
 
 use ks_allocator::{FramePool, FramePoolBuilder};
+
+use start::Start;
 
 /// Number of samples of each pool.
 const SAMPLES: usize = 8000;
@@ -32,14 +39,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         ),
         ("record(100000)", builder.record(EVENTS)),
     ];
-    // `cargo bench` passes `--bench`. Without it this is a test, which runs everything once.
-    if std::env::args().any(|argument| argument == "--bench") {
-        compare(&pools)
-    } else {
-        for (_, builder) in &pools {
-            acquire_and_release(&builder.build()?);
+    match Start::of_this_program() {
+        Start::Check => {
+            for (_, builder) in &pools {
+                acquire_and_release(&builder.build()?);
+            }
+            Ok(())
         }
-        Ok(())
+        Start::Measure => compare(&pools),
+        Start::Hint => {
+            println!("cost of records about holders: cargo bench --bench holders -- --all");
+            Ok(())
+        }
     }
 }
 
@@ -61,24 +72,18 @@ fn sample(pool: &FramePool) -> f64 {
 }
 
 fn compare(pools: &[(&str, FramePoolBuilder)]) -> Result<(), Box<dyn Error>> {
-    let mut rows = Vec::new();
-    for (name, builder) in pools {
-        rows.push((name, builder.build()?, Vec::with_capacity(SAMPLES)));
+    let mut contenders: Vec<Box<dyn Fn() -> f64>> = Vec::new();
+    for (_, builder) in pools {
+        let pool = builder.build()?;
+        contenders.push(Box::new(move || sample(&pool)));
     }
-    for _ in 0..SAMPLES {
-        for (_, pool, samples) in &mut rows {
-            samples.push(sample(pool));
-        }
-    }
+    let summaries = samples::take_in_turn(SAMPLES, &contenders);
     println!(
         "{:40} {:>6} {:>6}",
         "ns per acquire and release, one thread", "median", "min"
     );
-    let mut baseline = None;
-    for (name, _, samples) in &mut rows {
-        samples.sort_by(f64::total_cmp);
-        let (median, min) = (samples[SAMPLES / 2], samples[0]);
-        let baseline = *baseline.get_or_insert(median);
+    for ((name, _), summary) in pools.iter().zip(&summaries) {
+        let (median, min, baseline) = (summary.median, summary.minimum, summaries[0].median);
         let (more, times) = (median - baseline, median / baseline);
         println!("{name:40} {median:6.2} {min:6.2}   {more:+6.2} ns, {times:.2}x");
     }

@@ -1,46 +1,195 @@
-//! Throughput of frames: with one thread, with two threads that share a pool, and with frames that
-//! one thread passes to another.
+//! Speed of the pool: frames per second and nanoseconds per frame, beside a lock-free queue of
+//! frame numbers, a stack of boxes in a mutex, and a new allocation per frame.
 //!
-//! The peers have frames of the same size: a bounded lock-free queue of boxes, a stack of boxes in
-//! a mutex, and the heap. `lower_bound` is two uncontended read-modify-writes on one word, the
-//! least work of a pool without thread caches.
+//! `cargo bench`
 //!
-//! `cargo bench --bench throughput`
+//! All contenders are measured in turn, in many short samples, so that a disturbance of the machine
+//! affects all of them alike. The threads are pinned to cores, where the system allows it.
 
-#![expect(missing_docs, reason = "criterion's macros define public functions")]
+#![expect(clippy::print_stdout, reason = "prints its result")]
 #![expect(
     clippy::disallowed_types,
     reason = "the peers use the types of std and parking_lot directly"
 )]
 
+#[path = "common/samples.rs"]
+mod samples;
+
+use std::env;
 use std::hint::black_box;
-use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::iter;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_queue::ArrayQueue;
-use ks_allocator::{Frame, FramePool};
+use crossbeam_utils::Backoff;
+use ks_allocator::{Frame, FrameBatch, FramePool};
 use parking_lot::Mutex;
 
-const FRAMES: usize = 64;
+use samples::{Summary, take_in_turn};
+
 const FRAME_SIZE: usize = 4096;
-/// Capacity of the queue between the two threads of `transfer`, in frames.
+/// Capacity of the queue from hand to hand, in frames.
 const QUEUE_CAPACITY: usize = 32;
 /// Number of frames per burst.
 const BURST: usize = 32;
+/// Intended duration of a sample.
+const SAMPLE: Duration = Duration::from_millis(2);
+/// Number of samples of each contender and workload.
+const ROUNDS: usize = 300;
+
+fn main() {
+    // `cargo bench` passes `--bench`. Without it this is a test, which runs everything once.
+    let is_bench = env::args().any(|argument| argument == "--bench");
+    let rounds = if is_bench { ROUNDS } else { 1 };
+    if is_bench {
+        println!("measuring for about 20 seconds");
+    }
+    let threads = Threads::start();
+    let mut titles = Vec::new();
+    let mut measurements: Vec<Box<dyn Fn() -> f64 + '_>> = Vec::new();
+    for workload in &WORKLOADS {
+        for (name, contender) in contenders(workload.frames) {
+            let (threads, tasks) = (&threads, workload.tasks);
+            let count = if is_bench {
+                threads.calibrate(contender, tasks)
+            } else {
+                1
+            };
+            let frames = (count * workload.frames_at_once) as f64;
+            titles.push((workload.title, name));
+            measurements.push(Box::new(move || {
+                threads.run(contender, tasks, count).as_secs_f64() * 1e9 / frames
+            }));
+        }
+    }
+    println!("{HEADING}");
+    let mut last_title = "";
+    for ((title, name), summary) in titles.iter().zip(take_in_turn(rounds, &measurements)) {
+        if *title != last_title {
+            println!("\n{title}");
+            last_title = title;
+        }
+        print_row(name, &summary);
+    }
+    println!("{LEGEND}");
+}
+
+const HEADING: &str = "
+                                      ns per frame            million
+                                   median    minimum    frames per second";
+
+const LEGEND: &str = "
+The frames have 4 KiB. ArrayQueue<usize> manages only numbers of frames. A fresh Vec is not zeroed,
+and nothing bounds the number of frames. Frames per second are those of the median.
+More workloads and peers: benches/README.md";
+
+fn print_row(name: &str, summary: &Summary) {
+    let Summary { median, minimum } = summary;
+    let millions = 1e3 / median;
+    println!("  {name:30} {median:>8.1} {minimum:>10.1} {millions:>14.2}");
+}
+
+/// Work of one thread in a sample.
+#[derive(Clone, Copy)]
+enum Task {
+    /// Acquire a frame, write to it, release it.
+    RoundTrip,
+    /// Acquire [`BURST`] frames, write to them, release them.
+    Burst,
+    /// Acquire a frame, write to it, send it to the other thread.
+    Send,
+    /// Receive a frame from the other thread, release it.
+    Receive,
+}
+
+struct Workload {
+    title: &'static str,
+    frames: usize,
+    /// Task of each thread.
+    tasks: &'static [Task],
+    /// Number of frames that are acquired and released when each thread does its task once.
+    frames_at_once: u64,
+}
+
+const WORKLOADS: [Workload; 5] = [
+    Workload {
+        title: "one thread, 64 frames: acquire, write 8 bytes, release",
+        frames: 64,
+        tasks: &[Task::RoundTrip],
+        frames_at_once: 1,
+    },
+    Workload {
+        title: "two threads, 64 frames: the same, at the same time",
+        frames: 64,
+        tasks: &[Task::RoundTrip, Task::RoundTrip],
+        frames_at_once: 2,
+    },
+    Workload {
+        title: "hand to hand, 8 frames: one thread acquires and writes, another releases",
+        frames: 8,
+        tasks: &[Task::Send, Task::Receive],
+        frames_at_once: 1,
+    },
+    Workload {
+        title: "hand to hand, 64 frames",
+        frames: 64,
+        tasks: &[Task::Send, Task::Receive],
+        frames_at_once: 1,
+    },
+    Workload {
+        title: "bursts, 64 frames: acquire 32 at once, write to each, release them",
+        frames: 64,
+        tasks: &[Task::Burst],
+        frames_at_once: BURST as u64,
+    },
+];
+
+/// A contender, which the threads use until the program ends.
+type Shared = &'static (dyn Contender + Sync);
+
+/// Returns the contenders with their names.
+fn contenders(frames: usize) -> [(&'static str, Shared); 4] {
+    let pool = FramePool::builder().frames(frames).frame_size(FRAME_SIZE);
+    let pool = pool.build().expect("256 KiB of memory are free");
+    let stack = (0..frames).map(|_| vec![0; FRAME_SIZE].into()).collect();
+    [
+        ("ks-allocator", entry(pool)),
+        ("ArrayQueue<usize>", entry(Numbers::new(frames))),
+        ("parking_lot Mutex<Vec>", entry(Stack(Mutex::new(stack)))),
+        ("a fresh Vec per frame", entry(Fresh)),
+    ]
+}
 
 /// Source of frames.
-trait Supply: Sync {
+trait Supply: Sync + 'static {
     type Item: Send;
+
     /// Acquires a frame. Returns `None` if none is free.
     fn get(&self) -> Option<Self::Item>;
+
     /// Releases a frame.
     fn put(&self, item: Self::Item);
+
     /// Writes the first 8 bytes of a frame.
-    fn touch(item: &mut Self::Item);
+    fn touch(&self, item: &mut Self::Item);
+
+    /// Acquires frames until `held` has [`BURST`] of them.
+    fn get_burst(&self, held: &mut Vec<Self::Item>) {
+        while held.len() < BURST {
+            held.extend(self.get());
+        }
+    }
+
+    /// Releases all frames in `held`.
+    fn put_burst(&self, held: &mut Vec<Self::Item>) {
+        for item in held.drain(..) {
+            self.put(item);
+        }
+    }
 }
 
 impl Supply for FramePool {
@@ -54,56 +203,105 @@ impl Supply for FramePool {
         drop(frame);
     }
 
-    fn touch(frame: &mut Frame) {
+    fn touch(&self, frame: &mut Frame) {
         touch(frame);
     }
-}
 
-type Boxed = Box<[u8]>;
-
-fn boxed() -> Boxed {
-    vec![0; FRAME_SIZE].into()
-}
-
-impl Supply for ArrayQueue<Boxed> {
-    type Item = Boxed;
-
-    fn get(&self) -> Option<Boxed> {
-        self.pop()
+    fn get_burst(&self, held: &mut Vec<Frame>) {
+        while held.len() < BURST {
+            held.extend(
+                self.try_acquire_many(BURST - held.len())
+                    .into_iter()
+                    .flatten(),
+            );
+        }
     }
 
-    fn put(&self, item: Boxed) {
+    fn put_burst(&self, held: &mut Vec<Frame>) {
+        let mut batch: Option<FrameBatch> = None;
+        for frame in held.drain(..) {
+            match &mut batch {
+                Some(batch) => drop(batch.push(frame)),
+                None => batch = Some(frame.into()),
+            }
+        }
+    }
+}
+
+/// Queue of the numbers of frames, and the frames. Their distance is a cache line more than their
+/// size, as in the pool.
+struct Numbers {
+    free: ArrayQueue<usize>,
+    memory: Vec<AtomicU64>,
+}
+
+impl Numbers {
+    const DISTANCE: usize = (FRAME_SIZE + 64) / 8;
+
+    fn new(frames: usize) -> Self {
+        let free = ArrayQueue::new(frames);
+        (0..frames).for_each(|number| {
+            free.push(number)
+                .expect("the queue has room for all frames");
+        });
+        let memory = iter::repeat_with(AtomicU64::default);
+        let memory = memory.take(frames * Self::DISTANCE).collect();
+        Self { free, memory }
+    }
+}
+
+impl Supply for Numbers {
+    type Item = usize;
+
+    fn get(&self) -> Option<usize> {
+        self.free.pop()
+    }
+
+    fn put(&self, number: usize) {
         assert!(
-            self.push(item).is_ok(),
+            self.free.push(number).is_ok(),
             "the queue has room for every frame that was out"
         );
     }
 
-    fn touch(item: &mut Boxed) {
-        touch(item);
+    fn touch(&self, number: &mut usize) {
+        self.memory[*number * Self::DISTANCE].store(black_box(7), Ordering::Relaxed);
     }
 }
 
-impl Supply for Mutex<Vec<Boxed>> {
-    type Item = Boxed;
+/// Stack of boxes in a mutex. It is locked once per burst.
+struct Stack(Mutex<Vec<Box<[u8]>>>);
 
-    fn get(&self) -> Option<Boxed> {
-        self.lock().pop()
+impl Supply for Stack {
+    type Item = Box<[u8]>;
+
+    fn get(&self) -> Option<Box<[u8]>> {
+        self.0.lock().pop()
     }
 
-    fn put(&self, item: Boxed) {
-        self.lock().push(item);
+    fn put(&self, item: Box<[u8]>) {
+        self.0.lock().push(item);
     }
 
-    fn touch(item: &mut Boxed) {
+    fn touch(&self, item: &mut Box<[u8]>) {
         touch(item);
+    }
+
+    fn get_burst(&self, held: &mut Vec<Box<[u8]>>) {
+        let mut free = self.0.lock();
+        let kept = free.len().saturating_sub(BURST);
+        held.extend(free.drain(kept..));
+    }
+
+    fn put_burst(&self, held: &mut Vec<Box<[u8]>>) {
+        self.0.lock().append(held);
     }
 }
 
-/// The heap, with a new, uninitialized allocation per frame.
-struct Heap;
+/// No pool, but a new, uninitialized allocation per frame.
+struct Fresh;
 
-impl Supply for Heap {
+impl Supply for Fresh {
     type Item = Vec<u8>;
 
     fn get(&self) -> Option<Vec<u8>> {
@@ -114,7 +312,7 @@ impl Supply for Heap {
         drop(item);
     }
 
-    fn touch(item: &mut Vec<u8>) {
+    fn touch(&self, item: &mut Vec<u8>) {
         item.extend_from_slice(&black_box(7_u64).to_ne_bytes());
         black_box(item);
     }
@@ -128,144 +326,158 @@ fn touch(bytes: &mut [u8]) {
     black_box(bytes);
 }
 
-fn pool() -> FramePool {
-    build(true)
+/// A source of frames, with the loops that all of them run.
+trait Contender {
+    /// Does `task` `count` times.
+    fn run(&self, task: Task, count: u64);
 }
 
-fn pool_without_caches() -> FramePool {
-    build(false)
+struct Entry<S: Supply> {
+    supply: S,
+    queue: ArrayQueue<S::Item>,
 }
 
-fn build(caches: bool) -> FramePool {
-    FramePool::builder()
-        .frames(FRAMES)
-        .frame_size(FRAME_SIZE)
-        .caches(caches)
-        .build()
-        .expect("256 KiB of memory are free")
+fn entry<S: Supply>(supply: S) -> Shared {
+    let queue = ArrayQueue::new(QUEUE_CAPACITY);
+    Box::leak(Box::new(Entry { supply, queue }))
 }
 
-fn queue() -> ArrayQueue<Boxed> {
-    let queue = ArrayQueue::new(FRAMES);
-    while queue.push(boxed()).is_ok() {}
-    queue
-}
-
-fn stack() -> Mutex<Vec<Boxed>> {
-    Mutex::new((0..FRAMES).map(|_| boxed()).collect())
-}
-
-/// Acquires a frame, writes to it, and releases it.
-fn round_trip<S: Supply>(supply: &S) {
-    if let Some(mut item) = supply.get() {
-        S::touch(&mut item);
-        supply.put(item);
+impl<S: Supply> Entry<S> {
+    #[inline(never)]
+    fn round_trips(&self, count: u64) {
+        for _ in 0..count {
+            let mut item = spin_for(|| self.supply.get());
+            self.supply.touch(&mut item);
+            self.supply.put(item);
+        }
     }
-}
 
-fn one_thread(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("one_thread");
-    group.throughput(Throughput::Elements(1));
-    let word = AtomicU64::new(0);
-    group.bench_function("lower_bound", |bencher| {
-        bencher.iter(|| {
-            word.fetch_or(1, Ordering::AcqRel);
-            word.fetch_and(!1, Ordering::AcqRel);
-        });
-    });
-    let (pool, queue, stack) = (pool(), queue(), stack());
-    let without_caches = pool_without_caches();
-    group.bench_function("pool", |bencher| bencher.iter(|| round_trip(&pool)));
-    group.bench_function("without_caches", |bencher| {
-        bencher.iter(|| round_trip(&without_caches));
-    });
-    group.bench_function("array_queue", |bencher| bencher.iter(|| round_trip(&queue)));
-    group.bench_function("mutex_vec", |bencher| bencher.iter(|| round_trip(&stack)));
-    group.bench_function("heap", |bencher| bencher.iter(|| round_trip(&Heap)));
-    group.finish();
-}
+    #[inline(never)]
+    fn bursts(&self, count: u64) {
+        let mut held = Vec::with_capacity(BURST);
+        for _ in 0..count {
+            self.supply.get_burst(&mut held);
+            for item in &mut held {
+                self.supply.touch(item);
+            }
+            self.supply.put_burst(&mut held);
+        }
+    }
 
-fn burst(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("burst_of_32");
-    group.throughput(Throughput::Elements(BURST as u64));
-    let pool = pool();
-    group.bench_function("acquire_many", |bencher| {
-        bencher.iter(|| black_box(pool.try_acquire_many(BURST)).map(|batch| batch.len()));
-    });
-    let mut held = Vec::with_capacity(BURST);
-    group.bench_function("one_by_one", |bencher| {
-        bencher.iter(|| {
-            held.extend((0..BURST).map_while(|_| pool.try_acquire().ok()));
-            black_box(&held);
-            held.clear();
-        });
-    });
-    group.finish();
-}
-
-/// Returns the time that two threads take for `rounds` round trips each.
-fn contend<S: Supply>(supply: &S, rounds: u64) -> Duration {
-    let start = Barrier::new(3);
-    let began = thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                start.wait();
-                for _ in 0..rounds {
-                    round_trip(supply);
-                }
+    #[inline(never)]
+    fn send(&self, count: u64) {
+        for _ in 0..count {
+            let mut item = spin_for(|| self.supply.get());
+            self.supply.touch(&mut item);
+            let mut item = Some(item);
+            spin_for(|| {
+                let refused = self.queue.push(item.take()?);
+                refused.map_err(|back| item = Some(back)).ok()
             });
         }
-        start.wait();
-        Instant::now()
-    });
-    began.elapsed()
-}
-
-fn two_threads(criterion: &mut Criterion) {
-    fn run<S: Supply>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, supply: &S) {
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|rounds| contend(supply, rounds));
-        });
     }
-    let mut group = criterion.benchmark_group("two_threads");
-    group.throughput(Throughput::Elements(2));
-    run(&mut group, "pool", &pool());
-    run(&mut group, "without_caches", &pool_without_caches());
-    run(&mut group, "array_queue", &queue());
-    run(&mut group, "mutex_vec", &stack());
-    run(&mut group, "heap", &Heap);
-    group.finish();
+
+    #[inline(never)]
+    fn receive(&self, count: u64) {
+        for _ in 0..count {
+            self.supply.put(spin_for(|| self.queue.pop()));
+        }
+    }
 }
 
-/// Returns the time in which one thread acquires `count` frames and sends them to another thread,
-/// which releases them.
-fn send_and_receive<S: Supply>(supply: &S, count: u64) -> Duration {
-    let queue = ArrayQueue::new(QUEUE_CAPACITY);
-    let began = Instant::now();
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            for _ in 0..count {
-                let mut item = spin_for(|| supply.get());
-                S::touch(&mut item);
-                let mut item = Some(item);
-                spin_for(|| {
-                    queue
-                        .push(item.take()?)
-                        .map_err(|back| item = Some(back))
-                        .ok()
-                });
-            }
-        });
-        for _ in 0..count {
-            supply.put(spin_for(|| queue.pop()));
+impl<S: Supply> Contender for Entry<S> {
+    fn run(&self, task: Task, count: u64) {
+        match task {
+            Task::RoundTrip => self.round_trips(count),
+            Task::Burst => self.bursts(count),
+            Task::Send => self.send(count),
+            Task::Receive => self.receive(count),
         }
-    });
-    began.elapsed()
+    }
+}
+
+/// Work of one thread for one sample.
+struct Job {
+    contender: Shared,
+    task: Task,
+    count: u64,
+    /// Number of threads that are not ready yet.
+    not_ready: Arc<AtomicUsize>,
+}
+
+/// Two threads, each with an inbox. They live as long as the program.
+struct Threads {
+    inboxes: [SyncSender<Job>; 2],
+    done: Receiver<(Instant, Instant)>,
+}
+
+impl Threads {
+    fn start() -> Self {
+        let (to_main, done) = sync_channel(2);
+        let inboxes = [0, 1].map(|index| {
+            let (inbox, jobs) = sync_channel::<Job>(1);
+            let to_main = to_main.clone();
+            thread::spawn(move || {
+                pin_to_core(index);
+                for job in jobs {
+                    if to_main.send(work(&job)).is_err() {
+                        break;
+                    }
+                }
+            });
+            inbox
+        });
+        Self { inboxes, done }
+    }
+
+    /// Has thread `n` do `tasks[n]` `count` times, all threads at the same time. Returns the time
+    /// from the first start to the last end.
+    fn run(&self, contender: Shared, tasks: &[Task], count: u64) -> Duration {
+        let not_ready = Arc::new(AtomicUsize::new(tasks.len()));
+        for (inbox, task) in self.inboxes.iter().zip(tasks) {
+            let job = Job {
+                contender,
+                task: *task,
+                count,
+                not_ready: not_ready.clone(),
+            };
+            inbox.send(job).expect("no task panics");
+        }
+        let receive = |_| self.done.recv().expect("no task panics");
+        let times: Vec<_> = tasks.iter().map(receive).collect();
+        let began = times.iter().map(|(began, _)| *began).min();
+        let ended = times.iter().map(|(_, ended)| *ended).max();
+        let span = began.zip(ended);
+        span.map_or(Duration::ZERO, |(began, ended)| ended - began)
+    }
+
+    /// Returns the count with which a sample takes about [`SAMPLE`].
+    fn calibrate(&self, contender: Shared, tasks: &[Task]) -> u64 {
+        let mut count = 64;
+        loop {
+            let took = self.run(contender, tasks, count);
+            if took * 4 >= SAMPLE {
+                let wanted = u128::from(count) * SAMPLE.as_nanos() / took.as_nanos().max(1);
+                return u64::try_from(wanted).map_or(count, |wanted| wanted.max(1));
+            }
+            count *= 4;
+        }
+    }
+}
+
+/// Does a job, as soon as the other thread has one too. Returns when it began and ended.
+fn work(job: &Job) -> (Instant, Instant) {
+    job.not_ready.fetch_sub(1, Ordering::AcqRel);
+    spin_for(|| (job.not_ready.load(Ordering::Acquire) == 0).then_some(()));
+    let began = Instant::now();
+    job.contender.run(job.task, job.count);
+    (began, Instant::now())
 }
 
 /// Calls `poll` until it returns a value. Between calls it spins, or yields to other threads.
+#[inline(always)]
 fn spin_for<T>(mut poll: impl FnMut() -> Option<T>) -> T {
-    let backoff = crossbeam_utils::Backoff::new();
+    let backoff = Backoff::new();
     loop {
         match poll() {
             Some(value) => return value,
@@ -274,33 +486,23 @@ fn spin_for<T>(mut poll: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn transfer(criterion: &mut Criterion) {
-    fn run<S: Supply>(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, supply: &S) {
-        group.bench_function(name, |bencher| {
-            bencher.iter_custom(|count| send_and_receive(supply, count));
-        });
+/// Has the calling thread run only on one of the cores that the program may use.
+#[cfg(target_os = "linux")]
+fn pin_to_core(index: usize) {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let Ok(allowed) = sched_getaffinity(None) else {
+        return;
+    };
+    let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
+        .filter(|core| allowed.is_set(*core))
+        .collect();
+    if let Some(core) = cores.get(index % cores.len().max(1)) {
+        let mut only = CpuSet::new();
+        only.set(*core);
+        // If that is not allowed, the system places the thread.
+        let _ignored = sched_setaffinity(None, &only);
     }
-    let mut group = criterion.benchmark_group("transfer");
-    group.throughput(Throughput::Elements(1));
-    run(&mut group, "pool", &pool());
-    run(&mut group, "without_caches", &pool_without_caches());
-    run(&mut group, "array_queue", &queue());
-    run(&mut group, "mutex_vec", &stack());
-    run(&mut group, "heap", &Heap);
-    group.finish();
 }
 
-/// Configures many short samples, because other load on the machine disturbs long ones.
-fn short_samples() -> Criterion {
-    Criterion::default()
-        .sample_size(60)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_secs(2))
-}
-
-criterion_group! {
-    name = throughput;
-    config = short_samples();
-    targets = one_thread, burst, two_threads, transfer
-}
-criterion_main!(throughput);
+#[cfg(not(target_os = "linux"))]
+fn pin_to_core(_: usize) {}

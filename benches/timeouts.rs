@@ -2,25 +2,31 @@
 //! exhausted pools of 64 to 1,048,576 frames, and beside it the time of a full report on the
 //! holders.
 //!
-//! `cargo bench --bench timeouts`
+//! `cargo bench --bench timeouts -- --all`
 
 #![expect(clippy::print_stdout, reason = "prints its result")]
+
+#[path = "common/start.rs"]
+mod start;
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use ks_allocator::FramePool;
 
+use start::Start;
+
 const FRAMES: [usize; 4] = [64, 4096, 65_536, 1 << 20];
 const TIMEOUT: Duration = Duration::from_millis(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // `cargo bench` passes `--bench`. Without it this is a test, which runs everything once.
-    let is_bench = std::env::args().any(|argument| argument == "--bench");
-    let (sizes, samples) = if is_bench {
-        (&FRAMES[..], 201)
-    } else {
-        (&FRAMES[..2], 1)
+    let (sizes, samples) = match Start::of_this_program() {
+        Start::Check => (&FRAMES[..2], 1),
+        Start::Measure => (&FRAMES[..], 201),
+        Start::Hint => {
+            println!("acquires that time out: cargo bench --bench timeouts -- --all");
+            return Ok(());
+        }
     };
     println!(
         "{:>9} {:>22} {:>22} {:>22}",
