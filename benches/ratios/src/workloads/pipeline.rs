@@ -86,43 +86,30 @@ fn peers(frames: usize, capacity: usize, steps: u64) -> Vec<Box<dyn Contender>> 
         free: Mutex::new(boxes(frames)),
         released: Condvar::new(),
     };
-    let name = "std Mutex<Vec> and Condvar";
-    let mut peers: Vec<Box<dyn Contender>> = vec![Pipeline::boxed(
-        Role::SharedPeer,
-        name,
-        std,
-        capacity,
-        steps,
-    )];
-    #[cfg(feature = "peers")]
-    {
-        let lot = LotCondition {
-            free: parking_lot::Mutex::new(boxes(frames)),
-            released: parking_lot::Condvar::new(),
-        };
-        let name = "parking_lot Mutex<Vec> and Condvar";
-        peers.push(Pipeline::boxed(
-            Role::SharedPeer,
-            name,
-            lot,
-            capacity,
-            steps,
-        ));
-        let (sender, receiver) = crossbeam_channel::bounded(frames);
-        for frame in boxes(frames) {
-            sender.send(frame).expect("the receiver is not dropped");
-        }
-        let channel = Channel { sender, receiver };
-        let name = "crossbeam-channel, recv";
-        peers.push(Pipeline::boxed(
-            Role::SharedPeer,
-            name,
-            channel,
-            capacity,
-            steps,
-        ));
-    }
-    peers
+    vec![
+        peer("std Mutex<Vec> and Condvar", std, capacity, steps),
+        #[cfg(feature = "peers")]
+        {
+            let lot = LotCondition {
+                free: parking_lot::Mutex::new(boxes(frames)),
+                released: parking_lot::Condvar::new(),
+            };
+            peer("parking_lot Mutex<Vec> and Condvar", lot, capacity, steps)
+        },
+        #[cfg(feature = "peers")]
+        {
+            let (sender, receiver) = crossbeam_channel::bounded(frames);
+            for frame in boxes(frames) {
+                sender.send(frame).expect("the receiver is not dropped");
+            }
+            let channel = Channel { sender, receiver };
+            peer("crossbeam-channel, recv", channel, capacity, steps)
+        },
+    ]
+}
+
+fn peer(name: &'static str, pool: impl Source, capacity: usize, steps: u64) -> Box<dyn Contender> {
+    Pipeline::boxed(Role::SharedPeer, name, pool, capacity, steps)
 }
 
 /// Source of frames in which a thread can wait for a free one.
