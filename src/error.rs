@@ -42,6 +42,23 @@ pub enum AcquireError {
     /// No frame became available to the caller before its timeout expired.
     #[error("timed out while waiting for a frame{0}")]
     TimedOut(Starvation),
+    /// Fewer frames are free than the caller asked for, and it asked not to wait.
+    #[error("the call asks for {requested} frames at once, of which {free} are free")]
+    TooFew {
+        /// Number of frames that the caller asked for.
+        requested: usize,
+        /// Number of frames that were free after the call had failed.
+        free: usize,
+    },
+    /// The caller asked for more frames at once than the pool can ever give.
+    #[error("the call asks for {requested} frames at once; this pool gives at most {max}")]
+    TooMany {
+        /// Number of frames that the caller asked for.
+        requested: usize,
+        /// Number of frames of the pool, or [`FrameBatch::MAX`](crate::FrameBatch::MAX) if that is
+        /// less.
+        max: usize,
+    },
     /// The pool is being flushed: see [`begin_flush`](crate::KsAllocator::begin_flush).
     #[error("the pool is being flushed")]
     Flushing,
@@ -61,7 +78,8 @@ pub enum AcquireError {
 impl From<AcquireError> for io::Error {
     fn from(error: AcquireError) -> Self {
         let kind = match error {
-            AcquireError::Exhausted(_) => io::ErrorKind::WouldBlock,
+            AcquireError::Exhausted(_) | AcquireError::TooFew { .. } => io::ErrorKind::WouldBlock,
+            AcquireError::TooMany { .. } => io::ErrorKind::InvalidInput,
             AcquireError::TimedOut(_) => io::ErrorKind::TimedOut,
             AcquireError::Flushing => io::ErrorKind::ResourceBusy,
             AcquireError::NotCommitted => io::ErrorKind::NotConnected,

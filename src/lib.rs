@@ -118,7 +118,7 @@ pub use self::error::{
     NotResident, Starvation, TokenError,
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
-pub use self::frame_pool::{AcquireFuture, FramePool, FramePoolBuilder};
+pub use self::frame_pool::{AcquireExactFuture, AcquireFuture, FramePool, FramePoolBuilder};
 pub use self::framing::Framing;
 pub use self::holders::{Holder, HolderState, Holders, SourceLocation};
 pub use self::label::Label;

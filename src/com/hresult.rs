@@ -60,7 +60,10 @@ pub const VFW_E_MEDIA_TIME_NOT_SET: HRESULT = from_bits(0x8004_0251);
 impl From<AcquireError> for HRESULT {
     fn from(error: AcquireError) -> Self {
         match error {
-            AcquireError::Exhausted(_) | AcquireError::TimedOut(_) => VFW_E_TIMEOUT,
+            AcquireError::Exhausted(_)
+            | AcquireError::TooFew { .. }
+            | AcquireError::TimedOut(_) => VFW_E_TIMEOUT,
+            AcquireError::TooMany { .. } => E_INVALIDARG,
             AcquireError::Flushing | AcquireError::OtherProcess => VFW_E_WRONG_STATE,
             AcquireError::NotCommitted | AcquireError::Closed => VFW_E_NOT_COMMITTED,
         }

@@ -1,4 +1,4 @@
-//! Future that waits for a frame without blocking a thread.
+//! Futures that wait for frames without blocking a thread.
 
 use std::fmt;
 use std::future::Future;
@@ -7,9 +7,11 @@ use std::task::{Context, Poll};
 
 use crate::diagnostics::call_site::CallSite;
 use crate::error::AcquireError;
-use crate::frame::Frame;
+use crate::frame::{Frame, FrameBatch};
 use crate::pool::core::Core;
 use crate::pool::wait_queue::PendingWait;
+
+use super::pool::FramePool;
 
 /// Future of an acquire, returned by [`FramePool::acquire_async`](crate::FramePool::acquire_async).
 ///
@@ -79,6 +81,76 @@ impl Drop for AcquireFuture<'_> {
 impl fmt::Debug for AcquireFuture<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AcquireFuture")
+            .field("waiting", &self.pending.start().is_some())
+            .finish()
+    }
+}
+
+/// Future of an acquire of several frames, returned by
+/// [`FramePool::acquire_exact_async`](crate::FramePool::acquire_exact_async).
+///
+/// It waits in the same queue as an [`AcquireFuture`], and can be dropped at any time: frames that
+/// were assigned to it go to the next waiter, or back to the pool.
+///
+/// ```
+/// use std::pin::pin;
+/// use std::task::{Context, Poll, Waker};
+///
+/// use ks_allocator::FramePool;
+///
+/// let pool = FramePool::builder().frames(2).frame_size(64).build()?;
+/// let frame = pool.try_acquire()?;
+/// let mut future = pin!(pool.acquire_exact_async(2));
+/// let mut context = Context::from_waker(Waker::noop());
+/// assert!(future.as_mut().poll(&mut context).is_pending());
+/// drop(frame);
+/// let Poll::Ready(Ok(batch)) = future.as_mut().poll(&mut context) else { unreachable!() };
+/// assert_eq!(batch.len(), 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a future does nothing unless it is polled"]
+pub struct AcquireExactFuture<'pool> {
+    pool: &'pool FramePool,
+    site: CallSite,
+    count: usize,
+    pending: PendingWait,
+}
+
+impl<'pool> AcquireExactFuture<'pool> {
+    pub(super) fn new(pool: &'pool FramePool, site: CallSite, count: usize) -> Self {
+        Self {
+            pool,
+            site,
+            count,
+            pending: PendingWait::default(),
+        }
+    }
+}
+
+impl Future for AcquireExactFuture<'_> {
+    type Output = Result<FrameBatch, AcquireError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self {
+            pool,
+            site,
+            count,
+            pending,
+        } = &mut *self;
+        pool.poll_exact(*site, *count, pending, context)
+    }
+}
+
+impl Drop for AcquireExactFuture<'_> {
+    fn drop(&mut self) {
+        self.pool.cancel_exact(self.site, &mut self.pending);
+    }
+}
+
+impl fmt::Debug for AcquireExactFuture<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireExactFuture")
+            .field("count", &self.count)
             .field("waiting", &self.pending.start().is_some())
             .finish()
     }

@@ -179,6 +179,30 @@ impl FramePoolBuilder {
         self
     }
 
+    /// Sets whether a call that blocks for a frame first tries again for a short time. `true` by
+    /// default.
+    ///
+    /// Falling asleep and being woken takes longer than many frames are held. So
+    /// [`acquire`](FramePool::acquire) and [`acquire_timeout`](FramePool::acquire_timeout) look 64
+    /// times for a frame before they enter the wait queue, the second half of them after yielding
+    /// the processor. They stop as soon as another caller is in the queue, so that the order of the
+    /// queue stays, and at the deadline. Futures and calls that do not block never try again.
+    ///
+    /// Turn this off if threads of real-time classes block for frames: while such a thread spins, no
+    /// thread of a lower class runs on its processor. Turning it off also saves energy if callers
+    /// mostly wait for long.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(2).frame_size(64).spin_before_wait(false).build()?;
+    /// assert!(pool.acquire().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn spin_before_wait(mut self, spin: bool) -> Self {
+        self.config.spins = spin;
+        self
+    }
+
     /// Sets whether the memory is touched when it is allocated, so that frames cause no page
     /// faults. `true` by default.
     ///

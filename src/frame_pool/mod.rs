@@ -1,10 +1,10 @@
-//! Frame pools as users hold them: the handle, its builder, and the future of an acquire.
+//! Frame pools as users hold them: the handle, its builder, and the futures of acquires.
 
 mod acquire_future;
 #[expect(unsafe_code, reason = "one option is a promise of the user's")]
 mod builder;
 mod pool;
 
-pub use self::acquire_future::AcquireFuture;
+pub use self::acquire_future::{AcquireExactFuture, AcquireFuture};
 pub use self::builder::FramePoolBuilder;
 pub use self::pool::FramePool;

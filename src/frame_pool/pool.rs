@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::diagnostics::call_site::CallSite;
@@ -15,15 +16,16 @@ use crate::label::Label;
 use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject, SegmentInfo};
 use crate::memory_options::CommitReport;
 use crate::mode::AllocatorMode;
+use crate::pool::checkout::Unavailable;
 use crate::pool::config::PoolConfig;
 use crate::pool::construction;
 use crate::pool::core::{Core, Handle};
-use crate::pool::wait_queue::{PoolState, RejectedWaiters};
+use crate::pool::wait_queue::{PendingWait, PoolState, RejectedWaiters};
 use crate::recording::{EventKind, Recording};
 use crate::token::FrameToken;
 use crate::tracing_events;
 
-use super::acquire_future::AcquireFuture;
+use super::acquire_future::{AcquireExactFuture, AcquireFuture};
 
 /// Handle of a committed pool of frames of one size.
 ///
@@ -327,6 +329,191 @@ impl FramePool {
             .try_acquire_many(self.call_site(), max, |acquired| batch.add(acquired))
             .map_err(|unavailable| self.core.failed(unavailable))?;
         Ok(batch.reversed())
+    }
+
+    /// Acquires exactly `count` frames. Blocks until the caller can have all of them.
+    ///
+    /// The caller gets all frames or none, and holds none while it waits. So stages that each need
+    /// several frames at once do not deadlock, as they do if each acquires one and waits for the
+    /// next. The caller has one place in the wait queue. When it is the first, the frames that are
+    /// released are collected for it, and callers behind it wait.
+    ///
+    /// A wait for more than one frame allocates memory for their numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMany`](AcquireError::TooMany), if `count` is more than the pool has or more than
+    /// [`FrameBatch::MAX`], and the errors of [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use ks_allocator::{AcquireError, FramePool};
+    ///
+    /// let pool = FramePool::builder().frames(3).frame_size(64).build()?;
+    /// let pair = pool.acquire_exact(2)?;
+    /// std::thread::scope(|scope| {
+    ///     let other = scope.spawn(|| pool.acquire_exact(2).map(|pair| pair.len()));
+    ///     drop(pair);
+    ///     assert_eq!(other.join().unwrap(), Ok(2));
+    /// });
+    /// let too_many = AcquireError::TooMany { requested: 4, max: 3 };
+    /// assert_eq!(pool.acquire_exact(4).unwrap_err(), too_many);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn acquire_exact(&self, count: usize) -> Result<FrameBatch, AcquireError> {
+        self.acquire_exact_until(self.call_site(), count, || None)
+    }
+
+    /// Acquires exactly `count` frames, as [`acquire_exact`](Self::acquire_exact) does. Blocks for
+    /// at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](AcquireError::TimedOut) with a report on the holders of the frames, and the
+    /// errors of [`acquire_exact`](Self::acquire_exact).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// # let pool = ks_allocator::FramePool::builder().frames(2).frame_size(64).build()?;
+    /// let held = pool.acquire()?;
+    /// assert!(pool.acquire_exact_timeout(2, Duration::from_millis(1)).is_err());
+    /// assert_eq!(pool.free_frames(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn acquire_exact_timeout(
+        &self,
+        count: usize,
+        timeout: Duration,
+    ) -> Result<FrameBatch, AcquireError> {
+        // A deadline beyond the range of `Instant` is none.
+        let deadline = || Instant::now().checked_add(timeout);
+        self.acquire_exact_until(self.call_site(), count, deadline)
+            .map_err(|error| self.core.explained(error))
+    }
+
+    /// Acquires exactly `count` frames, or fails at once.
+    ///
+    /// The frames are taken one after the other, and given back if there are too few. So two such
+    /// calls at the same time may both fail although there are enough frames for one of them.
+    ///
+    /// # Errors
+    ///
+    /// [`TooFew`](AcquireError::TooFew), if fewer frames are free, and the errors of
+    /// [`acquire_exact`](Self::acquire_exact) and [`try_acquire`](Self::try_acquire).
+    ///
+    /// ```
+    /// use ks_allocator::{AcquireError, FramePool};
+    ///
+    /// let pool = FramePool::builder().frames(3).frame_size(64).build()?;
+    /// let pair = pool.try_acquire_exact(2)?;
+    /// let too_few = AcquireError::TooFew { requested: 2, free: 1 };
+    /// assert_eq!(pool.try_acquire_exact(2).unwrap_err(), too_few);
+    /// assert_eq!(pool.free_frames(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn try_acquire_exact(&self, count: usize) -> Result<FrameBatch, AcquireError> {
+        let site = self.call_site();
+        self.check_count(count)?;
+        self.take_exact(site, count)
+            .map_err(|unavailable| match self.core.failed(unavailable) {
+                AcquireError::Exhausted(_) => AcquireError::TooFew {
+                    requested: count,
+                    free: self.free_frames(),
+                },
+                error => error,
+            })
+    }
+
+    /// Returns a future that acquires exactly `count` frames, as
+    /// [`acquire_exact`](Self::acquire_exact) does, without blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`acquire_exact`](Self::acquire_exact).
+    ///
+    /// ```
+    /// use std::pin::pin;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// # let pool = ks_allocator::FramePool::builder().frames(2).frame_size(64).build()?;
+    /// let mut future = pin!(pool.acquire_exact_async(2));
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// let ready = future.as_mut().poll(&mut context);
+    /// assert!(matches!(ready, Poll::Ready(Ok(batch)) if batch.len() == 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn acquire_exact_async(&self, count: usize) -> AcquireExactFuture<'_> {
+        AcquireExactFuture::new(self, self.call_site(), count)
+    }
+
+    fn check_count(&self, count: usize) -> Result<(), AcquireError> {
+        let max = self.frames().min(FrameBatch::MAX);
+        if count > max {
+            return Err(AcquireError::TooMany {
+                requested: count,
+                max,
+            });
+        }
+        Ok(())
+    }
+
+    /// Takes exactly `count` free frames. If there are fewer, those that it has taken are free
+    /// again when it returns.
+    fn take_exact(&self, site: CallSite, count: usize) -> Result<FrameBatch, Unavailable> {
+        let mut batch = FrameBatch::default();
+        self.core
+            .try_acquire_exact(site, count, |acquired| batch.add(acquired))?;
+        Ok(batch.reversed())
+    }
+
+    fn acquire_exact_until(
+        &self,
+        site: CallSite,
+        count: usize,
+        deadline: impl FnOnce() -> Option<Instant>,
+    ) -> Result<FrameBatch, AcquireError> {
+        self.check_count(count)?;
+        match self.take_exact(site, count) {
+            Err(Unavailable::Exhausted) => {}
+            other => return other.map_err(AcquireError::from),
+        }
+        let mut batch = FrameBatch::default();
+        self.core
+            .wait_exact(site, count, deadline(), |acquired| batch.add(acquired))?;
+        Ok(batch)
+    }
+
+    /// Polls the acquire of a task, whose place in the queue is `pending`.
+    pub(super) fn poll_exact(
+        &self,
+        site: CallSite,
+        count: usize,
+        pending: &mut PendingWait,
+        context: &Context<'_>,
+    ) -> Poll<Result<FrameBatch, AcquireError>> {
+        if pending.start().is_none() {
+            self.check_count(count)?;
+            match self.take_exact(site.in_this_thread(), count) {
+                Err(Unavailable::Exhausted) => {}
+                other => return Poll::Ready(other.map_err(AcquireError::from)),
+            }
+        }
+        let mut batch = FrameBatch::default();
+        self.core
+            .poll_exact(site, count, pending, context, |acquired| {
+                batch.add(acquired);
+            })
+            .map_err(AcquireError::from)
+            .map_ok(|()| batch)
+    }
+
+    /// Takes a task out of the queue.
+    pub(super) fn cancel_exact(&self, site: CallSite, pending: &mut PendingWait) {
+        self.core.cancel_acquire(site, pending);
     }
 
     /// Returns another handle of the same pool. Reports show `label` for frames acquired through

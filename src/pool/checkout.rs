@@ -18,8 +18,11 @@
 //! wait queue (W3).
 
 use std::cell::Cell;
+use std::hint;
+use std::mem;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
+use std::thread;
 use std::time::Instant;
 
 use crate::contents::Contents;
@@ -33,6 +36,11 @@ use crate::sync::{Arc, AtomicU64, Ordering, fence};
 use super::core::{Core, Slot};
 use super::free_list::{PutBack, TakeError, put_back};
 use super::wait_queue::{Outcome, PendingWait, Refusal, WaitParams};
+
+/// Number of times that a caller looks for a frame before it enters the wait queue: first in
+/// successive turns of a loop, then with other threads running in between.
+const SPINS: usize = 32;
+const YIELDS: usize = 32;
 
 /// A frame that the caller is the unique holder of, and whose use has begun.
 ///
@@ -242,6 +250,73 @@ impl Core {
         }
     }
 
+    /// Takes exactly `count` free frames, at least 1, and passes each to `each`. If fewer are free,
+    /// fails; the caller gives up those that were passed to `each`.
+    pub(crate) fn try_acquire_exact(
+        &self,
+        site: CallSite,
+        count: usize,
+        mut each: impl FnMut(Acquired),
+    ) -> Result<(), Unavailable> {
+        if self.free.free_frames() < count && self.wait_queue.refusal().is_none() {
+            return Err(Unavailable::Exhausted);
+        }
+        let mut missing = count;
+        while missing > 0 {
+            self.try_acquire_many(site, missing, |acquired| {
+                missing -= 1;
+                each(acquired);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Waits in the queue for exactly `count` frames, at least 1, and passes each to `each`.
+    #[cold]
+    pub(crate) fn wait_exact(
+        &self,
+        site: CallSite,
+        count: usize,
+        deadline: Option<Instant>,
+        each: impl FnMut(Acquired),
+    ) -> Result<(), Unavailable> {
+        let mut others = Vec::new();
+        let slot = self.wait_for(site, deadline, count, &mut others)?;
+        self.begin_all(slot, others, site, each);
+        Ok(())
+    }
+
+    /// Polls the acquire of a task that wants `count` frames, at least 1. Passes each to `each`.
+    pub(crate) fn poll_exact(
+        &self,
+        site: CallSite,
+        count: usize,
+        pending: &mut PendingWait,
+        context: &Context<'_>,
+        each: impl FnMut(Acquired),
+    ) -> Poll<Result<(), Unavailable>> {
+        let site = site.in_this_thread();
+        self.poll_wait(site, pending, context, count)
+            .map_ok(|slot| self.begin_all(slot, pending.take_others(), site, each))
+    }
+
+    /// Begins the use of frames that were assigned to the caller.
+    fn begin_all(
+        &self,
+        slot: NonNull<Slot>,
+        others: Vec<usize>,
+        site: CallSite,
+        mut each: impl FnMut(Acquired),
+    ) {
+        let others = others.into_iter().map(|number| self.slot(number));
+        for slot in others.chain([slot]) {
+            // SAFETY: the frame was assigned to the caller, which made it its unique holder.
+            if let Ok(acquired) = unsafe { Self::begin_use(slot, site) } {
+                each(acquired);
+            }
+        }
+    }
+
     /// Takes 1 to `max` free frames and passes the slot of each to `each`.
     #[inline]
     fn take_many(
@@ -301,6 +376,32 @@ impl Core {
         Ok(())
     }
 
+    /// Tries again for a short time before the caller enters the queue, because falling asleep and
+    /// being woken takes longer than most frames are held. Gives up as soon as another caller is in
+    /// the queue, which goes first.
+    fn spin(&self, site: CallSite, deadline: Option<Instant>) -> Option<NonNull<Slot>> {
+        let attempts = if self.spins { SPINS + YIELDS } else { 0 };
+        for attempt in 0..attempts {
+            let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if self.wait_queue.waiting().0 > 0 || is_over() {
+                return None;
+            }
+            let mut taken = None;
+            self.free
+                .take_near(1, |place| taken = Some(self.free.frame_at(place)));
+            if let Some(number) = taken {
+                self.record(number, site);
+                return Some(self.slot(number));
+            }
+            if attempt < SPINS {
+                hint::spin_loop();
+            } else {
+                thread::yield_now();
+            }
+        }
+        None
+    }
+
     /// Waits in the queue until a frame is assigned to the caller, `deadline` passes, or the pool
     /// closes. The caller [begins its use](Self::begin_use) of the frame.
     #[cold]
@@ -309,10 +410,29 @@ impl Core {
         site: CallSite,
         deadline: Option<Instant>,
     ) -> Result<NonNull<Slot>, Unavailable> {
+        self.wait_for(site, deadline, 1, &mut Vec::new())
+    }
+
+    /// Waits in the queue until `wanted` frames are assigned to the caller, at least 1. Returns one
+    /// of them, and adds the numbers of the others to `others`.
+    fn wait_for(
+        &self,
+        site: CallSite,
+        deadline: Option<Instant>,
+        wanted: usize,
+        others: &mut Vec<usize>,
+    ) -> Result<NonNull<Slot>, Unavailable> {
         if self.is_in_other_process() {
             return Err(Unavailable::OtherProcess);
         }
         let start = self.diagnostics.begin_wait(site);
+        if wanted == 1 {
+            if let Some(slot) = self.spin(site, deadline) {
+                self.diagnostics
+                    .end_wait(start, site, WaitEnd::Served, false, self);
+                return Ok(slot);
+            }
+        }
         let reported = Cell::new(false);
         let on_starved: &dyn Fn() = &|| {
             reported.set(true);
@@ -320,6 +440,7 @@ impl Core {
         };
         let params = WaitParams {
             start,
+            wanted,
             deadline,
             on_taken: &|number| self.record(number, site),
             on_enqueued: &|| self.diagnostics.on_enqueued(self),
@@ -328,10 +449,22 @@ impl Core {
                 .starved_at(start)
                 .map(|at| (at, on_starved)),
         };
-        let outcome = self.wait_queue.wait(&self.free, params);
+        let outcome = self.wait_queue.wait(&self.free, params, others);
+        if outcome.is_err() {
+            self.return_unused(mem::take(others));
+        }
         // No hook begins after the deadline.
         let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         self.end_wait(start, site, outcome, reported.get() || is_late)
+    }
+
+    /// Returns frames that were assigned to the caller, which did not begin to use them.
+    fn return_unused(&self, numbers: Vec<usize>) {
+        for number in numbers {
+            // SAFETY: the frame was assigned to the caller, which did not begin to use it and gives
+            // it up. The caller's handle or borrow keeps the core alive.
+            unsafe { Self::return_frame(self.slot(number)) };
+        }
     }
 
     /// Polls the acquire of a task, whose place in the queue is `pending`.
@@ -348,7 +481,7 @@ impl Core {
                 other => return Poll::Ready(other),
             }
         }
-        self.poll_wait(site, pending, context)
+        self.poll_wait(site, pending, context, 1)
             // SAFETY: the wait made the caller the frame's unique holder.
             .map(|waited| waited.and_then(|slot| unsafe { Self::begin_use(slot, site) }))
     }
@@ -358,6 +491,7 @@ impl Core {
         site: CallSite,
         pending: &mut PendingWait,
         context: &Context<'_>,
+        wanted: usize,
     ) -> Poll<Result<NonNull<Slot>, Unavailable>> {
         if self.is_in_other_process() {
             return Poll::Ready(Err(Unavailable::OtherProcess));
@@ -365,7 +499,8 @@ impl Core {
         let enqueued = pending.start();
         let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site));
         let on_taken = |number| self.record(number, site);
-        match pending.poll(&self.wait_queue, &self.free, context, start, &on_taken) {
+        let wait = (start, wanted);
+        match pending.poll(&self.wait_queue, &self.free, context, wait, &on_taken) {
             Poll::Pending => {
                 if enqueued.is_none() {
                     self.diagnostics.on_enqueued(self);
@@ -376,6 +511,9 @@ impl Core {
                 Poll::Pending
             }
             Poll::Ready(outcome) => {
+                if outcome.is_err() {
+                    self.return_unused(pending.take_others());
+                }
                 let reported = !pending.is_first_alarm();
                 Poll::Ready(self.end_wait(start, site, outcome, reported))
             }
@@ -388,10 +526,7 @@ impl Core {
         let Some(start) = pending.start().filter(|_| !self.is_in_other_process()) else {
             return;
         };
-        if let Some(number) = pending.cancel(&self.wait_queue, &self.free) {
-            // SAFETY: the frame was assigned to the caller, which did not begin to use it.
-            unsafe { Self::return_frame(self.slot(number)) };
-        }
+        self.return_unused(pending.cancel(&self.wait_queue, &self.free));
         // Last, because a hook may run, which must not delay the frame. The future keeps the core
         // alive.
         let reported = !pending.is_first_alarm();
@@ -437,7 +572,9 @@ impl Core {
         match error {
             AcquireError::Exhausted(_) => AcquireError::Exhausted(holders()),
             AcquireError::TimedOut(_) => AcquireError::TimedOut(holders()),
-            AcquireError::Flushing
+            AcquireError::TooFew { .. }
+            | AcquireError::TooMany { .. }
+            | AcquireError::Flushing
             | AcquireError::NotCommitted
             | AcquireError::Closed
             | AcquireError::OtherProcess => error,

@@ -21,6 +21,8 @@ pub(crate) struct PoolConfig {
     pub(crate) shards: Option<usize>,
     /// True if threads prefer the frames that they used last.
     pub(crate) caches: bool,
+    /// True if a caller that blocks tries again for a while before it enters the wait queue.
+    pub(crate) spins: bool,
 }
 
 impl PoolConfig {
@@ -39,6 +41,8 @@ impl PoolConfig {
             diagnostics: DiagnosticsConfig::default(),
             shards: None,
             caches: true,
+            // A model would explore every attempt.
+            spins: !cfg!(all(test, loom)),
         }
     }
 }

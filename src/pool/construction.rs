@@ -72,6 +72,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         loans,
         diagnostics,
         works_per_frame,
+        spins: config.spins,
         shares_memory,
         process,
         refs: AtomicUsize::new(1),

@@ -115,6 +115,8 @@ pub(crate) struct Core {
     pub(crate) diagnostics: Diagnostics,
     /// True if every acquire and release has work beyond the holder record.
     pub(super) works_per_frame: bool,
+    /// True if a caller that blocks tries again for a while before it enters the wait queue.
+    pub(super) spins: bool,
     /// True if a forked child may have the same memory, and not a copy of it (P1).
     pub(super) shares_memory: bool,
     /// The process that made the pool.

@@ -17,6 +17,8 @@
 //!    +-----------------------+--------------------------------+
 //! ```
 //!
+//! A waiter for several frames stays `Waiting` while it collects all but the last.
+//!
 //! # Invariants
 //!
 //! - **W1** Whenever the lock of the queue is free, `WAITERS` is set in every word if the queue
@@ -28,6 +30,9 @@
 //!   was popped. The popped waiter leaves with the frame, unless it has canceled before. Then the
 //!   popping thread learns that and pops the next entry. Between the pop and the assignment the
 //!   frame belongs to the popping thread, and no other thread can delay it.
+//!   An entry for *n* frames is handed out *n* times, and popped with the last. So the first waiter
+//!   alone collects frames, and no two waiters keep frames from each other. Frames that a waiter
+//!   has collected belong to it: its caller returns them if the wait ends without the others.
 //! - **W4** A frame is assigned while no lock of the pool is held, and the assigning thread
 //!   touches nothing of the pool afterwards: the waiter may run at once, drop the frame and, with
 //!   it, the pool.
@@ -222,14 +227,18 @@ struct QueueEntry {
     ticket: Ticket,
     start: WaitStart,
     waiter: Arc<Waiter>,
+    /// Number of frames that were not handed out to the waiter yet.
+    missing: usize,
 }
 
 /// Parameters of a blocking wait.
 pub(crate) struct WaitParams<'a> {
     pub(crate) start: WaitStart,
+    /// Number of frames that the caller waits for, at least 1.
+    pub(crate) wanted: usize,
     /// Time at which the wait times out.
     pub(crate) deadline: Option<Instant>,
-    /// Called with the frame if the caller takes one itself, with the lock of the queue held.
+    /// Called with each frame that the caller takes itself, with the lock of the queue held.
     pub(crate) on_taken: &'a dyn Fn(usize),
     /// Called once the caller is in the queue. Neither this function nor the alarm may panic,
     /// because the queue entry would be left behind.
@@ -267,6 +276,9 @@ impl WaitParams<'_> {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     state: NoAllocMutex<State>,
+    /// The frames of a wait for several, without the last, which is in the outcome. Locked after
+    /// `state`. There is room for all before the wait begins.
+    collected: NoAllocMutex<Vec<usize>>,
     /// Locked after `state`.
     deferred: NoAllocMutex<Deferred>,
 }
@@ -274,7 +286,12 @@ pub(crate) struct Waiter {
 #[derive(Debug)]
 enum State {
     Idle,
-    Waiting { ticket: Ticket, wake: Wake },
+    Waiting {
+        ticket: Ticket,
+        wake: Wake,
+        /// Number of frames that were not assigned yet.
+        missing: usize,
+    },
     Assigned(Outcome),
 }
 
@@ -435,17 +452,27 @@ impl WaitQueue {
         self.summary.read()
     }
 
-    /// Blocks until a frame is assigned to the caller, the pool closes or the deadline has passed.
-    pub(crate) fn wait(&self, free: &FreeList, params: WaitParams<'_>) -> Outcome {
+    /// Blocks until as many frames as it wants are assigned to the caller, the pool closes or the
+    /// deadline has passed. Appends all frames but that of the outcome to `others`; if there is no
+    /// outcome, they are the caller's all the same.
+    pub(crate) fn wait(
+        &self,
+        free: &FreeList,
+        params: WaitParams<'_>,
+        others: &mut Vec<usize>,
+    ) -> Outcome {
         let waiter = self.pop_spare();
+        waiter.make_room(params.wanted);
         let wake = Wake::Thread(current_thread());
-        let outcome = match self.enqueue(free, &waiter, wake, params.start, params.on_taken) {
+        let wait = (params.start, params.wanted);
+        let outcome = match self.enqueue(free, &waiter, wake, wait, params.on_taken) {
             Enqueued::Done(outcome) => outcome,
             Enqueued::Waiting(ticket) => {
                 (params.on_enqueued)();
                 self.wait_for_outcome(free, &waiter, ticket, params)
             }
         };
+        others.append(&mut waiter.collected.lock());
         self.push_spare(waiter);
         outcome
     }
@@ -478,32 +505,38 @@ impl WaitQueue {
         free: &FreeList,
         waiter: &Arc<Waiter>,
         wake: Wake,
-        start: WaitStart,
+        (start, wanted): (WaitStart, usize),
         on_taken: &dyn Fn(usize),
     ) -> Enqueued {
         let mut queue = self.queue.lock();
         if let Some(refusal) = queue.state.refusal() {
             return Enqueued::Done(Err(refusal));
         }
+        let mut missing = wanted;
         // By W2 only the first waiter can find a frame. If a thread outside the queue takes it
         // first, `take` fails, and no frame is free from then on (F3).
         // mutant: enqueue-looks-again
         if queue.entries.is_empty() && free.set_waiters() {
             // mutant: enqueue-takes
-            if let Ok(taken) = free.take(1) {
-                free.clear_waiters();
+            while let Ok(taken) = free.take(1) {
                 let frame = free.frame_at(taken);
                 on_taken(frame);
-                return Enqueued::Done(Ok(frame));
+                missing -= 1;
+                if missing == 0 {
+                    free.clear_waiters();
+                    return Enqueued::Done(Ok(frame));
+                }
+                waiter.collected.lock().push(frame);
             }
         }
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
-        waiter.start(ticket, wake);
+        waiter.start(ticket, wake, missing);
         queue.entries.push_back(QueueEntry {
             ticket,
             start,
             waiter: Arc::clone(waiter),
+            missing,
         });
         self.summary.update(&queue.entries);
         Enqueued::Waiting(ticket)
@@ -539,12 +572,19 @@ impl WaitQueue {
         }
     }
 
-    /// Pops the first entry, for a releasing thread whose frame is [`Wanted`]. Returns `None` if
-    /// the queue is empty; then `WAITERS` is clear, and the frame can be put back.
+    /// Returns the first waiter, for a releasing thread whose frame is [`Wanted`]. Pops its entry,
+    /// unless it wants more frames. Returns `None` if the queue is empty; then `WAITERS` is clear,
+    /// and the frame can be put back.
     ///
     /// [`Wanted`]: super::free_list::PutBack::Wanted
     pub(crate) fn pop_first(&self, free: &FreeList) -> Option<Handoff> {
         let mut queue = self.queue.lock();
+        let first = queue.entries.front_mut()?;
+        // mutant: pop-with-the-last-frame
+        if first.missing > 1 {
+            first.missing -= 1;
+            return Some(Handoff::of(first));
+        }
         let entry = queue.entries.pop_front()?;
         self.summary.update(&queue.entries);
         // mutant: pop-clears-waiters
@@ -552,7 +592,7 @@ impl WaitQueue {
             free.clear_waiters();
         }
         // mutant: pop-before-assign
-        Some(Handoff(entry))
+        Some(Handoff::of(&entry))
     }
 
     /// Changes the state of the pool, and opens or closes the free list accordingly. If the pool
@@ -646,12 +686,22 @@ impl Waiter {
     fn new() -> Self {
         Self {
             state: NoAllocMutex::new(State::Idle),
+            collected: NoAllocMutex::new(Vec::new()),
             deferred: NoAllocMutex::new(Deferred::default()),
         }
     }
 
-    fn start(&self, ticket: Ticket, wake: Wake) {
-        *self.state.lock() = State::Waiting { ticket, wake };
+    /// Makes room for the frames of a wait, because nothing is allocated while a lock is held.
+    fn make_room(&self, wanted: usize) {
+        self.collected.lock().reserve(wanted - 1);
+    }
+
+    fn start(&self, ticket: Ticket, wake: Wake, missing: usize) {
+        *self.state.lock() = State::Waiting {
+            ticket,
+            wake,
+            missing,
+        };
     }
 
     /// Ends the wait of `ticket` with `outcome` and wakes the caller, at once or by a deferred wake
@@ -662,6 +712,14 @@ impl Waiter {
         if !matches!(*state, State::Waiting { ticket: current, .. } if current == ticket) {
             // mutant: assign-reports-canceled
             return false;
+        }
+        if let (State::Waiting { missing, .. }, Ok(frame)) = (&mut *state, outcome) {
+            *missing -= 1;
+            // mutant: assign-collects
+            if *missing > 0 {
+                this.collected.lock().push(frame);
+                return true;
+            }
         }
         let State::Waiting { wake, .. } = mem::replace(&mut *state, State::Assigned(outcome))
         else {
@@ -734,18 +792,30 @@ impl Waiter {
 
 /// A waiter that was popped from the queue and is to be assigned a frame.
 #[derive(Debug)]
-pub(crate) struct Handoff(QueueEntry);
+pub(crate) struct Handoff {
+    ticket: Ticket,
+    site: CallSite,
+    waiter: Arc<Waiter>,
+}
 
 impl Handoff {
+    fn of(entry: &QueueEntry) -> Self {
+        Self {
+            ticket: entry.ticket,
+            site: entry.start.site,
+            waiter: Arc::clone(&entry.waiter),
+        }
+    }
+
     /// Returns the call site of the waiter.
     pub(crate) fn site(&self) -> CallSite {
-        self.0.start.site
+        self.site
     }
 
     /// Assigns `frame` to the waiter. Returns false if the waiter has canceled; the frame then
     /// still belongs to the caller. Touches nothing of the pool (W4).
     pub(crate) fn assign(self, frame: usize) -> bool {
-        Waiter::assign(&self.0.waiter, self.0.ticket, Ok(frame))
+        Waiter::assign(&self.waiter, self.ticket, Ok(frame))
     }
 }
 
@@ -755,6 +825,8 @@ impl Handoff {
 pub(crate) struct PendingWait {
     entry: Option<QueueEntry>,
     alarm_ran: bool,
+    /// All frames but that of the outcome.
+    others: Vec<usize>,
 }
 
 impl PendingWait {
@@ -768,25 +840,35 @@ impl PendingWait {
         !mem::replace(&mut self.alarm_ran, true)
     }
 
+    /// Takes the frames that the caller has beside that of the outcome.
+    pub(crate) fn take_others(&mut self) -> Vec<usize> {
+        mem::take(&mut self.others)
+    }
+
     /// Enters the queue if the caller is not in it yet. Returns the outcome if there is one.
     pub(crate) fn poll(
         &mut self,
         queue: &WaitQueue,
         free: &FreeList,
         context: &Context<'_>,
-        start: WaitStart,
+        wait: (WaitStart, usize),
         on_taken: &dyn Fn(usize),
     ) -> Poll<Outcome> {
         let Some(entry) = &self.entry else {
-            return self.enqueue(queue, free, context, start, on_taken);
+            return self.enqueue(queue, free, context, wait, on_taken);
         };
         let polled = entry.waiter.poll(context);
         if polled.is_ready() {
             if let Some(entry) = self.entry.take() {
-                queue.push_spare(entry.waiter);
+                self.end(queue, entry.waiter);
             }
         }
         polled
+    }
+
+    fn end(&mut self, queue: &WaitQueue, waiter: Arc<Waiter>) {
+        self.others.append(&mut waiter.collected.lock());
+        queue.push_spare(waiter);
     }
 
     /// The first poll.
@@ -795,14 +877,15 @@ impl PendingWait {
         queue: &WaitQueue,
         free: &FreeList,
         context: &Context<'_>,
-        start: WaitStart,
+        (start, wanted): (WaitStart, usize),
         on_taken: &dyn Fn(usize),
     ) -> Poll<Outcome> {
         let wake = Wake::Task(TaskWaker::of(context));
         let waiter = queue.pop_spare();
-        match queue.enqueue(free, &waiter, wake, start, on_taken) {
+        waiter.make_room(wanted);
+        match queue.enqueue(free, &waiter, wake, (start, wanted), on_taken) {
             Enqueued::Done(outcome) => {
-                queue.push_spare(waiter);
+                self.end(queue, waiter);
                 Poll::Ready(outcome)
             }
             Enqueued::Waiting(ticket) => {
@@ -811,20 +894,26 @@ impl PendingWait {
                     ticket,
                     start,
                     waiter,
+                    missing: wanted,
                 });
                 Poll::Pending
             }
         }
     }
 
-    /// Cancels the wait if the caller is in the queue. Returns the frame that was assigned to the
-    /// caller at the same moment, which then belongs to the caller.
+    /// Cancels the wait if the caller is in the queue. Returns the frames that were assigned to the
+    /// caller before or at the same moment, which then belong to the caller.
     #[must_use]
-    pub(crate) fn cancel(&mut self, queue: &WaitQueue, free: &FreeList) -> Option<usize> {
-        let QueueEntry { ticket, waiter, .. } = self.entry.take()?;
+    pub(crate) fn cancel(&mut self, queue: &WaitQueue, free: &FreeList) -> Vec<usize> {
+        let Some(QueueEntry { ticket, waiter, .. }) = self.entry.take() else {
+            return Vec::new();
+        };
         let outcome = queue.cancel_wait(free, &waiter, ticket);
-        queue.push_spare(waiter);
-        outcome.and_then(Result::ok)
+        self.end(queue, waiter);
+        // mutant: cancel-returns-collected
+        let mut frames = self.take_others();
+        frames.extend(outcome.and_then(Result::ok));
+        frames
     }
 }
 
@@ -853,6 +942,7 @@ mod testing {
     pub(super) fn no_deadline() -> WaitParams<'static> {
         WaitParams {
             start: now(),
+            wanted: 1,
             deadline: None,
             on_taken: &|_| (),
             on_enqueued: &|| (),
@@ -906,7 +996,21 @@ mod testing {
         }
 
         pub(super) fn wait(&self) -> Outcome {
-            self.wait_queue.wait(&self.free, no_deadline())
+            self.wait_queue
+                .wait(&self.free, no_deadline(), &mut Vec::new())
+        }
+
+        /// Waits for `wanted` frames. Returns all of them.
+        #[cfg(loom)]
+        pub(super) fn wait_for(&self, wanted: usize) -> Vec<usize> {
+            let mut frames = Vec::new();
+            let params = WaitParams {
+                wanted,
+                ..no_deadline()
+            };
+            let last = self.wait_queue.wait(&self.free, params, &mut frames);
+            frames.extend(last);
+            frames
         }
 
         /// Enters the queue without blocking. Returns the outcome if there is no need to wait.
@@ -914,7 +1018,7 @@ mod testing {
             let wake = Wake::Thread(current_thread());
             match self
                 .wait_queue
-                .enqueue(&self.free, waiter, wake, now(), &|_| ())
+                .enqueue(&self.free, waiter, wake, (now(), 1), &|_| ())
             {
                 Enqueued::Waiting(ticket) => Ok(ticket),
                 Enqueued::Done(outcome) => Err(outcome),
@@ -1020,7 +1124,7 @@ mod tests {
             let mut wait = PendingWait::default();
             let mut poll = || {
                 let context = Context::from_waker(&waker);
-                wait.poll(&pool.wait_queue, &pool.free, &context, now(), &|_| ())
+                wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 1), &|_| ())
             };
             assert_eq!(poll(), Poll::Pending);
             pool.release(0);
@@ -1212,6 +1316,74 @@ mod loom_models {
         });
     }
 
+    /// W3: a waiter for two frames gets both, whichever of two releases comes first or is assigned
+    /// first.
+    ///
+    /// Kills: `assign` waking the waiter with its first frame; an entry popped with its first
+    /// frame.
+    #[test]
+    fn a_waiter_for_two_frames_gets_both() {
+        loom::model(|| {
+            let pool = TestPool::exhausted(2);
+            let releaser = spawn_release(&pool);
+            let other = {
+                let pool = pool.clone();
+                thread::spawn(move || pool.release(1))
+            };
+            let mut frames = pool.wait_for(2);
+            frames.sort_unstable();
+            assert_eq!(frames, [0, 1]);
+            releaser.join().unwrap();
+            other.join().unwrap();
+            frames.into_iter().for_each(|frame| pool.release(frame));
+            pool.assert_at_rest();
+        });
+    }
+
+    /// W3: two waiters for two frames each, of two frames in all, do not keep them from each other.
+    ///
+    /// Kills: an entry popped with its first frame.
+    #[test]
+    fn two_waiters_for_two_frames_do_not_deadlock() {
+        loom::model(|| {
+            let pool = TestPool::exhausted(2);
+            let waiter = {
+                let pool = pool.clone();
+                thread::spawn(move || {
+                    let frames = pool.wait_for(2);
+                    frames.into_iter().for_each(|frame| pool.release(frame));
+                })
+            };
+            pool.release(0);
+            pool.release(1);
+            let frames = pool.wait_for(2);
+            frames.into_iter().for_each(|frame| pool.release(frame));
+            waiter.join().unwrap();
+            pool.assert_at_rest();
+        });
+    }
+
+    /// W3: a wait for two frames that is canceled returns the frame that it has collected.
+    ///
+    /// Kills: `cancel` dropping the collected frames.
+    #[test]
+    fn a_canceled_wait_for_two_frames_loses_none() {
+        loom::model(|| {
+            let pool = TestPool::exhausted(2);
+            let mut wait = PendingWait::default();
+            let context = Context::from_waker(Waker::noop());
+            let polled = wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 2), &|_| ());
+            assert!(polled.is_pending());
+            let releaser = spawn_release(&pool);
+            for frame in wait.cancel(&pool.wait_queue, &pool.free) {
+                pool.release(frame);
+            }
+            releaser.join().unwrap();
+            pool.release(1);
+            pool.assert_at_rest();
+        });
+    }
+
     /// A task that is polled again is woken by the waker of its last poll.
     ///
     /// Kills: `poll` keeping the first waker.
@@ -1229,7 +1401,7 @@ mod loom_models {
             let mut wait = PendingWait::default();
             let mut poll = |waker: &Waker| {
                 let context = Context::from_waker(waker);
-                wait.poll(&pool.wait_queue, &pool.free, &context, now(), &|_| ())
+                wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 1), &|_| ())
             };
             let mut polled = poll(Waker::noop());
             let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
@@ -1260,7 +1432,7 @@ mod loom_models {
             fn wake(self: std::sync::Arc<Self>) {
                 let (pool, mut wait) = self.0.lock().take().unwrap();
                 let context = Context::from_waker(Waker::noop());
-                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, now(), &|_| ());
+                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 1), &|_| ());
                 assert_eq!(polled, Poll::Ready(Ok(0)));
                 pool.release(0);
             }
@@ -1272,7 +1444,7 @@ mod loom_models {
                 let mut wait = PendingWait::default();
                 let waker = Waker::from(task.clone());
                 let context = Context::from_waker(&waker);
-                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, now(), &|_| ());
+                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 1), &|_| ());
                 assert!(polled.is_pending());
                 *task.0.lock() = Some((pool.clone(), wait));
                 task
