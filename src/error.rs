@@ -226,6 +226,22 @@ pub enum FramingError {
     #[error("the framing cannot change while the allocator is committed")]
     AlreadyCommitted,
     /// The allocator is decommitted, but frames are still out. (`VFW_E_BUFFERS_OUTSTANDING`.)
+    ///
+    /// The pool of the last commit names their holders:
+    ///
+    /// ```
+    /// use ks_allocator::{Framing, FramingError, KsAllocator, PoolAllocator};
+    ///
+    /// let allocator = PoolAllocator::with_framing(Framing::new(4, 1920))?;
+    /// allocator.commit()?;
+    /// let pool = allocator.pool().expect("it was committed");
+    /// let last_picture = pool.with_label("display").acquire()?;
+    /// allocator.decommit();
+    /// let error = allocator.set_framing(&Framing::new(4, 3840)).unwrap_err();
+    /// assert_eq!(error, FramingError::FramesOutstanding { outstanding: 1, frames: 4 });
+    /// assert!(pool.holders().to_string().contains("1 held by `display` ("));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[error("the framing cannot change while {outstanding} of {frames} frames are out")]
     FramesOutstanding {
         /// Number of frames that are out.

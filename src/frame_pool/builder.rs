@@ -188,9 +188,9 @@ impl FramePoolBuilder {
     /// the processor. They stop as soon as another caller is in the queue, so that the order of the
     /// queue stays, and at the deadline. Futures and calls that do not block never try again.
     ///
-    /// Turn this off if threads of real-time classes block for frames: while such a thread spins, no
-    /// thread of a lower class runs on its processor. Turning it off also saves energy if callers
-    /// mostly wait for long.
+    /// Turn this off if threads of real-time classes block for frames: while such a thread spins,
+    /// no thread of a lower class runs on its processor. Turning it off also saves energy if
+    /// callers mostly wait for long.
     ///
     /// ```
     /// # use ks_allocator::FramePool;

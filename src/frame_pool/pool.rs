@@ -40,7 +40,12 @@ use super::acquire_future::{AcquireExactFuture, AcquireFuture};
 ///
 /// While frames are free, acquire and release take no lock, allocate nothing and make no system
 /// call, with two exceptions: pools with [guard pages](crate::FramePoolBuilder::guard_pages), and a
-/// thread's first use of any pool. Callers that have to wait are served in FIFO order.
+/// thread's first use of any pool.
+///
+/// Callers that wait are served in FIFO order: a frame that is released goes to the first caller in
+/// the wait queue. Two threads that release a frame each at the same time may wake the second
+/// caller before the first, which already has its frame assigned or is about to. A call that blocks
+/// [first tries again](crate::FramePoolBuilder::spin_before_wait) while the queue is empty.
 ///
 /// # Cost by number of frames
 ///
