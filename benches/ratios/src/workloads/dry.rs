@@ -45,7 +45,7 @@ fn run(setup: Setup, id: &'static str, frames: usize) -> Result<Table, String> {
 }
 
 fn contenders(setup: Setup, frames: usize) -> Vec<Box<dyn Contender>> {
-    let bare_name = format!("{OURS}, no caches");
+    let bare_name = format!("{OURS}, caches(false)");
     let ours = Ours::not_prefaulted(frames, SIZE);
     let bare = Ours::without_caches(frames, SIZE);
     let counter = EmptyCounter::default();
