@@ -11,7 +11,7 @@ use crate::frame::{Frame, FrameBatch};
 use crate::pool::core::Core;
 use crate::pool::wait_queue::PendingWait;
 
-use super::pool::FramePool;
+use super::exact;
 
 /// Future of an acquire, returned by [`FramePool::acquire_async`](crate::FramePool::acquire_async).
 ///
@@ -110,16 +110,16 @@ impl fmt::Debug for AcquireFuture<'_> {
 /// ```
 #[must_use = "a future does nothing unless it is polled"]
 pub struct AcquireExactFuture<'pool> {
-    pool: &'pool FramePool,
+    core: &'pool Core,
     site: CallSite,
     count: usize,
     pending: PendingWait,
 }
 
 impl<'pool> AcquireExactFuture<'pool> {
-    pub(super) fn new(pool: &'pool FramePool, site: CallSite, count: usize) -> Self {
+    pub(super) fn new(core: &'pool Core, site: CallSite, count: usize) -> Self {
         Self {
-            pool,
+            core,
             site,
             count,
             pending: PendingWait::default(),
@@ -132,18 +132,18 @@ impl Future for AcquireExactFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self {
-            pool,
+            core,
             site,
             count,
             pending,
         } = &mut *self;
-        pool.poll_exact(*site, *count, pending, context)
+        exact::poll(core, *site, *count, pending, context)
     }
 }
 
 impl Drop for AcquireExactFuture<'_> {
     fn drop(&mut self) {
-        self.pool.cancel_exact(self.site, &mut self.pending);
+        self.core.cancel_acquire(self.site, &mut self.pending);
     }
 }
 

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::diagnostics::call_site::CallSite;
@@ -16,16 +15,16 @@ use crate::label::Label;
 use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject, SegmentInfo};
 use crate::memory_options::CommitReport;
 use crate::mode::AllocatorMode;
-use crate::pool::checkout::Unavailable;
 use crate::pool::config::PoolConfig;
 use crate::pool::construction;
 use crate::pool::core::{Core, Handle};
-use crate::pool::wait_queue::{PendingWait, PoolState, RejectedWaiters};
+use crate::pool::wait_queue::{PoolState, RejectedWaiters};
 use crate::recording::{EventKind, Recording};
 use crate::token::FrameToken;
 use crate::tracing_events;
 
 use super::acquire_future::{AcquireExactFuture, AcquireFuture};
+use super::exact;
 
 /// Handle of a committed pool of frames of one size.
 ///
@@ -366,7 +365,7 @@ impl FramePool {
     /// ```
     #[track_caller]
     pub fn acquire_exact(&self, count: usize) -> Result<FrameBatch, AcquireError> {
-        self.acquire_exact_until(self.call_site(), count, || None)
+        exact::acquire(&self.core, self.call_site(), count, || None)
     }
 
     /// Acquires exactly `count` frames, as [`acquire_exact`](Self::acquire_exact) does. Blocks for
@@ -394,7 +393,7 @@ impl FramePool {
     ) -> Result<FrameBatch, AcquireError> {
         // A deadline beyond the range of `Instant` is none.
         let deadline = || Instant::now().checked_add(timeout);
-        self.acquire_exact_until(self.call_site(), count, deadline)
+        exact::acquire(&self.core, self.call_site(), count, deadline)
             .map_err(|error| self.core.explained(error))
     }
 
@@ -420,16 +419,7 @@ impl FramePool {
     /// ```
     #[track_caller]
     pub fn try_acquire_exact(&self, count: usize) -> Result<FrameBatch, AcquireError> {
-        let site = self.call_site();
-        self.check_count(count)?;
-        self.take_exact(site, count)
-            .map_err(|unavailable| match self.core.failed(unavailable) {
-                AcquireError::Exhausted(_) => AcquireError::TooFew {
-                    requested: count,
-                    free: self.free_frames(),
-                },
-                error => error,
-            })
+        exact::try_acquire(&self.core, self.call_site(), count)
     }
 
     /// Returns a future that acquires exactly `count` frames, as
@@ -452,73 +442,7 @@ impl FramePool {
     /// ```
     #[track_caller]
     pub fn acquire_exact_async(&self, count: usize) -> AcquireExactFuture<'_> {
-        AcquireExactFuture::new(self, self.call_site(), count)
-    }
-
-    fn check_count(&self, count: usize) -> Result<(), AcquireError> {
-        let max = self.frames().min(FrameBatch::MAX);
-        if count > max {
-            return Err(AcquireError::TooMany {
-                requested: count,
-                max,
-            });
-        }
-        Ok(())
-    }
-
-    /// Takes exactly `count` free frames. If there are fewer, those that it has taken are free
-    /// again when it returns.
-    fn take_exact(&self, site: CallSite, count: usize) -> Result<FrameBatch, Unavailable> {
-        let mut batch = FrameBatch::default();
-        self.core
-            .try_acquire_exact(site, count, |acquired| batch.add(acquired))?;
-        Ok(batch.reversed())
-    }
-
-    fn acquire_exact_until(
-        &self,
-        site: CallSite,
-        count: usize,
-        deadline: impl FnOnce() -> Option<Instant>,
-    ) -> Result<FrameBatch, AcquireError> {
-        self.check_count(count)?;
-        match self.take_exact(site, count) {
-            Err(Unavailable::Exhausted) => {}
-            other => return other.map_err(AcquireError::from),
-        }
-        let mut batch = FrameBatch::default();
-        self.core
-            .wait_exact(site, count, deadline(), |acquired| batch.add(acquired))?;
-        Ok(batch)
-    }
-
-    /// Polls the acquire of a task, whose place in the queue is `pending`.
-    pub(super) fn poll_exact(
-        &self,
-        site: CallSite,
-        count: usize,
-        pending: &mut PendingWait,
-        context: &Context<'_>,
-    ) -> Poll<Result<FrameBatch, AcquireError>> {
-        if pending.start().is_none() {
-            self.check_count(count)?;
-            match self.take_exact(site.in_this_thread(), count) {
-                Err(Unavailable::Exhausted) => {}
-                other => return Poll::Ready(other.map_err(AcquireError::from)),
-            }
-        }
-        let mut batch = FrameBatch::default();
-        self.core
-            .poll_exact(site, count, pending, context, |acquired| {
-                batch.add(acquired);
-            })
-            .map_err(AcquireError::from)
-            .map_ok(|()| batch)
-    }
-
-    /// Takes a task out of the queue.
-    pub(super) fn cancel_exact(&self, site: CallSite, pending: &mut PendingWait) {
-        self.core.cancel_acquire(site, pending);
+        AcquireExactFuture::new(&self.core, self.call_site(), count)
     }
 
     /// Returns another handle of the same pool. Reports show `label` for frames acquired through
