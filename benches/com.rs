@@ -1,7 +1,7 @@
 //! Cost of the COM interfaces: acquire and release of a frame through the vtables, compared with
 //! the same in Rust.
 //!
-//! `cargo bench --bench com --features windows -- --all`
+//! `cargo bench --bench com --features windows`
 
 #![expect(unsafe_code, reason = "calls interfaces as a client does")]
 #![expect(clippy::print_stdout, reason = "prints its result")]
@@ -21,7 +21,7 @@ use ks_allocator::com::{ComAllocator, GetBufferFlags, IMediaSample2, IMemAllocat
 use ks_allocator::{Framing, KsAllocator, PoolAllocator};
 use windows_core::Interface;
 
-use start::Start;
+use start::is_check;
 
 const FRAMES: usize = 64;
 const FRAME_SIZE: usize = 4096;
@@ -31,13 +31,10 @@ const SAMPLES: usize = 4000;
 const PAIRS: u32 = 2000;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    match Start::of_this_program() {
-        Start::Check => compare(1, 1),
-        Start::Measure => compare(SAMPLES, PAIRS),
-        Start::Hint => {
-            println!("cost of COM: cargo bench --bench com --features windows -- --all");
-            Ok(())
-        }
+    if is_check() {
+        compare(1, 1)
+    } else {
+        compare(SAMPLES, PAIRS)
     }
 }
 

@@ -2,7 +2,7 @@
 //! time of each acquire recorded, and with the flight recorder. The holder records themselves are
 //! always on.
 //!
-//! `cargo bench --bench holders -- --all`
+//! `cargo bench --bench holders`
 //!
 //! The three pools are measured alternately, in many short samples, so that a disturbance of the
 //! machine affects all of them alike.
@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use ks_allocator::{FramePool, FramePoolBuilder};
 
-use start::Start;
+use start::is_check;
 
 /// Number of samples of each pool.
 const SAMPLES: usize = 8000;
@@ -39,19 +39,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         ),
         ("record(100000)", builder.record(EVENTS)),
     ];
-    match Start::of_this_program() {
-        Start::Check => {
-            for (_, builder) in &pools {
-                acquire_and_release(&builder.build()?);
-            }
-            Ok(())
-        }
-        Start::Measure => compare(&pools),
-        Start::Hint => {
-            println!("cost of records about holders: cargo bench --bench holders -- --all");
-            Ok(())
-        }
+    if !is_check() {
+        return compare(&pools);
     }
+    for (_, builder) in &pools {
+        acquire_and_release(&builder.build()?);
+    }
+    Ok(())
 }
 
 #[inline(never)]

@@ -4,26 +4,16 @@
 //!
 //! `cargo bench --bench instructions -- ROUNDS`
 
-#![expect(clippy::print_stdout, reason = "says how it is used")]
-
-#[path = "common/start.rs"]
-mod start;
-
 use std::env;
 use std::hint::black_box;
 
 use ks_allocator::FramePool;
 
-use start::Start;
-
 fn main() {
     // Cargo adds arguments of its own, which are ignored.
-    let arguments: Vec<_> = env::args().skip(1).collect();
-    let rounds = arguments.iter().find_map(|argument| argument.parse().ok());
-    if rounds.is_none() && matches!(Start::of_this_program(), Start::Hint) {
-        println!("instructions per acquire and release: .ci/check-instructions");
-        return;
-    }
+    let rounds = env::args()
+        .skip(1)
+        .find_map(|argument| argument.parse().ok());
     let pool = FramePool::builder()
         .frames(64)
         .frame_size(4096)

@@ -2,7 +2,7 @@
 //! exhausted pools of 64 to 1,048,576 frames, and beside it the time of a full report on the
 //! holders.
 //!
-//! `cargo bench --bench timeouts -- --all`
+//! `cargo bench --bench timeouts`
 
 #![expect(clippy::print_stdout, reason = "prints its result")]
 
@@ -14,19 +14,16 @@ use std::time::{Duration, Instant};
 
 use ks_allocator::FramePool;
 
-use start::Start;
+use start::is_check;
 
 const FRAMES: [usize; 4] = [64, 4096, 65_536, 1 << 20];
 const TIMEOUT: Duration = Duration::from_millis(5);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let (sizes, samples) = match Start::of_this_program() {
-        Start::Check => (&FRAMES[..2], 1),
-        Start::Measure => (&FRAMES[..], 201),
-        Start::Hint => {
-            println!("acquires that time out: cargo bench --bench timeouts -- --all");
-            return Ok(());
-        }
+    let (sizes, samples) = if is_check() {
+        (&FRAMES[..2], 1)
+    } else {
+        (&FRAMES[..], 201)
     };
     println!(
         "{:>9} {:>22} {:>22} {:>22}",

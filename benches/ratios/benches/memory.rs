@@ -5,7 +5,7 @@
 //! system grants any. The peers are a new `Vec` per frame, a new mapping per frame, and blocks of
 //! two other allocators. The lower bound is `fill`: it writes to memory that was just used.
 //!
-//! `cargo bench --bench memory -- --all`, on Linux
+//! `cargo bench --bench memory`, on Linux
 
 #![cfg_attr(
     target_os = "linux",

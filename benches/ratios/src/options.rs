@@ -56,7 +56,6 @@ pub struct Filters {
 /// Usage text. The name of the benchmark is printed before it.
 pub const HELP: &str = "\
 [WORKLOAD...]            measures these workloads: W3-8, for instance, or W3 with its variants
-  --all                    measures all workloads
   --exact                  leaves out the variants of workloads that are not named themselves
   --alone                  leaves out the peers
   --quick, --test          runs everything once, as a check that measures nothing
@@ -78,7 +77,7 @@ impl Request {
         record: PathBuf,
     ) -> Result<Self, String> {
         let mut arguments = arguments.into_iter();
-        let (mut filters, mut all, mut times) = (Filters::default(), false, None);
+        let (mut filters, mut times) = (Filters::default(), None);
         let (mut quick, mut alone, mut record) = (false, false, record);
         while let Some(argument) = arguments.next() {
             let missing = |what: &str| format!("{argument} needs {what}");
@@ -90,7 +89,6 @@ impl Request {
             };
             match argument.as_str() {
                 "--quick" | "--test" => quick = true,
-                "--all" => all = true,
                 "--exact" => filters.exact = true,
                 "--alone" => alone = true,
                 "--repeat" => {
@@ -113,9 +111,6 @@ impl Request {
                 }
                 _ => filters.names.push(argument),
             }
-        }
-        if all && !filters.names.is_empty() {
-            return Err("either --all or names of workloads, not both".to_owned());
         }
         Ok(match times {
             Some(times) => Self::Repeat {
@@ -155,7 +150,6 @@ mod tests {
             record: record.into(),
         };
         assert_eq!(parse(""), Ok(measure(&[], false, "a.json")));
-        assert_eq!(parse("--all"), Ok(measure(&[], false, "a.json")));
         assert_eq!(parse("--test"), Ok(measure(&[], true, "a.json")));
         let line = "W1 W4 --quick --json b.json";
         assert_eq!(parse(line), Ok(measure(&["W1", "W4"], true, "b.json")));
@@ -166,7 +160,6 @@ mod tests {
             record: "a.json".into(),
         };
         assert_eq!(parse("--exact --alone W1"), Ok(alone));
-        assert!(parse("--all W1").is_err());
         assert!(parse("--draw a.json").is_err());
         assert!(parse("--slow").is_err());
         let tables = Request::Tables {
@@ -188,7 +181,7 @@ mod tests {
             Ok(repeat(&["W1", "W2"], false, 20))
         );
         assert_eq!(parse("W1 --quick --repeat 1"), Ok(repeat(&["W1"], true, 1)));
-        assert_eq!(parse("--all --repeat 3"), Ok(repeat(&[], false, 3)));
+        assert_eq!(parse("--repeat 3"), Ok(repeat(&[], false, 3)));
         for line in ["--repeat", "--repeat 0", "--repeat W1", "--repeat -1"] {
             assert_eq!(
                 parse(line),
