@@ -1,7 +1,7 @@
 //! Heap allocation that reports failure.
 
-#[cfg(feature = "windows")]
 use std::alloc::{Layout, alloc};
+use std::mem::MaybeUninit;
 
 use crate::error::CommitError;
 
@@ -18,23 +18,33 @@ pub(crate) fn try_with_capacity<T>(count: usize) -> Result<Vec<T>, CommitError> 
     }
 }
 
-/// Moves a value to the heap. Returns it if there is no memory.
+/// Allocates memory for a value.
 ///
-/// `Box::new` ends the process then, and its fallible form is unstable.
-#[cfg(feature = "windows")]
-pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
+/// `Box::new_uninit` ends the process if there is none, and its fallible form is unstable.
+pub(crate) fn try_box_uninit<T>() -> Result<Box<MaybeUninit<T>>, CommitError> {
     let layout = Layout::new::<T>();
     if layout.size() == 0 {
-        return Ok(Box::new(value)); // allocates nothing
+        return Ok(Box::new_uninit()); // allocates nothing
     }
     // SAFETY: the layout has a size, as checked above.
-    let block: *mut T = unsafe { alloc(layout) }.cast();
+    let block: *mut MaybeUninit<T> = unsafe { alloc(layout) }.cast();
     if block.is_null() {
-        return Err(value);
+        return Err(CommitError::OutOfMemory {
+            bytes: layout.size(),
+        });
     }
-    // SAFETY: the block is new, and has the size and the alignment of a `T`.
-    unsafe { block.write(value) };
     // SAFETY: the block was allocated by the global allocator with the layout of a `T`, as that of
-    // a `Box`, holds a `T`, and belongs to this function alone.
+    // a `Box`, and belongs to this function alone. It need not be initialized.
     Ok(unsafe { Box::from_raw(block) })
+}
+
+/// Moves a value to the heap. Returns it if there is no memory.
+#[cfg(feature = "windows")]
+pub(crate) fn try_box<T>(value: T) -> Result<Box<T>, T> {
+    let Ok(mut boxed) = try_box_uninit() else {
+        return Err(value);
+    };
+    boxed.write(value);
+    // SAFETY: it was initialized in the line above.
+    Ok(unsafe { boxed.assume_init() })
 }

@@ -60,8 +60,7 @@ pub(crate) use self::custom::CustomMemory;
 pub(crate) use self::guard_pages::{DescribeSlot, GuardPages};
 #[cfg(feature = "windows")]
 pub(crate) use self::heap::try_box;
-pub(crate) use self::heap::try_with_capacity;
-#[cfg(not(all(test, loom)))]
+pub(crate) use self::heap::{try_box_uninit, try_with_capacity};
 #[cfg(feature = "windows")]
 pub(crate) use self::kernel_object::as_word;
 pub(crate) use self::kernel_object::{borrow, clone_for_peer};

@@ -11,7 +11,7 @@ use std::thread::available_parallelism;
 use crate::contents::Contents;
 use crate::diagnostics::Diagnostics;
 use crate::error::CommitError;
-use crate::memory::{Segment, try_with_capacity};
+use crate::memory::{Segment, try_box_uninit, try_with_capacity};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
 use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Process};
@@ -51,7 +51,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     let mut slots = try_with_capacity::<Slot>(frames)?;
     let free = free_list(config, state)?;
 
-    let allocation = NonNull::from(Box::leak(Box::<Core>::new_uninit()));
+    let allocation = NonNull::from(Box::leak(try_box_uninit::<Core>()?));
     let core = allocation.cast::<Core>();
     let works_per_frame = config.contents != Contents::Keep
         || segment.guard_pages().is_some()

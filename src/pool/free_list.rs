@@ -289,7 +289,7 @@ impl FreeList {
     #[inline(always)]
     pub(crate) fn take_local(&self) -> Option<(usize, bool)> {
         let start = self.starts.get();
-        let shard = &self.shards[start.word()];
+        let shard = self.shards.get(start.word())?;
         // Before the exchange, because loads after it cannot start until it is done.
         let (first, next, step) = (shard.first_offset, shard.next_start, self.step);
         let (bit, seen) = match shard.take_first() {
@@ -305,6 +305,13 @@ impl FreeList {
         }
         let index = bit.trailing_zeros() as usize;
         Some((first + index * step, seen & bit << EPOCH_SHIFT != 0))
+    }
+
+    /// Returns the word where the calling thread starts.
+    fn start(&self) -> usize {
+        let start = self.starts.get().word();
+        // A start is a hint, and may be one of a larger pool.
+        if start < self.shards.len() { start } else { 0 }
     }
 
     /// Makes the calling thread start in the next word, if its acquire failed because another
@@ -333,7 +340,7 @@ impl FreeList {
     /// Takes up to `max` free bits of the next words, as far as they have any, and passes them to
     /// `each`. Returns the number of frames.
     pub(crate) fn take_near(&self, max: usize, mut each: impl FnMut(Bits)) -> usize {
-        let start = self.starts.get().word();
+        let start = self.start();
         let words = (start..self.shards.len()).chain(0..start);
         let mut taken = 0;
         for word in words.take(MAX_WORDS_WITHOUT_HINTS) {
@@ -352,7 +359,7 @@ impl FreeList {
     /// Takes up to `max` free bits of one word. Searches the word where the thread starts, and then
     /// the other words.
     pub(crate) fn take(&self, max: usize) -> Result<Bits, TakeError> {
-        let start = self.starts.get().word();
+        let start = self.start();
         let taken = match self.take_from(start, max) {
             Ok(taken) => taken,
             Err(seen) if seen & CLOSED != 0 => return Err(TakeError::Closed),
@@ -669,6 +676,20 @@ mod tests {
             }
             assert_eq!(list.free_frames(), frames);
         }
+    }
+
+    #[test]
+    fn a_start_beyond_the_last_word_does_no_harm() {
+        let list = list(20, 4);
+        list.starts.set(Start::at(1000));
+        assert_eq!(list.take_local(), None);
+        assert_eq!(list.take(1).map(|taken| taken.word), Ok(0));
+        list.starts.set(Start::at(usize::MAX / 4));
+        let mut taken = 0;
+        list.take_many(20, |bits| taken += bits.count()).unwrap();
+        assert_eq!(taken, 19);
+        list.starts.set(Start::at(1000));
+        assert_eq!(list.take(1), Err(TakeError::AllOut));
     }
 
     /// F7.

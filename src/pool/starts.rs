@@ -9,8 +9,9 @@
 //! - in the same word, in a pool of large frames. A frame that was released last is still in a
 //!   cache, which saves more than a word that no other thread uses.
 //!
-//! A start is a hint. It may be any word: a search looks at all of them before it fails. So the
-//! memory ordering of starts does not matter, and models do not see them.
+//! A start is a hint. It may be any number: a search looks at all words before it fails, and the
+//! free list checks that there is such a word. So the memory ordering of starts does not matter,
+//! and models do not see them.
 
 use std::cell::Cell;
 
@@ -78,8 +79,8 @@ impl Starts {
     /// word 0.
     pub(super) fn new(words: usize, remembers: bool) -> Self {
         let serial = if remembers {
-            // Relaxed: a number that differs. If it repeats after 4 billion pools, a start is a
-            // word in which another pool had a frame.
+            // Relaxed: a number that differs. It repeats after 4 billion pools, and may be that of
+            // a pool which another copy of the crate made. Then a start is one in that pool.
             NEXT_SERIAL.fetch_add(1, Ordering::Relaxed)
         } else {
             0
