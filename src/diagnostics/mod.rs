@@ -343,10 +343,11 @@ impl Diagnostics {
         stats.free = pool.free_frames();
         stats.waiting = pool.waiting().0;
         for record in (0..stats.frames).map(|slot| pool.record(slot)) {
+            // The shares first: there are no more of them than acquires.
+            stats.shared += record.shares();
             let acquires = record.acquires();
             stats.acquires += acquires;
             stats.high_water += usize::from(acquires > 0);
-            stats.shared += record.shares();
         }
         stats
     }

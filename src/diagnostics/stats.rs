@@ -167,6 +167,8 @@ impl Counts {
     /// Returns the statistics, with 0 for those that are not counted here.
     pub(crate) fn read(&self) -> Stats {
         let read = |count: &unmodeled::AtomicU64| count.load(Ordering::Relaxed);
+        // First: there are no more of these than waits.
+        let (timeouts, waits_cancelled) = (read(&self.timeouts), read(&self.cancelled));
         Stats {
             frames: 0,
             free: 0,
@@ -176,8 +178,8 @@ impl Counts {
             waits: read(&self.waits),
             total_wait: Duration::from_nanos(read(&self.total_wait)),
             longest_wait: Duration::from_nanos(read(&self.longest_wait)),
-            timeouts: read(&self.timeouts),
-            waits_cancelled: read(&self.cancelled),
+            timeouts,
+            waits_cancelled,
             high_water: 0,
             shared: 0,
             copies: read(&self.copies),

@@ -185,8 +185,9 @@ impl FramePoolBuilder {
     /// Falling asleep and being woken takes longer than many frames are held. So
     /// [`acquire`](FramePool::acquire) and [`acquire_timeout`](FramePool::acquire_timeout) look 64
     /// times for a frame before they enter the wait queue, the second half of them after yielding
-    /// the processor. They stop as soon as another caller is in the queue, so that the order of the
-    /// queue stays, and at the deadline. Futures and calls that do not block never try again.
+    /// the processor. They stop after 50 µs, at the deadline, and as soon as another caller is in
+    /// the queue, so that the order of the queue stays. Futures and calls that do not block never
+    /// try again.
     ///
     /// Turn this off if threads of real-time classes block for frames: while such a thread spins,
     /// no thread of a lower class runs on its processor. Turning it off also saves energy if

@@ -23,7 +23,7 @@ use std::mem;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::contents::Contents;
 use crate::diagnostics::WaitStart;
@@ -41,6 +41,10 @@ use super::wait_queue::{Outcome, PendingWait, Refusal, WaitParams};
 /// successive turns of a loop, then with other threads running in between.
 const SPINS: usize = 32;
 const YIELDS: usize = 32;
+
+/// Time after which a caller stops looking. On a busy machine one yield can take several
+/// milliseconds.
+const MAX_SPIN: Duration = Duration::from_micros(50);
 
 /// A frame that the caller is the unique holder of, and whose use has begun.
 ///
@@ -379,11 +383,17 @@ impl Core {
     /// Tries again for a short time before the caller enters the queue, because falling asleep and
     /// being woken takes longer than most frames are held. Gives up as soon as another caller is in
     /// the queue, which goes first.
-    fn spin(&self, site: CallSite, deadline: Option<Instant>) -> Option<NonNull<Slot>> {
+    fn spin(
+        &self,
+        site: CallSite,
+        start: Instant,
+        deadline: Option<Instant>,
+    ) -> Option<NonNull<Slot>> {
+        let end = start + MAX_SPIN;
+        let end = deadline.map_or(end, |deadline| deadline.min(end));
         let attempts = if self.spins { SPINS + YIELDS } else { 0 };
         for attempt in 0..attempts {
-            let is_over = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            if self.wait_queue.waiting().0 > 0 || is_over() {
+            if self.wait_queue.waiting().0 > 0 || Instant::now() >= end {
                 return None;
             }
             let mut taken = None;
@@ -427,7 +437,7 @@ impl Core {
         }
         let start = self.diagnostics.begin_wait(site);
         if wanted == 1 {
-            if let Some(slot) = self.spin(site, deadline) {
+            if let Some(slot) = self.spin(site, start.at, deadline) {
                 self.diagnostics
                     .end_wait(start, site, WaitEnd::Served, false, self);
                 return Ok(slot);
