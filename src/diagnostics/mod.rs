@@ -143,11 +143,16 @@ impl Diagnostics {
         self.counts.count_copy();
     }
 
-    /// Observes that a caller found no frame free and begins to wait.
-    pub(crate) fn begin_wait(&self, site: CallSite) -> WaitStart {
+    /// Observes that a caller found no frame free and begins to wait. Now and then, it visits the
+    /// frames of the sample that are out.
+    pub(crate) fn begin_wait(&self, site: CallSite, pool: &impl Observed) -> WaitStart {
         let at = Instant::now();
         let number = self.counts.begin_wait();
         self.write(EventKind::WaitBegan, Subject::Wait(number), site.acquirer());
+        if self.holders.scan_is_due(self.holders.now()) {
+            self.holders
+                .observe(sampled_slots_out(pool), |slot| pool.snapshot(slot));
+        }
         WaitStart { at, number, site }
     }
 
@@ -176,21 +181,16 @@ impl Diagnostics {
         }
     }
 
-    /// Observes that a waiter has entered the queue: now and then, it visits the frames of the
-    /// sample that are out.
+    /// Observes that a waiter has entered the queue. Now and then, it emits an event.
     ///
     /// Does not panic.
     pub(crate) fn on_enqueued(&self, pool: &impl Observed) {
-        let now = self.holders.now();
-        if self.holders.scan_is_due(now) {
-            self.holders
-                .observe(sampled_slots_out(pool), |slot| pool.snapshot(slot));
-            catch_panics(|| {
-                if tracing_events::starvation_enabled() && self.holders.event_is_due(now) {
-                    tracing_events::starved(&self.sampled_holders(pool));
-                }
-            });
-        }
+        catch_panics(|| {
+            if tracing_events::starvation_enabled() && self.holders.event_is_due(self.holders.now())
+            {
+                tracing_events::starved(&self.sampled_holders(pool));
+            }
+        });
     }
 
     /// Returns when a wait that began at `start` is to be reported, if ever.

@@ -435,7 +435,7 @@ impl Core {
         if self.is_in_other_process() {
             return Err(Unavailable::OtherProcess);
         }
-        let start = self.diagnostics.begin_wait(site);
+        let start = self.diagnostics.begin_wait(site, self);
         if wanted == 1 {
             if let Some(slot) = self.spin(site, start.at, deadline) {
                 self.diagnostics
@@ -507,7 +507,7 @@ impl Core {
             return Poll::Ready(Err(Unavailable::OtherProcess));
         }
         let enqueued = pending.start();
-        let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site));
+        let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site, self));
         let on_taken = |number| self.record(number, site);
         let wait = (start, wanted);
         match pending.poll(&self.wait_queue, &self.free, context, wait, &on_taken) {
