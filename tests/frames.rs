@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
 use ks_allocator::{
-    AcquireError, Frame, FrameBatch, FrameFlags, FramePool, Framing, KsAllocator, LengthError,
-    Metadata, PoolAllocator, SharedFrame, Starvation,
+    AcquireError, Frame, FrameBatch, FrameFlags, FramePool, Framing, Holders, KsAllocator,
+    LengthError, Metadata, PoolAllocator, SharedFrame, Starvation,
 };
 
 use support::pool::pool;
@@ -432,6 +432,35 @@ fn a_batch_may_have_frames_of_several_pools() {
     assert_eq!((batch.len(), other.free_frames()), (4, 2));
     drop(batch);
     assert_eq!(other.free_frames(), 4);
+}
+
+/// The last frame of the first pool frees that pool, and with it what its hook has captured.
+#[test]
+fn a_batch_loses_no_frame_if_the_end_of_another_pool_panics() {
+    struct PanicsOnDrop;
+    impl Drop for PanicsOnDrop {
+        fn drop(&mut self) {
+            panic!("dropped with its pool");
+        }
+    }
+    let captured = PanicsOnDrop;
+    // The builder has the hook as well, and ends first.
+    let build = move || {
+        let builder = FramePool::builder().frames(1).frame_size(8);
+        let hook = move |_: &Holders| {
+            let _captured = &captured;
+        };
+        builder.on_leak(hook).build().unwrap()
+    };
+    let ending = build();
+    let pool = pool(3, 8);
+    let mut batch = FrameBatch::from(ending.acquire().unwrap());
+    drop(ending);
+    for _ in 0..3 {
+        batch.push(pool.acquire().unwrap()).unwrap();
+    }
+    drop(batch);
+    assert_eq!(pool.free_frames(), 3);
 }
 
 #[test]

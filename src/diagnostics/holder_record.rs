@@ -1,7 +1,8 @@
 //! Holder record of a slot: who acquired the frame, from which source line.
 //!
 //! The pool never reads a record. The acquiring thread writes it with plain stores; reports read it
-//! at any time and delay no thread. A release does not write it, so that the record's cache line
+//! at any time and delay no thread. A release into a word does not write it (unless acquire times
+//! are recorded), so that the record's cache line
 //! stays where frames are acquired. The word of the [free list](crate::pool::free_list) tells
 //! whether the frame was released since: each release inverts the frame's epoch in the word, and
 //! the record has the epoch of its acquire.
@@ -9,7 +10,7 @@
 //! | generation | `CHANGING` | epochs | the frame is | the other words describe |
 //! |---|---|---|---|---|
 //! | g | 0 | differ | free, or out and not yet recorded | holder number g, the last one |
-//! | g | 1 | differ | being recorded for holder number g + 1 | holder number g, g + 1 or both |
+//! | g | 1 | any | being recorded for holder number g + 1 | holder number g, g + 1 or both |
 //! | g | 0 | are equal | held | holder number g |
 //!
 //! The epochs are that of the record, the bit `EPOCH` of its `state`, and that of the word. A frame
@@ -26,12 +27,13 @@
 //!   generation by the free list's F2.)
 //! - **E3** A [`Snapshot`] is of one generation, whether the frame is held or not: a reader loads
 //!   `state` first and once more at the end, and starts again if it has changed or is `CHANGING`.
-//!   If it shows generation g held, the frame was held by g at a moment of the call: the reader
-//!   has loaded the word's epoch before `state`, and it was that of g. By F7 each release changes
-//!   the epoch. So either g held the frame then, or g acquired it between the two loads. A frame
-//!   that two snapshots show held in the same generation was held all the time between them. (A
-//!   frame that is given another label between the two loads of `state` may be seen with the
-//!   location of one call and the label of another.)
+//!   If it shows generation g held, the frame was held by g at a moment of the call: the reader has
+//!   loaded the word's epoch before `state`, and it was that of g. By F7 each release changes the
+//!   epoch. So either g held the frame then, or g acquired it between the two loads. (If g passes
+//!   the frame to a waiter in the same epoch, the waiter is recorded before either can know of it.)
+//!   A frame that two snapshots show held in the same generation was held all the time between
+//!   them. (A frame that is given another label between the two loads of `state` may be seen with
+//!   the location of one call and the label of another.)
 //! - **E4** A reader that finds no such moment in a few reads names no holder: its snapshot
 //!   [is changing](Snapshot::is_changing).
 //!
@@ -130,7 +132,7 @@ impl<T> Atomic<*mut T> for unmodeled::AtomicPtr<T> {
     }
 }
 
-/// The record of one slot. It lies in a cache line that an acquire writes and never has to read.
+/// The record of one slot. It lies in a cache line that acquires write.
 #[derive(Debug)]
 pub(crate) struct HolderRecord<A: Atomics = Unmodeled> {
     state: A::Word,
@@ -209,6 +211,9 @@ impl<A: Atomics> HolderRecord<A> {
     /// Records another holder of the same frame. Any of its holders may call this.
     #[inline(always)]
     pub(crate) fn record_transfer(&self, site: CallSite) {
+        // Release: as in `record_acquire`. The state may have been recorded by another thread, from
+        // which this one has the frame.
+        A::fence(Ordering::Release);
         let location = site.location().map_or(ptr::null(), ptr::from_ref);
         self.location.store(location.cast_mut(), Ordering::Relaxed);
         self.acquirer
@@ -224,6 +229,8 @@ impl<A: Atomics> HolderRecord<A> {
 
     /// Sets the time of the acquire; 0 for unknown. Only the frame's unique holder may call this.
     pub(crate) fn set_acquired_at(&self, nanoseconds: u64) {
+        // Release: as in `record_transfer`.
+        A::fence(Ordering::Release);
         self.acquired_at.store(nanoseconds, Ordering::Relaxed);
     }
 

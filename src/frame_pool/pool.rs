@@ -337,10 +337,11 @@ impl FramePool {
 
     /// Acquires exactly `count` frames. Blocks until the caller can have all of them.
     ///
-    /// The caller gets all frames or none, and holds none while it waits. So stages that each need
-    /// several frames at once do not deadlock, as they do if each acquires one and waits for the
-    /// next. The caller has one place in the wait queue. When it is the first, the frames that are
-    /// released are collected for it, and callers behind it wait.
+    /// The caller gets all frames or none. It has one place in the wait queue. When it is the
+    /// first, the frames that are released are collected for it, and callers behind it wait. So
+    /// stages that acquire all that they need by one call do not deadlock, as they do if each
+    /// acquires one frame and waits for the next. A stage that holds a frame while it waits for
+    /// another can still block the others. Reports show collected frames as held by the caller.
     ///
     /// A wait for more than one frame allocates memory for their numbers.
     ///
@@ -399,8 +400,10 @@ impl FramePool {
 
     /// Acquires exactly `count` frames, or fails at once.
     ///
-    /// The frames are taken one after the other, and given back if there are too few. So two such
-    /// calls at the same time may both fail although there are enough frames for one of them.
+    /// Unlike [`try_acquire`](Self::try_acquire), the call may fail although there are enough
+    /// frames at each moment: it counts the free frames of one word after the other, and then takes
+    /// them one after the other and gives them back if there are too few. So it can miss frames
+    /// that are acquired and released meanwhile, also by another such call.
     ///
     /// # Errors
     ///

@@ -262,7 +262,7 @@ impl Core {
         count: usize,
         mut each: impl FnMut(Acquired),
     ) -> Result<(), Unavailable> {
-        if self.free.free_frames() < count && self.wait_queue.refusal().is_none() {
+        if count > 1 && self.free.free_frames() < count && self.wait_queue.refusal().is_none() {
             return Err(Unavailable::Exhausted);
         }
         let mut missing = count;
@@ -304,6 +304,13 @@ impl Core {
             .map_ok(|slot| self.begin_all(slot, pending.take_others(), site, each))
     }
 
+    /// Records the thread of a holder that was recorded while it waited: a task may have been
+    /// polled by another thread then.
+    fn take_over(&self, slot: NonNull<Slot>, site: CallSite) {
+        // SAFETY: the frame was assigned to the caller and keeps the slot alive.
+        unsafe { slot.as_ref() }.holder.record_transfer(site);
+    }
+
     /// Begins the use of frames that were assigned to the caller.
     fn begin_all(
         &self,
@@ -314,6 +321,7 @@ impl Core {
     ) {
         let others = others.into_iter().map(|number| self.slot(number));
         for slot in others.chain([slot]) {
+            self.take_over(slot, site);
             // SAFETY: the frame was assigned to the caller, which made it its unique holder.
             if let Ok(acquired) = unsafe { Self::begin_use(slot, site) } {
                 each(acquired);
@@ -436,10 +444,12 @@ impl Core {
             return Err(Unavailable::OtherProcess);
         }
         let start = self.diagnostics.begin_wait(site, self);
+        // No hook begins after the deadline.
+        let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if wanted == 1 {
             if let Some(slot) = self.spin(site, start.at, deadline) {
                 self.diagnostics
-                    .end_wait(start, site, WaitEnd::Served, false, self);
+                    .end_wait(start, site, WaitEnd::Served, is_late(), self);
                 return Ok(slot);
             }
         }
@@ -463,9 +473,7 @@ impl Core {
         if outcome.is_err() {
             self.return_unused(mem::take(others));
         }
-        // No hook begins after the deadline.
-        let is_late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        self.end_wait(start, site, outcome, reported.get() || is_late)
+        self.end_wait(start, site, outcome, reported.get() || is_late())
     }
 
     /// Returns frames that were assigned to the caller, which did not begin to use them.
@@ -492,6 +500,10 @@ impl Core {
             }
         }
         self.poll_wait(site, pending, context, 1)
+            .map_ok(|slot| {
+                self.take_over(slot, site);
+                slot
+            })
             // SAFETY: the wait made the caller the frame's unique holder.
             .map(|waited| waited.and_then(|slot| unsafe { Self::begin_use(slot, site) }))
     }
@@ -718,9 +730,15 @@ impl Core {
         while how == PutBack::Wanted {
             while let Some(handoff) = this.wait_queue.pop_first(&this.free) {
                 let frame = this.free.frame_at(frames);
-                // The waiter is the holder from now on, also while it does not run.
-                this.record(frame, handoff.site());
-                if handoff.assign(frame) {
+                let site = handoff.site();
+                // The waiter is the holder from now on, also while it does not run. The closure
+                // borrows the core only while it runs, because the core may be gone when `assign`
+                // returns (W4).
+                let record = move || {
+                    // SAFETY: the frame is not assigned yet and keeps the core alive.
+                    unsafe { core.as_ref() }.record(frame, site);
+                };
+                if handoff.assign(frame, record) {
                     frames.bits &= frames.bits - 1;
                     if frames.bits == 0 {
                         return;

@@ -75,6 +75,7 @@ use crate::memory::{
     DescribeSlot, GuardPages, MemoryPlan, OwnedKernelObject, Segment, SegmentInfo,
 };
 use crate::memory_options::CommitReport;
+use crate::panics::catch_panics;
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
 use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Ordering, Process, fence};
@@ -331,7 +332,10 @@ impl Core {
         unsafe { core.as_ref() }.unregister_guard_pages();
         // SAFETY: by C1 and C6 nothing refers to the core any more, and `construction` made it from
         // a `Box`.
-        drop(unsafe { Box::from_raw(core.as_ptr()) });
+        let core = unsafe { Box::from_raw(core.as_ptr()) };
+        // What hooks have captured is dropped here, and may panic. The caller may be about to
+        // release frames of other pools.
+        catch_panics(|| drop(core));
     }
 }
 
@@ -633,7 +637,7 @@ mod loom_models {
 
     /// F4: an acquire during a decommit gets a frame that the decommit counts as out, or none.
     ///
-    /// Kills: `take_from` ignoring `CLOSED`.
+    /// Kills: `take` or `take_first` ignoring `CLOSED`.
     #[test]
     fn a_decommit_counts_the_frames_that_were_acquired_before_it() {
         loom::model(|| {
@@ -662,7 +666,7 @@ mod loom_models {
     /// A refusal names a reason that held: a pool that is only flushed never fails with
     /// `NotCommitted`.
     ///
-    /// Kills: `publish` before `open` in `change_state`; `take_up_to` not retrying when it finds no
+    /// Kills: `publish` before `open` in `change_state`; `take_many` not retrying when it finds no
     /// refusal.
     #[test]
     fn an_acquire_during_a_flush_fails_with_flushing() {

@@ -131,10 +131,10 @@ impl Shard {
     #[inline(always)]
     fn take(&self, max: usize) -> Result<(u64, u64), u64> {
         // Acquire: pairs with the Release in `put_back`, takes over the frame's bytes (F2). Each
-        // value of a word with its version is that of one release, so the exchange need not acquire
-        // it once more. Also pairs with the Release of the exchange in the thread that emptied this
-        // word. The second scan of `take_elsewhere` then sees what that thread had put back into
-        // other words before (F6).
+        // release changes the version, so between this load and an exchange of the same value only
+        // flags have changed, and the exchange need not acquire once more. Also pairs with the
+        // Release of the exchange in the thread that emptied this word. The second scan of
+        // `take_elsewhere` then sees what that thread had put back into other words before (F6).
         // mutant: take-load
         let mut seen = self.word.load(Ordering::Acquire);
         loop {
@@ -470,7 +470,7 @@ impl FreeList {
     /// Sets `CLOSED` in every word. Returns the number of frames that were out, counted word by
     /// word as the flags were set.
     pub(crate) fn close(&self) -> usize {
-        // Release: pairs with the Acquire load in `take_from`. A caller that sees `CLOSED` finds
+        // Release: pairs with the Acquire load in `Shard::take`. A caller that sees `CLOSED` finds
         // the reason for it.
         // mutant: close-words
         let free = self.count_free(|word| word.fetch_or(CLOSED, Ordering::AcqRel));
@@ -537,7 +537,7 @@ pub(crate) fn put_back(word: &AtomicU64, flips: u64) -> PutBack {
         // By F1 the bits are clear, so flipping sets them.
         // mutant: version-step
         let after = seen.wrapping_add(VERSION_STEP) ^ flips;
-        // Release: pairs with the Acquire in `take_from`, hands over the frame's bytes (F2).
+        // Release: pairs with the Acquire in `Shard::take`, hands over the frame's bytes (F2).
         // mutant: put-back-exchange
         match word.compare_exchange_weak(seen, after, Ordering::Release, Ordering::Relaxed) {
             // mutant: put-back-saw-closed

@@ -30,7 +30,7 @@ const MAX_HANDLES: usize = usize::MAX / 2;
 /// One slot of a pool whose shared part is a `C`.
 ///
 /// The first cache line is read by every acquire and release. The second holds the metadata. The
-/// third, with the holder record, is written by them and not read. The capacity is there as well.
+/// third, with the holder record, is written by acquires. The capacity is there as well.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Slot<C> {

@@ -24,15 +24,15 @@
 //! - **W1** Whenever the lock of the queue is free, `WAITERS` is set in every word if the queue
 //!   has entries, and in none otherwise.
 //! - **W2** While the queue has entries and the pool is open, no bit is set in any word: the first
-//!   waiter set `WAITERS` everywhere and found no frame, and F3 keeps it so. So no waiter waits
+//!   waiter set `WAITERS` everywhere and took what it found, and F3 keeps it so. So no waiter waits
 //!   while a frame is free.
 //! - **W3** Each wait has its own ticket, and a frame is assigned only to the ticket whose entry
 //!   was popped. The popped waiter leaves with the frame, unless it has canceled before. Then the
 //!   popping thread learns that and pops the next entry. Between the pop and the assignment the
-//!   frame belongs to the popping thread, and no other thread can delay it.
-//!   An entry for *n* frames is handed out *n* times, and popped with the last. So the first waiter
-//!   alone collects frames, and no two waiters keep frames from each other. Frames that a waiter
-//!   has collected belong to it: its caller returns them if the wait ends without the others.
+//!   frame belongs to the popping thread, and no other thread can delay it. An entry for *n* frames
+//!   is handed out *n* times, and popped with the last of them. So the first waiter alone collects
+//!   frames, and no two waiters keep frames from each other. Frames that a waiter has collected
+//!   belong to it: its caller returns them if the wait ends without the others.
 //! - **W4** A frame is assigned while no lock of the pool is held, and the assigning thread
 //!   touches nothing of the pool afterwards: the waiter may run at once, drop the frame and, with
 //!   it, the pool.
@@ -472,7 +472,8 @@ impl WaitQueue {
                 self.wait_for_outcome(free, &waiter, ticket, params)
             }
         };
-        others.append(&mut waiter.collected.lock());
+        let mut collected = mem::take(&mut *waiter.collected.lock());
+        others.append(&mut collected);
         self.push_spare(waiter);
         outcome
     }
@@ -498,8 +499,7 @@ impl WaitQueue {
         }
     }
 
-    /// Adds `waiter` to the end of the queue, unless a frame came back in the meantime or the pool
-    /// is closed.
+    /// Adds `waiter` to the end of the queue, unless it finds enough frames or the pool is closed.
     fn enqueue(
         &self,
         free: &FreeList,
@@ -677,7 +677,7 @@ pub(crate) struct RejectedWaiters {
 impl Drop for RejectedWaiters {
     fn drop(&mut self) {
         for QueueEntry { ticket, waiter, .. } in self.entries.drain(..) {
-            Waiter::assign(&waiter, ticket, Err(self.refusal));
+            Waiter::assign(&waiter, ticket, Err(self.refusal), || ());
         }
     }
 }
@@ -693,7 +693,10 @@ impl Waiter {
 
     /// Makes room for the frames of a wait, because nothing is allocated while a lock is held.
     fn make_room(&self, wanted: usize) {
-        self.collected.lock().reserve(wanted - 1);
+        if wanted > 1 {
+            let room = Vec::with_capacity(wanted - 1);
+            *self.collected.lock() = room;
+        }
     }
 
     fn start(&self, ticket: Ticket, wake: Wake, missing: usize) {
@@ -706,13 +709,16 @@ impl Waiter {
 
     /// Ends the wait of `ticket` with `outcome` and wakes the caller, at once or by a deferred wake
     /// (D1). Does nothing and returns false if that wait has ended already.
-    fn assign(this: &Arc<Self>, ticket: Ticket, outcome: Outcome) -> bool {
+    /// Calls `record` before.
+    fn assign(this: &Arc<Self>, ticket: Ticket, outcome: Outcome, record: impl FnOnce()) -> bool {
         let mut state = this.state.lock();
         // mutant: assign-checks-ticket
         if !matches!(*state, State::Waiting { ticket: current, .. } if current == ticket) {
             // mutant: assign-reports-canceled
             return false;
         }
+        // The caller keeps the frame, and with it the pool, until the outcome can be read.
+        record();
         if let (State::Waiting { missing, .. }, Ok(frame)) = (&mut *state, outcome) {
             *missing -= 1;
             // mutant: assign-collects
@@ -813,9 +819,10 @@ impl Handoff {
     }
 
     /// Assigns `frame` to the waiter. Returns false if the waiter has canceled; the frame then
-    /// still belongs to the caller. Touches nothing of the pool (W4).
-    pub(crate) fn assign(self, frame: usize) -> bool {
-        Waiter::assign(&self.waiter, self.ticket, Ok(frame))
+    /// still belongs to the caller. Touches nothing of the pool (W4), except that it calls `record`
+    /// first if the waiter has not canceled, with the waiter locked.
+    pub(crate) fn assign(self, frame: usize, record: impl FnOnce()) -> bool {
+        Waiter::assign(&self.waiter, self.ticket, Ok(frame), record)
     }
 }
 
@@ -867,7 +874,8 @@ impl PendingWait {
     }
 
     fn end(&mut self, queue: &WaitQueue, waiter: Arc<Waiter>) {
-        self.others.append(&mut waiter.collected.lock());
+        let mut collected = mem::take(&mut *waiter.collected.lock());
+        self.others.append(&mut collected);
         queue.push_spare(waiter);
     }
 
@@ -980,7 +988,7 @@ mod testing {
             let place = self.free.place(frame);
             while put_back(self.free.word(place.word), place.flips()) == PutBack::Wanted {
                 if let Some(handoff) = self.wait_queue.pop_first(&self.free) {
-                    if handoff.assign(frame) {
+                    if handoff.assign(frame, || ()) {
                         return;
                     }
                 }
@@ -1091,6 +1099,25 @@ mod tests {
             waiters.each_ref().map(|waiter| waiter.outcome()),
             [Some(Ok(0)), None, Some(Ok(1))]
         );
+    }
+
+    #[test]
+    fn a_waiter_that_has_canceled_is_not_recorded_as_a_holder() {
+        let pool = TestPool::exhausted(1);
+        let waiter = Arc::new(Waiter::new());
+        for cancels in [false, true] {
+            let ticket = pool.enqueue(&waiter).unwrap();
+            let handoff = pool.wait_queue.pop_first(&pool.free).unwrap();
+            if cancels {
+                assert_eq!(pool.cancel(&waiter, ticket), None);
+            }
+            let recorded = Cell::new(false);
+            let assigned = handoff.assign(0, || recorded.set(true));
+            assert_eq!((assigned, recorded.get()), (!cancels, !cancels));
+            assert_eq!(waiter.outcome(), (!cancels).then_some(Ok(0)));
+        }
+        pool.release(0);
+        pool.assert_at_rest();
     }
 
     #[test]

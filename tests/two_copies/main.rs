@@ -36,7 +36,7 @@ fn load(test: &str) -> CrateLibrary {
     CrateLibrary::load("two_copies/plugin.rs", &format!("two-copies-{test}"))
 }
 
-/// Two threads of each copy have the same indices.
+/// Two threads of each copy acquire and release frames.
 fn hammer_with_both(pool: &FramePool, library: &CrateLibrary) -> usize {
     // SAFETY: the symbol is the function of this type, built by the same compiler with the same
     // build of the crate.
