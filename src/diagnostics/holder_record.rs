@@ -46,9 +46,12 @@
 //!   that sees generation g sees at least the words of g.
 //! - The release into the word is *Release*, and a reader loads the word's epoch with *Acquire*: a
 //!   reader that sees the epoch after the release of g sees at least the words of g.
-//! - The *Release* fence between the store of `CHANGING` and the words in `record_acquire` pairs
-//!   with the *Acquire* fence after the words in `snapshot`: a reader that sees a word of g + 1
-//!   sees at its second load of `state` that the record of g is changing or has changed.
+//! - [`record_transfer`](HolderRecord::record_transfer) and
+//!   [`set_acquired_at`](HolderRecord::set_acquired_at) have a *Release* fence before the words. It
+//!   comes after the stores of `state` by which this generation began, in this thread or in one
+//!   that has passed the frame to it, and pairs with the *Acquire* fence after the words in
+//!   `snapshot`: a reader that sees a word of g + 1 sees at its second load of `state` that the
+//!   record of g is changing or has changed.
 //!
 //! On x86-64 they cost nothing but the store of `CHANGING`, in a cache line that is written anyway.
 
@@ -195,12 +198,9 @@ impl<A: Atomics> HolderRecord<A> {
     #[inline(always)]
     pub(crate) fn record_acquire(&self, site: CallSite, epoch: bool) {
         let state = self.state.load(Ordering::Relaxed) & !(GENERATION - 1);
-        // Relaxed: the fence orders this store before the words.
+        // Relaxed: the fence in `record_transfer` orders this store before the words.
         // mutant: holder-is-changing
         self.state.store(state | CHANGING, Ordering::Relaxed);
-        // Release: pairs with the Acquire fence in `snapshot` (E3).
-        // mutant: holder-fence-before-words
-        A::fence(Ordering::Release);
         self.record_transfer(site);
         let held = state.wrapping_add(GENERATION) | u64::from(epoch);
         // Release: pairs with the first load in `snapshot` (E3).
@@ -211,8 +211,9 @@ impl<A: Atomics> HolderRecord<A> {
     /// Records another holder of the same frame. Any of its holders may call this.
     #[inline(always)]
     pub(crate) fn record_transfer(&self, site: CallSite) {
-        // Release: as in `record_acquire`. The state may have been recorded by another thread, from
-        // which this one has the frame.
+        // Release: pairs with the Acquire fence in `snapshot` (E3). The state was stored by
+        // `record_acquire`, in this thread or in one from which this thread has the frame.
+        // mutant: holder-fence-before-words
         A::fence(Ordering::Release);
         let location = site.location().map_or(ptr::null(), ptr::from_ref);
         self.location.store(location.cast_mut(), Ordering::Relaxed);
@@ -230,6 +231,7 @@ impl<A: Atomics> HolderRecord<A> {
     /// Sets the time of the acquire; 0 for unknown. Only the frame's unique holder may call this.
     pub(crate) fn set_acquired_at(&self, nanoseconds: u64) {
         // Release: as in `record_transfer`.
+        // mutant: holder-time-fence
         A::fence(Ordering::Release);
         self.acquired_at.store(nanoseconds, Ordering::Relaxed);
     }
@@ -268,11 +270,6 @@ impl<A: Atomics> HolderRecord<A> {
             acquirer: Acquirer::from_bits(0),
             acquired_at: 0,
         }
-    }
-
-    /// Returns the recorded holder, for a holder of the frame.
-    pub(crate) fn own(&self) -> Snapshot {
-        self.read_once()
     }
 
     /// Reads the words, which may be of several generations.
@@ -526,12 +523,10 @@ mod loom_models {
         );
     }
 
-    /// E3: a snapshot does not show a holder that has released the frame before.
-    ///
-    /// Kills: no look at the epoch.
-    #[test]
-    fn a_snapshot_after_a_release_shows_no_holder() {
-        loom::model(|| {
+    /// Runs a model of a frame that holder 1 has released before a snapshot, and that holder 2
+    /// acquires and uses by `then` meanwhile. The snapshot must not show holder 1.
+    fn snapshot_after_a_release(then: fn(&Slot)) {
+        loom::model(move || {
             let [first, second] = sites();
             let slot = Slot::new();
             slot.acquire(first);
@@ -541,31 +536,83 @@ mod loom_models {
                 thread::spawn(move || slot.snapshot())
             };
             slot.acquire(second);
+            then(&slot);
             let snapshot = reader.join().unwrap();
             assert!(!snapshot.is_held() || snapshot.generation() == 2);
         });
     }
 
-    /// E3: the same for a frame that was acquired and released again, so that its epoch is that of
-    /// its first holder.
+    /// E3: a snapshot does not show a holder that has released the frame before.
+    ///
+    /// Kills: no look at the epoch.
+    #[test]
+    fn a_snapshot_after_a_release_shows_no_holder() {
+        snapshot_after_a_release(|_| ());
+    }
+
+    /// E3: the same for a frame that was released again, so that its epoch is that of its first
+    /// holder.
     ///
     /// Kills: no look at the epoch.
     #[test]
     fn a_snapshot_shows_no_holder_of_an_earlier_epoch() {
-        loom::model(|| {
+        snapshot_after_a_release(Slot::release);
+    }
+
+    /// Runs a model of a frame that one thread acquires and passes to another, which changes its
+    /// record by `change`. A snapshot of holder 1, who had the frame before, must pass `check`.
+    fn change_by_another_thread(
+        change: fn(&HolderRecord<Modeled>, CallSite),
+        check: fn(&Snapshot, [CallSite; 2]),
+    ) {
+        loom::model(move || {
             let [first, second] = sites();
             let slot = Slot::new();
             slot.acquire(first);
-            slot.release();
+            let passed = Arc::new(AtomicUsize::new(0));
+            let other = {
+                let (slot, passed) = (slot.clone(), passed.clone());
+                thread::spawn(move || {
+                    // Acquire: pairs with the Release by which the frame is passed.
+                    if passed.load(Ordering::Acquire) == 1 {
+                        change(&slot.record, second);
+                    }
+                })
+            };
             let reader = {
                 let slot = slot.clone();
                 thread::spawn(move || slot.snapshot())
             };
-            slot.acquire(second);
             slot.release();
+            slot.acquire(first);
+            passed.store(1, Ordering::Release);
+            other.join().unwrap();
             let snapshot = reader.join().unwrap();
-            assert!(!snapshot.is_held() || snapshot.generation() == 2);
+            if !snapshot.is_changing() && snapshot.generation() == 1 {
+                check(&snapshot, [first, second]);
+            }
         });
+    }
+
+    /// E3: a label that another thread gives to a frame is not shown for an earlier holder.
+    ///
+    /// Kills: no fence in `record_transfer`.
+    #[test]
+    fn a_snapshot_has_no_label_that_a_later_holder_was_given() {
+        change_by_another_thread(HolderRecord::record_transfer, |snapshot, [first, _]| {
+            assert_eq!(snapshot.label(), first.acquirer().label());
+        });
+    }
+
+    /// E3: the same for the time of the acquire.
+    ///
+    /// Kills: no fence in `set_acquired_at`.
+    #[test]
+    fn a_snapshot_has_no_time_of_a_later_holder() {
+        change_by_another_thread(
+            |record, _| record.set_acquired_at(2),
+            |snapshot, _| assert_eq!(snapshot.acquired_at, 0),
+        );
     }
 
     /// E2, E3: frames that two snapshots show held in the same generation have the same holder.

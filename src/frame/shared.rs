@@ -212,7 +212,7 @@ impl SharedFrame {
 
     fn copy(&self, location: &'static Location<'static>) -> Result<Frame, AcquireError> {
         let core = self.held.core();
-        let label = self.held.slot().holder.own().label();
+        let label = self.held.slot().holder.acquirer().label();
         let mut copy: Frame = core
             .try_acquire(CallSite::at(core.made_by(), location, label))
             .map_err(|unavailable| core.explained(core.failed(unavailable)))?

@@ -72,7 +72,7 @@ const VERSION_SHIFT: u32 = 30;
 const VERSION_STEP: u64 = 1 << VERSION_SHIFT;
 
 /// Maximum number of words that frames are dealt to in turn.
-pub(crate) const MAX_LANES: usize = 16;
+const MAX_LANES: usize = 16;
 
 /// The free list of a pool.
 #[derive(Debug)]
@@ -324,14 +324,15 @@ impl FreeList {
     }
 
     /// Takes up to `max` free bits, which is at least 1, of several words and passes them to
-    /// `each`, word by word. Searches as [`take`](Self::take) does if it finds none in the next
-    /// words, and fails as it does.
+    /// `each`, word by word. Searches as [`take`](Self::take) does for a single frame, or if it
+    /// finds none in the next words, and fails as it does.
     pub(crate) fn take_many(
         &self,
         max: usize,
         mut each: impl FnMut(Bits),
     ) -> Result<(), TakeError> {
-        if self.take_near(max, &mut each) > 0 {
+        // For a single frame, `take` looks at all words anyway.
+        if max > 1 && self.take_near(max, &mut each) > 0 {
             return Ok(());
         }
         self.take(max).map(each)
@@ -859,13 +860,11 @@ mod loom_models {
         });
     }
 
-    /// F6: with two frames in two words and two threads that hold one frame at a time, no search
-    /// reports that all frames are out, even if frames move during the search.
-    ///
-    /// Kills: no second scan in `take_elsewhere`; `Release` to `Relaxed` in `take`.
-    #[test]
-    fn a_search_fails_only_if_all_frames_were_out_at_once() {
-        loom::model(|| {
+    /// Runs a model of two frames in two words, and of two threads that hold one frame at a time.
+    /// One of them releases its frame and then acquires by `acquire`, which begins in the other
+    /// word. The search of the other thread must find a frame.
+    fn search_while_a_frame_moves(acquire: fn(&FreeList)) {
+        loom::model(move || {
             let list = list(2, 2);
             let held = list.take(1).unwrap();
             let mover = {
@@ -873,15 +872,27 @@ mod loom_models {
                 thread::spawn(move || {
                     assert_eq!(release(&list, held), PutBack::Done);
                     list.starts.set(Start::at(1));
-                    list.take(1)
-                        .expect("the other thread holds at most one of the two frames")
+                    acquire(&list);
                 })
             };
             list.starts.set(Start::at(0));
-            list.take(1)
-                .expect("the other thread holds at most one of the two frames");
+            search(&list);
             mover.join().unwrap();
         });
+    }
+
+    /// Takes a frame, of which the other thread leaves one.
+    fn search(list: &FreeList) {
+        list.take(1)
+            .expect("the other thread holds at most one of the two frames");
+    }
+
+    /// F6: no search reports that all frames are out, even if frames move during the search.
+    ///
+    /// Kills: no second scan in `take_elsewhere`; `Release` to `Relaxed` in `take`.
+    #[test]
+    fn a_search_fails_only_if_all_frames_were_out_at_once() {
+        search_while_a_frame_moves(search);
     }
 
     /// F6: the same if the frame is taken out of the word where the thread starts.
@@ -889,24 +900,10 @@ mod loom_models {
     /// Kills: `Release` to `Relaxed` in `take_first`.
     #[test]
     fn fast_acquires_do_not_make_a_search_fail() {
-        loom::model(|| {
-            let list = list(2, 2);
-            let held = list.take(1).unwrap();
-            let mover = {
-                let list = list.clone();
-                thread::spawn(move || {
-                    assert_eq!(release(&list, held), PutBack::Done);
-                    list.starts.set(Start::at(1));
-                    if list.take_local().is_none() {
-                        list.take(1)
-                            .expect("the other thread holds at most one of the two frames");
-                    }
-                })
-            };
-            list.starts.set(Start::at(0));
-            list.take(1)
-                .expect("the other thread holds at most one of the two frames");
-            mover.join().unwrap();
+        search_while_a_frame_moves(|list| {
+            if list.take_local().is_none() {
+                search(list);
+            }
         });
     }
 
@@ -934,8 +931,7 @@ mod loom_models {
                 })
             };
             list.starts.set(Start::at(0));
-            list.take(1)
-                .expect("the other thread holds at most one of the two frames");
+            search(&list);
             mover.join().unwrap();
         });
     }
