@@ -60,6 +60,8 @@ pub struct Holder {
     pub slot: usize,
     /// State that the frame was out in.
     pub state: HolderState,
+    /// Number of [loans](crate::SharedFrame::lend) to other processes.
+    pub loans: usize,
     /// Label of the holder, if it has one.
     pub label: Option<Label>,
     /// Source line of the call that made this holder the holder: the acquire, the redeem, or the
@@ -94,12 +96,14 @@ pub enum HolderState {
     /// Held through a [`Frame`](crate::Frame), or through the only handle of a
     /// [`SharedFrame`](crate::SharedFrame).
     Unique,
-    /// Held through several handles of a [`SharedFrame`](crate::SharedFrame).
+    /// Held through several handles of a [`SharedFrame`](crate::SharedFrame), some of which may
+    /// be lent.
     Shared {
-        /// Number of handles, at least 2.
+        /// Number of handles, loans included, at least 2.
         handles: usize,
     },
-    /// Lent to another process through a [`FrameToken`](crate::FrameToken).
+    /// Lent to other processes through [`FrameToken`](crate::FrameToken)s. This process has no
+    /// handle of it.
     Lent,
     /// Taken out of the free list a moment ago, by a thread that has not recorded itself yet.
     ///
@@ -352,9 +356,13 @@ impl Holder {
             Some(name) => format!("{} {name}", self.thread),
             None => self.thread.to_string(),
         };
+        let state = match (self.state, self.loans) {
+            (state, 0) | (state @ HolderState::Lent, _) => state.to_string(),
+            (state, loans) => format!("{state}, {loans} lent"),
+        };
         [
             self.slot.to_string(),
-            self.state.to_string(),
+            state,
             or_dash(self.label.map(|label| label.to_string())),
             or_dash((!self.held_for.is_zero()).then(|| HeldFor::of(self).to_string())),
             or_dash((self.state != HolderState::Unclaimed).then_some(thread)),
@@ -383,6 +391,7 @@ mod tests {
         Holder {
             slot,
             state: HolderState::Unique,
+            loans: 0,
             label: label.map(Label::new),
             location: Some(SourceLocation {
                 file: "src/enc.rs",

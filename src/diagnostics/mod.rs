@@ -60,6 +60,9 @@ pub(crate) trait Observed {
     /// Returns the state of a frame that is held.
     fn held_state(&self, slot: usize) -> HolderState;
 
+    /// Returns the number of loans of the slot's frame.
+    fn loans(&self, slot: usize) -> usize;
+
     /// Returns the copy of the crate that made the pool.
     fn made_by(&self) -> &'static CrateCopy;
 
@@ -389,6 +392,7 @@ fn entry(pool: &impl Observed, slot: usize, snapshot: &Snapshot, age: Age) -> Ho
         } else {
             HolderState::Unclaimed
         },
+        loans: pool.loans(slot),
         label: snapshot.label().filter(|_| held),
         location: snapshot.location.filter(|_| held).map(Into::into),
         thread: snapshot.acquirer.thread(),

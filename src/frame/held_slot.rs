@@ -4,8 +4,10 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::slice;
 
+use crate::diagnostics::call_site::CallSite;
 use crate::metadata::Metadata;
 use crate::pool::core::{Core, Slot};
+use crate::recording::EventKind;
 
 /// Pointer to the slot of a frame that is out, in the possession of a handle.
 ///
@@ -100,6 +102,22 @@ impl HeldSlot {
             // SAFETY: by S2 no thread writes the state as long as the handle is borrowed.
             unsafe { &(*state).metadata }
         })
+    }
+
+    /// Records an event of the frame.
+    pub(super) fn record(&self, kind: EventKind) {
+        let slot = self.slot();
+        self.core()
+            .diagnostics
+            .frame_event(kind, &slot.holder, slot.number);
+    }
+
+    /// Records that the frame has the holder at `site` from now on.
+    pub(super) fn record_transfer(&self, kind: EventKind, site: CallSite) {
+        let slot = self.slot();
+        self.core()
+            .diagnostics
+            .on_transfer(kind, &slot.holder, slot.number, site);
     }
 
     /// Writes the fields that `Debug` shows.

@@ -3,8 +3,8 @@
 //! A handle is one pointer to the slot. The `unsafe` code in here is sound because:
 //!
 //! - **H1** A [`Frame`] is the only handle of a frame that is out. It comes out of the free list
-//!   (F1), from the wait queue (W3), from a token (L1), from a COM sample (K1), or
-//!   from a [`SharedFrame`] that has read that it is the only handle (S2).
+//!   (F1), from the wait queue (W3), from a COM sample (K1), or from a [`SharedFrame`]
+//!   that has read that it is the only handle (S2).
 //! - **H2** A frame that is out keeps its slot, the core and the segment alive (C1, C2, C5).
 //! - **H3** All bytes of a segment are initialized (M2). So any `u8` slice inside it is sound, also
 //!   one that reaches past the bytes that the last holder wrote.

@@ -37,7 +37,7 @@ use super::unique::Frame;
 /// ```
 #[repr(transparent)]
 pub struct SharedFrame {
-    held: HeldSlot,
+    pub(super) held: HeldSlot,
 }
 
 impl Frame {
@@ -138,11 +138,8 @@ impl SharedFrame {
     /// ```
     #[track_caller]
     pub fn set_label(&self, label: impl Into<Label>) {
-        let slot = self.held.slot();
-        let core = self.held.core();
-        let site = core.labeled_site(label.into());
-        core.diagnostics
-            .on_transfer(EventKind::Transferred, &slot.holder, slot.number, site);
+        let site = self.held.core().labeled_site(label.into());
+        self.held.record_transfer(EventKind::Transferred, site);
     }
 
     /// Turns the only handle back into a writable frame.

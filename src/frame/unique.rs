@@ -8,7 +8,6 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::slice;
 
-use crate::diagnostics::call_site::CallSite;
 use crate::error::LengthError;
 use crate::label::Label;
 use crate::metadata::Metadata;
@@ -49,7 +48,7 @@ use super::held_slot::HeldSlot;
 #[doc(alias("IMediaSample", "IMediaSample2"))]
 #[repr(transparent)]
 pub struct Frame {
-    held: HeldSlot,
+    pub(super) held: HeldSlot,
 }
 
 impl From<Acquired> for Frame {
@@ -86,29 +85,13 @@ impl Frame {
         self.held.core()
     }
 
-    /// Records an event of this frame.
-    pub(super) fn record(&self, kind: EventKind) {
-        let slot = self.held.slot();
-        self.core()
-            .diagnostics
-            .frame_event(kind, &slot.holder, slot.number);
-    }
-
-    /// Records that the frame has the holder at `site` from now on.
-    pub(super) fn record_transfer(&self, site: CallSite, kind: EventKind) {
-        let slot = self.held.slot();
-        self.core()
-            .diagnostics
-            .on_transfer(kind, &slot.holder, slot.number, site);
-    }
-
     /// Records that the frame is shared.
     #[inline]
     pub(super) fn record_share(&self) {
         let slot = self.held.slot();
         slot.holder.record_share();
         if self.held.needs_reset() {
-            self.record(EventKind::Shared);
+            self.held.record(EventKind::Shared);
         }
     }
 
@@ -375,7 +358,7 @@ impl Frame {
     #[track_caller]
     pub fn set_label(&self, label: impl Into<Label>) {
         let site = self.core().labeled_site(label.into());
-        self.record_transfer(site, EventKind::Transferred);
+        self.held.record_transfer(EventKind::Transferred, site);
     }
 }
 

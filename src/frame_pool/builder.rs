@@ -444,8 +444,8 @@ impl FramePoolBuilder {
     /// # Safety
     ///
     /// If `true`: every process and device that has a handle writes only to frames that are lent to
-    /// it, and only until their token is redeemed or revoked. The system cannot enforce this,
-    /// because there is one object for all frames.
+    /// it and have no other handle, and only until their token is redeemed or revoked. The system
+    /// cannot enforce this, because there is one object for all frames.
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::Stats;
 use crate::error::{AcquireError, CommitError, NotIdle, NotResident, TokenError};
-use crate::frame::{Frame, FrameBatch};
+use crate::frame::{Frame, FrameBatch, SharedFrame};
 use crate::framing::Framing;
 use crate::holders::Holders;
 use crate::label::Label;
@@ -746,6 +746,9 @@ impl FramePool {
 
     /// Takes back a [lent](Frame::lend) frame by the token that the borrower returned.
     ///
+    /// The result is the handle that was lent. If the frame was unique,
+    /// [`try_into_unique`](SharedFrame::try_into_unique) makes it writable again.
+    ///
     /// The length is the one that the frame was lent with; the length in the token is for the
     /// borrower alone. The bytes are what the borrower left there, if it could write.
     ///
@@ -772,8 +775,8 @@ impl FramePool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn redeem(&self, token: FrameToken) -> Result<Frame, TokenError> {
-        Frame::redeem(&self.core, self.call_site(), token)
+    pub fn redeem(&self, token: FrameToken) -> Result<SharedFrame, TokenError> {
+        SharedFrame::redeem(&self.core, self.call_site(), token)
     }
 
     /// Takes back a lent frame from a borrower that died or is no longer waited for.
@@ -801,13 +804,13 @@ impl FramePool {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]
-    pub fn revoke(&self, token: FrameToken) -> Result<Frame, TokenError> {
-        Frame::redeem(&self.core, self.call_site(), token)
+    pub fn revoke(&self, token: FrameToken) -> Result<SharedFrame, TokenError> {
+        SharedFrame::redeem(&self.core, self.call_site(), token)
     }
 
     /// Takes back the lent frame in `slot`, without its token. Returns `None` if it is not lent.
     ///
-    /// This is for a token that was lost. [`holders`](Self::holders) lists the slots that are lent,
+    /// All loans of the frame end. This is for a token that was lost. [`holders`](Self::holders) lists the slots that are lent,
     /// with the source line and the age of the loan's holder. Otherwise like
     /// [`revoke`](Self::revoke).
     ///
@@ -829,13 +832,13 @@ impl FramePool {
     /// ```
     #[track_caller]
     #[must_use = "the frame is released when it is dropped"]
-    pub fn revoke_slot(&self, slot: usize) -> Option<Frame> {
-        Frame::revoke(&self.core, self.call_site(), slot)
+    pub fn revoke_slot(&self, slot: usize) -> Option<SharedFrame> {
+        SharedFrame::revoke(&self.core, self.call_site(), slot)
     }
 
     /// Takes back all lent frames, without their tokens: the borrower died, or tokens were lost.
     ///
-    /// The result is empty if no frame is lent. Otherwise like [`revoke`](Self::revoke).
+    /// The result has one handle per loan, and is empty if no frame is lent. Otherwise like [`revoke`](Self::revoke).
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};
@@ -852,8 +855,8 @@ impl FramePool {
     /// ```
     #[track_caller]
     #[must_use = "the frames are released when they are dropped"]
-    pub fn revoke_all(&self) -> Vec<Frame> {
-        Frame::revoke_all(&self.core, self.call_site())
+    pub fn revoke_all(&self) -> Vec<SharedFrame> {
+        SharedFrame::revoke_all(&self.core, self.call_site())
     }
 
     /// Returns a new handle of the kernel object that the frames live in, for another process or a

@@ -16,7 +16,7 @@
 //! - **C4** The last handle closes the pool before it gives up its 1. So from then on every frame
 //!   that is out is counted, and the last one to come back frees the pool.
 //!   Loans end with the last handle, because only a handle redeems a frame: by L1 the dropping
-//!   thread is the holder of all lent frames, and releases them.
+//!   thread has all handles that were lent, and drops them.
 //! - **C5** A retired or closed pool is never opened again. Once all its frames are back, none goes
 //!   out any more (F4), and no thread reads the memory, even if handles remain.
 //! - **C6** A registration of guard pages lets the fault handler reach the core from any thread. It
@@ -367,13 +367,16 @@ impl Observed for Core {
     }
 
     fn held_state(&self, slot: usize) -> HolderState {
-        if self.loans.is_lent(slot) {
-            return HolderState::Lent;
+        let handles = self.slots[slot].handles.count();
+        match self.loans.count(slot) {
+            loans if loans >= handles => HolderState::Lent,
+            _ if handles == 1 => HolderState::Unique,
+            _ => HolderState::Shared { handles },
         }
-        match self.slots[slot].handles.count() {
-            0 | 1 => HolderState::Unique,
-            handles => HolderState::Shared { handles },
-        }
+    }
+
+    fn loans(&self, slot: usize) -> usize {
+        self.loans.count(slot)
     }
 
     fn made_by(&self) -> &'static CrateCopy {
@@ -539,12 +542,15 @@ impl Drop for Handle {
         // mutant: last-handle-closes
         drop(self.change_state(|state| state.committed = false));
         self.diagnostics.on_last_handle_dropped(&**self);
-        self.loans.revoke_all().for_each(|slot| {
-            // Without `end_use`, which can write to the frame: its borrower may still read it.
-            // SAFETY: by L1 the frame is the caller's, which gives it up. The caller's part of
-            // `refs` keeps the core alive.
-            unsafe { Core::return_frame(self.slot(slot)) };
-        });
+        let lent = self.loans.revoke_all().map(|slot| self.slot(slot));
+        // SAFETY: by L1 the handle of the frame is this thread's, which keeps the slot alive.
+        lent.filter(|slot| unsafe { slot.as_ref() }.handles.remove())
+            .for_each(|slot| {
+                // Without `end_use`, which can write to the frame: its borrower may still read it.
+                // SAFETY: by S1 the frame is the caller's, which gives it up. The caller's part of
+                // `refs` keeps the core alive.
+                unsafe { Core::return_frame(slot) };
+            });
         // SAFETY: this was the last handle, so the 1 of all handles together is the caller's.
         unsafe { Core::release_refs(self.0, 1) };
     }

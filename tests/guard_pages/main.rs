@@ -400,12 +400,12 @@ fn acquire_and_release_in_all_ways(builder: &FramePoolBuilder) {
             // SAFETY: no thread writes to the frame while it is lent.
             let peer = unsafe { RemoteFrames::open(handle) }.unwrap();
             assert!(peer.get(token).unwrap().iter().all(|&byte| byte == 40));
-            let mut frame = if redeem {
+            let frame = if redeem {
                 pool.redeem(token).unwrap()
             } else {
                 pool.revoke(token).unwrap()
             };
-            frame.fill(4);
+            frame.try_into_unique().unwrap().fill(4);
         }
     }
     // Frames that are assigned to waiters.

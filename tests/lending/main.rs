@@ -21,8 +21,8 @@ use std::thread;
 
 use ks_allocator::{
     AcquireError, AllocatorMode, AllocatorState, BorrowedKernelObject, Frame, FrameFlags,
-    FramePool, FramePoolBuilder, FrameToken, Framing, FramingError, KsAllocator, OwnedKernelObject,
-    RemoteFrames, RemoteFramesMut, Starvation, TokenError,
+    FramePool, FramePoolBuilder, FrameToken, Framing, FramingError, HolderState, KsAllocator,
+    OwnedKernelObject, RemoteFrames, RemoteFramesMut, Starvation, TokenError,
 };
 
 use process::{Parent, Peer};
@@ -274,15 +274,101 @@ fn lending_in_user_mode_returns_the_frame_to_its_owner() {
 }
 
 #[test]
-fn a_shared_frame_can_be_lent_after_it_is_unique_again() {
+fn a_shared_frame_is_lent_to_several_borrowers_and_released_when_all_have_returned_it() {
     let pool = pool();
-    let one = filled(&pool, 7).share();
-    let two = one.clone();
-    let one = one.try_into_unique().unwrap_err();
-    drop(two);
-    let token = one.try_into_unique().unwrap().lend().unwrap();
-    let again = pool.redeem(token).unwrap().share();
-    assert_eq!(*again.clone(), [7; SIZE]);
+    let mine = filled(&pool, 7).share();
+    let [one, two] = [0; 2].map(|_| mine.clone().lend().unwrap());
+    assert_ne!(one, two);
+    assert_eq!(*mine, [7; SIZE], "lending leaves other handles as they are");
+    let report = pool.holders();
+    assert_eq!(report.entries[0].state, HolderState::Shared { handles: 3 });
+    assert_eq!(report.entries[0].loans, 2);
+    assert!(report.to_string().contains("shared by 3 handles, 2 lent"));
+    let mine = mine.try_into_unique().expect_err("the loans are handles");
+
+    drop(pool.redeem(one).unwrap());
+    assert_eq!(
+        pool.redeem(one).unwrap_err(),
+        TokenError::NotLent { slot: 0 }
+    );
+    drop(mine);
+    assert_eq!(pool.holders().entries[0].state, HolderState::Lent);
+    assert_eq!(pool.free_frames(), FRAMES - 1, "one borrower still has it");
+    let last = pool.redeem(two).unwrap();
+    assert_eq!(pool.holders().entries[0].loans, 0);
+    assert_eq!(*last.try_into_unique().unwrap(), [7; SIZE]);
+    assert_eq!(pool.free_frames(), FRAMES);
+}
+
+#[test]
+fn all_loans_of_a_shared_frame_are_revoked_by_its_slot() {
+    let pool = pool();
+    let mine = filled(&pool, 7).share();
+    let tokens = [0; 3].map(|_| mine.clone().lend().unwrap());
+    let handle = pool.revoke_slot(mine.slot()).unwrap();
+    for token in tokens {
+        pool.redeem(token).unwrap_err();
+    }
+    drop(mine);
+    assert!(
+        handle.try_into_unique().is_ok(),
+        "the other handles were dropped"
+    );
+    assert_eq!(pool.free_frames(), FRAMES);
+}
+
+#[test]
+fn a_frame_with_eight_loans_is_not_lent_again_until_one_ends() {
+    let pool = pool();
+    let mine = filled(&pool, 7).share();
+    let tokens = [0; 8].map(|_| mine.clone().lend().unwrap());
+    let handle = mine.clone().lend().unwrap_err();
+    drop(pool.redeem(tokens[5]).unwrap());
+    let again = handle.lend().unwrap();
+    drop((mine, pool.redeem(again).unwrap()));
+    assert_eq!(pool.free_frames(), FRAMES - 1);
+    assert_eq!(pool.revoke_all().len(), 7);
+    assert_eq!(pool.free_frames(), FRAMES);
+}
+
+#[test]
+fn the_last_handle_of_a_pool_ends_the_loans_of_shared_frames_and_leaves_other_handles() {
+    let (report, reports) = std::sync::mpsc::channel();
+    let builder = builder().on_leak(move |holders| report.send(holders.entries.len()).unwrap());
+    let pool = builder.build().unwrap();
+    let mine = filled(&pool, 7).share();
+    let lent_twice = filled(&pool, 8).share();
+    for handle in [mine.clone(), mine.clone(), lent_twice.clone(), lent_twice] {
+        handle.lend().unwrap();
+    }
+    drop(pool);
+    assert_eq!(reports.recv().unwrap(), 2);
+    assert_eq!(*mine, [7; SIZE]);
+    let mine = mine.try_into_unique().unwrap();
+    assert!(
+        mine.lend().is_err(),
+        "no handle of the pool is left to redeem it"
+    );
+}
+
+#[test]
+fn borrowers_that_return_a_shared_frame_from_many_threads_release_it_once() {
+    let pool = pool();
+    for _ in 0..200 {
+        let mine = filled(&pool, 7).share();
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                let handle = mine.clone();
+                scope.spawn(|| {
+                    let token = handle.lend().unwrap();
+                    let handle = pool.redeem(token).unwrap();
+                    assert_eq!(handle[0], 7);
+                });
+            }
+            drop(mine);
+        });
+        assert_eq!(pool.free_frames(), FRAMES);
+    }
 }
 
 #[test]
@@ -424,8 +510,8 @@ fn one_of_two_threads_that_redeem_a_token_gets_the_frame() {
     let start = Barrier::new(2);
     let redeem_all = |tokens: &[FrameToken], canary: u8| {
         start.wait();
-        let redeemed = tokens.iter().filter_map(|&token| pool.redeem(token).ok());
-        let mut frames: Vec<_> = redeemed.collect();
+        let redeem = |&token| Some(pool.redeem(token).ok()?.try_into_unique().unwrap());
+        let mut frames: Vec<Frame> = tokens.iter().filter_map(redeem).collect();
         frames.iter_mut().for_each(|frame| frame.fill(canary));
         start.wait();
         assert!(frames.iter().all(|frame| **frame == [canary; 64]));
