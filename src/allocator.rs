@@ -33,6 +33,7 @@ use crate::pool::config::PoolConfig;
 use crate::pool::wait_queue::{PoolState, RejectedWaiters};
 use crate::sync::Mutex;
 use crate::tracing_events;
+use crate::video::VideoLayout;
 
 /// Kernel object that an allocator's frames live in, returned by [`KsAllocator::allocator_handle`].
 ///
@@ -458,6 +459,7 @@ struct Control {
     framing: Framing,
     /// The frame size that was asked for.
     frame_len: usize,
+    video: Option<VideoLayout>,
     mode: AllocatorMode,
     /// Framing or mode were set since the last commit, so the next one cannot reuse its pool.
     changed: bool,
@@ -473,8 +475,17 @@ struct Control {
 struct Plan {
     framing: Framing,
     frame_len: usize,
+    video: Option<VideoLayout>,
     mode: AllocatorMode,
     flushing: bool,
+}
+
+impl Plan {
+    /// Returns whether a pool of the other plan has other frames.
+    fn describes_other_frames(&self, other: &Self) -> bool {
+        let frames = |plan: &Self| (plan.framing, plan.frame_len, plan.video, plan.mode);
+        frames(self) != frames(other)
+    }
 }
 
 impl Control {
@@ -482,6 +493,7 @@ impl Control {
         Plan {
             framing: self.framing,
             frame_len: self.frame_len,
+            video: self.video,
             mode: self.mode,
             flushing: self.flushing,
         }
@@ -538,7 +550,16 @@ impl LockedControl<'_> {
     }
 
     pub(crate) fn set_framing(&mut self, request: &Framing) -> Result<Framing, FramingError> {
-        let actual = request.actual()?;
+        self.set_frames(request, None)
+    }
+
+    /// Sets the framing and what the frames contain.
+    fn set_frames(
+        &mut self,
+        request: &Framing,
+        video: Option<VideoLayout>,
+    ) -> Result<Framing, FramingError> {
+        let actual = self.allocator.config.actual(request)?;
         let status = self.status();
         match status.state {
             AllocatorState::Uncommitted => {}
@@ -552,6 +573,7 @@ impl LockedControl<'_> {
         }
         self.control.framing = actual;
         self.control.frame_len = request.frame_size;
+        self.control.video = video;
         self.control.changed = true;
         Ok(actual)
     }
@@ -569,6 +591,7 @@ impl PoolAllocator {
         let control = Control {
             framing: Framing::default(),
             frame_len: 0,
+            video: None,
             mode: AllocatorMode::default(),
             changed: true,
             committed: false,
@@ -604,7 +627,8 @@ impl PoolAllocator {
         allocator.config = builder.config.clone();
         allocator.control.lock().mode = builder.config.memory.mode;
         if builder.config.framing != Framing::new(0, 0) {
-            allocator.set_framing(&builder.config.framing)?;
+            let (framing, video) = (&builder.config.framing, builder.config.video);
+            allocator.with_control(|control| control.set_frames(framing, video))?;
         }
         Ok(allocator)
     }
@@ -624,6 +648,52 @@ impl PoolAllocator {
         let allocator = Self::new();
         allocator.set_framing(&framing)?;
         Ok(allocator)
+    }
+
+    /// Sets the number of frames and the layout of the picture in each, instead of a framing.
+    ///
+    /// The prefix stays as it is, and the alignment is raised to a multiple of the layout's.
+    /// [`set_framing`](KsAllocator::set_framing) takes the layout back.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`set_framing`](KsAllocator::set_framing).
+    ///
+    /// ```
+    /// use ks_allocator::{KsAllocator, PoolAllocator, VideoFormat, VideoLayout};
+    ///
+    /// let allocator = PoolAllocator::new();
+    /// allocator.set_video(8, &VideoLayout::new(VideoFormat::Nv12, 1920, 1080)?)?;
+    /// allocator.commit()?;
+    /// assert_eq!(allocator.framing().frame_size, 3_110_400);
+    /// assert_eq!(allocator.acquire()?.planes()?.len(), 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_video(&self, frames: usize, layout: &VideoLayout) -> Result<Framing, FramingError> {
+        self.with_control(|control| {
+            let mut framing = control.control.framing;
+            framing.alignment = framing.alignment.max(1);
+            let mut request = framing.for_video(layout.size(), layout.alignment());
+            request.frames = frames;
+            control.set_frames(&request, Some(*layout))
+        })
+    }
+
+    /// Returns the layout of the picture in each frame, or `None` if none was set.
+    ///
+    /// ```
+    /// # use ks_allocator::{FramePool, KsAllocator, PoolAllocator, VideoFormat, VideoLayout};
+    /// let layout = VideoLayout::new(VideoFormat::Nv12, 640, 480)?;
+    /// let builder = FramePool::builder().frames(8).video(&layout);
+    /// let allocator = PoolAllocator::from_builder(&builder)?;
+    /// assert_eq!(allocator.video_layout(), Some(layout));
+    /// allocator.set_framing(&layout.framing(4))?;
+    /// assert_eq!(allocator.video_layout(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn video_layout(&self) -> Option<VideoLayout> {
+        self.with_control(|control| control.control.video)
     }
 
     /// Returns a handle of the pool of the last commit, for use in hot loops. `None` before the
@@ -809,9 +879,7 @@ impl PoolAllocator {
                 return Ok(Some(CommitEffect::None));
             }
             let current = access.control.plan();
-            if (current.framing, current.frame_len, current.mode)
-                != (planned.framing, planned.frame_len, planned.mode)
-            {
+            if current.describes_other_frames(&planned) {
                 return Ok(None);
             }
             prepare(&next)?;
@@ -834,6 +902,7 @@ impl PoolAllocator {
         let mut config = self.config.clone();
         config.framing = plan.framing;
         config.frame_len = plan.frame_len;
+        config.video = plan.video;
         config.memory.mode = plan.mode;
         let state = PoolState {
             flushing: plan.flushing,

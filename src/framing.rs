@@ -155,6 +155,17 @@ impl Framing {
         Ok(actual)
     }
 
+    /// Returns this framing with the size and at least the alignment of a picture. An alignment
+    /// that is 0 or too large stays so, and is an error later.
+    pub(crate) fn for_video(mut self, size: usize, alignment: usize) -> Self {
+        self.frame_size = size;
+        if self.alignment != 0 {
+            let common = least_common_multiple(self.alignment, alignment);
+            self.alignment = common.unwrap_or(usize::MAX);
+        }
+        self
+    }
+
     /// Returns the rounded frame size, or `None` if it overflows.
     const fn rounded_frame_size(&self) -> Option<usize> {
         let Some(used) = self.prefix.checked_add(self.frame_size) else {
@@ -165,6 +176,23 @@ impl Framing {
         };
         rounded.checked_sub(self.prefix)
     }
+}
+
+/// Returns the greatest common divisor. That of a number and 0 is the number.
+pub(crate) fn greatest_common_divisor(one: usize, two: usize) -> usize {
+    let (mut larger, mut smaller) = (one, two);
+    while let Some(rest) = larger.checked_rem(smaller) {
+        (larger, smaller) = (smaller, rest);
+    }
+    larger
+}
+
+/// Returns the least common multiple, or `None` if it overflows or one of the numbers is 0.
+pub(crate) fn least_common_multiple(one: usize, two: usize) -> Option<usize> {
+    let multiple = one
+        .checked_div(greatest_common_divisor(one, two))?
+        .checked_mul(two);
+    multiple.filter(|&multiple| multiple > 0)
 }
 
 /// Positions of the frames of a framing in their segment.

@@ -83,6 +83,8 @@ mod holders;
 mod error;
 
 mod framing;
+mod video;
+
 mod recording;
 mod tracing_events;
 
@@ -133,6 +135,10 @@ pub use self::metadata::{FrameFlags, Metadata};
 pub use self::mode::AllocatorMode;
 pub use self::recording::{Event, EventKind, Recording};
 pub use self::token::FrameToken;
+pub use self::video::{
+    LayoutError, Padding, Plane, PlaneFormat, PlaneLayout, PlaneMut, Planes, PlanesError,
+    PlanesMut, Rows, RowsMut, UnknownVideoFormat, VideoFormat, VideoLayout, VideoLayoutBuilder,
+};
 
 /// Compiles and runs the examples of the README and of two pages of `docs`.
 #[cfg(doctest)]

@@ -24,6 +24,7 @@ const LAYERS: [&[&str]; 5] = [
         "recording",
         "token",
         "tracing_events",
+        "video",
     ],
     &["memory"],
     &["diagnostics", "pool", "frame", "frame_pool"],

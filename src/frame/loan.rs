@@ -49,10 +49,10 @@ impl Frame {
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[expect(clippy::mem_forget, reason = "by L1 the loan owns the handle")]
     pub fn lend(self) -> Result<FrameToken, Self> {
         match lend(&self.held) {
             Some(token) => {
-                // By L1 the loan owns the handle.
                 mem::forget(self);
                 Ok(token)
             }
@@ -89,10 +89,10 @@ impl SharedFrame {
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[expect(clippy::mem_forget, reason = "by L1 the loan owns the handle")]
     pub fn lend(self) -> Result<FrameToken, Self> {
         match lend(&self.held) {
             Some(token) => {
-                // By L1 the loan owns the handle.
                 mem::forget(self);
                 Ok(token)
             }

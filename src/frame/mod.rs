@@ -18,6 +18,7 @@
 mod batch;
 mod held_slot;
 mod loan;
+mod picture;
 mod shared;
 mod unique;
 

@@ -12,6 +12,7 @@ use crate::memory_options::HugePages;
 use crate::mode::AllocatorMode;
 use crate::pool::config::PoolConfig;
 use crate::pool::wait_queue::PoolState;
+use crate::video::VideoLayout;
 
 use super::pool::FramePool;
 
@@ -80,6 +81,32 @@ impl FramePoolBuilder {
     pub fn frame_size(mut self, frame_size: usize) -> Self {
         self.config.framing.frame_size = frame_size;
         self.config.frame_len = frame_size;
+        self.config.video = None;
+        self
+    }
+
+    /// Sets the layout of the picture in each frame, and with it the frame size. Raises the
+    /// alignment to a multiple of the layout's.
+    ///
+    /// A later [`frame_size`](Self::frame_size) takes the layout back. With a
+    /// [prefix](Self::prefix), the rows are aligned only with
+    /// [`align_payload`](Self::align_payload).
+    ///
+    /// ```
+    /// use ks_allocator::{FramePool, VideoFormat, VideoLayout};
+    ///
+    /// let layout = VideoLayout::builder(VideoFormat::Nv12, 1366, 768).for_ffmpeg().build()?;
+    /// let pool = FramePool::builder().frames(8).video(&layout).build()?;
+    /// assert_eq!(pool.video_layout(), Some(&layout));
+    /// assert_eq!(pool.frame_len(), layout.size());
+    /// assert_eq!(pool.framing().alignment, 64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn video(mut self, layout: &VideoLayout) -> Self {
+        let framing = &mut self.config.framing;
+        *framing = framing.for_video(layout.size(), layout.alignment());
+        self.config.frame_len = layout.size();
+        self.config.video = Some(*layout);
         self
     }
 
@@ -107,6 +134,23 @@ impl FramePoolBuilder {
     /// ```
     pub fn prefix(mut self, prefix: usize) -> Self {
         self.config.framing.prefix = prefix;
+        self
+    }
+
+    /// Sets whether the prefix is rounded up to a multiple of the alignment, so that the payload
+    /// behind it has this alignment, too. `false` by default.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let builder = FramePool::builder().frames(8).frame_size(64).alignment(64).prefix(16);
+    /// assert_eq!(builder.build()?.payload_alignment(), 16);
+    /// let pool = builder.align_payload(true).build()?;
+    /// assert_eq!(pool.payload_alignment(), 64);
+    /// assert_eq!(pool.framing().prefix, 64);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    pub fn align_payload(mut self, align: bool) -> Self {
+        self.config.aligns_payload = align;
         self
     }
 
@@ -583,7 +627,7 @@ impl FramePoolBuilder {
     /// ```
     pub fn build(&self) -> Result<FramePool, BuildError> {
         let mut config = self.config.clone();
-        config.framing = config.framing.actual()?;
+        config.framing = config.actual(&config.framing)?;
         let pool = FramePool::new(&config, PoolState::OPEN)?;
         pool.trace_commit();
         Ok(pool)

@@ -9,7 +9,7 @@ use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::Stats;
 use crate::error::{AcquireError, CommitError, NotIdle, NotResident, TokenError};
 use crate::frame::{Frame, FrameBatch, SharedFrame};
-use crate::framing::Framing;
+use crate::framing::{Framing, greatest_common_divisor};
 use crate::holders::Holders;
 use crate::label::Label;
 use crate::memory::{self, BorrowedKernelObject, OwnedKernelObject, SegmentInfo};
@@ -22,6 +22,7 @@ use crate::pool::wait_queue::{PoolState, RejectedWaiters};
 use crate::recording::{EventKind, Recording};
 use crate::token::FrameToken;
 use crate::tracing_events;
+use crate::video::VideoLayout;
 
 use super::acquire_future::{AcquireExactFuture, AcquireFuture};
 use super::exact;
@@ -624,6 +625,42 @@ impl FramePool {
         self.core.layout.framing
     }
 
+    /// Returns the layout of the picture in each frame, or `None` if none was set.
+    ///
+    /// ```
+    /// # use ks_allocator::{FramePool, VideoFormat, VideoLayout};
+    /// let layout = VideoLayout::new(VideoFormat::Nv12, 640, 480)?;
+    /// let pool = FramePool::builder().frames(8).video(&layout).build()?;
+    /// assert_eq!(pool.video_layout().map(VideoLayout::width), Some(640));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn video_layout(&self) -> Option<&VideoLayout> {
+        self.core.video.as_ref()
+    }
+
+    /// Returns the alignment of every payload in bytes: the address of a frame's first byte is a
+    /// multiple of it.
+    ///
+    /// It is the alignment of the framing if there is no prefix, or if the prefix is a multiple of
+    /// the alignment: see [`align_payload`](super::FramePoolBuilder::align_payload). Otherwise it
+    /// is their greatest common divisor.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(8).frame_size(100).alignment(64).build()?;
+    /// assert_eq!(pool.payload_alignment(), 64);
+    /// assert_eq!(pool.acquire()?.as_ptr().addr() % 64, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn payload_alignment(&self) -> usize {
+        let Framing {
+            alignment, prefix, ..
+        } = self.framing();
+        greatest_common_divisor(alignment, prefix)
+    }
+
     /// Returns the length of an acquired frame in bytes: the frame size that was asked for, before
     /// it was rounded up. It never changes.
     ///
@@ -810,9 +847,9 @@ impl FramePool {
 
     /// Takes back the lent frame in `slot`, without its token. Returns `None` if it is not lent.
     ///
-    /// All loans of the frame end. This is for a token that was lost. [`holders`](Self::holders) lists the slots that are lent,
-    /// with the source line and the age of the loan's holder. Otherwise like
-    /// [`revoke`](Self::revoke).
+    /// All loans of the frame end. This is for a token that was lost. [`holders`](Self::holders)
+    /// lists the slots that are lent, with the source line and the age of the loan's holder.
+    /// Otherwise like [`revoke`](Self::revoke).
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool, HolderState};
@@ -838,7 +875,8 @@ impl FramePool {
 
     /// Takes back all lent frames, without their tokens: the borrower died, or tokens were lost.
     ///
-    /// The result has one handle per loan, and is empty if no frame is lent. Otherwise like [`revoke`](Self::revoke).
+    /// The result has one handle per loan, and is empty if no frame is lent. Otherwise like
+    /// [`revoke`](Self::revoke).
     ///
     /// ```
     /// # use ks_allocator::{AllocatorMode, FramePool};

@@ -2,10 +2,12 @@
 
 use crate::contents::Contents;
 use crate::diagnostics::config::DiagnosticsConfig;
+use crate::error::FramingError;
 use crate::framing::Framing;
 use crate::memory::MemoryPlan;
 use crate::memory_options::MemoryOptions;
 use crate::mode::AllocatorMode;
+use crate::video::VideoLayout;
 
 /// The configuration of a pool.
 #[derive(Clone, Debug)]
@@ -14,6 +16,10 @@ pub(crate) struct PoolConfig {
     /// Length of an acquired frame in bytes: the frame size that was asked for, which `framing` may
     /// have rounded up.
     pub(crate) frame_len: usize,
+    /// Layout of the picture in each frame, whose size is `frame_len`.
+    pub(crate) video: Option<VideoLayout>,
+    /// True if the prefix is rounded up, so that the payload has the alignment of the prefix.
+    pub(crate) aligns_payload: bool,
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
     pub(crate) diagnostics: DiagnosticsConfig,
@@ -30,6 +36,8 @@ impl PoolConfig {
         Self {
             framing,
             frame_len: framing.frame_size,
+            video: None,
+            aligns_payload: false,
             memory: MemoryPlan {
                 mode,
                 options: MemoryOptions::PREFAULTED,
@@ -43,6 +51,17 @@ impl PoolConfig {
             caches: true,
             // A model would explore every attempt.
             spins: !cfg!(all(test, loom)),
+        }
+    }
+
+    /// Returns the framing that a pool with these options uses if `request` is asked for.
+    pub(crate) fn actual(&self, request: &Framing) -> Result<Framing, FramingError> {
+        let rounded = request
+            .prefix
+            .checked_next_multiple_of(request.alignment.max(1));
+        match rounded {
+            Some(prefix) if self.aligns_payload => request.prefix(prefix).actual(),
+            _ => request.actual(),
         }
     }
 }

@@ -63,6 +63,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         wait_queue: WaitQueue::new(state),
         slots,
         layout,
+        video: config.video,
         memory: config.memory.clone(),
         contents: config.contents,
         guard_pages: segment.guard_pages(),

@@ -79,6 +79,7 @@ use crate::panics::catch_panics;
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
 use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Ordering, Process, fence};
+use crate::video::VideoLayout;
 
 use super::free_list::{FreeList, epoch_if_out};
 use super::idle::{IdleWaiters, Look};
@@ -100,6 +101,7 @@ pub(crate) struct Core {
     /// A `Vec`, not a `Box`: frames point into it, and moving a `Box` asserts unique access.
     pub(super) slots: Vec<Slot>,
     pub(crate) layout: FrameLayout,
+    pub(crate) video: Option<VideoLayout>,
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
     /// `None` once the pool is retired.
