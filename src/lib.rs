@@ -120,7 +120,11 @@ pub use self::error::{
     NotResident, Starvation, TokenError,
 };
 pub use self::frame::{Frame, FrameBatch, SharedFrame};
-pub use self::frame_pool::{AcquireExactFuture, AcquireFuture, FramePool, FramePoolBuilder};
+#[cfg(feature = "stream")]
+pub use self::frame_pool::FrameStream;
+pub use self::frame_pool::{
+    AcquireExactFuture, AcquireFuture, AcquireManyFuture, FramePool, FramePoolBuilder,
+};
 pub use self::framing::Framing;
 pub use self::holders::{Holder, HolderState, Holders, SourceLocation};
 pub use self::label::Label;

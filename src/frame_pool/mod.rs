@@ -3,9 +3,11 @@
 mod acquire_future;
 #[expect(unsafe_code, reason = "one option is a promise of the user's")]
 mod builder;
-mod exact;
 mod pool;
+mod several;
 
-pub use self::acquire_future::{AcquireExactFuture, AcquireFuture};
+#[cfg(feature = "stream")]
+pub use self::acquire_future::FrameStream;
+pub use self::acquire_future::{AcquireExactFuture, AcquireFuture, AcquireManyFuture};
 pub use self::builder::FramePoolBuilder;
 pub use self::pool::FramePool;

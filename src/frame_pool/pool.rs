@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::Stats;
-use crate::error::{AcquireError, CommitError, NotIdle, NotResident, TokenError};
+use crate::error::{AcquireError, CommitError, NotIdle, NotResident, Starvation, TokenError};
 use crate::frame::{Frame, FrameBatch, SharedFrame};
 use crate::framing::{Framing, greatest_common_divisor};
 use crate::holders::Holders;
@@ -24,8 +24,10 @@ use crate::token::FrameToken;
 use crate::tracing_events;
 use crate::video::VideoLayout;
 
-use super::acquire_future::{AcquireExactFuture, AcquireFuture};
-use super::exact;
+#[cfg(feature = "stream")]
+use super::acquire_future::FrameStream;
+use super::acquire_future::{AcquireExactFuture, AcquireFuture, AcquireManyFuture};
+use super::several;
 
 /// Handle of a committed pool of frames of one size.
 ///
@@ -281,6 +283,50 @@ impl FramePool {
         AcquireFuture::new(&self.core, self.call_site())
     }
 
+    /// Returns a future that acquires a frame, as [`acquire_async`](Self::acquire_async) does, and
+    /// keeps this handle. So it can be stored, and tasks can be spawned with it.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use ks_allocator::{AcquireFuture, FramePool};
+    ///
+    /// struct Source {
+    ///     next_frame: AcquireFuture<'static>,
+    /// }
+    ///
+    /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let source = Source { next_frame: pool.clone().acquire_owned() };
+    /// # drop(source);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    #[track_caller]
+    pub fn acquire_owned(self) -> AcquireFuture<'static> {
+        let site = self.call_site();
+        AcquireFuture::owned(self.core, site)
+    }
+
+    /// Returns an endless stream of frames, which keeps this handle.
+    ///
+    /// ```
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::pin::pin;
+    ///
+    /// use ks_allocator::FramePool;
+    ///
+    /// let pool = FramePool::builder().frames(4).frame_size(64).build()?;
+    /// let stream = pin!(pool.frame_stream()); // for `StreamExt` of a library
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "stream")]
+    #[track_caller]
+    pub fn frame_stream(self) -> FrameStream {
+        FrameStream(self.acquire_owned())
+    }
+
     /// Acquires up to `max` frames with few read-modify-writes. Blocks until at least one is free.
     ///
     /// The batch holds at least one frame, unless `max` is 0, and at most [`FrameBatch::MAX`]. A
@@ -367,7 +413,7 @@ impl FramePool {
     /// ```
     #[track_caller]
     pub fn acquire_exact(&self, count: usize) -> Result<FrameBatch, AcquireError> {
-        exact::acquire(&self.core, self.call_site(), count, || None)
+        several::acquire_exact(&self.core, self.call_site(), count, || None)
     }
 
     /// Acquires exactly `count` frames, as [`acquire_exact`](Self::acquire_exact) does. Blocks for
@@ -395,7 +441,7 @@ impl FramePool {
     ) -> Result<FrameBatch, AcquireError> {
         // A deadline beyond the range of `Instant` is none.
         let deadline = || Instant::now().checked_add(timeout);
-        exact::acquire(&self.core, self.call_site(), count, deadline)
+        several::acquire_exact(&self.core, self.call_site(), count, deadline)
             .map_err(|error| self.core.explained(error))
     }
 
@@ -423,7 +469,7 @@ impl FramePool {
     /// ```
     #[track_caller]
     pub fn try_acquire_exact(&self, count: usize) -> Result<FrameBatch, AcquireError> {
-        exact::try_acquire(&self.core, self.call_site(), count)
+        several::try_acquire_exact(&self.core, self.call_site(), count)
     }
 
     /// Returns a future that acquires exactly `count` frames, as
@@ -447,6 +493,28 @@ impl FramePool {
     #[track_caller]
     pub fn acquire_exact_async(&self, count: usize) -> AcquireExactFuture<'_> {
         AcquireExactFuture::new(&self.core, self.call_site(), count)
+    }
+
+    /// Returns a future that acquires up to `max` frames, as [`acquire_many`](Self::acquire_many)
+    /// does, without blocking the thread.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`acquire`](Self::acquire).
+    ///
+    /// ```
+    /// use std::pin::pin;
+    /// use std::task::{Context, Poll, Waker};
+    ///
+    /// # let pool = ks_allocator::FramePool::builder().frames(2).frame_size(64).build()?;
+    /// let mut future = pin!(pool.acquire_many_async(8));
+    /// let ready = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    /// assert!(matches!(ready, Poll::Ready(Ok(batch)) if batch.len() == 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn acquire_many_async(&self, max: usize) -> AcquireManyFuture<'_> {
+        AcquireManyFuture::new(&self.core, self.call_site(), max)
     }
 
     /// Returns another handle of the same pool. Reports show `label` for frames acquired through
@@ -519,6 +587,41 @@ impl FramePool {
     #[must_use]
     pub fn explain(&self, error: AcquireError) -> AcquireError {
         self.core.explained(error)
+    }
+
+    /// Returns the error of a wait that the caller has given up: [`TimedOut`] with a report on the
+    /// present holders.
+    ///
+    /// It is for futures under a time limit of the executor, which drops them without an error.
+    ///
+    /// [`TimedOut`]: AcquireError::TimedOut
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ks_allocator::{AcquireError, Frame, FramePool};
+    ///
+    /// async fn next_frame(pool: &FramePool) -> Result<Frame, AcquireError> {
+    ///     let limit = Duration::from_millis(1);
+    ///     match tokio::time::timeout(limit, pool.acquire_async()).await {
+    ///         Ok(acquired) => acquired,
+    ///         Err(_) => Err(pool.explain_wait()),
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let held = pool.with_label("screen").acquire()?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    /// # let block_on = |future| runtime.block_on(future);
+    /// let error = block_on(next_frame(&pool)).unwrap_err();
+    /// assert!(error.to_string().contains("1 held by `screen` ("));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn explain_wait(&self) -> AcquireError {
+        self.explain(AcquireError::TimedOut(Starvation::default()))
     }
 
     /// Returns the last events of the pool, or `None` if it has no

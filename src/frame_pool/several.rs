@@ -1,4 +1,4 @@
-//! Acquires of an exact number of frames: all or none.
+//! Acquires of several frames: as many as are free, or an exact number.
 
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -10,8 +10,27 @@ use crate::pool::checkout::Unavailable;
 use crate::pool::core::Core;
 use crate::pool::wait_queue::PendingWait;
 
+/// Polls the acquire of a task that takes up to `max` free frames, or waits for one.
+pub(super) fn poll_many(
+    core: &Core,
+    site: CallSite,
+    max: usize,
+    pending: &mut PendingWait,
+    context: &Context<'_>,
+) -> Poll<Result<FrameBatch, AcquireError>> {
+    let mut batch = FrameBatch::default();
+    if pending.start().is_none() {
+        let (site, max) = (site.in_this_thread(), max.min(FrameBatch::MAX));
+        match core.try_acquire_many(site, max, |acquired| batch.add(acquired)) {
+            Err(Unavailable::Exhausted) => {}
+            taken => return Poll::Ready(taken.map(|()| batch.reversed()).map_err(Into::into)),
+        }
+    }
+    poll_wait(core, site, 1, pending, context)
+}
+
 /// Acquires `count` frames, or fails at once.
-pub(super) fn try_acquire(
+pub(super) fn try_acquire_exact(
     core: &Core,
     site: CallSite,
     count: usize,
@@ -27,7 +46,7 @@ pub(super) fn try_acquire(
 }
 
 /// Acquires `count` frames, or waits for them until `deadline`, or without limit.
-pub(super) fn acquire(
+pub(super) fn acquire_exact(
     core: &Core,
     site: CallSite,
     count: usize,
@@ -43,8 +62,8 @@ pub(super) fn acquire(
     Ok(batch)
 }
 
-/// Polls the acquire of a task, whose place in the queue is `pending`.
-pub(super) fn poll(
+/// Polls the acquire of a task that takes `count` frames.
+pub(super) fn poll_exact(
     core: &Core,
     site: CallSite,
     count: usize,
@@ -58,6 +77,17 @@ pub(super) fn poll(
             other => return Poll::Ready(other.map_err(AcquireError::from)),
         }
     }
+    poll_wait(core, site, count, pending, context)
+}
+
+/// Polls the place of a task in the queue.
+fn poll_wait(
+    core: &Core,
+    site: CallSite,
+    count: usize,
+    pending: &mut PendingWait,
+    context: &Context<'_>,
+) -> Poll<Result<FrameBatch, AcquireError>> {
     let mut batch = FrameBatch::default();
     core.poll_exact(site, count, pending, context, |acquired| {
         batch.add(acquired);
