@@ -119,7 +119,7 @@ pub use self::error::{
     AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, NotIdle,
     NotResident, Starvation, TokenError,
 };
-pub use self::frame::{Frame, FrameBatch, SharedFrame};
+pub use self::frame::{Frame, FrameBatch, FrameSlice, SharedFrame};
 #[cfg(feature = "stream")]
 pub use self::frame_pool::FrameStream;
 pub use self::frame_pool::{

@@ -3,8 +3,8 @@
 //! A handle is one pointer to the slot. The `unsafe` code in here is sound because:
 //!
 //! - **H1** A [`Frame`] is the only handle of a frame that is out. It comes out of the free list
-//!   (F1), from the wait queue (W3), from a COM sample (K1), or from a [`SharedFrame`]
-//!   that has read that it is the only handle (S2).
+//!   (F1), from the wait queue (W3), from a COM sample (K1), from a [`SharedFrame`] that
+//!   has read that it is the only handle (S2), or from a pointer that the user made of one.
 //! - **H2** A frame that is out keeps its slot, the core and the segment alive (C1, C2, C5).
 //! - **H3** All bytes of a segment are initialized (M2). So any `u8` slice inside it is sound, also
 //!   one that reaches past the bytes that the last holder wrote.
@@ -16,12 +16,17 @@
 //! [`Core::end_use`]: crate::pool::core::Core::end_use
 
 mod batch;
+#[cfg(feature = "bytes")]
+mod bytes;
 mod held_slot;
 mod loan;
 mod picture;
+mod raw;
 mod shared;
+mod slice;
 mod unique;
 
 pub use self::batch::FrameBatch;
 pub use self::shared::SharedFrame;
+pub use self::slice::FrameSlice;
 pub use self::unique::Frame;

@@ -9,6 +9,7 @@ use crate::diagnostics::call_site::CallSite;
 use crate::error::AcquireError;
 use crate::label::Label;
 use crate::metadata::Metadata;
+use crate::pool::core::Core;
 use crate::recording::EventKind;
 
 use super::held_slot::HeldSlot;
@@ -67,6 +68,10 @@ impl From<Frame> for SharedFrame {
 }
 
 impl SharedFrame {
+    pub(crate) fn core(&self) -> &Core {
+        self.held.core()
+    }
+
     /// Makes the only handle of the frame. By S1 the count is 1 already.
     fn from_unique(frame: Frame) -> Self {
         Self {

@@ -193,7 +193,7 @@ impl Frame {
 
     /// Stores a length that is at most the capacity.
     #[inline]
-    fn store_len(&mut self, length: usize) {
+    pub(super) fn store_len(&mut self, length: usize) {
         self.held.slot().state.with_mut(|state| {
             // SAFETY: by H1 the state is this handle's alone.
             unsafe { (*state).length = length }
@@ -266,6 +266,27 @@ impl Frame {
         // SAFETY: mapped and initialized (H2, H3, H4), and this handle's alone as long as `self` is
         // borrowed (H1). The prefix does not overlap the payload (M3).
         unsafe { slice::from_raw_parts_mut(start.as_ptr(), length) }
+    }
+
+    /// Returns the bytes behind the bytes in use, up to the capacity.
+    ///
+    /// They have what an earlier holder left there, unless [`Contents`](crate::Contents) zeroes it.
+    /// [`set_len`](Self::set_len) makes bytes that were written here part of the bytes in use.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let mut frame = pool.acquire()?;
+    /// frame.set_len(4)?;
+    /// assert_eq!(frame.spare_mut().len(), 60);
+    /// frame.spare_mut()[..2].copy_from_slice(b"ab");
+    /// frame.set_len(6)?;
+    /// assert_eq!(&frame[4..], b"ab");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn spare_mut(&mut self) -> &mut [u8] {
+        let length = self.len();
+        &mut self.buffer_mut()[length..]
     }
 
     /// Returns all bytes of the payload, in use or not.
@@ -409,7 +430,7 @@ impl AsMut<[u8]> for Frame {
 impl Write for Frame {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let length = self.len();
-        let spare = &mut self.buffer_mut()[length..];
+        let spare = self.spare_mut();
         let written = bytes.len().min(spare.len());
         spare[..written].copy_from_slice(&bytes[..written]);
         self.store_len(length + written);

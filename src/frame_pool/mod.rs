@@ -3,6 +3,7 @@
 mod acquire_future;
 #[expect(unsafe_code, reason = "one option is a promise of the user's")]
 mod builder;
+mod of_frame;
 mod pool;
 mod several;
 

@@ -111,6 +111,11 @@ impl FramePool {
         Ok(Self { core, label: None })
     }
 
+    /// Makes a handle without a label.
+    pub(super) fn of_core(core: Handle) -> Self {
+        Self { core, label: None }
+    }
+
     /// Acquires a free frame, or fails at once.
     ///
     /// # Errors
@@ -1171,7 +1176,6 @@ impl FramePool {
         tracing_events::committed(&self.framing(), self.mode(), self.core.layout.total);
     }
 
-    #[cfg(any(feature = "windows", all(test, loom)))]
     pub(crate) fn core(&self) -> &Core {
         &self.core
     }
