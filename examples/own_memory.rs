@@ -63,7 +63,7 @@ mod mapped_file {
     use std::path::Path;
     use std::ptr::{self, NonNull};
 
-    use ks_allocator::FrameMemory;
+    use ks_allocator::{FrameMemory, MemoryBlock};
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
     /// A file that grows to the size of the segment.
@@ -85,25 +85,35 @@ mod mapped_file {
         }
     }
 
-    // SAFETY:
-    // - `allocate` maps `bytes` bytes, readable and writable, until `release`.
-    // - The bytes are initialized: a file grows by zeros.
-    // - A mapping starts at a page, and pages are multiples of 4096 bytes.
-    // - The path is removed, and `main` only reads frames from the file that it holds itself.
-    unsafe impl FrameMemory for MappedFile {
-        fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>> {
+    impl FrameMemory for MappedFile {
+        fn allocate(&self, bytes: usize) -> io::Result<MemoryBlock> {
             self.0.set_len(bytes as u64)?;
             let access = ProtFlags::READ | ProtFlags::WRITE;
             // SAFETY: the system chooses the address, so no existing mapping is replaced.
             let start =
                 unsafe { mmap(ptr::null_mut(), bytes, access, MapFlags::SHARED, &self.0, 0) };
-            NonNull::new(start?.cast()).ok_or(io::ErrorKind::OutOfMemory.into())
+            let start = NonNull::new(start?.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+            let mapping = Mapping { start, bytes };
+            // SAFETY: the bytes are mapped, readable and writable, until `mapping` is dropped. They
+            // are initialized, because a file grows by zeros. The path is removed, and `main` only
+            // reads frames from the file that it holds itself.
+            Ok(unsafe { MemoryBlock::new(start, bytes, mapping) })
         }
+    }
 
-        unsafe fn release(&self, start: NonNull<u8>, bytes: usize) {
-            // SAFETY: `allocate` mapped exactly this range, and the caller promises that it is no
-            // longer used.
-            let unmapped = unsafe { munmap(start.as_ptr().cast(), bytes) };
+    /// A mapping of the file.
+    struct Mapping {
+        start: NonNull<u8>,
+        bytes: usize,
+    }
+
+    // SAFETY: a mapping belongs to the process, and may be removed by any thread.
+    unsafe impl Send for Mapping {}
+
+    impl Drop for Mapping {
+        fn drop(&mut self) {
+            // SAFETY: `allocate` mapped exactly this range, and it is no longer used.
+            let unmapped = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
             unmapped.unwrap_or_default(); // after a failure the mapping leaks
         }
     }

@@ -129,8 +129,8 @@ pub use self::framing::Framing;
 pub use self::holders::{Holder, HolderState, Holders, SourceLocation};
 pub use self::label::Label;
 pub use self::memory::{
-    BorrowedKernelObject, FrameMemory, OwnedKernelObject, RemoteFrames, RemoteFramesMut,
-    SegmentInfo,
+    BorrowedKernelObject, FrameMemory, MemoryBlock, OwnedKernelObject, RemoteFrames,
+    RemoteFramesMut, SegmentChunk, SegmentInfo,
 };
 pub use self::memory_options::{
     CommitReport, HugePages, MemoryOptions, MemoryRequest, UnmetRequest,

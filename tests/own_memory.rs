@@ -1,7 +1,7 @@
 //! Custom memory: frames in memory from a `FrameMemory` of the user.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![expect(unsafe_code, reason = "implements `FrameMemory`")]
+#![expect(unsafe_code, reason = "provides memory")]
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::alloc::{Layout, alloc, dealloc};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 
 use ks_allocator::{
     AcquireError, AllocatorMode, BuildError, CommitError, FrameMemory, FramePool, Framing,
-    HugePages, KsAllocator as _, MemoryRequest, PoolAllocator,
+    HugePages, KsAllocator as _, MemoryBlock, MemoryRequest, PoolAllocator,
 };
 
 /// Heap memory that is filled with a byte and records its blocks.
@@ -24,7 +24,9 @@ struct TrackedHeap {
     /// Bytes between the start of a page and the start of a block.
     misalignment: usize,
     /// Start and size of each block that is not released.
-    blocks: Mutex<Vec<(usize, usize)>>,
+    blocks: Arc<Mutex<Vec<(usize, usize)>>>,
+    /// Bytes by which a block is too small.
+    shortage: usize,
 }
 
 const FILL: u8 = 0x5A;
@@ -33,37 +35,47 @@ fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes + 4096, 4096).unwrap()
 }
 
-// SAFETY: `allocate` returns new heap memory, all of it written. If `misalignment` is set, the pool
-// must reject the memory.
-unsafe impl FrameMemory for TrackedHeap {
-    fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>> {
+impl FrameMemory for TrackedHeap {
+    fn allocate(&self, bytes: usize) -> io::Result<MemoryBlock> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some((_, kind)) = self.fails.filter(|(fails, _)| *fails == call) {
             return Err(kind.into());
         }
         // SAFETY: the layout has a size of at least 4096.
-        let start = NonNull::new(unsafe { alloc(layout(bytes)) }).unwrap();
+        let whole = NonNull::new(unsafe { alloc(layout(bytes)) }).unwrap();
         // SAFETY: the block has `bytes` + 4096 bytes.
-        unsafe { start.write_bytes(FILL, bytes) };
+        unsafe { whole.write_bytes(FILL, bytes + 4096) };
         // SAFETY: the block has 4096 bytes more than requested.
-        let start = unsafe { start.add(self.misalignment) };
-        self.blocks
-            .lock()
-            .unwrap()
-            .push((start.addr().get(), bytes));
-        Ok(start)
+        let start = unsafe { whole.add(self.misalignment) };
+        let block = (start.addr().get(), bytes);
+        self.blocks.lock().unwrap().push(block);
+        let owner = HeapBlock {
+            whole,
+            block,
+            blocks: self.blocks.clone(),
+        };
+        // SAFETY: new heap memory, all of it written, which is freed with `owner`.
+        Ok(unsafe { MemoryBlock::new(start, bytes - self.shortage, owner) })
     }
+}
 
-    unsafe fn release(&self, start: NonNull<u8>, bytes: usize) {
+/// Owner of one block.
+struct HeapBlock {
+    whole: NonNull<u8>,
+    block: (usize, usize),
+    blocks: Arc<Mutex<Vec<(usize, usize)>>>,
+}
+
+// SAFETY: heap memory may be freed by any thread.
+unsafe impl Send for HeapBlock {}
+
+impl Drop for HeapBlock {
+    fn drop(&mut self) {
         let mut blocks = self.blocks.lock().unwrap();
-        let index = blocks
-            .iter()
-            .position(|&known| known == (start.addr().get(), bytes));
-        blocks.remove(index.expect("the block was allocated and not released before"));
-        // SAFETY: `allocate` has added the same number of bytes.
-        let start = unsafe { start.sub(self.misalignment) };
+        let index = blocks.iter().position(|known| *known == self.block);
+        blocks.remove(index.expect("the block was not released before"));
         // SAFETY: the block was allocated with the same layout.
-        unsafe { dealloc(start.as_ptr(), layout(bytes)) };
+        unsafe { dealloc(self.whole.as_ptr(), layout(self.block.1)) };
     }
 }
 
@@ -299,6 +311,22 @@ fn memory_that_is_not_page_aligned_is_rejected_and_released() {
 }
 
 #[test]
+fn memory_that_is_too_small_is_rejected_and_released() {
+    let memory = Arc::new(TrackedHeap {
+        shortage: 1,
+        ..TrackedHeap::default()
+    });
+    let BuildError::Commit(CommitError::Os { source, .. }) = pool(&memory).unwrap_err() else {
+        panic!("the block is one byte too small")
+    };
+    assert!(
+        source.to_string().contains("and the segment needs"),
+        "{source}"
+    );
+    assert!(memory.is_empty());
+}
+
+#[test]
 fn kernel_mode_is_unsupported() {
     let memory = tracked_heap();
     let allocator = allocator(&memory);
@@ -323,4 +351,116 @@ fn several_pools_can_share_a_provider() {
     assert_eq!(memory.blocks.lock().unwrap().len(), 3);
     drop(frames);
     assert!(memory.is_empty());
+}
+
+/// Registrations of a device, in the order of their begin (true) and end.
+#[derive(Default)]
+struct Device {
+    calls: Mutex<Vec<(bool, usize)>>,
+    refuses: bool,
+}
+
+struct Registered(Arc<Device>, usize, Arc<TrackedHeap>);
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        assert!(
+            !self.2.is_empty(),
+            "the memory went before its registration"
+        );
+        self.0.calls.lock().unwrap().push((false, self.1));
+    }
+}
+
+#[test]
+fn a_segment_is_registered_before_its_frames_go_out_and_until_the_memory_goes() {
+    let (memory, device) = (tracked_heap(), Arc::new(Device::default()));
+    let (of_builder, heap) = (device.clone(), memory.clone());
+    let builder = FramePool::builder().memory(memory.clone());
+    let builder = builder.register_segment(move |segment| {
+        assert_eq!(segment.first, 16);
+        let address = segment.base.addr().get();
+        of_builder.calls.lock().unwrap().push((true, address));
+        Ok(Registered(of_builder.clone(), address, heap.clone()))
+    });
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    let framing = Framing::new(3, 100).prefix(16);
+    allocator.set_framing(&framing).unwrap();
+    allocator.commit().unwrap();
+    let address = allocator.pool().unwrap().segment().base.addr().get();
+    allocator.decommit();
+    allocator.commit().unwrap();
+    assert_eq!(
+        *device.calls.lock().unwrap(),
+        [(true, address)],
+        "the memory is the same"
+    );
+    let frame = allocator.acquire().unwrap();
+    drop(allocator);
+    assert_eq!(device.calls.lock().unwrap().len(), 1);
+    drop(frame);
+    assert_eq!(
+        *device.calls.lock().unwrap(),
+        [(true, address), (false, address)]
+    );
+    assert!(memory.is_empty());
+}
+
+#[test]
+fn a_registration_that_fails_fails_the_commit_and_frees_the_memory() {
+    let memory = tracked_heap();
+    let device = Arc::new(Device {
+        refuses: true,
+        ..Device::default()
+    });
+    let builder = FramePool::builder()
+        .frames(3)
+        .frame_size(100)
+        .memory(memory.clone());
+    let builder = builder.register_segment(move |_| {
+        let limit = io::Error::new(io::ErrorKind::OutOfMemory, "the limit is 8 MiB");
+        if device.refuses { Err(limit) } else { Ok(()) }
+    });
+    let error = builder.build().unwrap_err();
+    assert!(error.to_string().contains("register_segment"), "{error}");
+    assert!(memory.is_empty());
+}
+
+#[test]
+fn chunks_consist_of_whole_frames_with_their_prefixes() {
+    let pool = FramePool::builder()
+        .frames(11)
+        .frame_size(700)
+        .alignment(64)
+        .prefix(20);
+    let pool = pool.build().unwrap();
+    let segment = pool.segment();
+    assert_eq!((segment.frames, segment.prefix), (11, 20));
+    let sizes: Vec<_> = (0..=12).map(|frames| frames * segment.stride + 1).collect();
+    for max in sizes {
+        let Some(chunks) = segment.chunks(max) else {
+            assert!(max < segment.stride);
+            continue;
+        };
+        let chunks: Vec<_> = chunks.collect();
+        assert!(chunks.iter().all(|chunk| chunk.bytes <= max));
+        for frame in pool.try_acquire_many(11).unwrap() {
+            let owner = |chunk: &&ks_allocator::SegmentChunk| chunk.slots.contains(&frame.slot());
+            let mut owners = chunks.iter().filter(owner);
+            let chunk = owners.next().unwrap();
+            assert!(owners.next().is_none());
+            let (start, end) = (frame.prefix().as_ptr().addr(), frame.as_ptr().addr() + 700);
+            let base = chunk.base.addr().get();
+            assert!(base <= start && end <= base + chunk.bytes);
+        }
+    }
+    let mut changed = segment;
+    (changed.frames, changed.stride) = (usize::MAX, usize::MAX);
+    assert!(
+        changed
+            .chunks(usize::MAX)
+            .is_some_and(|mut chunks| chunks.next().is_some())
+    );
+    changed.stride = 0;
+    assert!(changed.chunks(1).is_none());
 }

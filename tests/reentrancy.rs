@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use ks_allocator::{
     AcquireError, AllocatorMode, FrameMemory, FramePool, FramePoolBuilder, FrameToken, Framing,
-    KsAllocator, PoolAllocator, Starvation,
+    KsAllocator, MemoryBlock, PoolAllocator, Starvation,
 };
 
 const SHORT: Duration = Duration::from_millis(1);
@@ -209,21 +209,29 @@ fn layout(bytes: usize) -> Layout {
     Layout::from_size_align(bytes, 4096).unwrap()
 }
 
-// SAFETY: `allocate` returns new, zeroed heap memory that nothing else uses.
-unsafe impl FrameMemory for Memory {
-    fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>> {
+impl FrameMemory for Memory {
+    fn allocate(&self, bytes: usize) -> io::Result<MemoryBlock> {
         call_everything(false);
         LIVE.fetch_add(1, Ordering::Relaxed);
         // SAFETY: `bytes` is not 0.
         let start = unsafe { alloc_zeroed(layout(bytes)) };
-        NonNull::new(start).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+        let start = NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory)?;
+        // SAFETY: new, zeroed heap memory that nothing else uses, freed with its owner.
+        Ok(unsafe { MemoryBlock::new(start, bytes, HeapBlock(start, bytes)) })
     }
+}
 
-    unsafe fn release(&self, start: NonNull<u8>, bytes: usize) {
+struct HeapBlock(NonNull<u8>, usize);
+
+// SAFETY: heap memory may be freed by any thread.
+unsafe impl Send for HeapBlock {}
+
+impl Drop for HeapBlock {
+    fn drop(&mut self) {
         call_everything(false);
         LIVE.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: `allocate` returned this memory, with the same layout.
-        unsafe { dealloc(start.as_ptr(), layout(bytes)) };
+        // SAFETY: `allocate` made this memory, with the same layout.
+        unsafe { dealloc(self.0.as_ptr(), layout(self.1)) };
     }
 }
 

@@ -1,5 +1,6 @@
 //! Builder of a pool.
 
+use std::io;
 use std::time::Duration;
 
 use crate::contents::Contents;
@@ -7,7 +8,7 @@ use crate::diagnostics::config::Hook;
 use crate::error::BuildError;
 use crate::framing::Framing;
 use crate::holders::Holders;
-use crate::memory::{CustomMemory, FrameMemory};
+use crate::memory::{CustomMemory, FrameMemory, RegisterSegment, SegmentInfo};
 use crate::memory_options::HugePages;
 use crate::mode::AllocatorMode;
 use crate::pool::config::PoolConfig;
@@ -407,6 +408,55 @@ impl FramePoolBuilder {
     /// An `Arc` of a [`FrameMemory`] is one as well, so several pools can share one.
     pub fn memory(mut self, memory: impl FrameMemory + 'static) -> Self {
         self.config.memory.custom = Some(CustomMemory::new(memory));
+        self
+    }
+
+    /// Sets a function that registers the memory with a device, a GPU or a ring. It is called with
+    /// each segment before its first frame is handed out. What it returns is dropped before the
+    /// memory is freed, by the thread that drops the last frame or handle.
+    ///
+    /// If it fails, so does the commit, with [`CommitError::Os`](crate::CommitError::Os). Like a
+    /// [`FrameMemory`], it must not commit the allocator that it is called for. With guard pages
+    /// most of the segment is not accessible.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicUsize, Ordering};
+    ///
+    /// use ks_allocator::FramePool;
+    ///
+    /// /// Bytes that a device has registered.
+    /// struct Device(AtomicUsize);
+    ///
+    /// struct Registration(Arc<Device>, usize);
+    ///
+    /// impl Drop for Registration {
+    ///     fn drop(&mut self) {
+    ///         self.0.0.fetch_sub(self.1, Ordering::Relaxed);
+    ///     }
+    /// }
+    ///
+    /// let device = Arc::new(Device(AtomicUsize::new(0)));
+    /// let of_builder = device.clone();
+    /// let builder = FramePool::builder().frames(4).frame_size(4096);
+    /// let builder = builder.register_segment(move |segment| {
+    ///     of_builder.0.fetch_add(segment.bytes, Ordering::Relaxed);
+    ///     Ok(Registration(of_builder.clone(), segment.bytes))
+    /// });
+    /// let pool = builder.build()?;
+    /// let frame = pool.acquire()?;
+    /// drop(pool);
+    /// assert!(device.0.load(Ordering::Relaxed) >= 4 * 4096);
+    /// drop(frame);
+    /// assert_eq!(device.0.load(Ordering::Relaxed), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("cudaHostRegister", "ibv_reg_mr", "io_uring_register_buffers"))]
+    pub fn register_segment<R: Send + 'static>(
+        mut self,
+        register: impl Fn(&SegmentInfo) -> io::Result<R> + Send + Sync + 'static,
+    ) -> Self {
+        self.config.memory.register = Some(RegisterSegment::new(register));
         self
     }
 

@@ -14,47 +14,38 @@ use super::requests::MemoryRequests;
 /// GPU, mapped from a device or a file, or made of huge pages.
 ///
 /// A commit calls [`allocate`](Self::allocate) at most once, for the whole segment. A commit that
-/// changes neither framing nor mode reuses the memory of the last one.
-/// [`release`](Self::release) is called when the segment is not used any more. Both may be called
-/// while the allocator holds a lock, so an implementation must not call the allocator. See
+/// changes neither framing nor mode reuses the memory of the last one. See
 /// [`FramePoolBuilder::memory`](crate::FramePoolBuilder::memory) and
 /// [`PoolAllocator::from_builder`](crate::PoolAllocator::from_builder).
 ///
 /// An `Arc` of a `FrameMemory` is a `FrameMemory`, so that several pools can share one.
-///
-/// # Safety
-///
-/// For the memory that [`allocate`](Self::allocate) returns, an implementation guarantees:
-///
-/// - Every thread of this process may read and write all `bytes` bytes from the returned pointer
-///   on, until [`release`](Self::release) is called with that pointer.
-/// - All of these bytes are initialized. Their values do not matter.
-/// - The address of the first byte is a multiple of 4096.
-/// - Nothing else in this process reads or writes these bytes meanwhile, except what the holder of
-///   a frame requests for that frame.
 ///
 /// ```
 /// use std::alloc::{Layout, alloc_zeroed, dealloc};
 /// use std::io;
 /// use std::ptr::NonNull;
 ///
-/// use ks_allocator::{FrameMemory, FramePool};
+/// use ks_allocator::{FrameMemory, FramePool, MemoryBlock};
 ///
 /// struct Heap;
 ///
-/// fn layout(bytes: usize) -> Layout {
-///     Layout::from_size_align(bytes, 4096).expect("a segment is smaller than the address space")
+/// struct HeapBlock(NonNull<u8>, Layout);
+///
+/// unsafe impl Send for HeapBlock {}
+///
+/// impl Drop for HeapBlock {
+///     fn drop(&mut self) {
+///         unsafe { dealloc(self.0.as_ptr(), self.1) }
+///     }
 /// }
 ///
-/// // SAFETY: `allocate` returns new, zeroed heap memory that nothing else uses.
-/// unsafe impl FrameMemory for Heap {
-///     fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>> {
-///         let start = unsafe { alloc_zeroed(layout(bytes)) };
-///         NonNull::new(start).ok_or(io::ErrorKind::OutOfMemory.into())
-///     }
-///
-///     unsafe fn release(&self, start: NonNull<u8>, bytes: usize) {
-///         unsafe { dealloc(start.as_ptr(), layout(bytes)) }
+/// impl FrameMemory for Heap {
+///     fn allocate(&self, bytes: usize) -> io::Result<MemoryBlock> {
+///         let layout = Layout::from_size_align(bytes, 4096).map_err(io::Error::other)?;
+///         let start = NonNull::new(unsafe { alloc_zeroed(layout) });
+///         let start = start.ok_or(io::ErrorKind::OutOfMemory)?;
+///         // SAFETY: new, zeroed heap memory that nothing else uses, until the block is dropped.
+///         Ok(unsafe { MemoryBlock::new(start, bytes, HeapBlock(start, layout)) })
 ///     }
 /// }
 ///
@@ -62,41 +53,64 @@ use super::requests::MemoryRequests;
 /// assert_eq!(*pool.acquire()?, [0; 1024]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub unsafe trait FrameMemory: Send + Sync {
-    /// Allocates `bytes` bytes for a segment. `bytes` is not 0.
+pub trait FrameMemory: Send + Sync {
+    /// Allocates at least `bytes` bytes for a segment. `bytes` is not 0.
     ///
     /// It may call the allocator that it allocates for, but must not commit it: a commit waits for
     /// the commit that runs.
     ///
     /// # Errors
     ///
-    /// An error makes the commit fail: with
-    /// [`CommitError::OutOfMemory`] if it has the kind
-    /// [`OutOfMemory`](io::ErrorKind::OutOfMemory), otherwise with
-    /// [`CommitError::Os`].
-    fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>>;
+    /// An error makes the commit fail: with [`CommitError::OutOfMemory`] if it has the kind
+    /// [`OutOfMemory`](io::ErrorKind::OutOfMemory), otherwise with [`CommitError::Os`]. So does a
+    /// block that is too small, or that does not begin at a multiple of 4096.
+    fn allocate(&self, bytes: usize) -> io::Result<MemoryBlock>;
+}
 
-    /// Frees memory that [`allocate`](Self::allocate) returned.
-    ///
-    /// It is called by the thread that drops the last frame or handle, and must not panic.
+impl<M: FrameMemory + ?Sized> FrameMemory for Arc<M> {
+    fn allocate(&self, bytes: usize) -> io::Result<MemoryBlock> {
+        (**self).allocate(bytes)
+    }
+}
+
+/// Memory for one segment, and its owner: see [`FrameMemory`].
+pub struct MemoryBlock {
+    start: NonNull<u8>,
+    bytes: usize,
+    #[expect(dead_code, reason = "kept to be dropped")]
+    owner: Box<dyn Send>,
+}
+
+impl MemoryBlock {
+    /// Makes a block of the `bytes` bytes from `start` on. The block drops `owner`, which frees the
+    /// memory, when the segment is not used any more. That happens in the thread that drops the
+    /// last frame or handle.
     ///
     /// # Safety
     ///
-    /// `start` and `bytes` are the result and the argument of a call of
-    /// [`allocate`](Self::allocate). They are passed here once, and the memory is not used
-    /// afterwards.
-    unsafe fn release(&self, start: NonNull<u8>, bytes: usize);
+    /// Until `owner` is dropped:
+    ///
+    /// - Every thread of this process may read and write the bytes.
+    /// - They are initialized. Their values do not matter.
+    /// - Nothing else in this process reads or writes them, except what the holder of a frame
+    ///   requests for that frame.
+    #[must_use]
+    pub unsafe fn new(start: NonNull<u8>, bytes: usize, owner: impl Send + 'static) -> Self {
+        let owner = Box::new(owner);
+        Self {
+            start,
+            bytes,
+            owner,
+        }
+    }
 }
 
-// SAFETY: every call is passed to the `FrameMemory` inside, which keeps the guarantees.
-unsafe impl<M: FrameMemory + ?Sized> FrameMemory for Arc<M> {
-    fn allocate(&self, bytes: usize) -> io::Result<NonNull<u8>> {
-        (**self).allocate(bytes)
-    }
-
-    unsafe fn release(&self, start: NonNull<u8>, bytes: usize) {
-        // SAFETY: the caller keeps the same conditions, and the memory came from the same value.
-        unsafe { (**self).release(start, bytes) }
+impl fmt::Debug for MemoryBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBlock")
+            .field("start", &self.start)
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,16 +130,12 @@ impl fmt::Debug for CustomMemory {
     }
 }
 
-/// Custom memory of one segment, released on drop.
+/// Custom memory of one segment.
 #[derive(Debug)]
-pub(super) struct CustomPages {
-    memory: CustomMemory,
-    base: NonNull<u8>,
-    bytes: usize,
-}
+pub(super) struct CustomPages(MemoryBlock);
 
-// SAFETY: only this value owns the memory. By the guarantees of `FrameMemory`, every thread may use
-// it, and `release` may be called by any thread.
+// SAFETY: the owner is `Send`, and by the conditions of `MemoryBlock::new` every thread may use the
+// memory.
 unsafe impl Send for CustomPages {}
 // SAFETY: `&CustomPages` gives access to the address only, which never changes.
 unsafe impl Sync for CustomPages {}
@@ -138,28 +148,23 @@ impl CustomPages {
         requests: &mut MemoryRequests,
     ) -> Result<Self, CommitError> {
         requests.record_all_unmet()?;
-        let base = memory
-            .0
-            .allocate(bytes)
-            .map_err(|source| commit_error(bytes, source))?;
-        let pages = Self {
-            memory: memory.clone(),
-            base,
-            bytes,
+        let block = memory.0.allocate(bytes);
+        let block = block.map_err(|source| commit_error(bytes, source))?;
+        let (address, size) = (block.start.addr().get(), block.bytes);
+        let reason = if address % MIN_PAGE_SIZE != 0 {
+            format!("the memory starts at {address:#x}, not at a multiple of {MIN_PAGE_SIZE}")
+        } else if size < bytes {
+            format!("the memory has {size} bytes, and the segment needs {bytes}")
+        } else {
+            return Ok(Self(block));
         };
-        let address = base.addr().get();
-        if address % MIN_PAGE_SIZE == 0 {
-            return Ok(pages);
-        }
-        drop(pages);
-        let reason =
-            format!("the memory starts at {address:#x}, not at a multiple of {MIN_PAGE_SIZE}");
+        drop(block);
         let source = io::Error::new(io::ErrorKind::InvalidData, reason);
         Err(commit_error(bytes, source))
     }
 
     pub(super) fn base(&self) -> NonNull<u8> {
-        self.base
+        self.0.start
     }
 }
 
@@ -170,14 +175,5 @@ fn commit_error(bytes: usize, source: io::Error) -> CommitError {
             call: "FrameMemory::allocate",
             source,
         },
-    }
-}
-
-impl Drop for CustomPages {
-    fn drop(&mut self) {
-        // SAFETY: `base` and `bytes` are those of a call of `allocate`, and only this value owns
-        // that memory. Frames are the only users of its bytes, and a segment is dropped after the
-        // last frame was released for good (C1 and C5 of the pool's core).
-        unsafe { self.memory.0.release(self.base, self.bytes) };
     }
 }

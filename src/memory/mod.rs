@@ -41,6 +41,7 @@ mod kernel_object;
 mod user_mode;
 
 mod custom;
+mod registration;
 mod remote;
 
 #[cfg_attr(
@@ -50,11 +51,12 @@ mod remote;
 mod guard_pages;
 
 mod segment;
+mod segment_info;
 
-pub use self::custom::FrameMemory;
+pub use self::custom::{FrameMemory, MemoryBlock};
 pub use self::kernel_object::{BorrowedKernelObject, OwnedKernelObject};
 pub use self::remote::{RemoteFrames, RemoteFramesMut};
-pub use self::segment::SegmentInfo;
+pub use self::segment_info::{SegmentChunk, SegmentInfo};
 
 pub(crate) use self::custom::CustomMemory;
 pub(crate) use self::guard_pages::{DescribeSlot, GuardPages};
@@ -64,6 +66,7 @@ pub(crate) use self::heap::{try_box_uninit, try_with_capacity};
 #[cfg(feature = "windows")]
 pub(crate) use self::kernel_object::as_word;
 pub(crate) use self::kernel_object::{borrow, clone_for_peer};
+pub(crate) use self::registration::RegisterSegment;
 pub(crate) use self::segment::{MemoryPlan, Segment};
 #[cfg(feature = "windows")]
 pub(crate) use self::task_memory::TaskMemory;

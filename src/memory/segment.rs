@@ -11,7 +11,9 @@ use super::custom::{CustomMemory, CustomPages};
 use super::guard_pages::{DescribeSlot, GuardPages, Registration};
 use super::kernel_mode;
 use super::kernel_object::{ObjectMapping, OwnedKernelObject};
+use super::registration::{RegisterSegment, SegmentRegistration};
 use super::requests::MemoryRequests;
+use super::segment_info::SegmentInfo;
 use super::sys::{Measurement, measure, pages};
 use super::user_mode::UserPages;
 
@@ -24,6 +26,8 @@ pub(crate) struct Segment {
     guard_pages: Option<GuardPages>,
     /// Dropped before `pages`: afterwards other memory may be mapped at these addresses.
     registration: Option<Registration>,
+    /// The user's. Dropped before `pages`, too.
+    user_registration: Option<SegmentRegistration>,
     pages: Pages,
     unmet: Vec<UnmetRequest>,
 }
@@ -55,25 +59,6 @@ impl Pages {
     }
 }
 
-/// Address and geometry of a pool's segment: see
-/// [`FramePool::segment`](crate::FramePool::segment).
-///
-/// The memory exists as long as the pool has handles or frames that are out. The memory of an
-/// allocator exists until the allocator is committed with another framing or mode. With
-/// [guard pages](crate::FramePoolBuilder::guard_pages), only frames that are out are accessible.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SegmentInfo {
-    /// Address of the first byte.
-    pub base: NonNull<u8>,
-    /// Size in bytes.
-    pub bytes: usize,
-    /// Bytes from `base` to the first frame, after its prefix.
-    pub first: usize,
-    /// Bytes from one frame to the next.
-    pub stride: usize,
-}
-
 /// The kind of memory for a segment.
 #[derive(Clone, Debug)]
 pub(crate) struct MemoryPlan {
@@ -83,6 +68,8 @@ pub(crate) struct MemoryPlan {
     pub(crate) peers_may_write: bool,
     /// A provider of memory to use instead of the system.
     pub(crate) custom: Option<CustomMemory>,
+    /// Called with each segment.
+    pub(crate) register: Option<RegisterSegment>,
     /// True if frames lie between guard pages and are inaccessible while they are free.
     pub(crate) guard_pages: bool,
 }
@@ -128,15 +115,24 @@ impl Segment {
         } else {
             None
         };
-        let segment = Self {
+        let mut segment = Self {
             layout: *layout,
             first,
             guard_pages,
             registration: None,
+            user_registration: None,
             pages,
             unmet: requests.into_unmet(),
         };
+        if let Some(register) = &plan.register {
+            segment.user_registration = Some(register.call(&segment.info())?);
+        }
         Ok((segment, object))
+    }
+
+    fn info(&self) -> SegmentInfo {
+        let first = self.frame(0).addr().get() - self.address();
+        SegmentInfo::new(&self.layout, self.pages.base(), first)
     }
 
     fn map_pages(
@@ -264,6 +260,7 @@ mod tests {
             options: MemoryOptions::PREFAULTED,
             peers_may_write: false,
             custom: None,
+            register: None,
             guard_pages: false,
         }
     }

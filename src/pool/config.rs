@@ -43,6 +43,7 @@ impl PoolConfig {
                 options: MemoryOptions::PREFAULTED,
                 peers_may_write: false,
                 custom: None,
+                register: None,
                 guard_pages: false,
             },
             contents: Contents::Keep,

@@ -209,12 +209,8 @@ impl Core {
         let first = first_frame.addr().get() - self.address;
         // Wrapping, because a retired pool has no memory to point into.
         let base = first_frame.as_ptr().wrapping_sub(first);
-        SegmentInfo {
-            base: NonNull::new(base).unwrap_or(first_frame),
-            bytes: self.layout.total,
-            first,
-            stride: self.layout.stride,
-        }
+        let base = NonNull::new(base).unwrap_or(first_frame);
+        SegmentInfo::new(&self.layout, base, first)
     }
 
     /// Returns the state of the memory now. The lock keeps the segment alive meanwhile.

@@ -14,12 +14,11 @@ mod unix;
 use std::hint::black_box;
 use std::io::{self, Write as _};
 use std::process::{self, Output};
-use std::ptr::NonNull;
 use std::thread;
 
 use ks_allocator::{
     AllocatorMode, BuildError, CommitError, Contents, FrameMemory, FramePool, FramePoolBuilder,
-    Framing, KsAllocator, PoolAllocator, RemoteFrames,
+    Framing, KsAllocator, MemoryBlock, PoolAllocator, RemoteFrames,
 };
 
 use support::rerun::{rerun, role};
@@ -468,13 +467,10 @@ fn contents_are_kept_with_guard_pages() {
 #[test]
 fn custom_memory_is_rejected_before_it_is_allocated() {
     struct Unused;
-    // SAFETY: `allocate` never returns.
-    unsafe impl FrameMemory for Unused {
-        fn allocate(&self, _bytes: usize) -> io::Result<NonNull<u8>> {
+    impl FrameMemory for Unused {
+        fn allocate(&self, _bytes: usize) -> io::Result<MemoryBlock> {
             unreachable!("the commit fails before")
         }
-
-        unsafe fn release(&self, _start: NonNull<u8>, _bytes: usize) {}
     }
 
     let allocator = PoolAllocator::from_builder(&guarded().memory(Unused)).unwrap();
