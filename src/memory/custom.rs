@@ -81,6 +81,9 @@ pub struct MemoryBlock {
     owner: Box<dyn Send>,
 }
 
+// SAFETY: the owner is `Send`, and by the conditions of `new` every thread may use the memory.
+unsafe impl Send for MemoryBlock {}
+
 impl MemoryBlock {
     /// Makes a block of the `bytes` bytes from `start` on. The block drops `owner`, which frees the
     /// memory, when the segment is not used any more. That happens in the thread that drops the
@@ -134,9 +137,6 @@ impl fmt::Debug for CustomMemory {
 #[derive(Debug)]
 pub(super) struct CustomPages(MemoryBlock);
 
-// SAFETY: the owner is `Send`, and by the conditions of `MemoryBlock::new` every thread may use the
-// memory.
-unsafe impl Send for CustomPages {}
 // SAFETY: `&CustomPages` gives access to the address only, which never changes.
 unsafe impl Sync for CustomPages {}
 

@@ -11,9 +11,11 @@ use super::segment_info::SegmentInfo;
 /// The value that a registration returns, which ends it when it is dropped.
 type Owner = Box<dyn Send>;
 
+type Register = dyn Fn(&SegmentInfo) -> io::Result<Owner> + Send + Sync;
+
 /// Function that registers a segment.
 #[derive(Clone)]
-pub(crate) struct RegisterSegment(Arc<dyn Fn(&SegmentInfo) -> io::Result<Owner> + Send + Sync>);
+pub(crate) struct RegisterSegment(Arc<Register>);
 
 impl RegisterSegment {
     pub(crate) fn new<R: Send + 'static>(
