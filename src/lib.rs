@@ -135,7 +135,7 @@ pub use self::memory::{
 pub use self::memory_options::{
     CommitReport, HugePages, MemoryOptions, MemoryRequest, UnmetRequest,
 };
-pub use self::metadata::{FrameFlags, Metadata};
+pub use self::metadata::{FrameFlags, Metadata, TimeBase};
 pub use self::mode::AllocatorMode;
 pub use self::recording::{Event, EventKind, Recording};
 pub use self::token::FrameToken;

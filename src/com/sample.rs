@@ -22,7 +22,7 @@ use std::ptr::{self, NonNull};
 use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
 use crate::frame::Frame;
-use crate::metadata::FrameFlags;
+use crate::metadata::{FrameFlags, TimeBase};
 use crate::pool::core::Slot;
 use crate::ref_count::RefCount;
 use crate::sync::AtomicCell;
@@ -177,8 +177,8 @@ impl Sample {
     pub(super) unsafe fn from_frame_with_metadata(samples: &[Self], frame: Frame) -> *mut c_void {
         let sample = &samples[frame.slot()];
         let metadata = frame.metadata();
-        let start = metadata.presentation_time;
-        let times = start.zip(metadata.duration);
+        let start = metadata.presentation_time_in(TimeBase::TICKS_100_NS);
+        let times = start.zip(metadata.duration_in(TimeBase::TICKS_100_NS));
         sample.store_times(
             start,
             times.map(|(start, duration)| start.wrapping_add(duration)),
@@ -217,6 +217,8 @@ impl Sample {
         let length = usize::try_from(this.length.load()).unwrap_or(0);
         frame.set_len(length).unwrap_or_default();
         let metadata = frame.metadata_mut();
+        metadata.decode_time = metadata.decode_time_in(TimeBase::TICKS_100_NS);
+        metadata.time_base = TimeBase::TICKS_100_NS;
         metadata.presentation_time = flags.contains(SampleFlags::TIMEVALID).then_some(start);
         metadata.duration = (flags.contains(SampleFlags::TIMEVALID | SampleFlags::STOPVALID))
             .then(|| stop.wrapping_sub(start));

@@ -135,8 +135,9 @@ impl<T> Atomic<*mut T> for unmodeled::AtomicPtr<T> {
     }
 }
 
-/// The record of one slot. It lies in a cache line that acquires write.
+/// The record of one slot, in a cache line of its own, which acquires write.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct HolderRecord<A: Atomics = Unmodeled> {
     state: A::Word,
     location: A::Pointer,

@@ -29,8 +29,8 @@ const MAX_HANDLES: usize = usize::MAX / 2;
 
 /// One slot of a pool whose shared part is a `C`.
 ///
-/// The first cache line is read by every acquire and release. The second holds the metadata. The
-/// third, with the holder record, is written by acquires. The capacity is there as well.
+/// The first cache line is read by every acquire and release. The metadata follows. The fourth, with
+/// the holder record, is written by acquires.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Slot<C> {
@@ -45,10 +45,10 @@ pub(crate) struct Slot<C> {
     pub(crate) handles: Handles,
     pub(crate) state: UnsafeCell<State>,
     pub(crate) number: usize,
-    pub(crate) holder: HolderRecord,
     /// In bytes: the frame size as it was rounded, so at least `frame_len`. Acquire and release do
     /// not read it.
     pub(crate) capacity: usize,
+    pub(crate) holder: HolderRecord,
 }
 
 /// The part of a slot that changes from holder to holder.
@@ -69,7 +69,7 @@ pub(crate) struct State {
 }
 
 #[cfg(all(not(all(test, loom)), target_pointer_width = "64"))]
-const _: () = assert!(size_of::<Slot<()>>() == 192, "three cache lines");
+const _: () = assert!(size_of::<Slot<()>>() == 256, "four cache lines");
 
 // SAFETY: `core`, `word` and `payload` are followed only while the frame is out, which keeps all
 // three alive, or through a borrowed core, which owns the word. `state` is written by one thread at
@@ -123,8 +123,8 @@ impl<C> Slot<C> {
             number,
             handles: Handles(AtomicUsize::new(1)),
             state: UnsafeCell::new(state),
-            holder: HolderRecord::new(),
             capacity,
+            holder: HolderRecord::new(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::mem::ManuallyDrop;
 
 use ks_allocator::com::{ComAllocator, IMediaSample2};
-use ks_allocator::{Frame, FrameFlags, KsAllocator as _};
+use ks_allocator::{Frame, FrameFlags, KsAllocator as _, TimeBase};
 use windows_core::Interface as _;
 
 use crate::client::{Allocator, Sample};
@@ -107,6 +107,27 @@ fn unknown_flags_of_a_frame_are_dropped() {
     assert_eq!(sample.properties().flags, FrameFlags::all().bits());
     assert_eq!(sample.media_type_into(None), E_POINTER);
     assert!(sample.media_type().is_none());
+}
+
+#[test]
+fn times_in_another_unit_become_ticks() {
+    let (_allocator, rust) = shared();
+    let mut frame = rust.acquire().unwrap();
+    let metadata = frame.metadata_mut();
+    metadata.time_base = TimeBase::new(1, 90_000).unwrap();
+    metadata.presentation_time = Some(3_003);
+    metadata.decode_time = Some(-9);
+    metadata.duration = Some(1_500);
+    let sample = to_sample(&rust, frame);
+    assert_eq!(sample.time(), (S_OK, 333_667, 333_667 + 166_667));
+    let frame = to_frame(sample);
+    let metadata = frame.metadata();
+    assert_eq!(metadata.time_base, TimeBase::TICKS_100_NS);
+    assert_eq!(metadata.decode_time, Some(-1_000));
+    assert_eq!(
+        (metadata.presentation_time, metadata.duration),
+        (Some(333_667), Some(166_667))
+    );
 }
 
 #[test]
