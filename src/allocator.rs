@@ -24,6 +24,7 @@ use crate::error::{AcquireError, CommitError, FramingError, ModeError};
 use crate::frame::Frame;
 use crate::frame_pool::{FramePool, FramePoolBuilder};
 use crate::framing::Framing;
+use crate::label::Label;
 #[cfg(feature = "windows")]
 use crate::memory;
 use crate::memory::BorrowedKernelObject;
@@ -31,7 +32,7 @@ use crate::memory_options::CommitReport;
 use crate::mode::AllocatorMode;
 use crate::pool::config::PoolConfig;
 use crate::pool::wait_queue::{PoolState, RejectedWaiters};
-use crate::sync::Mutex;
+use crate::sync::{Mutex, unmodeled};
 use crate::tracing_events;
 use crate::video::VideoLayout;
 
@@ -173,6 +174,9 @@ pub struct AllocatorStatus {
 /// All methods take `&self` and may be called from any thread at any time. The trait is
 /// object-safe. A call that fails changes nothing, with the exception that [`commit`](Self::commit)
 /// documents.
+///
+/// The trait is not sealed: a program may have allocators of its own, for example for tests. A
+/// reference, a `Box` and an `Arc` of an allocator are allocators, too.
 ///
 /// | call | Uncommitted | Committed | Decommitting |
 /// |---|---|---|---|
@@ -419,7 +423,102 @@ pub trait KsAllocator: Send + Sync {
     /// ```
     #[track_caller]
     fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError>;
+
+    /// Returns a handle of the pool of the last commit, for hot loops and for acquires that the
+    /// trait does not have: several frames, and by tasks. `None` before the first commit, and for
+    /// allocators without a pool.
+    ///
+    /// ```
+    /// use ks_allocator::{AcquireError, AcquireFuture, KsAllocator};
+    ///
+    /// fn next_frame(allocator: &dyn KsAllocator) -> Result<AcquireFuture<'static>, AcquireError> {
+    ///     let pool = allocator.frame_pool().ok_or(AcquireError::NotCommitted)?;
+    ///     Ok(pool.acquire_owned())
+    /// }
+    ///
+    /// # use ks_allocator::{Framing, PoolAllocator};
+    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 64))?;
+    /// assert!(next_frame(&allocator).is_err());
+    /// allocator.commit()?;
+    /// assert!(next_frame(&allocator).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn frame_pool(&self) -> Option<FramePool> {
+        None
+    }
 }
+
+/// Implements the trait for a type that dereferences to an allocator.
+macro_rules! forward_to_allocator {
+    ($($pointer:ty),*) => {$(
+        impl<A: KsAllocator + ?Sized> KsAllocator for $pointer {
+            fn allocator_handle(&self) -> Option<KernelHandle> {
+                (**self).allocator_handle()
+            }
+
+            fn allocator_mode(&self) -> AllocatorMode {
+                (**self).allocator_mode()
+            }
+
+            fn allocator_status(&self) -> AllocatorStatus {
+                (**self).allocator_status()
+            }
+
+            fn set_allocator_mode(&self, mode: AllocatorMode) -> Result<(), ModeError> {
+                (**self).set_allocator_mode(mode)
+            }
+
+            fn framing(&self) -> Framing {
+                (**self).framing()
+            }
+
+            fn set_framing(&self, request: &Framing) -> Result<Framing, FramingError> {
+                (**self).set_framing(request)
+            }
+
+            fn commit(&self) -> Result<(), CommitError> {
+                (**self).commit()
+            }
+
+            fn decommit(&self) {
+                (**self).decommit();
+            }
+
+            fn begin_flush(&self) {
+                (**self).begin_flush();
+            }
+
+            fn end_flush(&self) {
+                (**self).end_flush();
+            }
+
+            fn free_frames(&self) -> usize {
+                (**self).free_frames()
+            }
+
+            #[track_caller]
+            fn acquire(&self) -> Result<Frame, AcquireError> {
+                (**self).acquire()
+            }
+
+            #[track_caller]
+            fn try_acquire(&self) -> Result<Frame, AcquireError> {
+                (**self).try_acquire()
+            }
+
+            #[track_caller]
+            fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
+                (**self).acquire_timeout(timeout)
+            }
+
+            fn frame_pool(&self) -> Option<FramePool> {
+                (**self).frame_pool()
+            }
+        }
+    )*};
+}
+
+forward_to_allocator!(&A, Box<A>, unmodeled::Arc<A>);
 
 /// [`KsAllocator`] whose frames come from a [`FramePool`].
 ///
@@ -749,6 +848,11 @@ impl PoolAllocator {
             .map_or(0, |pool| pool.frames_out())
     }
 
+    /// Returns the name of its pools.
+    fn name(&self) -> Option<Label> {
+        self.config.diagnostics.name
+    }
+
     /// Returns whether the pool was closed, so that the next commit cannot reuse it.
     fn pool_is_closed(&self) -> bool {
         self.pool
@@ -772,7 +876,7 @@ impl PoolAllocator {
             (CommitEffect::None, _) => {}
             (CommitEffect::NewMemory, Some(pool)) => pool.trace_commit(),
             (CommitEffect::NewMemory | CommitEffect::SameMemory, _) => {
-                tracing_events::committed_again(self.frames_out());
+                tracing_events::committed_again(self.name(), self.frames_out());
             }
         }
     }
@@ -963,17 +1067,17 @@ impl KsAllocator for PoolAllocator {
             |control| control.committed = false,
             |pool| pool.commit(false),
         );
-        tracing_events::decommitted(self.frames_out());
+        tracing_events::decommitted(self.name(), self.frames_out());
     }
 
     fn begin_flush(&self) {
         self.change_state(|control| control.flushing = true, |pool| pool.flush(true));
-        tracing_events::flush(true);
+        tracing_events::flush(self.name(), true);
     }
 
     fn end_flush(&self) {
         self.change_state(|control| control.flushing = false, |pool| pool.flush(false));
-        tracing_events::flush(false);
+        tracing_events::flush(self.name(), false);
     }
 
     fn free_frames(&self) -> usize {
@@ -999,6 +1103,10 @@ impl KsAllocator for PoolAllocator {
     fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
         let location = Location::caller();
         self.with_pool(|pool| pool.acquire_timeout_at(pool.site_at(location), timeout))
+    }
+
+    fn frame_pool(&self) -> Option<FramePool> {
+        self.pool()
     }
 }
 

@@ -36,6 +36,8 @@ use crate::label::Label;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Holders {
+    /// Name of the pool, if it has one.
+    pub pool: Option<Label>,
     /// Number of frames in the pool.
     pub frames: usize,
     /// Number of frames that were free.
@@ -290,7 +292,11 @@ impl fmt::Display for Holders {
         let (out, frames) = (self.out(), self.frames);
         let noun = if frames == 1 { "frame" } else { "frames" };
         let verb = if out == 1 { "is" } else { "are" };
-        write!(f, "{out} of {frames} {noun} {verb} out")?;
+        write!(f, "{out} of {frames} {noun} ")?;
+        if let Some(pool) = self.pool {
+            write!(f, "of `{pool}` ")?;
+        }
+        write!(f, "{verb} out")?;
         if self.omitted > 0 && !self.entries.is_empty() {
             write!(f, "; of {} of these", self.entries.len())?;
         }
@@ -417,6 +423,7 @@ mod tests {
         entries.push(holder(6, Some("preview"), 31, 0));
         entries.push(lent);
         Holders {
+            pool: None,
             frames: 8,
             free: 0,
             entries,
@@ -440,6 +447,7 @@ mod tests {
     #[test]
     fn the_summary_of_a_sample_says_how_many_frames_it_is_about() {
         let mut report = Holders {
+            pool: None,
             frames: 1000,
             omitted: 992,
             waiting: 0,
@@ -461,6 +469,7 @@ mod tests {
             ..holder(0, None, 1, 0)
         };
         let mut report = Holders {
+            pool: None,
             frames: 1,
             free: 0,
             entries: vec![unclaimed],
@@ -503,6 +512,7 @@ mod tests {
     #[test]
     fn the_report_of_an_idle_pool_is_one_short_line() {
         let report = Holders {
+            pool: None,
             frames: 4,
             free: 4,
             entries: Vec::new(),

@@ -152,8 +152,8 @@ impl Default for TimeBase {
 /// Metadata of a frame. It is reset to its default when the frame is released.
 ///
 /// Times are in 100 ns ticks, as in DirectShow and kernel streaming, unless
-/// [`time_base`](Self::time_base) is set to another unit. So times of other systems are kept as they
-/// are. A frame that becomes a COM sample gets times in ticks, rounded.
+/// [`time_base`](Self::time_base) is set to another unit. So times of other systems are kept as
+/// they are. A frame that becomes a COM sample gets times in ticks, rounded.
 ///
 /// ```
 /// use ks_allocator::{FrameFlags, FramePool, TimeBase};

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::framing::Framing;
 use crate::holders::Holders;
+use crate::label::Label;
 use crate::mode::AllocatorMode;
 
 /// Emits an event with the target `ks_allocator`.
@@ -21,10 +22,26 @@ macro_rules! emit {
     };
 }
 
+/// Emits an event with the fields of a report: name of the pool, number of frames, free frames and
+/// waiting callers.
+macro_rules! emit_about {
+    ($level:ident, $holders:ident, $($fields:tt)+) => {
+        emit!(
+            $level,
+            pool = $holders.pool.map(Label::name),
+            frames = $holders.frames,
+            free = $holders.free,
+            waiting = $holders.waiting,
+            $($fields)+
+        );
+    };
+}
+
 /// Reports that a pool was committed with a new segment of `bytes` bytes.
-pub(crate) fn committed(framing: &Framing, mode: AllocatorMode, bytes: usize) {
+pub(crate) fn committed(pool: Option<Label>, framing: &Framing, mode: AllocatorMode, bytes: usize) {
     emit!(
         DEBUG,
+        pool = pool.map(Label::name),
         frames = framing.frames,
         frame_size = framing.frame_size,
         %mode,
@@ -34,28 +51,40 @@ pub(crate) fn committed(framing: &Framing, mode: AllocatorMode, bytes: usize) {
 }
 
 /// Reports that a decommitted pool was committed again before its memory was freed.
-pub(crate) fn committed_again(frames_out: usize) {
+pub(crate) fn committed_again(pool: Option<Label>, frames_out: usize) {
     emit!(
         DEBUG,
+        pool = pool.map(Label::name),
         frames_out,
         "pool committed again with the same memory"
     );
 }
 
 /// Reports that a pool was decommitted while `frames_out` frames were out.
-pub(crate) fn decommitted(frames_out: usize) {
-    emit!(DEBUG, frames_out, "pool decommitted");
+pub(crate) fn decommitted(pool: Option<Label>, frames_out: usize) {
+    emit!(
+        DEBUG,
+        pool = pool.map(Label::name),
+        frames_out,
+        "pool decommitted"
+    );
 }
 
 /// Reports that a pool was closed for good while `frames_out` frames were out.
-pub(crate) fn closed(frames_out: usize) {
-    emit!(DEBUG, frames_out, "pool closed");
+pub(crate) fn closed(pool: Option<Label>, frames_out: usize) {
+    emit!(
+        DEBUG,
+        pool = pool.map(Label::name),
+        frames_out,
+        "pool closed"
+    );
 }
 
 /// Reports the begin or the end of a flush.
-pub(crate) fn flush(begins: bool) {
+pub(crate) fn flush(pool: Option<Label>, begins: bool) {
     emit!(
         DEBUG,
+        pool = pool.map(Label::name),
         "{}",
         if begins { "flush began" } else { "flush ended" }
     );
@@ -79,15 +108,19 @@ pub(crate) fn warnings_enabled() -> bool {
 
 /// Reports that a caller waits because no frame is free. The pool limits the rate of this event.
 pub(crate) fn starved(holders: &Holders) {
-    emit!(DEBUG, "no frame is free: {holders:#}");
+    emit_about!(DEBUG, holders, "no frame is free: {holders:#}");
 }
 
 /// Reports that a caller has waited for longer than the pool's threshold.
 pub(crate) fn slow_wait(waited: Duration, holders: &Holders) {
-    emit!(WARN, ?waited, "slow wait for a frame: {holders:#}");
+    emit_about!(WARN, holders, ?waited, "slow wait for a frame: {holders:#}");
 }
 
 /// Reports that the last handle of a pool was dropped while frames were out.
 pub(crate) fn leaked(holders: &Holders) {
-    emit!(WARN, "pool dropped while frames are out: {holders:#}");
+    emit_about!(
+        WARN,
+        holders,
+        "pool dropped while frames are out: {holders:#}"
+    );
 }

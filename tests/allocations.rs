@@ -228,6 +228,26 @@ fn a_blocking_wait_and_its_wakeup_allocate_nothing() {
 }
 
 #[test]
+fn the_first_use_by_a_prepared_thread_allocates_nothing() {
+    let pool = pool(1);
+    // The spare waiters of the pool and the standard library's own variables come first.
+    let held = pool.acquire().unwrap();
+    let counted = thread::scope(|scope| {
+        let waiter = scope.spawn(|| {
+            pool.prepare_thread();
+            allocations(|| drop(pool.acquire().unwrap()))
+        });
+        wait_until(|| pool.waiting() == 1);
+        let releaser = scope.spawn(|| {
+            pool.prepare_thread();
+            allocations(|| drop(held))
+        });
+        [waiter, releaser].map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(counted, [0, 0]);
+}
+
+#[test]
 fn an_async_wait_allocates_nothing() {
     let pool = pool(1);
     let count = allocations(|| {

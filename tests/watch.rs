@@ -423,7 +423,7 @@ mod tracing_events {
     fn starvation_slow_waits_and_leaks_are_events_with_the_holders() {
         let events = events_of(|| {
             let (builder, _reports) = reporting(1);
-            let pool = builder.build().unwrap();
+            let pool = builder.name("capture").build().unwrap();
             let held = pool.with_label("culprit").acquire().unwrap();
             for _ in 0..3 {
                 assert!(pool.acquire_timeout(THRESHOLD * 2).is_err());
@@ -434,6 +434,8 @@ mod tracing_events {
         let count = |level: &str, text: &str| {
             let of = |line: &&String| line.starts_with(level) && line.contains(text);
             let lines: Vec<_> = events.iter().filter(of).collect();
+            let fields = " pool=\"capture\" frames=1 free=0 waiting=";
+            assert!(lines.iter().all(|line| line.contains(fields)), "{lines:?}");
             assert!(
                 lines
                     .iter()

@@ -4,11 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::holders::Holders;
+use crate::label::Label;
 use crate::sync::unmodeled;
 
 /// The diagnostics that the user asked for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DiagnosticsConfig {
+    /// Name of the pool in reports.
+    pub(crate) name: Option<Label>,
     /// True if each acquire reads the clock.
     pub(crate) record_acquire_times: bool,
     /// Number of events that the flight recorder keeps; 0 for no recorder.

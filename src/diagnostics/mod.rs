@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use crate::crate_copy::CrateCopy;
 use crate::error::CommitError;
 use crate::holders::{Holder, HolderState, Holders};
+use crate::label::Label;
 use crate::panics::catch_panics;
 use crate::recording::{EventKind, Recording};
 use crate::sync::thread_name;
@@ -317,6 +318,7 @@ impl Diagnostics {
             (frames - pool.free_frames()).max(entries.len())
         };
         Holders {
+            pool: self.config.name,
             frames,
             free: frames - out,
             omitted: out - entries.len(),
@@ -326,15 +328,19 @@ impl Diagnostics {
         }
     }
 
+    /// Returns the name of the pool, as a label of the calling code.
+    pub(crate) fn name(&self, pool: &impl Observed) -> Option<Label> {
+        self.config.name.map(|name| pool.made_by().own_label(name))
+    }
+
     /// Returns what the recorder has kept, if there is one.
     pub(crate) fn recording(&self, pool: &impl Observed) -> Option<Recording> {
         let recorder = self.recorder.as_ref()?;
         let mut recording = recorder.read(pool.frames(), || self.holders.now());
-        for label in recording
-            .events
-            .iter_mut()
-            .filter_map(|event| event.label.as_mut())
-        {
+        recording.pool = self.config.name;
+        let events = recording.events.iter_mut();
+        let labels = events.filter_map(|event| event.label.as_mut());
+        for label in labels.chain(recording.pool.as_mut()) {
             *label = pool.made_by().own_label(*label);
         }
         Some(recording)
@@ -359,11 +365,9 @@ impl Diagnostics {
 /// Translates the labels of the copy of the crate that made the pool into those of the calling
 /// code.
 fn with_own_labels(pool: &impl Observed, mut holders: Holders) -> Holders {
-    for label in holders
-        .entries
-        .iter_mut()
-        .filter_map(|entry| entry.label.as_mut())
-    {
+    let entries = holders.entries.iter_mut();
+    let labels = entries.filter_map(|entry| entry.label.as_mut());
+    for label in labels.chain(holders.pool.as_mut()) {
         *label = pool.made_by().own_label(*label);
     }
     holders

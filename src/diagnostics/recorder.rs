@@ -135,6 +135,7 @@ impl Recorder {
             event.at = Duration::from_nanos(later << TIME_SHIFT);
         }
         Recording {
+            pool: None,
             frames,
             lost: next - 1 - events.len() as u64,
             events,

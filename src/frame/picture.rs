@@ -7,6 +7,22 @@ use super::shared::SharedFrame;
 use super::unique::Frame;
 
 impl Frame {
+    /// Returns the layout of the picture, which is that of the [pool](crate::FramePool::video_layout),
+    /// or `None` if the pool was built without one.
+    ///
+    /// ```
+    /// use ks_allocator::{FramePool, VideoFormat, VideoLayout};
+    ///
+    /// let layout = VideoLayout::new(VideoFormat::Nv12, 64, 48)?;
+    /// let pool = FramePool::builder().frames(1).video(&layout).build()?;
+    /// assert_eq!(pool.acquire()?.video_layout(), Some(&layout));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn video_layout(&self) -> Option<&VideoLayout> {
+        self.core().video.as_ref()
+    }
+
     /// Returns the planes of the picture, by the [layout](crate::FramePool::video_layout) of the
     /// pool.
     ///
@@ -57,6 +73,18 @@ impl Frame {
 }
 
 impl SharedFrame {
+    /// Returns the layout of the picture, as [`Frame::video_layout`] does.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// assert_eq!(pool.acquire()?.share().video_layout(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn video_layout(&self) -> Option<&VideoLayout> {
+        self.core().video.as_ref()
+    }
+
     /// Returns the planes of the picture, as [`Frame::planes`] does.
     ///
     /// # Errors

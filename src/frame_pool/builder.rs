@@ -8,6 +8,7 @@ use crate::diagnostics::config::Hook;
 use crate::error::BuildError;
 use crate::framing::Framing;
 use crate::holders::Holders;
+use crate::label::Label;
 use crate::memory::{CustomMemory, FrameMemory, RegisterSegment, SegmentInfo};
 use crate::memory_options::HugePages;
 use crate::mode::AllocatorMode;
@@ -56,6 +57,22 @@ impl FramePool {
 }
 
 impl FramePoolBuilder {
+    /// Sets the name of the pool in reports, errors, recordings and `tracing` events. It is a
+    /// [`Label`], so name the pools of a program, not each pool that a loop makes.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let pool = FramePool::builder().frames(1).frame_size(64).name("capture").build()?;
+    /// let held = pool.with_label("encoder").acquire()?;
+    /// let report = pool.holders().to_string();
+    /// assert!(report.starts_with("1 of 1 frame of `capture` is out: 1 held by `encoder` ("));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn name(mut self, name: impl Into<Label>) -> Self {
+        self.config.diagnostics.name = Some(name.into());
+        self
+    }
+
     /// Sets the number of frames. Must be set.
     ///
     /// ```
@@ -135,6 +152,25 @@ impl FramePoolBuilder {
     /// ```
     pub fn prefix(mut self, prefix: usize) -> Self {
         self.config.framing.prefix = prefix;
+        self
+    }
+
+    /// Sets whether callers may wait for a frame. `true` by default.
+    ///
+    /// If `false`, every acquire that finds no free frame fails at once with
+    /// [`Exhausted`](crate::AcquireError::Exhausted), also the forms that otherwise block. So a
+    /// release never has a waiter to wake: as long as the pool is open, it takes one exchange, and
+    /// no lock or system call. It is for pools whose frames are released by real-time threads.
+    ///
+    /// ```
+    /// # use ks_allocator::{AcquireError, FramePool};
+    /// let pool = FramePool::builder().frames(1).frame_size(64).waiting(false).build()?;
+    /// let frame = pool.acquire()?;
+    /// assert!(matches!(pool.acquire(), Err(AcquireError::Exhausted(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn waiting(mut self, waiting: bool) -> Self {
+        self.config.waits = waiting;
         self
     }
 

@@ -522,6 +522,32 @@ impl FramePool {
         AcquireManyFuture::new(&self.core, self.call_site(), max)
     }
 
+    /// Does for the calling thread what its first use of a pool would do: it asks the system for
+    /// the thread's id, and makes the thread's own variables. So the first acquire or release of a
+    /// real-time thread takes no longer than later ones.
+    ///
+    /// A release by a thread that has done so allocates nothing. While a caller waits, it also
+    ///
+    /// - takes the lock of the wait queue, which callers hold while they enter or leave it;
+    /// - wakes the waiter: a system call for a thread, or the waker of a task.
+    ///
+    /// A pool without [waiting](super::FramePoolBuilder::waiting) callers does none of these.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| {
+    ///         pool.prepare_thread();
+    ///         // From here on, the thread is one of the real-time class.
+    ///         drop(pool.try_acquire());
+    ///     });
+    /// });
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    pub fn prepare_thread(&self) {
+        self.core.prepare_thread();
+    }
+
     /// Returns another handle of the same pool. Reports show `label` for frames acquired through
     /// it.
     ///
@@ -731,6 +757,20 @@ impl FramePool {
     #[must_use]
     pub fn framing(&self) -> Framing {
         self.core.layout.framing
+    }
+
+    /// Returns the [name](super::FramePoolBuilder::name) of the pool, or `None` if it has none.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let builder = FramePool::builder().frames(1).frame_size(64);
+    /// assert_eq!(builder.build()?.name(), None);
+    /// assert_eq!(builder.name("capture").build()?.name(), Some("capture".into()));
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> Option<Label> {
+        self.core.diagnostics.name(&*self.core)
     }
 
     /// Returns the layout of the picture in each frame, or `None` if none was set.
@@ -1058,7 +1098,7 @@ impl FramePool {
     #[doc(alias = "BeginFlush")]
     pub fn begin_flush(&self) {
         drop(self.flush(true));
-        tracing_events::flush(true);
+        tracing_events::flush(self.name(), true);
     }
 
     /// Ends the flush that [`begin_flush`](Self::begin_flush) began.
@@ -1072,7 +1112,7 @@ impl FramePool {
     #[doc(alias = "EndFlush")]
     pub fn end_flush(&self) {
         drop(self.flush(false));
-        tracing_events::flush(false);
+        tracing_events::flush(self.name(), false);
     }
 
     /// Closes the pool for good: every pending acquire and every later one, through any handle,
@@ -1106,7 +1146,7 @@ impl FramePool {
     pub fn close(&self) {
         drop(self.core.change_state(|state| state.closed = true));
         self.core.diagnostics.pool_event(EventKind::Closed);
-        tracing_events::closed(self.frames_out());
+        tracing_events::closed(self.name(), self.frames_out());
     }
 
     /// Blocks until all frames are back, for at most `timeout`.
@@ -1173,7 +1213,8 @@ impl FramePool {
     ///
     /// To be called with no lock held, because a subscriber may call the pool.
     pub(crate) fn trace_commit(&self) {
-        tracing_events::committed(&self.framing(), self.mode(), self.core.layout.total);
+        let bytes = self.core.layout.total;
+        tracing_events::committed(self.name(), &self.framing(), self.mode(), bytes);
     }
 
     pub(crate) fn core(&self) -> &Core {

@@ -31,11 +31,11 @@ use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::WaitEnd;
 use crate::error::{AcquireError, Starvation};
 use crate::metadata::Metadata;
-use crate::sync::{Arc, AtomicU64, Ordering, fence};
+use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_id};
 
 use super::core::{Core, Slot};
 use super::free_list::{PutBack, TakeError, put_back};
-use super::wait_queue::{Outcome, PendingWait, Refusal, WaitParams};
+use super::wait_queue::{self, Outcome, PendingWait, Refusal, WaitParams};
 
 /// Number of times that a caller looks for a frame before it enters the wait queue: first in
 /// successive turns of a loop, then with other threads running in between.
@@ -89,6 +89,13 @@ impl From<Unavailable> for AcquireError {
 
 /// Acquire.
 impl Core {
+    /// Does what the calling thread would do at its first acquire, wait and release.
+    pub(crate) fn prepare_thread(&self) {
+        thread_id();
+        self.free.prepare_thread();
+        wait_queue::prepare_thread();
+    }
+
     /// Takes a free frame.
     #[inline(always)]
     pub(crate) fn try_acquire(&self, site: CallSite) -> Result<Acquired, Unavailable> {
@@ -443,6 +450,10 @@ impl Core {
         if self.is_in_other_process() {
             return Err(Unavailable::OtherProcess);
         }
+        if !self.waits {
+            self.diagnostics.count_failed_acquire();
+            return Err(Unavailable::Exhausted);
+        }
         let start = self.diagnostics.begin_wait(site, self);
         // No hook begins after the deadline.
         let is_late = || deadline.is_some_and(|deadline| Instant::now() >= deadline);
@@ -517,6 +528,10 @@ impl Core {
     ) -> Poll<Result<NonNull<Slot>, Unavailable>> {
         if self.is_in_other_process() {
             return Poll::Ready(Err(Unavailable::OtherProcess));
+        }
+        if !self.waits {
+            self.diagnostics.count_failed_acquire();
+            return Poll::Ready(Err(Unavailable::Exhausted));
         }
         let enqueued = pending.start();
         let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site, self));

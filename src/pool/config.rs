@@ -29,6 +29,8 @@ pub(crate) struct PoolConfig {
     pub(crate) caches: bool,
     /// True if a caller that blocks tries again for a while before it enters the wait queue.
     pub(crate) spins: bool,
+    /// True if callers may wait for a frame.
+    pub(crate) waits: bool,
 }
 
 impl PoolConfig {
@@ -52,6 +54,7 @@ impl PoolConfig {
             caches: true,
             // A model would explore every attempt.
             spins: !cfg!(all(test, loom)),
+            waits: true,
         }
     }
 

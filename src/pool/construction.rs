@@ -74,6 +74,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         diagnostics,
         works_per_frame,
         spins: config.spins,
+        waits: config.waits,
         shares_memory,
         process,
         refs: AtomicUsize::new(1),

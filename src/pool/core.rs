@@ -120,6 +120,8 @@ pub(crate) struct Core {
     pub(super) works_per_frame: bool,
     /// True if a caller that blocks tries again for a while before it enters the wait queue.
     pub(super) spins: bool,
+    /// True if callers may wait for a frame. Otherwise they fail, and no word has `WAITERS`.
+    pub(super) waits: bool,
     /// True if a forked child may have the same memory, and not a copy of it (P1).
     pub(super) shares_memory: bool,
     /// The process that made the pool.

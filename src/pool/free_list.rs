@@ -260,6 +260,11 @@ impl FreeList {
         self.made_by
     }
 
+    /// Makes the start of the calling thread.
+    pub(crate) fn prepare_thread(&self) {
+        self.starts.set(self.starts.get());
+    }
+
     /// Returns the number of frames, free or not.
     pub(crate) fn frames(&self) -> usize {
         self.frames

@@ -29,8 +29,8 @@ const MAX_HANDLES: usize = usize::MAX / 2;
 
 /// One slot of a pool whose shared part is a `C`.
 ///
-/// The first cache line is read by every acquire and release. The metadata follows. The fourth, with
-/// the holder record, is written by acquires.
+/// The first cache line is read by every acquire and release. The metadata follows. The fourth,
+/// with the holder record, is written by acquires.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub(crate) struct Slot<C> {

@@ -349,6 +349,12 @@ type WaiterCell = Cell<Option<ManuallyDrop<Arc<Waiter>>>>;
 
 const_thread_local!(static DEFERRED: DeferredWakes = DeferredWakes::new());
 
+/// Makes what the calling thread needs to wait and to wake others.
+pub(super) fn prepare_thread() {
+    DEFERRED.with(|_| ());
+    drop(current_thread());
+}
+
 impl DeferredWakes {
     const fn new() -> Self {
         Self {

@@ -22,6 +22,8 @@ use crate::label::Label;
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Recording {
+    /// Name of the pool, if it has one.
+    pub pool: Option<Label>,
     /// Number of frames in the pool.
     pub frames: usize,
     /// Recorded events, in the order in which they were written.
@@ -181,6 +183,7 @@ pub(super) mod tests {
     /// Returns a recording of a pool of 2 frames, read after `read_at` milliseconds.
     pub(in super::super) fn recording(events: &[Event], lost: u64, read_at: u64) -> Recording {
         Recording {
+            pool: None,
             frames: 2,
             events: events.to_vec(),
             lost,

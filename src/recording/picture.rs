@@ -160,8 +160,12 @@ impl Picture<'_> {
         write!(
             self.body,
             "<text x=\"16\" y=\"28\" font-size=\"17\" font-weight=\"bold\">\
-             {frames} {noun} over {whole}: "
+             {frames} {noun}"
         )?;
+        if let Some(pool) = self.recording.pool {
+            write!(self.body, " of {}", Xml(pool.name()))?;
+        }
+        write!(self.body, " over {whole}: ")?;
         match self.timeline.dry.len() {
             0 => writeln!(self.body, "no caller had to wait</text>")?,
             1 => writeln!(self.body, "dry once, for {dry}</text>")?,

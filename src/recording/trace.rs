@@ -8,6 +8,8 @@ use std::fmt::{self, Write as _};
 use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
+use crate::label::Label;
+
 use super::event::{Event, EventKind, Recording};
 use super::timeline::{Owner, Span, Timeline};
 
@@ -56,7 +58,8 @@ impl Recording {
             "{{\"displayTimeUnit\":\"ms\",\
              \"otherData\":{{\"frames\":{frames},\"lost\":{lost}}},\"traceEvents\":["
         )?;
-        trace.name("process_name", POOL, "pool")?;
+        let pool = self.pool.map_or("pool", Label::name);
+        trace.name("process_name", POOL, pool)?;
         trace.track(POOL, "pool")?;
         self.trace_pool(&timeline, &mut trace)?;
         self.trace_slots(&timeline, &mut trace)?;

@@ -270,8 +270,9 @@ impl VideoLayoutBuilder {
         self
     }
 
-    /// Chooses the default layout of GStreamer, which elements assume for buffers without a
-    /// `GstVideoMeta`: strides are multiples of 4, and there is room for whole chroma blocks.
+    /// Chooses the default layout of GStreamer for progressive pictures, which elements assume for
+    /// buffers without a `GstVideoMeta`: strides are multiples of 4, and there is room for whole
+    /// chroma blocks.
     ///
     /// Source: `gst_video_info_set_format`.
     ///

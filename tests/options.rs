@@ -1,0 +1,121 @@
+//! Options of a pool that change what its calls do: a name, and no waiting. And what stands for an
+//! allocator.
+#![cfg(not(any(loom, miri)))]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use ks_allocator::{
+    AcquireError, AllocatorMode, FramePool, FramePoolBuilder, Framing, KsAllocator, Label,
+    PoolAllocator, Starvation,
+};
+use support::poll_once::poll_once;
+
+mod support {
+    pub(crate) mod poll_once;
+}
+
+fn builder() -> FramePoolBuilder {
+    FramePool::builder().frames(2).frame_size(64)
+}
+
+#[test]
+fn a_pool_without_waiting_fails_in_every_form_of_an_acquire() {
+    let pool = builder().waiting(false).build().unwrap();
+    let held = pool.acquire_exact(2).unwrap();
+    let exhausted = || AcquireError::Exhausted(Starvation::default());
+    let long = Duration::from_secs(60);
+    let began = Instant::now();
+    assert_eq!(pool.acquire().unwrap_err(), exhausted());
+    assert_eq!(pool.try_acquire().unwrap_err(), exhausted());
+    let error = pool.acquire_timeout(long).unwrap_err();
+    assert_eq!(error, exhausted());
+    assert!(
+        error.to_string().contains("2 of 2 frames are out"),
+        "{error}"
+    );
+    assert_eq!(pool.acquire_many(1).unwrap_err(), exhausted());
+    assert_eq!(pool.acquire_exact(1).unwrap_err(), exhausted());
+    assert_eq!(
+        pool.acquire_exact_timeout(2, long).unwrap_err(),
+        exhausted()
+    );
+    let polled = poll_once(Pin::new(&mut pool.acquire_async()), Waker::noop());
+    assert!(matches!(polled, Poll::Ready(Err(error)) if error == exhausted()));
+    let polled = poll_once(Pin::new(&mut pool.acquire_exact_async(1)), Waker::noop());
+    assert!(matches!(polled, Poll::Ready(Err(error)) if error == exhausted()));
+    assert!(began.elapsed() < long / 2);
+    let stats = pool.stats();
+    assert_eq!((stats.waits, stats.failed_acquires), (0, 8));
+    drop(held);
+    assert!(pool.acquire().is_ok());
+}
+
+#[test]
+fn a_name_stands_in_reports_errors_and_of_each_commit() {
+    let builder = builder().name("capture");
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    for frames in 1..3 {
+        allocator.set_framing(&Framing::new(frames, 64)).unwrap();
+        allocator.commit().unwrap();
+        let pool = allocator.pool().unwrap();
+        assert_eq!(pool.name(), Some(Label::new("capture")));
+        let held = pool.acquire_exact(frames).unwrap();
+        let holders = pool.holders();
+        assert_eq!(holders.pool, Some(Label::new("capture")));
+        let error = pool
+            .acquire_timeout(Duration::ZERO)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(" of `capture` "), "{error}");
+        drop(held);
+        allocator.decommit();
+    }
+}
+
+/// Uses an allocator that is known by the trait only.
+fn use_allocator(allocator: impl KsAllocator) {
+    allocator.set_framing(&Framing::new(2, 64)).unwrap();
+    allocator.set_allocator_mode(AllocatorMode::User).unwrap();
+    allocator.commit().unwrap();
+    assert_eq!(allocator.framing(), Framing::new(2, 64));
+    let frame = allocator.acquire().unwrap();
+    let pool = allocator.frame_pool().unwrap();
+    let location = pool.holders().entries[0].location.unwrap();
+    assert_eq!(
+        location.file,
+        file!(),
+        "the caller's, and not the pointer's"
+    );
+    assert_eq!(allocator.free_frames(), 1);
+    drop((
+        frame,
+        allocator.try_acquire(),
+        allocator.acquire_timeout(Duration::ZERO),
+    ));
+    allocator.begin_flush();
+    assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
+    allocator.end_flush();
+    assert!(allocator.allocator_handle().is_none());
+    assert_eq!(allocator.allocator_mode(), AllocatorMode::User);
+    allocator.decommit();
+    assert_eq!(allocator.allocator_status().allocated_frames, 0);
+}
+
+#[test]
+fn references_boxes_and_arcs_of_allocators_are_allocators() {
+    let allocator = PoolAllocator::new();
+    use_allocator(&allocator);
+    let reference: &dyn KsAllocator = &allocator;
+    use_allocator(reference);
+    use_allocator(Box::new(PoolAllocator::new()));
+    use_allocator(Arc::new(PoolAllocator::new()));
+    let dynamic: Arc<dyn KsAllocator> = Arc::new(allocator);
+    use_allocator(dynamic.clone());
+    use_allocator(&*dynamic);
+    let boxed: Box<dyn KsAllocator> = Box::new(dynamic);
+    use_allocator(boxed);
+}
