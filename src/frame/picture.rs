@@ -7,8 +7,8 @@ use super::shared::SharedFrame;
 use super::unique::Frame;
 
 impl Frame {
-    /// Returns the layout of the picture, which is that of the [pool](crate::FramePool::video_layout),
-    /// or `None` if the pool was built without one.
+    /// Returns the layout of the picture, which is that of the
+    /// [pool](crate::FramePool::video_layout), or `None` if the pool was built without one.
     ///
     /// ```
     /// use ks_allocator::{FramePool, VideoFormat, VideoLayout};
