@@ -3,10 +3,7 @@
 use gst::glib::BoolError;
 use gst::{ClockTime, MemoryIntoInnerError};
 use gst_video::{VideoFrameFlags, VideoInfo, VideoMeta};
-use ks_allocator::{Frame, LayoutError, VideoFormat, VideoLayout};
-
-/// Nanoseconds per tick of [`ks_allocator::Metadata`].
-const TICK: u64 = 100;
+use ks_allocator::{Frame, LayoutError, TimeBase, VideoFormat, VideoLayout};
 
 /// Returns the offsets and strides of the planes, as GStreamer takes them. Returns `None` if it
 /// cannot take them.
@@ -42,22 +39,30 @@ pub fn layout_of(info: &VideoInfo) -> Option<Result<VideoLayout, LayoutError>> {
 /// Turns a frame into a buffer without a copy. The frame is released when GStreamer frees the
 /// memory of the buffer.
 ///
-/// The buffer has the presentation time of the frame, unless that is negative. It has a
-/// `GstVideoMeta` if `layout`, the layout of the frame's pool, has planes.
+/// The buffer has the times of the frame, unless they are negative. It has a `GstVideoMeta` if the
+/// frame's pool has a video layout with planes.
 ///
 /// # Errors
 ///
 /// Returns an error, and releases the frame, if GStreamer does not accept the layout.
-pub fn to_buffer(frame: Frame, layout: Option<&VideoLayout>) -> Result<gst::Buffer, BoolError> {
-    let time = frame.metadata().presentation_time;
-    let nanoseconds = time.and_then(|ticks| u64::try_from(ticks).ok()?.checked_mul(TICK));
+pub fn to_buffer(frame: Frame) -> Result<gst::Buffer, BoolError> {
+    let (layout, metadata) = (frame.video_layout().copied(), *frame.metadata());
     let mut buffer = gst::Buffer::from_mut_slice(frame);
     let writable = buffer.make_mut();
-    writable.set_pts(nanoseconds.map(ClockTime::from_nseconds));
+    writable.set_pts(clock_time(
+        metadata.presentation_time_in(TimeBase::NANOSECONDS),
+    ));
+    writable.set_dts(clock_time(metadata.decode_time_in(TimeBase::NANOSECONDS)));
+    writable.set_duration(clock_time(metadata.duration_in(TimeBase::NANOSECONDS)));
     if let Some(layout) = layout.filter(|layout| !layout.planes().is_empty()) {
-        add_meta(writable, layout)?;
+        add_meta(writable, &layout)?;
     }
     Ok(buffer)
+}
+
+fn clock_time(nanoseconds: Option<i64>) -> Option<ClockTime> {
+    let nanoseconds = u64::try_from(nanoseconds?).ok()?;
+    Some(ClockTime::from_nseconds(nanoseconds))
 }
 
 fn add_meta(buffer: &mut gst::BufferRef, layout: &VideoLayout) -> Result<(), BoolError> {
@@ -76,16 +81,20 @@ fn add_meta(buffer: &mut gst::BufferRef, layout: &VideoLayout) -> Result<(), Boo
     Ok(())
 }
 
-/// Turns a buffer back into its frame, with the presentation time of the buffer.
+/// Turns a buffer back into its frame, with the times of the buffer, in nanoseconds.
 ///
 /// # Errors
 ///
 /// Returns the buffer itself if its memory is not a frame, or if something else refers to the
 /// buffer or to its memory.
 pub fn to_frame(buffer: gst::Buffer) -> Result<Frame, (gst::Buffer, MemoryIntoInnerError)> {
-    let time = buffer.pts().map(ClockTime::nseconds);
+    let times = [buffer.pts(), buffer.dts(), buffer.duration()];
+    let [pts, dts, duration] = times.map(|time| i64::try_from(time?.nseconds()).ok());
     let mut frame: Frame = buffer.try_into_inner()?;
-    frame.metadata_mut().presentation_time =
-        time.and_then(|nanoseconds| i64::try_from(nanoseconds / TICK).ok());
+    let metadata = frame.metadata_mut();
+    metadata.time_base = TimeBase::NANOSECONDS;
+    metadata.presentation_time = pts;
+    metadata.decode_time = dts;
+    metadata.duration = duration;
     Ok(frame)
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gst::{ClockTime, PadProbeReturn, PadProbeType, SeekFlags, State};
 use gst_app::{AppSink, AppSrc};
-use ks_allocator::{Frame, FramePool, VideoFormat, VideoLayout};
+use ks_allocator::{Frame, FramePool, TimeBase, VideoFormat, VideoLayout};
 use ks_allocator_gstreamer::{FrameBufferPool, offer, to_buffer, to_frame};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -106,9 +106,9 @@ fn receive(pool: &FramePool, counts: &mut Counts) -> Outcome {
         counts.count(pool, &buffer)?;
         let time = buffer.pts().ok_or("a buffer has no time stamp")?;
         let frame = to_frame(buffer).map_err(|(_, error)| error)?;
-        let ticks = frame.metadata().presentation_time;
+        let nanoseconds = frame.metadata().presentation_time_in(TimeBase::NANOSECONDS);
         check(
-            ticks == Some(i64::try_from(time.nseconds() / 100)?),
+            nanoseconds == Some(i64::try_from(time.nseconds())?),
             "the time stamp is wrong",
         )?;
         check_bars(&frame)?;
@@ -162,7 +162,7 @@ fn send(pool: &FramePool, counts: &mut Counts) -> Outcome {
             .rows_mut()
             .for_each(|row| row.fill(shade));
         frame.metadata_mut().presentation_time = Some(PICTURE_TICKS * i64::from(number));
-        source.push_buffer(to_buffer(frame, pool.video_layout())?)?;
+        source.push_buffer(to_buffer(frame)?)?;
 
         let buffer = pull(&sink)?;
         counts.count(pool, &buffer)?;

@@ -138,7 +138,7 @@ mod imp {
                 AcquireError::Flushing => FlowError::Flushing,
                 _ => FlowError::Error,
             })?;
-            buffer::to_buffer(frame, pool.video_layout()).map_err(|_| FlowError::Error)
+            buffer::to_buffer(frame).map_err(|_| FlowError::Error)
         }
     }
 

@@ -260,38 +260,43 @@ fn compressed_frames_have_no_video_meta() {
         .unwrap();
     assert!(accepts(&jpeg, "image/jpeg", &[]) && !accepts(&jpeg, "video/x-h264", &[]));
     let frames = FramePool::builder().frames(1).video(&jpeg).build().unwrap();
-    let buffer = to_buffer(frames.acquire().unwrap(), Some(&jpeg)).unwrap();
+    let buffer = to_buffer(frames.acquire().unwrap()).unwrap();
     assert!(buffer.meta::<VideoMeta>().is_none());
 }
 
 #[test]
-fn times_are_kept_to_100_ns() {
+fn times_are_kept_to_the_nanosecond() {
+    let frames = frame_pool();
+    for nanoseconds in [0, 1, 33_333_333, u64::try_from(i64::MAX).unwrap()] {
+        let mut buffer = to_buffer(frames.acquire().unwrap()).unwrap();
+        let time = Some(ClockTime::from_nseconds(nanoseconds));
+        let writable = buffer.make_mut();
+        writable.set_pts(time);
+        writable.set_dts(time);
+        writable.set_duration(time);
+        let buffer = to_buffer(to_frame(buffer).unwrap()).unwrap();
+        assert_eq!([buffer.pts(), buffer.dts(), buffer.duration()], [time; 3]);
+    }
+    let frame = to_frame(to_buffer(frames.acquire().unwrap()).unwrap()).unwrap();
+    assert_eq!(frame.metadata().presentation_time, None);
+}
+
+#[test]
+fn ticks_become_nanoseconds() {
     let frames = frame_pool();
     for ticks in [Some(0), Some(1), Some(333_333), Some(i64::MAX / 200), None] {
         let mut frame = frames.acquire().unwrap();
         frame.metadata_mut().presentation_time = ticks;
-        let buffer = to_buffer(frame, frames.video_layout()).unwrap();
+        let buffer = to_buffer(frame).unwrap();
         let nanoseconds = ticks.map(|ticks| u64::try_from(ticks).unwrap() * 100);
         assert_eq!(buffer.pts(), nanoseconds.map(ClockTime::from_nseconds));
-        assert_eq!(
-            to_frame(buffer).unwrap().metadata().presentation_time,
-            ticks
-        );
     }
-    let mut buffer = to_buffer(frames.acquire().unwrap(), None).unwrap();
-    buffer
-        .make_mut()
-        .set_pts(ClockTime::from_nseconds(33_333_333));
-    assert_eq!(
-        to_frame(buffer).unwrap().metadata().presentation_time,
-        Some(333_333)
-    );
 }
 
 #[test]
 fn only_the_only_reference_becomes_a_frame() {
     let frames = frame_pool();
-    let buffer = to_buffer(frames.acquire().unwrap(), frames.video_layout()).unwrap();
+    let buffer = to_buffer(frames.acquire().unwrap()).unwrap();
     let other = buffer.clone();
     let (buffer, _) = to_frame(buffer).unwrap_err();
     drop(other);
