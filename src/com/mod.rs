@@ -184,6 +184,8 @@ mod pipe;
 mod properties;
 #[expect(unsafe_code, reason = "trusts a pointer in a structure of the client")]
 mod sample_properties;
+#[expect(unsafe_code, reason = "trusts a pointer in a media type of the client")]
+mod video_info;
 
 #[expect(unsafe_code, reason = "is called by COM clients, and owns frames")]
 mod sample;
@@ -205,6 +207,11 @@ pub use self::interfaces::{
 };
 pub use self::layouts::*;
 pub use self::object_count::object_count;
+pub use self::video_info::{
+    FORMAT_VideoInfo, FORMAT_VideoInfo2, MEDIASUBTYPE_ARGB32, MEDIASUBTYPE_IYUV,
+    MEDIASUBTYPE_RGB24, MEDIASUBTYPE_RGB32, VideoInfoError, video_format, video_info_header,
+    video_info_header2, video_layout, video_subtype,
+};
 
 /// The version of `windows-core` that this crate was built with.
 #[doc(no_inline)]

@@ -31,6 +31,7 @@ mod sample;
 mod sample2;
 mod sharing;
 mod stress;
+mod video_info;
 
 // `support` is beside this folder, because other test crates use it too.
 #[path = "../support"]
