@@ -47,7 +47,9 @@ fn main() -> ExitCode {
             let records: Vec<&Path> = records.iter().map(PathBuf::as_path).collect();
             readme::replace_tables(&readme, &records)
         }
-        Request::Draw { .. } => Err("only the benchmark `ratios` can draw".to_owned()),
+        Request::Draw { .. } | Request::Curves { .. } => {
+            Err("only the benchmark `ratios` can draw".to_owned())
+        }
         Request::Help => {
             println!("{HELP}\nWorkloads: {}", WORKLOADS.join(" "));
             Ok(())

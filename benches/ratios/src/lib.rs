@@ -22,6 +22,7 @@ pub mod table;
 mod workers;
 pub mod workloads;
 // The results.
+pub mod chart;
 pub mod machine;
 pub mod options;
 #[cfg(feature = "draw")]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use ks_allocator_ratios::options::{Filters, HELP, Request};
 use ks_allocator_ratios::record::Record;
-use ks_allocator_ratios::workloads::{Setup, select};
+use ks_allocator_ratios::workloads::{Setup, curves, select};
 use ks_allocator_ratios::{peers, pictures, readme, repeat, report};
 
 fn main() -> ExitCode {
@@ -30,6 +30,14 @@ fn main() -> ExitCode {
             times,
         } => select(&filters).and_then(|workloads| repeat::run(&workloads, quick, times)),
         Request::Draw { record, folder } => pictures::draw(&Record::read(&record)?, &folder),
+        Request::Curves { folder, quick } => {
+            let setup = Setup {
+                peers: peers::all,
+                quick,
+                alone: false,
+            };
+            draw_curves(setup, &folder)
+        }
         Request::Tables { readme, records } => {
             let records: Vec<&Path> = records.iter().map(PathBuf::as_path).collect();
             readme::replace_tables(&readme, &records)
@@ -46,6 +54,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn draw_curves(setup: Setup, folder: &Path) -> Result<(), String> {
+    let conditions = Record::of(Vec::new(), setup.quick).conditions();
+    println!("Measured {conditions}. Median nanoseconds per frame.");
+    for chart in [curves::by_frames(setup)?, curves::by_threads(setup)?] {
+        print!("{}", readme::chart_table(&chart));
+        pictures::draw_chart(&chart, &conditions, folder)?;
+    }
+    Ok(())
 }
 
 fn measure(filters: &Filters, setup: Setup, path: &Path) -> Result<(), String> {

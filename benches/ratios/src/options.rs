@@ -33,6 +33,13 @@ pub enum Request {
         /// Folder that the pictures are written to.
         folder: PathBuf,
     },
+    /// Measure and draw how the cost depends on the number of frames and of threads.
+    Curves {
+        /// Folder that the pictures are written to.
+        folder: PathBuf,
+        /// Run everything once, as a check.
+        quick: bool,
+    },
     /// Put results into the tables of a README.
     Tables {
         /// The README.
@@ -63,6 +70,8 @@ pub const HELP: &str = "\
   --repeat N               measures N times, each time in another process without the peers, and
                            shows how the medians of this pool are distributed
 --draw FILE FOLDER       draws the results in FILE as pictures in FOLDER
+--curves FOLDER          measures W1 and W3 with 4 to 65,536 frames, and W6 with 1 to 8 threads,
+                         prints the results as tables and draws them in FOLDER; also --quick
 --tables README FILE...  replaces the tables in README with the results in each FILE";
 
 impl Request {
@@ -99,6 +108,11 @@ impl Request {
                 "--draw" => {
                     let (record, folder) = (next("a file")?, next("a folder")?);
                     return Ok(Self::Draw { record, folder });
+                }
+                "--curves" => {
+                    let folder = next("a folder")?;
+                    quick |= arguments.any(|rest| matches!(&*rest, "--quick" | "--test"));
+                    return Ok(Self::Curves { folder, quick });
                 }
                 "--tables" => {
                     let readme = next("a README")?;
@@ -161,6 +175,14 @@ mod tests {
         };
         assert_eq!(parse("--exact --alone W1"), Ok(alone));
         assert!(parse("--draw a.json").is_err());
+        assert!(parse("--curves").is_err());
+        let curves = |quick| Request::Curves {
+            folder: "p".into(),
+            quick,
+        };
+        assert_eq!(parse("--curves p"), Ok(curves(false)));
+        assert_eq!(parse("--curves p --quick"), Ok(curves(true)));
+        assert_eq!(parse("--test --curves p"), Ok(curves(true)));
         assert!(parse("--slow").is_err());
         let tables = Request::Tables {
             readme: "R.md".into(),

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use crate::chart::Chart;
 use crate::contender::Role;
 use crate::record::Record;
 use crate::table::{Row, Table};
@@ -136,6 +137,23 @@ fn markdown_table(table: &Table) -> String {
     text
 }
 
+/// Returns the numbers of a chart as a table with a line per value of the horizontal axis.
+pub fn chart_table(chart: &Chart) -> String {
+    let mut text = format!("\n**{}**: {}.\n\n| {} |", chart.id, chart.title, chart.axis);
+    for curve in &chart.curves {
+        let _ = write!(text, " {} |", escaped(&curve.name));
+    }
+    let _ = writeln!(text, "\n|---:|{}", "---:|".repeat(chart.curves.len()));
+    for (index, x) in chart.xs.iter().enumerate() {
+        let _ = write!(text, "| {} |", thousands(*x));
+        for curve in &chart.curves {
+            let _ = write!(text, " {} |", number(curve.medians[index]));
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// Formats a number: with two decimals below 10, one below 100, and none from there on.
 pub(crate) fn number(value: f64) -> String {
     match value {
@@ -161,6 +179,7 @@ fn thousands(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chart::Curve;
 
     #[test]
     fn text_between_the_marks_is_replaced() {
@@ -171,6 +190,26 @@ mod tests {
             Some(wanted)
         );
         assert_eq!(replace(text, "<!-- y -->\n", "new"), None);
+    }
+
+    #[test]
+    fn a_chart_becomes_a_table_with_a_column_per_line() {
+        let curve = |name: &str, medians: [f64; 2]| Curve {
+            name: name.to_owned(),
+            role: Role::Ours,
+            hollow: false,
+            medians: medians.into(),
+        };
+        let chart = Chart {
+            id: "c",
+            title: "t".to_owned(),
+            axis: "frames",
+            xs: vec![4.0, 1024.0],
+            curves: vec![curve("a", [1.0, 20.0]), curve("b<c>", [300.0, 4.0])],
+        };
+        let wanted = "\n**c**: t.\n\n| frames | a | b\\<c> |\n|---:|---:|---:|\n\
+                      | 4 | 1.00 | 300 |\n| 1,024 | 20.0 | 4.00 |\n";
+        assert_eq!(chart_table(&chart), wanted);
     }
 
     #[test]

@@ -5,11 +5,16 @@ use crate::contender::{Contender, Role, entry};
 use crate::pool::Pool;
 use crate::workloads::Demand;
 
+/// Name of [`ParkingLot`] in tables.
+pub(crate) const PARKING_LOT: &str = "parking_lot Mutex<Vec<Box<[u8]>>>";
+
+fn boxes(frames: usize, size: usize) -> Vec<Boxed> {
+    (0..frames).map(|_| boxed(size)).collect()
+}
+
 pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
     let Demand { frames, size, .. } = demand;
-    let boxes = || (0..frames).map(|_| boxed(size)).collect::<Vec<_>>();
-    let std = Std(std::sync::Mutex::new(boxes()));
-    let lot = ParkingLot(parking_lot::Mutex::new(boxes()));
+    let std = Std(std::sync::Mutex::new(boxes(frames, size)));
     vec![
         entry(
             Role::SharedPeer,
@@ -20,10 +25,10 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
         ),
         entry(
             Role::SharedPeer,
-            "parking_lot Mutex<Vec<Box<[u8]>>>",
+            PARKING_LOT,
             frames,
             size,
-            lot,
+            ParkingLot::new(frames, size),
         ),
     ]
 }
@@ -51,7 +56,13 @@ unsafe impl Pool for Std {
     }
 }
 
-struct ParkingLot(parking_lot::Mutex<Vec<Boxed>>);
+pub(crate) struct ParkingLot(parking_lot::Mutex<Vec<Boxed>>);
+
+impl ParkingLot {
+    pub(crate) fn new(frames: usize, size: usize) -> Self {
+        Self(parking_lot::Mutex::new(boxes(frames, size)))
+    }
+}
 
 // SAFETY: the address is that of a box of the demanded size, which the frame's holder owns.
 // `Task::Verify` fails if the address is not a multiple of 8.

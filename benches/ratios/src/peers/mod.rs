@@ -1,9 +1,9 @@
 //! Peers from the standard library and from crates.io.
 
 mod heaps;
-mod locks;
+pub(crate) mod locks;
 mod pools;
-mod queues;
+pub(crate) mod queues;
 
 use crate::contender::Contender;
 use crate::workloads::Demand;

@@ -10,18 +10,11 @@ use crate::memory::Memory;
 use crate::pool::Pool;
 use crate::workloads::Demand;
 
+/// Name of [`Numbers`] in tables.
+pub(crate) const NUMBERS: &str = "ArrayQueue<usize>";
+
 pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
     let Demand { frames, size, .. } = demand;
-    let numbers = Numbers {
-        free: ArrayQueue::new(frames),
-        memory: Memory::new(frames, size),
-    };
-    (0..frames).for_each(|number| {
-        numbers
-            .free
-            .push(number)
-            .expect("the queue has room for all frames")
-    });
     let boxes = ArrayQueue::new(frames);
     (0..frames).for_each(|_| {
         boxes
@@ -47,7 +40,13 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
             .expect("the queue has room for all frames")
     });
     vec![
-        entry(Role::SharedPeer, "ArrayQueue<usize>", frames, size, numbers),
+        entry(
+            Role::SharedPeer,
+            NUMBERS,
+            frames,
+            size,
+            Numbers::new(frames, size),
+        ),
         entry(
             Role::SharedPeer,
             "ArrayQueue<Box<[u8]>>",
@@ -66,9 +65,21 @@ pub(super) fn all(demand: Demand) -> Vec<Box<dyn Contender>> {
     ]
 }
 
-struct Numbers {
+pub(crate) struct Numbers {
     free: ArrayQueue<usize>,
     memory: Memory,
+}
+
+impl Numbers {
+    pub(crate) fn new(frames: usize, size: usize) -> Self {
+        let free = ArrayQueue::new(frames);
+        (0..frames).for_each(|number| {
+            free.push(number)
+                .expect("the queue has room for all frames")
+        });
+        let memory = Memory::new(frames, size);
+        Self { free, memory }
+    }
 }
 
 // SAFETY: `start` returns the address of a frame of `memory`, which is leaked: it is a multiple of

@@ -1,6 +1,8 @@
 //! The workloads, each in a file of its own.
 
 mod burst;
+#[cfg(feature = "peers")]
+pub mod curves;
 mod dry;
 mod large;
 mod one_thread;

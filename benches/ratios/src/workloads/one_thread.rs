@@ -36,7 +36,11 @@ fn run(setup: Setup, id: &'static str, frames: usize) -> Result<Table, String> {
         let name = format!("{OURS}, 65,536 frames, 1 % free");
         contenders.push(entry(Role::OursVariant, &name, MANY, size, empty));
     }
-    let plan = Plan {
+    measure(&plan(setup, id, frames), &contenders)
+}
+
+pub(super) fn plan(setup: Setup, id: &'static str, frames: usize) -> Plan {
+    Plan {
         id,
         title: format!("one thread, {frames} frames: acquire, write 8 bytes, release"),
         tasks: vec![Task::RoundTrip],
@@ -45,6 +49,5 @@ fn run(setup: Setup, id: &'static str, frames: usize) -> Result<Table, String> {
         sample: setup.sample(400),
         rounds: setup.rounds(300),
         lower_bound: TWO_RMW,
-    };
-    measure(&plan, &contenders)
+    }
 }

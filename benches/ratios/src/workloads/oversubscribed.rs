@@ -14,7 +14,11 @@ pub(super) fn with_8_threads(setup: Setup) -> Result<Table, String> {
 }
 
 fn run(setup: Setup, id: &'static str, threads: u64) -> Result<Table, String> {
-    let plan = Plan {
+    measure(&plan(setup, id, threads), &setup.contenders(FRAMES))
+}
+
+pub(super) fn plan(setup: Setup, id: &'static str, threads: u64) -> Plan {
+    Plan {
         id,
         title: format!(
             "{threads} threads share {FRAMES} frames: elapsed time divided by frames of all threads"
@@ -25,6 +29,5 @@ fn run(setup: Setup, id: &'static str, threads: u64) -> Result<Table, String> {
         sample: setup.sample(25_000),
         rounds: setup.rounds(16),
         lower_bound: TWO_RMW,
-    };
-    measure(&plan, &setup.contenders(FRAMES))
+    }
 }

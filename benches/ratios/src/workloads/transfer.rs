@@ -23,7 +23,16 @@ pub(super) fn with_32_frames(setup: Setup) -> Result<Table, String> {
 }
 
 fn run(setup: Setup, id: &'static str, frames: usize) -> Result<Table, String> {
-    let plan = Plan {
+    // Without a pool, the sender reuses a frame after 2 * QUEUE_CAPACITY - 1 others. The queue
+    // holds at most QUEUE_CAPACITY of them, so the receiver has read the frame by then.
+    measure(
+        &plan(setup, id, frames),
+        &setup.contenders_with(frames, 2 * QUEUE_CAPACITY, false),
+    )
+}
+
+pub(super) fn plan(setup: Setup, id: &'static str, frames: usize) -> Plan {
+    Plan {
         id,
         title: format!(
             "{frames} frames, acquired by one thread, released by another; \
@@ -35,11 +44,5 @@ fn run(setup: Setup, id: &'static str, frames: usize) -> Result<Table, String> {
         sample: setup.sample(2000),
         rounds: setup.rounds(120),
         lower_bound: NO_POOL,
-    };
-    // Without a pool, the sender reuses a frame after 2 * QUEUE_CAPACITY - 1 others. The queue
-    // holds at most QUEUE_CAPACITY of them, so the receiver has read the frame by then.
-    measure(
-        &plan,
-        &setup.contenders_with(frames, 2 * QUEUE_CAPACITY, false),
-    )
+    }
 }

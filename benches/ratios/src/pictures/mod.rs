@@ -1,4 +1,8 @@
-//! Bar charts of the results, one per workload, the shortest bar first.
+//! Bar charts of the results, one per workload, the shortest bar first. Line charts of the curves.
+
+mod lines;
+
+pub use lines::draw_chart;
 
 use std::fs;
 use std::path::Path;
@@ -69,35 +73,47 @@ pub fn draw(record: &Record, folder: &Path) -> Result<(), String> {
 type Area<'path> = DrawingArea<SVGBackend<'path>, Shift>;
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-/// Mapping of values to x coordinates between [`LEFT`] and [`RIGHT`].
+/// Mapping of values to coordinates.
 struct Scale {
     from: f64,
     to: f64,
+    /// Coordinates of `from` and `to`.
+    ends: (i32, i32),
     logarithmic: bool,
 }
 
 impl Scale {
-    fn of(table: &Table) -> Self {
-        let medians = || table.rows.iter().map(|row| row.median);
-        let max = medians().fold(0.0, f64::max);
-        let min = medians().fold(f64::INFINITY, f64::min);
+    fn of(values: impl Iterator<Item = f64> + Clone, ends: (i32, i32)) -> Self {
+        let max = values.clone().fold(0.0, f64::max);
+        let min = values.fold(f64::INFINITY, f64::min);
         let logarithmic = max > min * MAX_LINEAR_SPREAD;
         // Starting a logarithmic scale below the minimum makes the shortest bar visible.
         let from = if logarithmic { min / 2.0 } else { 0.0 };
         Self {
             from,
             to: max,
+            ends,
             logarithmic,
         }
     }
 
-    fn x(&self, value: f64) -> i32 {
+    fn at(&self, value: f64) -> i32 {
         let share = if self.logarithmic {
             (value / self.from).ln() / (self.to / self.from).ln()
         } else {
             value / self.to
         };
-        LEFT + (share * f64::from(RIGHT - LEFT)).round() as i32
+        let (first, last) = self.ends;
+        first + (share * f64::from(last - first)).round() as i32
+    }
+
+    /// Returns what is added to the description of a picture.
+    fn note(&self) -> &'static str {
+        if self.logarithmic {
+            ", logarithmic scale"
+        } else {
+            ""
+        }
     }
 
     /// Returns round values for the grid lines.
@@ -140,47 +156,54 @@ fn write(
     Ok(())
 }
 
-fn draw_table(table: &Table, conditions: &str, path: &Path) -> Drawn {
-    let bars = i32::try_from(table.rows.len())? * ROW;
-    let bottom = TOP + bars;
+/// Starts a picture whose bars or lines end at `bottom`: with its title and unit above them, and
+/// the date and machine below.
+fn start<'path>(
+    path: &'path Path,
+    bottom: i32,
+    title: &str,
+    unit: &str,
+    conditions: &str,
+) -> Result<Area<'path>, Box<dyn std::error::Error>> {
     let size = (WIDTH.unsigned_abs(), (bottom + BELOW).unsigned_abs());
     let area = SVGBackend::new(path, size).into_drawing_area();
     area.fill(&WHITE)?;
-    write(
-        &area,
-        &format!("{}: {}", table.id, table.title),
-        (20, 24),
-        18,
-        INK,
-        HPos::Left,
-    )?;
-    let scale = Scale::of(table);
-    let kind = if scale.logarithmic {
-        ", logarithmic scale"
-    } else {
-        ""
-    };
-    let unit = format!("median nanoseconds per frame; shorter is faster{kind}");
-    write(&area, &unit, (20, 48), 14, QUIET, HPos::Left)?;
+    write(&area, title, (20, 24), 18, INK, HPos::Left)?;
+    write(&area, unit, (20, 48), 14, QUIET, HPos::Left)?;
+    write(&area, conditions, (20, bottom + 80), 13, QUIET, HPos::Left)?;
+    Ok(area)
+}
+
+fn draw_table(table: &Table, conditions: &str, path: &Path) -> Drawn {
+    let bottom = TOP + i32::try_from(table.rows.len())? * ROW;
+    let scale = Scale::of(table.rows.iter().map(|row| row.median), (LEFT, RIGHT));
+    let title = format!("{}: {}", table.id, table.title);
+    let note = scale.note();
+    let unit = format!("median nanoseconds per frame; shorter is faster{note}");
+    let area = start(path, bottom, &title, &unit, conditions)?;
     draw_axis(&area, &scale, bottom)?;
     draw_lower_bound(&area, table, &scale, bottom)?;
     draw_bars(&area, table, &scale)?;
     draw_legend(&area, table, bottom + 48)?;
-    write(&area, conditions, (20, bottom + 80), 13, QUIET, HPos::Left)?;
     area.present()?;
     Ok(())
+}
+
+/// Returns the label of a round value.
+fn label(tick: f64) -> String {
+    if tick < 1.0 {
+        format!("{tick}")
+    } else {
+        number(tick).replace(".00", "").replace(".0", "")
+    }
 }
 
 fn draw_axis(area: &Area<'_>, scale: &Scale, bottom: i32) -> Drawn {
     let mut labeled_to = 0;
     for tick in scale.ticks() {
-        let x = scale.x(tick);
+        let x = scale.at(tick);
         area.draw(&PathElement::new(vec![(x, TOP - 6), (x, bottom)], FAINT))?;
-        let label = if tick < 1.0 {
-            format!("{tick}")
-        } else {
-            number(tick).replace(".00", "").replace(".0", "")
-        };
+        let label = label(tick);
         let half = i32::try_from(label.len())? * 4;
         if x - half > labeled_to {
             write(area, &label, (x, bottom + 14), 12, QUIET, HPos::Center)?;
@@ -199,7 +222,7 @@ fn draw_lower_bound(area: &Area<'_>, table: &Table, scale: &Scale, bottom: i32) 
     let Some(bound) = table.lower_bound() else {
         return Ok(());
     };
-    let x = scale.x(bound.median);
+    let x = scale.at(bound.median);
     for y in (TOP - 6..bottom).step_by(8) {
         area.draw(&PathElement::new(vec![(x, y), (x, y + 4)], QUIET))?;
     }
@@ -219,7 +242,7 @@ fn draw_bars(area: &Area<'_>, table: &Table, scale: &Scale) -> Drawn {
         write(area, &row.name, (LEFT - 10, middle), 14, ink, HPos::Right)?;
         let ends = [
             (LEFT, middle - BAR / 2),
-            (scale.x(row.median), middle + BAR / 2),
+            (scale.at(row.median), middle + BAR / 2),
         ];
         area.draw(&Rectangle::new(ends, color(row.role).filled()))?;
         let value = format!("{} ({:.2}×)", number(row.median), row.median / ours);
@@ -230,7 +253,7 @@ fn draw_bars(area: &Area<'_>, table: &Table, scale: &Scale) -> Drawn {
         write(
             area,
             &value,
-            (scale.x(row.median) + 8, middle),
+            (scale.at(row.median) + 8, middle),
             13,
             ink,
             HPos::Left,
@@ -254,8 +277,18 @@ fn draw_legend(area: &Area<'_>, table: &Table, y: i32) -> Drawn {
             [(x, y - 6), (x + 12, y + 6)],
             color.filled(),
         ))?;
-        write(area, meaning, (x + 18, y), 13, QUIET, HPos::Left)?;
-        x += 18 + i32::try_from(meaning.len())? * 7 + 14;
+        x = write_meaning(area, meaning, (x, y))?;
     }
     Ok(())
+}
+
+/// Writes the text of an entry of the legend that begins at `(x, y)`. Returns where the next entry
+/// begins.
+fn write_meaning(
+    area: &Area<'_>,
+    meaning: &str,
+    (x, y): (i32, i32),
+) -> Result<i32, Box<dyn std::error::Error>> {
+    write(area, meaning, (x + 18, y), 13, QUIET, HPos::Left)?;
+    Ok(x + 18 + i32::try_from(meaning.len())? * 7 + 14)
 }
