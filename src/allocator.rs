@@ -133,6 +133,7 @@ mod as_handle {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AllocatorState {
     /// No frame can be acquired, and none is out. Framing and mode can be set.
     Uncommitted,
@@ -158,6 +159,7 @@ pub enum AllocatorState {
 /// ```
 #[doc(alias = "KSSTREAMALLOCATOR_STATUS")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct AllocatorStatus {
     /// The framing, as [`KsAllocator::framing`] returns it.

@@ -54,6 +54,7 @@ pub(crate) const MIN_PAGE_SIZE: usize = 4096;
 /// ```
 #[doc(alias("ALLOCATOR_PROPERTIES", "KSALLOCATOR_FRAMING"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Framing {
     /// Number of frames in the pool.
     #[doc(alias("cBuffers", "Frames"))]

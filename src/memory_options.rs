@@ -39,6 +39,7 @@ use crate::sync::unmodeled;
 /// ```
 #[doc(alias("MADV_HUGEPAGE", "MAP_HUGETLB", "MEM_LARGE_PAGES"))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum HugePages {
     /// No huge pages are requested. The system may still provide transparent ones.
@@ -61,6 +62,7 @@ pub enum HugePages {
 /// # Ok::<(), ks_allocator::BuildError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct MemoryOptions {
     /// See [`prefault`](crate::FramePoolBuilder::prefault).
@@ -133,6 +135,7 @@ impl fmt::Display for MemoryOptions {
 /// assert_eq!(ks_allocator::MemoryRequest::NumaNode(1).to_string(), "NUMA node 1");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub enum MemoryRequest {
     /// Transparent huge pages: see [`HugePages::Transparent`].

@@ -56,6 +56,7 @@ use std::fmt;
 /// ```
 #[doc(alias = "KSALLOCATORMODE")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum AllocatorMode {
     /// The frames are in private memory of this process.
     #[doc(alias = "KsAllocatorMode_User")]

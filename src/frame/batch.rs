@@ -1,6 +1,7 @@
 //! Batch of frames.
 
 use std::fmt;
+use std::iter::FusedIterator;
 use std::ops::{Deref, DerefMut};
 
 use arrayvec::ArrayVec;
@@ -175,6 +176,7 @@ impl Iterator for FrameBatch {
 }
 
 impl ExactSizeIterator for FrameBatch {}
+impl FusedIterator for FrameBatch {}
 
 impl Drop for FrameBatch {
     #[inline]

@@ -78,4 +78,31 @@ impl SharedFrame {
             held: unsafe { HeldSlot::new(pointer.cast()) },
         }
     }
+
+    /// Borrows the handle of a pointer that [`into_raw`](Self::into_raw) returned, which stays the
+    /// owner of the handle.
+    ///
+    /// ```
+    /// use ks_allocator::{FramePool, SharedFrame};
+    ///
+    /// let pool = FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let pointer = pool.acquire()?.share().into_raw();
+    /// unsafe { SharedFrame::from_raw_ref(&pointer) }.set_label("decoder");
+    /// assert!(pool.holders().to_string().contains("held by `decoder`"));
+    /// drop(unsafe { SharedFrame::from_raw(pointer) });
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// The pointer comes from [`SharedFrame::into_raw`] or [`Frame::into_raw`], and no frame is
+    /// made of it as long as it is borrowed. The bytes of the frame are not written through other
+    /// pointers meanwhile.
+    #[must_use]
+    pub unsafe fn from_raw_ref(pointer: &NonNull<c_void>) -> &Self {
+        let handle: *const NonNull<c_void> = pointer;
+        // SAFETY: a handle is a transparent wrapper of the pointer to its slot. The pointer was
+        // made of a handle that the caller keeps as long as the result is borrowed.
+        unsafe { &*handle.cast::<Self>() }
+    }
 }

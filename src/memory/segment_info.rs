@@ -63,6 +63,22 @@ impl SegmentInfo {
         }
     }
 
+    /// Returns whether all of `bytes` lie in the segment, for a check that data was not copied.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let frame = pool.acquire()?;
+    /// assert!(pool.segment().contains(&frame[8..]));
+    /// assert!(!pool.segment().contains(&frame.to_vec()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn contains(&self, bytes: &[u8]) -> bool {
+        let offset = bytes.as_ptr().addr().checked_sub(self.base.addr().get());
+        let end = offset.and_then(|offset| offset.checked_add(bytes.len()));
+        end.is_some_and(|end| end <= self.bytes)
+    }
+
     /// Returns the frames in chunks of at most `max` bytes, for interfaces that limit the size of a
     /// registration. Returns `None` if the distance between two frames is larger than `max`.
     ///

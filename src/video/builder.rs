@@ -24,6 +24,7 @@ use super::layout::{MAX_PLANES, Picture, PlaneLayout, VideoLayout, row_bytes, ro
 /// ```
 #[doc(alias = "GstVideoAlignment")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Padding {
     /// Pixels at the left. A multiple of the chroma subsampling.
     pub left: u32,
@@ -295,7 +296,8 @@ impl VideoLayoutBuilder {
     ///
     /// It is that of `av_image_get_buffer_size` with an alignment of 64, and the extra bytes. A
     /// decoder that writes to the frame also needs [padding](Self::padding), which
-    /// `avcodec_align_dimensions2` returns.
+    /// `avcodec_align_dimensions2` returns, and strides that are
+    /// [derived](Self::derive_strides) from that of luma.
     ///
     /// ```
     /// # use ks_allocator::{VideoFormat, VideoLayout};

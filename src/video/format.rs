@@ -79,6 +79,7 @@ pub enum VideoFormat {
 /// assert_eq!(chroma.block_bytes, 2); // one U and one V for 4 pixels
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PlaneFormat {
     /// Number of bytes per block.

@@ -20,6 +20,7 @@ pub(super) const MAX_PLANES: usize = 3;
 /// Every row has `row_bytes` bytes of the picture. The last row need not be followed by the unused
 /// bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct PlaneLayout {
     /// Bytes from the start of the frame to the first byte of the first row.

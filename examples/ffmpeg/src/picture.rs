@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 use std::ops::Deref;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::slice;
 
 use ffmpeg_next::ffi::{
@@ -22,26 +22,27 @@ use crate::layout::{check_room, number_in_ffmpeg, pixel_format};
 ///
 /// # Invariant
 ///
-/// P1: `buf[0]` was made by [`attach`]. Its bytes are those of a frame, and its opaque pointer is
-/// that of a `SharedFrame` in a box.
+/// P1: `buf[0]` was made by [`attach`]. Its bytes are those of a frame, and its opaque pointer was
+/// made of a handle of that frame.
 pub struct Picture {
     video: frame::Video,
     layout: VideoLayout,
 }
 
 impl Picture {
-    /// Makes a picture of a frame for an encoder, without a copy. `layout` is that of the frame.
+    /// Makes a picture of a frame for an encoder, without a copy.
     ///
     /// # Errors
     ///
     /// Returns [`Error::PixelFormat`] for a format that FFmpeg does not have, [`Error::BottomUp`]
-    /// for such a layout, [`Error::Planes`] if the frame is shorter than the planes, and an error
-    /// of FFmpeg if there is no memory for its descriptions.
-    pub fn from_frame(frame: SharedFrame, layout: &VideoLayout) -> Result<Self, Error> {
+    /// for such a layout, [`Error::Planes`] if the frame has no layout or is shorter than the
+    /// planes, and an error of FFmpeg if there is no memory for its descriptions.
+    pub fn from_frame(frame: SharedFrame) -> Result<Self, Error> {
+        let layout = *frame.video_layout().ok_or(PlanesError::NoLayout)?;
         if layout.is_bottom_up() {
             return Err(Error::BottomUp);
         }
-        check_room(layout, frame.len())?;
+        check_room(&layout, frame.len())?;
         let pixel = pixel_format(layout.format()).ok_or(Error::PixelFormat)?;
         let mut video = frame::Video::empty();
         // SAFETY: the pointer is used while the picture is borrowed.
@@ -53,12 +54,9 @@ impl Picture {
         let bytes = ptr::from_ref::<[u8]>(&frame).cast_mut();
         // SAFETY: these are the bytes of the frame, which FFmpeg does not write to, as the buffer
         // is read-only.
-        unsafe { attach(av, frame, bytes, AV_BUFFER_FLAG_READONLY, layout) }?;
+        unsafe { attach(av, frame, bytes, AV_BUFFER_FLAG_READONLY, &layout) }?;
         video.set_format(pixel);
-        Ok(Self {
-            video,
-            layout: *layout,
-        })
+        Ok(Self { video, layout })
     }
 
     /// Takes a picture that a decoder has finished.
@@ -108,10 +106,10 @@ impl Picture {
     pub fn set_label(&self, label: impl Into<Label>) {
         // SAFETY: the buffer is valid.
         let owner = unsafe { av_buffer_get_opaque(self.buffer()) };
-        // SAFETY: the pointer is that of a `SharedFrame` in a box (P1), which exists as long as the
-        // reference, and of which there are only shared references.
-        let frame = unsafe { &*owner.cast::<SharedFrame>() };
-        frame.set_label(label);
+        if let Some(owner) = NonNull::new(owner) {
+            // SAFETY: the pointer was made of a handle (P1), which exists as long as the reference.
+            unsafe { SharedFrame::from_raw_ref(&owner) }.set_label(label);
+        }
     }
 
     /// Returns the reference to the frame. By P1 there is one.
@@ -174,13 +172,14 @@ unsafe fn attach(
         av.linesize[number] = to_c(plane.stride)?;
     }
     av.extended_data = av.data.as_mut_ptr();
-    let owner: *mut SharedFrame = Box::into_raw(Box::new(frame));
+    let owner = frame.into_raw();
+    let opaque = owner.as_ptr();
     // SAFETY: the bytes are valid until `release` drops the frame. `release` fits the opaque
     // pointer, and may be called on any thread, as a `SharedFrame` is `Send`.
-    av.buf[0] = unsafe { av_buffer_create(start, bytes.len(), Some(release), owner.cast(), flags) };
+    av.buf[0] = unsafe { av_buffer_create(start, bytes.len(), Some(release), opaque, flags) };
     if av.buf[0].is_null() {
-        // SAFETY: FFmpeg made no buffer and so did not take the pointer, which is that of a box.
-        drop(unsafe { Box::from_raw(owner) });
+        // SAFETY: FFmpeg made no buffer and so did not take the pointer.
+        drop(unsafe { SharedFrame::from_raw(owner) });
         av.data.fill(ptr::null_mut());
         return Err(Error::NO_MEMORY);
     }
@@ -189,8 +188,10 @@ unsafe fn attach(
 
 /// Releases the frame of a buffer to which there are no more references.
 unsafe extern "C" fn release(owner: *mut c_void, _: *mut u8) {
-    // SAFETY: FFmpeg calls this once per buffer with the pointer that `attach` gave it.
-    drop(unsafe { Box::from_raw(owner.cast::<SharedFrame>()) });
+    if let Some(owner) = NonNull::new(owner) {
+        // SAFETY: FFmpeg calls this once per buffer with the pointer that `attach` gave it.
+        drop(unsafe { SharedFrame::from_raw(owner) });
+    }
 }
 
 /// Converts a number of pixels or bytes. Pictures are at most as large as FFmpeg can describe.

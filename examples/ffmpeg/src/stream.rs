@@ -38,14 +38,13 @@ pub(crate) struct Encoded {
 impl Stream {
     /// Encodes the pattern from frames of the pool. The encoder gets each frame without a copy.
     pub(crate) fn encode(&self, pool: &FramePool) -> Result<Encoded, Failure> {
-        let layout = *pool.video_layout().ok_or(PlanesError::NoLayout)?;
         let mut encoder = self.open()?;
         let (mut packets, mut kept) = (Vec::new(), 0);
         for number in 0..self.pictures {
             let mut frame = pool.with_label("encoder").try_acquire()?;
             draw(&mut frame, number)?;
             let slot = frame.slot();
-            let mut picture = Picture::from_frame(frame.share(), &layout)?;
+            let mut picture = Picture::from_frame(frame.share())?;
             picture.set_pts(i64::try_from(number)?);
             encoder.send_frame(&picture)?;
             drop(picture);

@@ -256,7 +256,7 @@ fn a_picture_has_the_planes_of_its_frame() {
             .build()
             .unwrap();
         let frame = pool.acquire().unwrap().share();
-        let picture = Picture::from_frame(frame.clone(), &layout).unwrap();
+        let picture = Picture::from_frame(frame.clone()).unwrap();
         // In FFmpeg, U has number 1 and V has number 2.
         let swaps = format == VideoFormat::Yv12;
         for (position, plane) in frame.planes().unwrap().iter().enumerate() {
@@ -281,14 +281,16 @@ fn frames_without_room_are_refused() {
         .unwrap();
     let mut frame = pool.acquire().unwrap();
     frame.set_len(layout.size() - 1).unwrap();
-    let error = Picture::from_frame(frame.share(), &layout).err().unwrap();
+    let error = Picture::from_frame(frame.share()).err().unwrap();
     assert!(
         matches!(error, Error::Planes(PlanesError::TooShort { .. })),
         "{error}"
     );
     assert_eq!(pool.free_frames(), 1);
 
-    let frame = pool.acquire().unwrap().share();
-    let error = Picture::from_frame(frame, &layout.bottom_up()).err();
+    let bottom_up = layout.bottom_up();
+    let pool = FramePool::builder().frames(1).video(&bottom_up).build();
+    let frame = pool.unwrap().acquire().unwrap().share();
+    let error = Picture::from_frame(frame).err();
     assert!(matches!(error, Some(Error::BottomUp)));
 }
