@@ -2,9 +2,11 @@
 //! allocator.
 #![cfg(not(any(loom, miri)))]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -118,4 +120,77 @@ fn references_boxes_and_arcs_of_allocators_are_allocators() {
     use_allocator(&*dynamic);
     let boxed: Box<dyn KsAllocator> = Box::new(dynamic);
     use_allocator(boxed);
+}
+
+/// Value that counts the values that live.
+struct Counted(Arc<AtomicUsize>, usize);
+
+impl Counted {
+    fn new(live: &Arc<AtomicUsize>, slot: usize) -> Self {
+        live.fetch_add(1, Ordering::Relaxed);
+        Self(live.clone(), slot)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn each_slot_has_a_value_that_lives_as_long_as_the_pool() {
+    let live = Arc::default();
+    let of_builder = Arc::clone(&live);
+    let builder = builder().attachment(move |slot| Counted::new(&of_builder, slot));
+    let pools = [builder.build().unwrap(), builder.build().unwrap()];
+    assert_eq!(live.load(Ordering::Relaxed), 4);
+    for pool in &pools {
+        for mut frame in pool.acquire_exact(2).unwrap() {
+            let value: &mut Counted = frame.attachment_mut().unwrap();
+            value.1 += 10;
+            assert_eq!(frame.attachment::<Counted>().unwrap().1, frame.slot() + 10);
+            assert!(frame.attachment_mut::<u8>().is_none());
+        }
+        let frame = pool.acquire().unwrap().share();
+        assert_eq!(
+            frame.attachment::<Counted>().unwrap().1,
+            frame.slot() + 10,
+            "it is kept"
+        );
+    }
+    let [one, two] = pools;
+    let last = two.acquire().unwrap();
+    drop((one, two));
+    assert_eq!(live.load(Ordering::Relaxed), 2);
+    drop((last, builder));
+    assert_eq!(live.load(Ordering::Relaxed), 0);
+    assert!(
+        self::builder()
+            .build()
+            .unwrap()
+            .acquire()
+            .unwrap()
+            .attachment::<Counted>()
+            .is_none()
+    );
+}
+
+#[test]
+fn a_value_is_reset_only_if_it_may_have_changed_and_a_panic_in_that_loses_nothing() {
+    let builder = builder().frames(1).attachment(|_| 0_u32);
+    let pool = builder.reset_attachment(|value: &mut u32| {
+        *value += 100;
+        assert!(*value < 200, "from the second reset on");
+    });
+    let pool = pool.build().unwrap();
+    let value = || *pool.acquire().unwrap().attachment::<u32>().unwrap();
+    let change = || *pool.acquire().unwrap().attachment_mut::<u32>().unwrap() += 1;
+    assert_eq!([value(), value()], [0, 0]);
+    change();
+    assert_eq!([value(), value()], [101, 101]);
+    change();
+    assert_eq!([value(), value()], [202, 202]);
+    drop(pool.acquire_many(1).unwrap());
+    assert_eq!((value(), pool.free_frames()), (202, 1));
 }

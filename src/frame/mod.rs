@@ -15,6 +15,7 @@
 //! [`Core::begin_use`]: crate::pool::core::Core::begin_use
 //! [`Core::end_use`]: crate::pool::core::Core::end_use
 
+mod attachment;
 mod batch;
 #[cfg(feature = "bytes")]
 mod bytes;

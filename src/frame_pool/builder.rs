@@ -1,5 +1,6 @@
 //! Builder of a pool.
 
+use std::any::Any;
 use std::io;
 use std::time::Duration;
 
@@ -493,6 +494,66 @@ impl FramePoolBuilder {
         register: impl Fn(&SegmentInfo) -> io::Result<R> + Send + Sync + 'static,
     ) -> Self {
         self.config.memory.register = Some(RegisterSegment::new(register));
+        self
+    }
+
+    /// Attaches a value to each slot: `make` is called once per slot with its number, when the pool
+    /// is built. The holder of a frame finds the value by [`Frame::attachment`], and other holders
+    /// find it as it was left.
+    ///
+    /// It is for what a program or a library keeps per buffer: a descriptor, a texture, side data
+    /// with memory of its own. So nothing is allocated per frame. The values are dropped with the
+    /// pool.
+    ///
+    /// [`Frame::attachment`]: crate::Frame::attachment
+    ///
+    /// ```
+    /// use ks_allocator::FramePool;
+    ///
+    /// #[derive(Default)]
+    /// struct SideData {
+    ///     faces: Vec<(u32, u32)>,
+    /// }
+    ///
+    /// let builder = FramePool::builder().frames(2).frame_size(64);
+    /// let builder = builder.attachment(|_| SideData::default());
+    /// let pool = builder.reset_attachment(|data: &mut SideData| data.faces.clear()).build()?;
+    /// let mut frame = pool.acquire()?;
+    /// frame.attachment_mut::<SideData>().expect("made above").faces.push((3, 4));
+    /// let shared = frame.share();
+    /// assert_eq!(shared.attachment::<SideData>().expect("made above").faces, [(3, 4)]);
+    /// drop(shared);
+    /// assert!(pool.acquire()?.attachment::<SideData>().is_some_and(|data| data.faces.is_empty()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn attachment<T: Any + Send + Sync>(
+        mut self,
+        make: impl Fn(usize) -> T + Send + Sync + 'static,
+    ) -> Self {
+        self.config.attachments.set_make(make);
+        self
+    }
+
+    /// Sets a function that resets the [attachment](Self::attachment) of a frame that is released,
+    /// if its holder asked for it by [`attachment_mut`](crate::Frame::attachment_mut). Without one,
+    /// attachments are kept as they are.
+    ///
+    /// It runs on the thread that releases the frame. A panic in it is caught. A value of another
+    /// type than `T` is not passed to it.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// let builder = FramePool::builder().frames(1).frame_size(64).attachment(|_| 1);
+    /// let pool = builder.reset_attachment(|number: &mut i32| *number = 0).build()?;
+    /// *pool.acquire()?.attachment_mut().expect("an i32") = 7;
+    /// assert_eq!(pool.acquire()?.attachment(), Some(&0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn reset_attachment<T: Any>(
+        mut self,
+        reset: impl Fn(&mut T) + Send + Sync + 'static,
+    ) -> Self {
+        self.config.attachments.set_reset(reset);
         self
     }
 

@@ -790,6 +790,9 @@ impl Core {
             let state = unsafe { &mut *state };
             state.metadata = Metadata::default();
             state.needs_reset = core.works_per_frame;
+            if let Some(attachment) = &mut state.attachment {
+                core.attachments.reset(attachment);
+            }
         });
         if core.contents == Contents::ZeroOnRelease && !core.is_memory_of_other_process() {
             // SAFETY: the caller is the frame's unique holder.

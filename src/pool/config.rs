@@ -9,6 +9,8 @@ use crate::memory_options::MemoryOptions;
 use crate::mode::AllocatorMode;
 use crate::video::VideoLayout;
 
+use super::attachment::AttachmentConfig;
+
 /// The configuration of a pool.
 #[derive(Clone, Debug)]
 pub(crate) struct PoolConfig {
@@ -23,6 +25,7 @@ pub(crate) struct PoolConfig {
     pub(crate) memory: MemoryPlan,
     pub(crate) contents: Contents,
     pub(crate) diagnostics: DiagnosticsConfig,
+    pub(crate) attachments: AttachmentConfig,
     /// Number of words that frames are dealt to in turn; `None` for the default.
     pub(crate) shards: Option<usize>,
     /// True if threads prefer the frames that they used last.
@@ -50,6 +53,7 @@ impl PoolConfig {
             },
             contents: Contents::Keep,
             diagnostics: DiagnosticsConfig::default(),
+            attachments: AttachmentConfig::default(),
             shards: None,
             caches: true,
             // A model would explore every attempt.

@@ -16,6 +16,7 @@ use crate::memory::{Segment, try_box_uninit, try_with_capacity};
 use crate::sync::OnceLock;
 use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Process};
 
+use super::attachment::Attachment;
 use super::config::PoolConfig;
 use super::core::{Core, Handle, Slot};
 use super::free_list::{FreeList, Lanes};
@@ -50,6 +51,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     let shares_memory = object.is_some() || config.memory.custom.is_some();
     let mut slots = try_with_capacity::<Slot>(frames)?;
     let free = free_list(config, state)?;
+    let attachments = config.attachments.make_all(frames)?;
 
     let allocation = NonNull::from(Box::leak(try_box_uninit::<Core>()?));
     let core = allocation.cast::<Core>();
@@ -57,7 +59,8 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         || segment.guard_pages().is_some()
         || config.diagnostics.per_frame();
     let needs = (works_per_frame || shares_memory, works_per_frame);
-    fill_slots(&mut slots, core, (&free, &segment), config, needs);
+    let lists = (&free, &segment, attachments);
+    fill_slots(&mut slots, core, lists, config, needs);
     let filled = Core {
         free,
         wait_queue: WaitQueue::new(state),
@@ -72,6 +75,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         object,
         loans,
         diagnostics,
+        attachments: config.attachments.clone(),
         works_per_frame,
         spins: config.spins,
         waits: config.waits,
@@ -97,7 +101,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
 fn fill_slots(
     slots: &mut Vec<Slot>,
     core: NonNull<Core>,
-    (free, segment): (&FreeList, &Segment),
+    (free, segment, attachments): (&FreeList, &Segment, Vec<Attachment>),
     config: &PoolConfig,
     needs: (bool, bool),
 ) {
@@ -105,6 +109,7 @@ fn fill_slots(
         frame_len: config.frame_len,
         capacity: config.framing.frame_size,
     };
+    let mut attachments = attachments.into_iter();
     slots.extend((0..free.frames()).map(|number| {
         let payload = segment.frame(number);
         Slot::new(
@@ -114,6 +119,7 @@ fn fill_slots(
             payload,
             lengths,
             needs,
+            attachments.next(),
         )
     }));
 }

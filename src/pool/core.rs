@@ -81,6 +81,7 @@ use crate::sync::OnceLock;
 use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Ordering, Process, fence};
 use crate::video::VideoLayout;
 
+use super::attachment::AttachmentConfig;
 use super::free_list::{FreeList, epoch_if_out};
 use super::idle::{IdleWaiters, Look};
 use super::loans::Loans;
@@ -116,6 +117,7 @@ pub(crate) struct Core {
     /// In Kernel mode, for all slots.
     pub(crate) loans: Loans,
     pub(crate) diagnostics: Diagnostics,
+    pub(super) attachments: AttachmentConfig,
     /// True if every acquire and release has work beyond the holder record.
     pub(super) works_per_frame: bool,
     /// True if a caller that blocks tries again for a while before it enters the wait queue.

@@ -34,6 +34,7 @@
 //! | M, G | memory, registry of guard pages | [`crate::memory`], `memory/guard_pages/registry.rs` |
 //! | K, RC | COM samples, reference count | `com/sample.rs`, `ref_count.rs` |
 
+pub(crate) mod attachment;
 #[expect(unsafe_code, reason = "turns taken frames into slots and back")]
 pub(crate) mod checkout;
 pub(crate) mod config;

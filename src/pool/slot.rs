@@ -22,6 +22,7 @@ use crate::diagnostics::holder_record::HolderRecord;
 use crate::metadata::Metadata;
 use crate::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence};
 
+use super::attachment::Attachment;
 use super::free_list::{Bits, FreeList};
 
 /// More handles than can exist unless handles are leaked on purpose.
@@ -66,6 +67,8 @@ pub(crate) struct State {
     /// is here because an acquire has this cache line at hand.
     pub(crate) needs_begin: bool,
     pub(crate) metadata: Metadata,
+    /// A value of the user's, which survives the release.
+    pub(crate) attachment: Option<Attachment>,
 }
 
 #[cfg(all(not(all(test, loom)), target_pointer_width = "64"))]
@@ -107,12 +110,14 @@ impl<C> Slot<C> {
             capacity,
         }: Lengths,
         (needs_begin, needs_reset): (bool, bool),
+        attachment: Option<Attachment>,
     ) -> Self {
         let state = State {
             length: frame_len,
             needs_reset,
             needs_begin,
             metadata: Metadata::default(),
+            attachment,
         };
         Self {
             core,
