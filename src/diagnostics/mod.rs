@@ -24,7 +24,7 @@ use crate::holders::{Holder, HolderState, Holders};
 use crate::label::Label;
 use crate::panics::catch_panics;
 use crate::recording::{EventKind, Recording};
-use crate::sync::thread_name;
+use crate::sync::{TickClock, thread_name};
 use crate::tracing_events;
 
 use self::call_site::{Acquirer, CallSite};
@@ -92,11 +92,13 @@ pub(crate) struct Diagnostics {
 /// The calls that the pool makes.
 impl Diagnostics {
     pub(crate) fn new(config: &DiagnosticsConfig, frames: usize) -> Result<Self, CommitError> {
+        let holders = HolderTable::new(frames)?;
+        let recorder = Recorder::new(config.recorded_events, TickClock::fastest, || holders.now())?;
         Ok(Self {
             config: config.clone(),
-            holders: HolderTable::new(frames)?,
+            holders,
             counts: Counts::default(),
-            recorder: Recorder::new(config.recorded_events)?,
+            recorder,
         })
     }
 
@@ -262,7 +264,7 @@ impl Diagnostics {
 
     fn write(&self, kind: EventKind, subject: Subject, acquirer: Acquirer) {
         if let Some(recorder) = &self.recorder {
-            recorder.write(kind, subject, acquirer, self.holders.now());
+            recorder.write(kind, subject, acquirer, || self.holders.now());
         }
     }
 }

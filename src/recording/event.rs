@@ -40,7 +40,7 @@ pub struct Recording {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Event {
-    /// Time since the pool was built, in steps of 64 ns.
+    /// Time since the pool was built, in steps of 128 ns or less.
     pub at: Duration,
     /// Kind of the event.
     pub kind: EventKind,

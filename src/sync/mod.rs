@@ -13,6 +13,7 @@
 //! | `thread_id` | the thread ids of reports |
 //! | `prefetch` | prefetching of cache lines |
 //! | `process` | the process that made a pool, and forks |
+//! | `ticks` | a clock that is read in a few nanoseconds |
 //! | `os_thread` | the system's id and name of a thread |
 //!
 //! Most names are type aliases, not re-exports: the lint `disallowed_types`, which directs other
@@ -45,6 +46,7 @@ mod process;
 mod std;
 #[cfg(not(all(test, loom)))]
 mod thread_id;
+mod ticks;
 pub(crate) mod unmodeled;
 
 #[cfg(all(test, loom))]
@@ -56,3 +58,4 @@ pub(crate) use self::process::Process;
 pub(crate) use self::std::*;
 #[cfg(not(all(test, loom)))]
 pub(crate) use self::thread_id::thread_id;
+pub(crate) use self::ticks::TickClock;
