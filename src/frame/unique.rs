@@ -238,6 +238,25 @@ impl Frame {
         Ok(filled)
     }
 
+    /// Returns a pointer to the first byte of the frame, for a device or C code. It is valid for
+    /// reads and writes of all [capacity](Self::capacity) bytes for as long as the frame is out,
+    /// whatever the length is, as long as no reference to the bytes is used at the same time.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// let mut frame = pool.acquire()?;
+    /// frame.clear();
+    /// unsafe { frame.payload_ptr().write_bytes(7, frame.capacity()) };
+    /// frame.set_len(3)?;
+    /// assert_eq!(&*frame, [7; 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "GetPointer")]
+    #[must_use]
+    pub fn payload_ptr(&mut self) -> NonNull<u8> {
+        self.held.slot().payload
+    }
+
     /// Returns the bytes before the payload.
     ///
     /// ```

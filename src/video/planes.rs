@@ -264,6 +264,19 @@ impl<'a> Plane<'a> {
         self.shape.stride
     }
 
+    /// Returns the bytes of the picture per row.
+    ///
+    /// ```
+    /// # use ks_allocator::{VideoFormat, VideoLayout};
+    /// let layout = VideoLayout::builder(VideoFormat::Gray8, 2, 2).stride(3).build()?;
+    /// assert_eq!(layout.planes_of(b"ab-cd-").expect("6 bytes")[0].row_bytes(), 2);
+    /// # Ok::<(), ks_allocator::LayoutError>(())
+    /// ```
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.shape.row_bytes
+    }
+
     /// Returns row `y`, counted from 0 at the top of the picture, or `None` if there is no such
     /// row.
     ///
@@ -326,6 +339,32 @@ impl<'a> PlaneMut<'a> {
             bytes: self.bytes,
             shape: self.shape,
         }
+    }
+
+    /// Returns the distance between rows in bytes.
+    ///
+    /// ```
+    /// # use ks_allocator::{VideoFormat, VideoLayout};
+    /// let layout = VideoLayout::new(VideoFormat::Gray8, 2, 2)?;
+    /// assert_eq!(layout.planes_of_mut(&mut [0; 4]).expect("4 bytes")[0].stride(), 2);
+    /// # Ok::<(), ks_allocator::LayoutError>(())
+    /// ```
+    #[must_use]
+    pub fn stride(&self) -> usize {
+        self.shape.stride
+    }
+
+    /// Returns the bytes of the picture per row.
+    ///
+    /// ```
+    /// # use ks_allocator::{VideoFormat, VideoLayout};
+    /// let layout = VideoLayout::new(VideoFormat::Rgb24, 2, 2)?;
+    /// assert_eq!(layout.planes_of_mut(&mut [0; 12]).expect("12 bytes")[0].row_bytes(), 6);
+    /// # Ok::<(), ks_allocator::LayoutError>(())
+    /// ```
+    #[must_use]
+    pub fn row_bytes(&self) -> usize {
+        self.shape.row_bytes
     }
 
     /// Returns the bytes from the first row in memory to the last, with the unused bytes between

@@ -176,7 +176,7 @@ async fn distribute(batch: Batch, consumers: &[mpsc::Sender<Bytes>; 2]) -> Resul
 async fn consume(mut packets: mpsc::Receiver<Bytes>, segment: SegmentInfo) -> Result<(u32, usize)> {
     let (mut count, mut bytes) = (0, 0);
     while let Some(mut packet) = packets.recv().await {
-        check(is_in(&packet, &segment), "the packet lies in a frame")?;
+        check(segment.contains(&packet), "the packet lies in a frame")?;
         count += 1;
         bytes += packet.len();
         let fill = packet.get_u32().to_le_bytes()[0];
@@ -186,10 +186,4 @@ async fn consume(mut packets: mpsc::Receiver<Bytes>, segment: SegmentInfo) -> Re
         )?;
     }
     Ok((count, bytes))
-}
-
-fn is_in(bytes: &[u8], segment: &SegmentInfo) -> bool {
-    let addresses = segment.base.as_ptr().addr()..segment.base.as_ptr().addr() + segment.bytes;
-    let range = bytes.as_ptr_range();
-    addresses.contains(&range.start.addr()) && range.end.addr() <= addresses.end
 }

@@ -163,7 +163,7 @@ fn nv12_to_rgb24(nv12: &Frame, rgb: &mut Frame) -> Result {
     let source = nv12.planes()?;
     let (luma, chroma) = (&source[0], &source[1]);
     let mut target = rgb.planes_mut()?;
-    let stride = target[0].as_plane().stride();
+    let stride = target[0].stride();
     let rows = target[0].bytes_mut().par_chunks_mut(stride).enumerate();
     rows.for_each(|(y, row)| {
         if let (Some(luma), Some(chroma)) = (luma.row(y), chroma.row(y / 2)) {

@@ -50,10 +50,9 @@ impl<'device> Queue<'device> {
     /// Queues a frame under the number of its slot. So the driver gets the same memory under the
     /// same number each time, and need not pin it again.
     fn queue(&mut self, mut frame: Frame) -> Result {
-        frame.set_len(frame.capacity())?;
         let index = u32::try_from(frame.slot())?;
-        let length = u32::try_from(frame.len())?;
-        let start = frame.as_mut_ptr();
+        let length = u32::try_from(frame.capacity())?;
+        let start = frame.payload_ptr().as_ptr();
         let place = self
             .queued
             .get_mut(frame.slot())
