@@ -37,6 +37,7 @@
 //! | Who holds my frames? | [`FramePool::holders`]; [`AcquireError`] carries the same report |
 //! | Is the pool large enough? | [`FramePool::stats`] |
 //! | When did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
+//! | Where are the planes of a picture? | [`VideoLayout`], [`Frame::planes`] |
 //! | What memory do they live in? | [`AllocatorMode`], [`FramePool::commit_report`] |
 //! | Which code used a frame after its release? | [`FramePoolBuilder::guard_pages`] |
 //! | How do I lend frames to another process? | [`Frame::lend`] |
@@ -144,9 +145,10 @@ pub use self::video::{
     PlanesMut, Rows, RowsMut, UnknownVideoFormat, VideoFormat, VideoLayout, VideoLayoutBuilder,
 };
 
-/// Compiles and runs the examples of the README and of two pages of `docs`.
+/// Compiles and runs the examples of the README and of three pages of `docs`.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/memory.md")]
 #[doc = include_str!("../docs/processes.md")]
+#[doc = include_str!("../docs/video.md")]
 #[doc = include_str!("../README.md")]
 struct Readme;
