@@ -145,7 +145,7 @@ pub(crate) struct HolderRecord<A: Atomics = Unmodeled> {
     acquirer: A::Word,
     /// Number of times that the frame was shared.
     shares: A::Word,
-    /// Time of the acquire in nanoseconds of the pool's clock; 0 if the pool does not record it.
+    /// Time of the acquire in ticks of the pool's clock; 0 if the pool does not record it.
     acquired_at: A::Word,
 }
 
@@ -230,11 +230,11 @@ impl<A: Atomics> HolderRecord<A> {
     }
 
     /// Sets the time of the acquire; 0 for unknown. Only the frame's unique holder may call this.
-    pub(crate) fn set_acquired_at(&self, nanoseconds: u64) {
+    pub(crate) fn set_acquired_at(&self, ticks: u64) {
         // Release: as in `record_transfer`.
         // mutant: holder-time-fence
         A::fence(Ordering::Release);
-        self.acquired_at.store(nanoseconds, Ordering::Relaxed);
+        self.acquired_at.store(ticks, Ordering::Relaxed);
     }
 
     /// Returns the recorded acquirer, for a holder of the frame.

@@ -1,6 +1,7 @@
 //! Holder table: the age of the frames that are out, as far as it was observed.
 //!
-//! Reading the clock costs more than acquiring a frame, so an acquire does not read it. Instead the
+//! Reading the clock costs about as much as acquiring a frame, so an acquire reads it only if the
+//! user asks for that. Instead the
 //! table records when each frame was first seen out. A report, and now and then a caller that
 //! begins to wait, visits all frames that are out and records the time for those that it sees for
 //! the first time in their present generation. So the age in a report is a lower bound. It is a
@@ -13,12 +14,13 @@
 //! A thread holds the lock of the table for at most [`MAX_SAMPLE`] frames at a time, and allocates
 //! nothing meanwhile. So a report on all frames does not delay a caller that has a deadline.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::CommitError;
 use crate::memory::try_with_capacity;
 use crate::sync::{Ordering, unmodeled};
 
+use super::clock::{PoolClock, nanoseconds};
 use super::holder_record::Snapshot;
 
 /// Maximum number of slots that a caller with a deadline visits. [`Holders`] documents it.
@@ -36,8 +38,7 @@ const MIN_EVENT_INTERVAL: Duration = Duration::from_secs(1);
 /// The table of one pool, and its clock.
 #[derive(Debug)]
 pub(crate) struct HolderTable {
-    /// Time 0 of the clock.
-    began: Instant,
+    pub(super) clock: PoolClock,
     /// One entry per slot. The thread that holds the lock is visiting the frames.
     first_seen: unmodeled::Mutex<Vec<FirstSeen>>,
     /// Number of frames that are visited with the lock held.
@@ -63,11 +64,11 @@ pub(crate) struct Age {
 }
 
 impl HolderTable {
-    pub(crate) fn new(frames: usize) -> Result<Self, CommitError> {
+    pub(super) fn new(frames: usize, clock: PoolClock) -> Result<Self, CommitError> {
         let mut first_seen = try_with_capacity(frames)?;
         first_seen.resize(frames, FirstSeen::default());
         Ok(Self {
-            began: Instant::now(),
+            clock,
             first_seen: unmodeled::Mutex::new(first_seen),
             chunk: frames.min(MAX_SAMPLE),
             next_scan: unmodeled::AtomicU64::new(0),
@@ -75,9 +76,9 @@ impl HolderTable {
         })
     }
 
-    /// Returns the time of the pool's clock: nanoseconds since the table was made, and never 0.
+    /// Returns the nanoseconds since the pool was made, and never 0.
     pub(crate) fn now(&self) -> u64 {
-        nanoseconds(self.began.elapsed()).max(1)
+        self.clock.nanoseconds()
     }
 
     /// Returns whether a caller that begins to wait now is to visit the frames that are out.
@@ -117,7 +118,7 @@ impl HolderTable {
         mut report: impl FnMut(usize, Snapshot, Age) -> T,
     ) -> bool {
         // Read before any record: a frame that is seen held now was held at this time at least.
-        let now = self.now();
+        let now = self.clock.moment();
         let mut out = out.peekable();
         while out.peek().is_some() {
             // Allocated before the lock is taken, because an allocator is foreign code.
@@ -129,11 +130,11 @@ impl HolderTable {
                 let snapshot = snapshot(slot);
                 let exact = snapshot.is_held() && snapshot.acquired_at != 0;
                 let since = if exact {
-                    snapshot.acquired_at
+                    self.clock.nanoseconds_at(snapshot.acquired_at, now)
                 } else {
                     first_seen[slot].update(&snapshot, || self.now())
                 };
-                let held_for = Duration::from_nanos(now.saturating_sub(since));
+                let held_for = Duration::from_nanos(now.nanoseconds.saturating_sub(since));
                 reports.push(report(slot, snapshot, Age { held_for, exact }));
             }
         }
@@ -170,21 +171,22 @@ impl FirstSeen {
     }
 }
 
-/// Returns a duration in nanoseconds, at most `u64::MAX` of them (584 years).
-pub(crate) fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
     use std::thread;
+
+    use crate::sync::TickClock;
 
     use super::super::call_site::CallSite;
     use super::super::holder_record::HolderRecord;
     use super::*;
 
     const EPOCH: bool = false;
+
+    fn table(frames: usize) -> HolderTable {
+        HolderTable::new(frames, PoolClock::new(TickClock::fastest())).unwrap()
+    }
 
     fn acquire(record: &HolderRecord) {
         record.record_acquire(CallSite::caller(None), EPOCH);
@@ -203,7 +205,7 @@ mod tests {
 
     #[test]
     fn an_age_grows_while_the_generation_stays_the_same() {
-        let table = HolderTable::new(1).unwrap();
+        let table = table(1);
         let record = HolderRecord::new();
         acquire(&record);
         let age = || age_of(&table, &record);
@@ -222,10 +224,10 @@ mod tests {
 
     #[test]
     fn a_recorded_acquire_time_makes_the_age_exact() {
-        let table = HolderTable::new(1).unwrap();
+        let table = table(1);
         let record = HolderRecord::new();
         acquire(&record);
-        record.set_acquired_at(table.now());
+        record.set_acquired_at(table.clock.ticks());
         thread::sleep(Duration::from_millis(2));
         let age = || age_of(&table, &record);
         assert!(age().exact && age().held_for >= Duration::from_millis(2));
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn scans_by_waiters_are_a_millisecond_apart() {
-        let table = HolderTable::new(5000).unwrap();
+        let table = table(5000);
         assert!(table.scan_is_due(1));
         assert!(!table.scan_is_due(2));
         assert!(!table.scan_is_due(1_000_000));
@@ -247,7 +249,7 @@ mod tests {
     #[test]
     fn the_table_is_unlocked_between_the_chunks_of_a_report() {
         let frames = 3 * MAX_SAMPLE + 1;
-        let table = HolderTable::new(frames).unwrap();
+        let table = table(frames);
         let records: Vec<_> = (0..frames).map(|_| HolderRecord::new()).collect();
         let mut unlocked = 0;
         let out = (0..frames).inspect(|slot| {

@@ -3,10 +3,11 @@
 //! The pool owns one [`Diagnostics`] and calls it where something happens. Nothing in here decides
 //! what the pool does, and nothing refers back to the pool: a report reads it through [`Observed`].
 //!
-//! Modules, bottom-up: [`call_site`], [`holder_record`], [`holder_table`], [`stats`], [`recorder`],
-//! [`config`].
+//! Modules, bottom-up: [`call_site`], [`clock`], [`holder_record`], [`holder_table`], [`stats`],
+//! [`recorder`], [`config`].
 
 pub(crate) mod call_site;
+mod clock;
 pub(crate) mod config;
 #[expect(unsafe_code, reason = "keeps source locations as bare pointers")]
 pub(crate) mod holder_record;
@@ -28,9 +29,10 @@ use crate::sync::{TickClock, thread_name};
 use crate::tracing_events;
 
 use self::call_site::{Acquirer, CallSite};
+use self::clock::PoolClock;
+pub(crate) use self::clock::nanoseconds;
 use self::config::DiagnosticsConfig;
 use self::holder_record::{HolderRecord, Snapshot};
-pub(crate) use self::holder_table::nanoseconds;
 use self::holder_table::{Age, HolderTable, MAX_SAMPLE};
 use self::recorder::{Recorder, Subject};
 use self::stats::{Counts, Stats, WaitEnd};
@@ -92,20 +94,24 @@ pub(crate) struct Diagnostics {
 /// The calls that the pool makes.
 impl Diagnostics {
     pub(crate) fn new(config: &DiagnosticsConfig, frames: usize) -> Result<Self, CommitError> {
-        let holders = HolderTable::new(frames)?;
-        let recorder = Recorder::new(config.recorded_events, TickClock::fastest, || holders.now())?;
+        // Finding the fastest clock reads a file, which a pool without such times has no use for.
+        let clock = if config.per_frame() {
+            TickClock::fastest()
+        } else {
+            TickClock::Nanoseconds
+        };
         Ok(Self {
             config: config.clone(),
-            holders,
+            holders: HolderTable::new(frames, PoolClock::new(clock))?,
             counts: Counts::default(),
-            recorder,
+            recorder: Recorder::new(config.recorded_events)?,
         })
     }
 
     /// Observes an acquire, in a pool that observes [each frame](DiagnosticsConfig::per_frame).
     pub(crate) fn on_acquire(&self, record: &HolderRecord, slot: usize, site: CallSite) {
         if self.config.record_acquire_times {
-            record.set_acquired_at(self.holders.now());
+            record.set_acquired_at(self.holders.clock.ticks());
         }
         self.write(EventKind::Acquired, Subject::Slot(slot), site.acquirer());
     }
@@ -264,7 +270,7 @@ impl Diagnostics {
 
     fn write(&self, kind: EventKind, subject: Subject, acquirer: Acquirer) {
         if let Some(recorder) = &self.recorder {
-            recorder.write(kind, subject, acquirer, || self.holders.now());
+            recorder.write(kind, subject, acquirer, self.holders.clock.ticks());
         }
     }
 }
@@ -338,7 +344,9 @@ impl Diagnostics {
     /// Returns what the recorder has kept, if there is one.
     pub(crate) fn recording(&self, pool: &impl Observed) -> Option<Recording> {
         let recorder = self.recorder.as_ref()?;
-        let mut recording = recorder.read(pool.frames(), || self.holders.now());
+        let clock = &self.holders.clock;
+        let nanoseconds = |ticks, now| clock.nanoseconds_at(ticks, now);
+        let mut recording = recorder.read(pool.frames(), || clock.moment(), nanoseconds);
         recording.pool = self.config.name;
         let events = recording.events.iter_mut();
         let labels = events.filter_map(|event| event.label.as_mut());

@@ -28,22 +28,16 @@
 //!
 //! So the order of the stores does not matter, and all of them are *Relaxed*. A writer never waits,
 //! not even for a writer that was preempted in the same entry one round before.
-//!
-//! # Time
-//!
-//! Events have the time in ticks of a [`TickClock`]. The recorder reads this clock together with
-//! the pool's clock when it is made, and again when it is read. The times of the events are
-//! interpolated between these two points. So a writer converts nothing, and the clocks cannot drift
-//! apart.
 
 use std::time::Duration;
 
 use crate::error::CommitError;
 use crate::memory::try_with_capacity;
 use crate::recording::{Event, EventKind, Recording};
-use crate::sync::{AtomicU64, Ordering, TickClock};
+use crate::sync::{AtomicU64, Ordering};
 
 use super::call_site::Acquirer;
+use super::clock::Moment;
 
 /// Maximum number of events kept, so that the lower bits of a number distinguish at least 16
 /// rounds.
@@ -72,36 +66,6 @@ pub(crate) struct Recorder {
     ring: Vec<Record>,
     /// The number of the next event.
     next: AtomicU64,
-    clock: TickClock,
-    began: Moment,
-}
-
-/// One moment on both clocks.
-#[derive(Clone, Copy, Debug)]
-struct Moment {
-    ticks: u64,
-    /// Of the pool's clock.
-    nanoseconds: u64,
-}
-
-impl Moment {
-    fn now(clock: TickClock, nanoseconds: impl FnOnce() -> u64) -> Self {
-        let nanoseconds = nanoseconds();
-        Self {
-            ticks: clock.read(|| nanoseconds),
-            nanoseconds,
-        }
-    }
-
-    /// Returns the nanoseconds at `ticks`, on the line from this moment to a later one.
-    fn interpolate(self, later: Self, ticks: u64) -> u64 {
-        let passed = |from: u64, to: u64| u128::from(to.saturating_sub(from));
-        let whole = passed(self.ticks, later.ticks).max(1);
-        let nanoseconds = passed(self.nanoseconds, later.nanoseconds);
-        let since = passed(self.ticks, ticks) * nanoseconds / whole;
-        self.nanoseconds
-            .saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
-    }
 }
 
 /// One entry of the ring.
@@ -117,13 +81,8 @@ struct Record {
 const _: () = assert!(size_of::<Record>() == 24);
 
 impl Recorder {
-    /// Makes a recorder of the last `events` events, or none if that is 0. `nanoseconds` is the
-    /// pool's clock.
-    pub(crate) fn new(
-        events: usize,
-        clock: impl FnOnce() -> TickClock,
-        nanoseconds: impl FnOnce() -> u64,
-    ) -> Result<Option<Self>, CommitError> {
+    /// Makes a recorder of the last `events` events, or none if that is 0.
+    pub(crate) fn new(events: usize) -> Result<Option<Self>, CommitError> {
         if events == 0 {
             return Ok(None);
         }
@@ -136,24 +95,11 @@ impl Recorder {
         }));
         // mutant: event-numbers-start-at-1
         let next = AtomicU64::new(1);
-        let clock = clock();
-        Ok(Some(Self {
-            ring,
-            next,
-            clock,
-            began: Moment::now(clock, nanoseconds),
-        }))
+        Ok(Some(Self { ring, next }))
     }
 
-    /// Records an event. `nanoseconds` is the pool's clock.
-    pub(crate) fn write(
-        &self,
-        kind: EventKind,
-        subject: Subject,
-        acquirer: Acquirer,
-        nanoseconds: impl FnOnce() -> u64,
-    ) {
-        let now = self.clock.read(nanoseconds);
+    /// Records an event at the time `ticks` of the pool's clock.
+    pub(crate) fn write(&self, kind: EventKind, subject: Subject, acquirer: Acquirer, ticks: u64) {
         // Relaxed, as are the stores below: see R1.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let record = self.entry(number);
@@ -167,7 +113,7 @@ impl Recorder {
         let what = number | kind_number(kind) << KIND_SHIFT | subject;
         let thread = u64::from(acquirer.thread()) & ((1 << THREAD_BITS) - 1);
         let label = acquirer.label_number();
-        let when = now >> TIME_SHIFT & TIME_MASK;
+        let when = ticks >> TIME_SHIFT & TIME_MASK;
         record.what.store(what, Ordering::Relaxed);
         record
             .who
@@ -175,20 +121,25 @@ impl Recorder {
         record.when.store(number | when, Ordering::Relaxed);
     }
 
-    /// Returns the events in the ring that are complete. `nanoseconds` is the pool's clock.
-    pub(crate) fn read(&self, frames: usize, nanoseconds: impl FnOnce() -> u64) -> Recording {
+    /// Returns the events in the ring that are complete. `now` is the pool's clock, and
+    /// `nanoseconds` converts its ticks.
+    pub(super) fn read(
+        &self,
+        frames: usize,
+        now: impl FnOnce() -> Moment,
+        nanoseconds: impl Fn(u64, Moment) -> u64,
+    ) -> Recording {
         let next = self.next.load(Ordering::Relaxed);
         let first = next.saturating_sub(self.ring.len() as u64).max(1);
         let mut read: Vec<_> = (first..next)
             .filter_map(|number| self.event(number))
             .collect();
         // Read after all events, so that none of them is later.
-        let now = Moment::now(self.clock, nanoseconds);
+        let now = now();
         let mut later = now.ticks >> TIME_SHIFT;
         for (when, event) in read.iter_mut().rev() {
             later = unwrapped(*when, later);
-            let nanoseconds = self.began.interpolate(now, later << TIME_SHIFT);
-            event.at = Duration::from_nanos(nanoseconds);
+            event.at = Duration::from_nanos(nanoseconds(later << TIME_SHIFT, now));
         }
         let events: Vec<_> = read.into_iter().map(|(_, event)| event).collect();
         Recording {
@@ -265,6 +216,15 @@ mod tests {
 
     use super::*;
 
+    /// Reads a recorder whose clock has a tick per nanosecond.
+    fn read(recorder: &Recorder, now: u64) -> Recording {
+        let now = Moment {
+            ticks: now,
+            nanoseconds: now,
+        };
+        recorder.read(1, || now, |ticks, _| ticks)
+    }
+
     fn acquirer() -> Acquirer {
         CallSite::caller(None).acquirer()
     }
@@ -279,13 +239,11 @@ mod tests {
 
     #[test]
     fn an_event_is_read_as_it_was_written() {
-        let recorder = Recorder::new(3, || TickClock::Nanoseconds, || 0)
-            .unwrap()
-            .unwrap();
-        assert!(recorder.read(1, || 1 << 40).events.is_empty());
-        recorder.write(EventKind::Acquired, Subject::Slot(77), acquirer(), || 6400);
-        recorder.write(EventKind::WaitBegan, Subject::Wait(5), acquirer(), || 6464);
-        let recording = recorder.read(1, || 7000);
+        let recorder = Recorder::new(3).unwrap().unwrap();
+        assert!(read(&recorder, 1 << 40).events.is_empty());
+        recorder.write(EventKind::Acquired, Subject::Slot(77), acquirer(), 6400);
+        recorder.write(EventKind::WaitBegan, Subject::Wait(5), acquirer(), 6464);
+        let recording = read(&recorder, 7000);
         assert_eq!(recording.lost, 0);
         let [acquired, waits] = recording.events[..] else {
             panic!("{recording:?}");
@@ -297,82 +255,28 @@ mod tests {
 
     #[test]
     fn times_continue_after_they_wrap() {
-        let recorder = Recorder::new(10, || TickClock::Nanoseconds, || 0)
-            .unwrap()
-            .unwrap();
+        let recorder = Recorder::new(10).unwrap().unwrap();
         let hours = [1, 10, 19, 25, 40, 41].map(|hours| Duration::from_secs(hours * 3600));
         for at in hours {
             let now = u64::try_from(at.as_nanos()).unwrap();
-            recorder.write(EventKind::Shared, Subject::Slot(0), acquirer(), || now);
+            recorder.write(EventKind::Shared, Subject::Slot(0), acquirer(), now);
         }
         // A thread that read the clock earlier and took its event number later.
         let late = 41 * 3_600_000_000_000 - 6400;
-        recorder.write(EventKind::Shared, Subject::Slot(0), acquirer(), || late);
-        let recording = recorder.read(1, || 42 * 3_600_000_000_000);
+        recorder.write(EventKind::Shared, Subject::Slot(0), acquirer(), late);
+        let recording = read(&recorder, 42 * 3_600_000_000_000);
         let read: Vec<_> = recording.events.iter().map(|event| event.at).collect();
         assert_eq!(read[..6], hours);
         assert_eq!(read[6], Duration::from_nanos(late));
     }
 
     #[test]
-    fn times_are_interpolated_between_the_two_moments() {
-        let began = Moment {
-            ticks: 1_000,
-            nanoseconds: 50,
-        };
-        let later = Moment {
-            ticks: 4_000,
-            nanoseconds: 1_050,
-        };
-        let at = |ticks| began.interpolate(later, ticks);
-        assert_eq!(
-            [at(1_000), at(2_500), at(4_000), at(7_000)],
-            [50, 550, 1_050, 2_050]
-        );
-        assert_eq!(at(0), 50, "rounded down to before the beginning");
-        assert_eq!(began.interpolate(began, 9), 50);
-        let last = Moment {
-            ticks: u64::MAX,
-            nanoseconds: u64::MAX,
-        };
-        assert_eq!(began.interpolate(last, u64::MAX), u64::MAX);
-    }
-
-    #[test]
-    fn the_fastest_clock_agrees_with_the_clock_of_the_system() {
-        let began = std::time::Instant::now();
-        let system = || u64::try_from(began.elapsed().as_nanos()).unwrap();
-        let recorder = Recorder::new(100, TickClock::fastest, system);
-        let recorder = recorder.unwrap().unwrap();
-        let mut bounds = Vec::new();
-        for slot in 0..50 {
-            let before = system();
-            recorder.write(EventKind::Released, Subject::Slot(slot), acquirer(), system);
-            bounds.push((before, system()));
-            std::thread::sleep(Duration::from_micros(100));
-        }
-        let recording = recorder.read(1, system);
-        assert_eq!(recording.events.len(), 50);
-        for (event, (before, after)) in recording.events.iter().zip(bounds) {
-            let at = u64::try_from(event.at.as_nanos()).unwrap();
-            // Each of the two moments may be read across a preemption.
-            let slack = 2_000_000;
-            assert!(
-                before <= at + slack && at <= after + slack,
-                "{before} {at} {after}"
-            );
-        }
-    }
-
-    #[test]
     fn the_last_events_are_kept_and_the_lost_ones_counted() {
-        let recorder = Recorder::new(3, || TickClock::Nanoseconds, || 0)
-            .unwrap()
-            .unwrap();
+        let recorder = Recorder::new(3).unwrap().unwrap();
         for slot in 0..10 {
-            recorder.write(EventKind::Released, Subject::Slot(slot), acquirer(), || 0);
+            recorder.write(EventKind::Released, Subject::Slot(slot), acquirer(), 0);
         }
-        let recording = recorder.read(1, || 1 << 40);
+        let recording = read(&recorder, 1 << 40);
         let slots: Vec<_> = recording
             .events
             .iter()
@@ -384,11 +288,9 @@ mod tests {
 
     #[test]
     fn concurrent_writers_never_produce_a_mixed_event() {
-        let recorder = Recorder::new(70, || TickClock::Nanoseconds, || 0)
-            .unwrap()
-            .unwrap();
+        let recorder = Recorder::new(70).unwrap().unwrap();
         let read_all = || {
-            let events = recorder.read(1, || 1 << 40).events;
+            let events = read(&recorder, 1 << 40).events;
             for event in &events {
                 let value = event.slot.unwrap();
                 assert_eq!(event.at, Duration::from_nanos((value as u64) << TIME_SHIFT));
@@ -404,7 +306,7 @@ mod tests {
                 for value in (0..20_000).map(|step| step * 3 + thread) {
                     let by = CallSite::caller(labels[value % 2]).acquirer();
                     let now = (value as u64) << TIME_SHIFT;
-                    recorder.write(EventKind::Acquired, Subject::Slot(value), by, || now);
+                    recorder.write(EventKind::Acquired, Subject::Slot(value), by, now);
                 }
             };
             let writers = [0, 1, 2].map(|thread| scope.spawn(move || write(thread)));
@@ -426,6 +328,15 @@ mod loom_models {
 
     use super::*;
 
+    /// Reads a recorder whose clock has a tick per nanosecond.
+    fn read(recorder: &Recorder, now: u64) -> Recording {
+        let now = Moment {
+            ticks: now,
+            nanoseconds: now,
+        };
+        recorder.read(1, || now, |ticks, _| ticks)
+    }
+
     /// R1: two writers of the same entry, one round apart, and a reader.
     ///
     /// Kills: a word without its event's number; `event` ignoring the number of one of the words;
@@ -433,11 +344,7 @@ mod loom_models {
     #[test]
     fn an_event_is_read_whole_or_not_at_all() {
         loom::model(|| {
-            let recorder = Arc::new(
-                Recorder::new(1, || TickClock::Nanoseconds, || 0)
-                    .unwrap()
-                    .unwrap(),
-            );
+            let recorder = Arc::new(Recorder::new(1).unwrap().unwrap());
             let write = |recorder: &Recorder, value: u32| {
                 let by = Acquirer::of(value, 0);
                 let now = u64::from(value) << TIME_SHIFT;
@@ -455,7 +362,7 @@ mod loom_models {
             let reader = {
                 let recorder = recorder.clone();
                 thread::spawn(move || {
-                    for event in recorder.read(1, || 1 << 40).events {
+                    for event in read(&recorder, 1 << 40).events {
                         let value = event.slot.unwrap();
                         assert_eq!(event.thread as usize, value);
                         assert_eq!(event.at, Duration::from_nanos((value as u64) << TIME_SHIFT));

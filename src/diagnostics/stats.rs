@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::holders::Rounded;
 use crate::sync::{Ordering, unmodeled};
 
-use super::holder_table::nanoseconds;
+use super::clock::nanoseconds;
 
 /// The end of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
