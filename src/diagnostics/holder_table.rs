@@ -1,11 +1,11 @@
 //! Holder table: the age of the frames that are out, as far as it was observed.
 //!
 //! Reading the clock costs about as much as acquiring a frame, so an acquire reads it only if the
-//! user asks for that. Instead the
-//! table records when each frame was first seen out. A report, and now and then a caller that
-//! begins to wait, visits all frames that are out and records the time for those that it sees for
-//! the first time in their present generation. So the age in a report is a lower bound. It is a
-//! good one for a frame that makes a caller wait: the frame was out when the wait began.
+//! user asks for that. Otherwise the table records when each frame was first seen out. A report,
+//! and now and then a caller that begins to wait, visits all frames that are out and records the
+//! time for those that it sees for the first time in their present generation. So the age in a
+//! report is a lower bound. It is a good one for a frame that makes a caller wait: the frame was
+//! out when the wait began.
 //!
 //! A caller that waits has a deadline, so it visits at most [`MAX_SAMPLE`] slots, in a pool of any
 //! size, and not for each wait: see [`HolderTable::scan_is_due`]. A frame that was acquired since
