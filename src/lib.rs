@@ -38,6 +38,7 @@
 //! | Is the pool large enough? | [`FramePool::stats`] |
 //! | When did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
 //! | Where are the planes of a picture? | [`VideoLayout`], [`Frame::planes`] |
+//! | Which frames suit all stages? | [`negotiate`] |
 //! | What memory do they live in? | [`AllocatorMode`], [`FramePool::commit_report`] |
 //! | Which code used a frame after its release? | [`FramePoolBuilder::guard_pages`] |
 //! | How do I lend frames to another process? | [`Frame::lend`] |
@@ -85,6 +86,8 @@ mod error;
 
 mod framing;
 mod video;
+
+mod negotiation;
 
 mod recording;
 mod tracing_events;
@@ -138,6 +141,9 @@ pub use self::memory_options::{
 };
 pub use self::metadata::{FrameFlags, Metadata, TimeBase};
 pub use self::mode::AllocatorMode;
+pub use self::negotiation::{
+    AgreedValue, Agreement, Conflict, Decision, Requirements, Sizes, UnmetWish, negotiate,
+};
 pub use self::recording::{Event, EventKind, Recording};
 pub use self::token::FrameToken;
 pub use self::video::{

@@ -20,6 +20,7 @@ const LAYERS: [&[&str]; 5] = [
         "memory_options",
         "metadata",
         "mode",
+        "negotiation",
         "panics",
         "recording",
         "token",

@@ -13,6 +13,7 @@ use crate::label::Label;
 use crate::memory::{CustomMemory, FrameMemory, RegisterSegment, SegmentInfo};
 use crate::memory_options::HugePages;
 use crate::mode::AllocatorMode;
+use crate::negotiation::Agreement;
 use crate::pool::config::PoolConfig;
 use crate::pool::wait_queue::PoolState;
 use crate::video::VideoLayout;
@@ -126,6 +127,27 @@ impl FramePoolBuilder {
         *framing = framing.for_video(layout.size(), layout.alignment());
         self.config.frame_len = layout.size();
         self.config.video = Some(*layout);
+        self
+    }
+
+    /// Sets what several parties have agreed on: frames, frame size or video layout, alignment,
+    /// prefix and mode. See [`negotiate`](crate::negotiate).
+    ///
+    /// ```
+    /// use ks_allocator::{FramePool, Requirements, Sizes, negotiate};
+    ///
+    /// let disk = Requirements::new("disk").sizes(Sizes::exactly(4096)).alignment(512).holds(2);
+    /// let network = Requirements::new("network").prefix(512).holds(1);
+    /// let pool = FramePool::builder().agreement(&negotiate(&[disk, network])?).build()?;
+    /// let framing = pool.framing();
+    /// assert_eq!((framing.frames, framing.alignment, framing.prefix), (4, 512, 512));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn agreement(mut self, agreement: &Agreement) -> Self {
+        self.config.framing = agreement.framing();
+        self.config.frame_len = agreement.framing().frame_size;
+        self.config.video = agreement.video_layout().copied();
+        self.config.memory.mode = agreement.mode();
         self
     }
 

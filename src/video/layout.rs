@@ -303,6 +303,12 @@ impl VideoLayout {
         self.alignment
     }
 
+    /// Returns this layout for frames with the given alignment.
+    pub(crate) const fn aligned_to(mut self, alignment: usize) -> Self {
+        self.alignment = alignment;
+        self
+    }
+
     /// Returns a framing of `frames` frames that have the size and the alignment of this layout.
     ///
     /// ```

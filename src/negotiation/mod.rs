@@ -1,0 +1,38 @@
+//! Agreement of several parties on the frames that they share.
+//!
+//! Each party of a pipeline states its [`Requirements`], and [`negotiate`] finds a framing, a video
+//! layout, a mode and a number of frames that suit all of them, or names those that do not go
+//! together.
+//!
+//! The parties are those that use the same frames: a source, filters that work in place, and sinks.
+//! A filter that copies ends one group of parties and begins another, with a pool of its own. If
+//! both groups shared a pool, the first could take all frames, and the filter would wait for ever
+//! for one to copy to.
+//!
+//! | value | choice |
+//! |---|---|
+//! | picture | the one that all parties name |
+//! | format, mode | one that all parties accept, with the best sum of positions in their lists |
+//! | strides | the smallest that are multiples of all alignments and within all limits |
+//! | frame size | a preferred one, or else the smallest that is on all parties' steps |
+//! | alignment | the least common multiple |
+//! | prefix | the largest |
+//! | frames | see [`Requirements::holds`] |
+//!
+//! The result does not depend on the order of the parties.
+
+mod agreement;
+mod conflict;
+mod need;
+mod requirements;
+mod sizes;
+mod solver;
+
+pub use self::agreement::{AgreedValue, Agreement, Decision, UnmetWish, negotiate};
+pub use self::conflict::Conflict;
+pub use self::requirements::Requirements;
+pub use self::sizes::Sizes;
+
+#[cfg(test)]
+#[cfg(not(any(loom, miri)))]
+mod tests;

@@ -1,0 +1,107 @@
+//! Single requirements.
+
+use std::fmt;
+
+use crate::mode::AllocatorMode;
+use crate::video::VideoFormat;
+
+use super::sizes::Sizes;
+
+/// One requirement of a party.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Picture { width: u32, height: u32 },
+    Formats(Vec<VideoFormat>),
+    DerivedStrides,
+    Stride(StrideNeed),
+    Sizes(Sizes),
+    Alignment(usize),
+    Prefix(usize),
+    Modes(Vec<AllocatorMode>),
+    Holds(usize),
+    MaxFrames(usize),
+}
+
+/// Limits of strides in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct StrideNeed {
+    /// `None` for all planes.
+    pub(super) plane: Option<usize>,
+    pub(super) multiple: usize,
+    pub(super) min: usize,
+    pub(super) max: usize,
+}
+
+impl StrideNeed {
+    pub(super) fn is_about(&self, plane: usize) -> bool {
+        self.plane.is_none_or(|own| own == plane)
+    }
+}
+
+/// A requirement and the number of its party.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PartyNeed<'a> {
+    pub(super) party: usize,
+    pub(super) need: &'a Need,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Picture { width, height } => write!(f, "a picture of {width} x {height} pixels"),
+            Self::Formats(formats) => write!(f, "the format {}", OneOf(formats)),
+            Self::DerivedStrides => f.write_str("chroma strides that follow from that of luma"),
+            Self::Stride(stride) => stride.fmt(f),
+            Self::Sizes(sizes) => sizes.fmt(f),
+            Self::Alignment(alignment) => write!(f, "an alignment of {alignment} bytes"),
+            Self::Prefix(prefix) => write!(f, "a prefix of {prefix} bytes"),
+            Self::Modes(modes) => write!(f, "the mode {}", OneOf(modes)),
+            Self::Holds(1) => f.write_str("1 frame for itself"),
+            Self::Holds(frames) => write!(f, "{frames} frames for itself"),
+            Self::MaxFrames(frames) => write!(f, "at most {frames} frames"),
+        }
+    }
+}
+
+impl fmt::Display for StrideNeed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.plane {
+            Some(plane) => write!(f, "a stride of plane {plane} that is ")?,
+            None => f.write_str("a stride that is ")?,
+        }
+        let mut parts = Vec::new();
+        if self.multiple != 1 {
+            parts.push(format!("a multiple of {}", self.multiple));
+        }
+        if self.min != 0 {
+            parts.push(format!("at least {} bytes", self.min));
+        }
+        if self.max != usize::MAX {
+            parts.push(format!("at most {} bytes", self.max));
+        }
+        if parts.is_empty() {
+            parts.push("any".to_owned());
+        }
+        f.write_str(&parts.join(" and "))
+    }
+}
+
+/// Displays values as "A, B or C".
+struct OneOf<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for OneOf<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, value) in self.0.iter().enumerate() {
+            match position {
+                0 => {}
+                _ if position + 1 == self.0.len() => f.write_str(" or ")?,
+                _ => f.write_str(", ")?,
+            }
+            value.fmt(f)?;
+        }
+        if self.0.is_empty() {
+            f.write_str("none")?;
+        }
+        Ok(())
+    }
+}

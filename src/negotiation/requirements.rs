@@ -1,0 +1,270 @@
+//! Requirements of one party.
+
+use crate::mode::AllocatorMode;
+use crate::video::VideoFormat;
+
+use super::need::{Need, StrideNeed};
+use super::sizes::Sizes;
+
+/// Requirements of one party: a camera, a filter, an encoder, a screen.
+///
+/// ```
+/// use ks_allocator::{AllocatorMode, Requirements, VideoFormat, negotiate};
+///
+/// let camera = Requirements::new("camera")
+///     .picture(1920, 1080)
+///     .formats([VideoFormat::Yuy2, VideoFormat::Nv12])
+///     .stride_alignment(64);
+/// let encoder = Requirements::new("encoder").formats([VideoFormat::Nv12]).holds(4);
+/// let screen = Requirements::new("screen").stride_alignment(256).holds(2);
+///
+/// let agreement = negotiate(&[camera, encoder, screen])?;
+/// let layout = agreement.video_layout().expect("the camera names a picture");
+/// assert_eq!(layout.format(), VideoFormat::Nv12);
+/// assert_eq!(layout.planes()[0].stride, 2048);
+/// assert_eq!(agreement.framing().frames, 7); // 4 + 2, and 1 that the camera fills
+/// # Ok::<(), ks_allocator::Conflict>(())
+/// ```
+#[doc(alias("KSALLOCATOR_FRAMING_EX", "ALLOCATION query", "SPA_PARAM_Buffers"))]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "requirements have an effect when they are negotiated"]
+pub struct Requirements {
+    pub(super) name: String,
+    pub(super) needs: Vec<Need>,
+    /// Weight and needs of each wish.
+    pub(super) wishes: Vec<(u32, Vec<Need>)>,
+}
+
+impl Requirements {
+    /// Returns the requirements of a party that accepts everything.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let screen = Requirements::new("screen").sizes(Sizes::exactly(64));
+    /// assert_eq!(negotiate(&[screen])?.framing().frame_size, 64);
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            needs: Vec::new(),
+            wishes: Vec::new(),
+        }
+    }
+
+    fn with(mut self, need: Need) -> Self {
+        self.needs.push(need);
+        self
+    }
+
+    /// Requires a picture of this size in pixels.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, VideoFormat, negotiate};
+    /// let camera = Requirements::new("camera").picture(640, 480).formats([VideoFormat::Nv12]);
+    /// let layout = *negotiate(&[camera])?.video_layout().expect("a picture and a format");
+    /// assert_eq!((layout.width(), layout.size()), (640, 460_800));
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn picture(self, width: u32, height: u32) -> Self {
+        self.with(Need::Picture { width, height })
+    }
+
+    /// Requires one of these formats. Those that the party likes best come first.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, VideoFormat, negotiate};
+    /// let camera = Requirements::new("camera").picture(2, 2);
+    /// let camera = camera.formats([VideoFormat::Nv12, VideoFormat::I420]);
+    /// let other = Requirements::new("encoder").formats([VideoFormat::I420, VideoFormat::Yv12]);
+    /// let agreement = negotiate(&[camera, other])?;
+    /// assert_eq!(agreement.format(), Some(VideoFormat::I420));
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn formats(self, formats: impl IntoIterator<Item = VideoFormat>) -> Self {
+        self.with(Need::Formats(formats.into_iter().collect()))
+    }
+
+    /// Requires that the strides of all planes are multiples of `multiple` bytes.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, VideoFormat, negotiate};
+    /// let camera = Requirements::new("camera").picture(100, 2).formats([VideoFormat::Gray8]);
+    /// let parties = [camera.stride_alignment(48), Requirements::new("gpu").stride_alignment(32)];
+    /// let layout = *negotiate(&parties)?.video_layout().expect("a picture and a format");
+    /// assert_eq!(layout.planes()[0].stride, 192); // of 96
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn stride_alignment(self, multiple: usize) -> Self {
+        self.stride(None, multiple, 0, usize::MAX)
+    }
+
+    /// Requires that the strides of all planes are at most `max` bytes.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, VideoFormat, negotiate};
+    /// let camera = Requirements::new("camera").picture(1920, 1080).formats([VideoFormat::Nv12]);
+    /// let parties =
+    ///     [camera.stride_alignment(256), Requirements::new("encoder").max_stride(1_984)];
+    /// assert_eq!(
+    ///     negotiate(&parties).unwrap_err().to_string(),
+    ///     "`camera` needs a picture of 1920 x 1080 pixels, the format NV12 and a stride that is \
+    ///      a multiple of 256, `encoder` needs a stride that is at most 1984 bytes: no multiple \
+    ///      of 256 lies between 1920 and 1984"
+    /// );
+    /// ```
+    pub fn max_stride(self, max: usize) -> Self {
+        self.stride(None, 1, 0, max)
+    }
+
+    /// Requires a stride that is a multiple of `multiple` and from `min` to `max` bytes, of one
+    /// plane, or of all if `plane` is `None`.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, VideoFormat, negotiate};
+    /// let camera = Requirements::new("camera").picture(100, 2).formats([VideoFormat::I420]);
+    /// let layout = *negotiate(&[camera.stride(Some(1), 1, 60, 64)])?.video_layout().unwrap();
+    /// assert_eq!((layout.planes()[0].stride, layout.planes()[1].stride), (100, 60));
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn stride(self, plane: Option<usize>, multiple: usize, min: usize, max: usize) -> Self {
+        self.with(Need::Stride(StrideNeed {
+            plane,
+            multiple,
+            min,
+            max,
+        }))
+    }
+
+    /// Requires that the strides of chroma planes follow from that of luma, as in V4L2 and in
+    /// DirectShow.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, VideoFormat, negotiate};
+    /// let camera = Requirements::new("camera").picture(10, 2).formats([VideoFormat::I420]);
+    /// let camera = camera.stride_alignment(4).derived_strides();
+    /// let layout = *negotiate(&[camera])?.video_layout().expect("a picture and a format");
+    /// assert_eq!((layout.planes()[0].stride, layout.planes()[1].stride), (16, 8));
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn derived_strides(self) -> Self {
+        self.with(Need::DerivedStrides)
+    }
+
+    /// Requires one of these frame sizes. It includes what lies behind a picture.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let one = Requirements::new("one").sizes(Sizes::between(100, 500).in_steps_of(6));
+    /// let two = Requirements::new("two").sizes(Sizes::between(101, 500).in_steps_of(4));
+    /// let error = negotiate(&[one, two]).unwrap_err();
+    /// assert!(error.to_string().ends_with("no size is on the steps of both"));
+    /// ```
+    pub fn sizes(self, sizes: Sizes) -> Self {
+        self.with(Need::Sizes(sizes))
+    }
+
+    /// Requires this alignment of the frames in bytes, from 1 to 65,536.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let one = Requirements::new("one").sizes(Sizes::exactly(480)).alignment(16);
+    /// let two = Requirements::new("two").alignment(48);
+    /// assert_eq!(negotiate(&[one, two])?.framing().alignment, 48);
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn alignment(self, alignment: usize) -> Self {
+        self.with(Need::Alignment(alignment))
+    }
+
+    /// Requires at least this number of bytes before each frame.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let sender = Requirements::new("sender").sizes(Sizes::exactly(1500)).prefix(42);
+    /// assert_eq!(negotiate(&[sender])?.framing().prefix, 42);
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn prefix(self, prefix: usize) -> Self {
+        self.with(Need::Prefix(prefix))
+    }
+
+    /// Requires one of these modes. Those that the party likes best come first.
+    ///
+    /// ```
+    /// # use ks_allocator::{AllocatorMode, Requirements, Sizes, negotiate};
+    /// let driver = Requirements::new("driver").modes([AllocatorMode::Kernel]);
+    /// let agreement = negotiate(&[driver.sizes(Sizes::exactly(64))])?;
+    /// assert_eq!(agreement.mode(), AllocatorMode::Kernel);
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn modes(self, modes: impl IntoIterator<Item = AllocatorMode>) -> Self {
+        self.with(Need::Modes(modes.into_iter().collect()))
+    }
+
+    /// States how many frames the party keeps until it gets further ones: the reference frames of a
+    /// codec, the picture on a screen, the queue in front of a network. 0 by default.
+    ///
+    /// The pool gets the sum of these numbers, and 1 more, which the source can fill. This number
+    /// cannot deadlock: if all parties together keep as many frames as they may, one frame is left,
+    /// which the source fills and passes on, and the party that gets it gives another one away.
+    /// With one frame fewer, all frames may be kept, and no party ever gets another one. A source
+    /// that fills several frames at a time states those beyond the first.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let encoder = Requirements::new("encoder").sizes(Sizes::exactly(64)).holds(4);
+    /// let screen = Requirements::new("screen").holds(2);
+    /// let agreement = negotiate(&[encoder, screen])?;
+    /// assert_eq!(agreement.framing().frames, 7);
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn holds(self, frames: usize) -> Self {
+        self.with(Need::Holds(frames))
+    }
+
+    /// Requires a pool of at most this number of frames.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let driver = Requirements::new("driver").sizes(Sizes::exactly(64)).max_frames(4);
+    /// let error = negotiate(&[driver, Requirements::new("encoder").holds(4)]).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "`driver` needs at most 4 frames, `encoder` needs 4 frames for itself: that is 5 \
+    ///      frames with the one that the source fills"
+    /// );
+    /// ```
+    pub fn max_frames(self, frames: usize) -> Self {
+        self.with(Need::MaxFrames(frames))
+    }
+
+    /// Adds requirements that are only a wish. Wishes of a larger weight go first. The name of
+    /// `wished` and its own wishes do not matter.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let sink = Requirements::new("sink").sizes(Sizes::between(100, 200));
+    /// let sink = sink.wish(1, Requirements::new("sink").sizes(Sizes::exactly(150)));
+    /// let sink = sink.wish(2, Requirements::new("sink").sizes(Sizes::exactly(170)));
+    /// let agreement = negotiate(&[sink])?;
+    /// assert_eq!(agreement.framing().frame_size, 170);
+    /// assert_eq!(agreement.unmet_wishes().len(), 1);
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn wish(mut self, weight: u32, wished: Self) -> Self {
+        self.wishes.push((weight, wished.needs));
+        self
+    }
+
+    /// Returns the name.
+    ///
+    /// ```
+    /// # use ks_allocator::Requirements;
+    /// assert_eq!(Requirements::new("camera").name(), "camera");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
