@@ -348,12 +348,7 @@ mod loom_models {
             let write = |recorder: &Recorder, value: u32| {
                 let by = Acquirer::of(value, 0);
                 let now = u64::from(value) << TIME_SHIFT;
-                recorder.write(
-                    EventKind::Acquired,
-                    Subject::Slot(value as usize),
-                    by,
-                    || now,
-                );
+                recorder.write(EventKind::Acquired, Subject::Slot(value as usize), by, now);
             };
             let other = {
                 let recorder = recorder.clone();

@@ -57,7 +57,7 @@ impl Conflict {
     }
 
     /// Returns the name and the text of each requirement.
-    #[cfg(test)]
+    #[cfg(all(test, not(any(loom, miri))))]
     pub(super) fn requirements_of_parties(&self) -> impl Iterator<Item = (&str, String)> {
         let parties = self.parties.iter();
         parties.flat_map(|(name, needs)| needs.iter().map(|need| (name.as_str(), need.clone())))
