@@ -753,7 +753,8 @@ impl PoolAllocator {
 
     /// Sets the number of frames and the layout of the picture in each, instead of a framing.
     ///
-    /// The prefix stays as it is, and the alignment is raised to a multiple of the layout's.
+    /// The prefix of the present framing stays, and its alignment is raised to a multiple of the
+    /// layout's. To begin anew, [set a framing](KsAllocator::set_framing) first.
     /// [`set_framing`](KsAllocator::set_framing) takes the layout back.
     ///
     /// # Errors

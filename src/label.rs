@@ -148,6 +148,8 @@ impl fmt::Debug for Label {
     }
 }
 
+/// Adds the name if it is new. A process has a limited number of names, so labels should be read
+/// from trusted input only.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Label {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -385,6 +385,17 @@ fn an_allocator_has_a_layout_per_commit() {
 }
 
 #[test]
+fn extra_bytes_alone_are_no_size_of_a_compressed_format() {
+    let format = VideoFormat::Mjpeg;
+    let error = VideoLayout::builder(format, 1920, 1080)
+        .for_ffmpeg()
+        .build();
+    assert_eq!(error, Err(LayoutError::NoSize { format }));
+    let large = VideoLayout::from_planes(format, 1920, 1080, &[], usize::MAX);
+    assert!(matches!(large, Err(LayoutError::TooLarge { .. })));
+}
+
+#[test]
 fn a_compressed_format_has_a_size_and_no_planes() {
     let layout = VideoLayout::builder(VideoFormat::Mjpeg, 1920, 1080).min_size(1 << 20);
     let layout = layout.build().unwrap();

@@ -25,7 +25,7 @@ impl Frame {
     /// The token is plain data, and dropping it does not end the loan. If the token is lost, for
     /// example by a panic before it is sent, the frame stays out. [`holders`] then lists its slot
     /// as [lent](crate::HolderState::Lent), and [`revoke_slot`] or [`revoke_all`] takes it back.
-    /// All loans end when the last handle of the pool is dropped.
+    /// All loans end when the last handle of the pool is dropped, as by [`revoke_all`].
     ///
     /// [`holders`]: crate::FramePool::holders
     /// [`revoke_all`]: crate::FramePool::revoke_all
@@ -66,7 +66,9 @@ impl SharedFrame {
     ///
     /// A loan counts as one handle. Each borrower has a token of its own, and returns only its own
     /// handle: the frame is released when all borrowers have returned theirs, or they were revoked,
-    /// and all other handles are dropped. Otherwise like [`Frame::lend`].
+    /// and all other handles are dropped. All loans end when the last handle of the pool is
+    /// dropped; a handle of the frame that is then the only one can write to it. Otherwise like
+    /// [`Frame::lend`].
     ///
     /// # Errors
     ///

@@ -34,14 +34,17 @@ impl Frame {
     ///
     /// # Safety
     ///
-    /// The pointer comes from [`Frame::into_raw`] or from [`SharedFrame::into_raw`] of a frame that
-    /// has no other handle, and no frame was made of it since. The bytes of the frame are not
-    /// accessed through other pointers any more.
+    /// The pointer comes from [`Frame::into_raw`] or [`SharedFrame::into_raw`], and no frame was
+    /// made of it since. The frame has no other handle: a clone that was made through
+    /// [`SharedFrame::from_raw_ref`] is one, and so is a loan. All others were dropped before this
+    /// call. The bytes of the frame are not accessed through other pointers any more.
     #[must_use]
     pub unsafe fn from_raw(pointer: NonNull<c_void>) -> Self {
         // SAFETY: the pointer was made of a handle, which the caller passes on, and which is the
         // only one. So the caller is the frame's unique holder.
-        unsafe { Self::from_slot(pointer.cast()) }
+        let frame = unsafe { Self::from_slot(pointer.cast()) };
+        debug_assert!(frame.held.slot().handles.is_one(), "another handle");
+        frame
     }
 }
 

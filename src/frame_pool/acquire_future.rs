@@ -274,7 +274,8 @@ impl Future for AcquireExactFuture<'_> {
 /// Endless stream of the frames of a pool, returned by
 /// [`FramePool::frame_stream`](crate::FramePool::frame_stream).
 ///
-/// It has a place in the wait queue only while it is polled and no frame is free. So it can be
+/// From a poll that finds no free frame until the poll that yields one, it has a place in the wait
+/// queue; a frame that was assigned to it stays out until it is polled or dropped. It can be
 /// dropped at any time. It yields an error for as long as acquires fail, and ends with the pool's
 /// [close](crate::FramePool::close).
 ///

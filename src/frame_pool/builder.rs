@@ -108,7 +108,8 @@ impl FramePoolBuilder {
     /// Sets the layout of the picture in each frame, and with it the frame size. Raises the
     /// alignment to a multiple of the layout's.
     ///
-    /// A later [`frame_size`](Self::frame_size) takes the layout back. With a
+    /// A later [`frame_size`](Self::frame_size) takes the layout back, and a later
+    /// [`alignment`](Self::alignment) its alignment. With a
     /// [prefix](Self::prefix), the rows are aligned only with
     /// [`align_payload`](Self::align_payload).
     ///
@@ -181,7 +182,8 @@ impl FramePoolBuilder {
     /// Sets whether callers may wait for a frame. `true` by default.
     ///
     /// If `false`, every acquire that finds no free frame fails at once with
-    /// [`Exhausted`](crate::AcquireError::Exhausted), also the forms that otherwise block. So a
+    /// [`Exhausted`](crate::AcquireError::Exhausted), also the forms that otherwise block
+    /// ([`try_acquire_exact`](FramePool::try_acquire_exact) still with `TooFew`). So a
     /// release never has a waiter to wake: as long as the pool is open, it takes one exchange, and
     /// no lock or system call. It is for pools whose frames are released by real-time threads.
     ///
@@ -472,7 +474,8 @@ impl FramePoolBuilder {
 
     /// Sets a function that registers the memory with a device, a GPU or a ring. It is called with
     /// each segment before its first frame is handed out. What it returns is dropped before the
-    /// memory is freed, by the thread that drops the last frame or handle.
+    /// memory is freed, by the thread that drops the last frame or handle, or that commits other
+    /// memory.
     ///
     /// If it fails, so does the commit, with [`CommitError::Os`](crate::CommitError::Os). Like a
     /// [`FrameMemory`], it must not commit the allocator that it is called for. With guard pages
@@ -520,12 +523,13 @@ impl FramePoolBuilder {
     }
 
     /// Attaches a value to each slot: `make` is called once per slot with its number, when the pool
-    /// is built. The holder of a frame finds the value by [`Frame::attachment`], and other holders
+    /// is built. Like a [`FrameMemory`], it must not commit the allocator that it is called for.
+    /// The holder of a frame finds the value by [`Frame::attachment`], and other holders
     /// find it as it was left.
     ///
     /// It is for what a program or a library keeps per buffer: a descriptor, a texture, side data
     /// with memory of its own. So nothing is allocated per frame. The values are dropped with the
-    /// pool.
+    /// pool, before or after the memory of the frames: dropping one must not access that.
     ///
     /// [`Frame::attachment`]: crate::Frame::attachment
     ///
@@ -557,8 +561,10 @@ impl FramePoolBuilder {
     }
 
     /// Sets a function that resets the [attachment](Self::attachment) of a frame that is released,
-    /// if its holder asked for it by [`attachment_mut`](crate::Frame::attachment_mut). Without one,
-    /// attachments are kept as they are.
+    /// at least if its holder asked for it by [`attachment_mut`](crate::Frame::attachment_mut). It
+    /// also runs where a release has other work: after
+    /// [`metadata_mut`](crate::Frame::metadata_mut), and with some options always. Without such a
+    /// function, attachments are kept as they are.
     ///
     /// It runs on the thread that releases the frame. A panic in it is caught. A value of another
     /// type than `T` is not passed to it.

@@ -87,7 +87,7 @@ unsafe impl Send for MemoryBlock {}
 impl MemoryBlock {
     /// Makes a block of the `bytes` bytes from `start` on. The block drops `owner`, which frees the
     /// memory, when the segment is not used any more. That happens in the thread that drops the
-    /// last frame or handle.
+    /// last frame or handle, or that commits other memory.
     ///
     /// # Safety
     ///

@@ -59,8 +59,9 @@ impl RemoteFrames {
     /// written: not by another process, and not by this one through another mapping or in the pool
     /// itself. This holds for every token that is passed to [`get`](Self::get).
     ///
-    /// An owner that uses this crate does not write to frames that it has lent. Only the caller can
-    /// know that the owner uses this crate, and that a token is that of a lent frame.
+    /// An owner that uses this crate does not write to frames that it has lent, until the token is
+    /// redeemed or revoked, or the last handle of its pool is dropped. Only the caller can know
+    /// that the owner uses this crate, and that a token is that of a lent frame.
     pub unsafe fn open(handle: BorrowedKernelObject<'_>) -> io::Result<Self> {
         Self::map(handle, false)
     }

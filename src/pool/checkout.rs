@@ -130,7 +130,9 @@ impl Core {
         self.try_acquire(site).map_err(|unavailable| {
             if unavailable == Unavailable::Exhausted {
                 self.diagnostics.count_failed_acquire();
-                return Unavailable::Refused(Refusal::TimedOut);
+                if self.waits {
+                    return Unavailable::Refused(Refusal::TimedOut);
+                }
             }
             unavailable
         })

@@ -50,7 +50,8 @@ pub struct Padding {
 /// | [`for_media_foundation`](Self::for_media_foundation) | multiple of 4 | derived | even | |
 ///
 /// To suit all of them, take [`for_media_foundation`](Self::for_media_foundation) with a
-/// [stride alignment](Self::stride_alignment) of 256.
+/// [stride alignment](Self::stride_alignment) of 256 and 64 [extra bytes](Self::extra_bytes).
+/// GStreamer then needs a `GstVideoMeta`.
 ///
 /// ```
 /// use ks_allocator::{VideoFormat, VideoLayout};
@@ -413,7 +414,7 @@ impl VideoLayoutBuilder {
         let size = end.checked_add(self.extra_bytes).ok_or(too_large)?;
         layout.size = size.max(self.min_size);
         layout.alignment = alignment;
-        if layout.size == 0 {
+        if layout.size == 0 || (self.formats().is_empty() && self.min_size == 0) {
             return Err(LayoutError::NoSize {
                 format: picture.format,
             });

@@ -98,7 +98,7 @@ pub enum LayoutError {
         /// Number of planes that were given.
         given: usize,
     },
-    /// Two planes have bytes in common.
+    /// The bytes of two planes, from the first row to the last, overlap.
     #[error("plane {first} ends at byte {first_end}, and plane {second} begins at {second_begin}")]
     Overlap {
         /// Number of the plane that begins first.

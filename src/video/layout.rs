@@ -44,15 +44,15 @@ impl PlaneLayout {
     /// assert_eq!(layout.planes()[0].end(), 2 * 128 + 100);
     /// # Ok::<(), ks_allocator::LayoutError>(())
     /// ```
-    #[expect(
-        clippy::arithmetic_side_effects,
-        reason = "checked when the layout was made; a default plane has no rows"
-    )]
+    #[expect(clippy::arithmetic_side_effects, reason = "there is a row")]
     #[must_use]
     pub const fn end(&self) -> usize {
         match self.rows {
             0 => self.offset,
-            rows => self.offset + (rows - 1) * self.stride + self.row_bytes,
+            rows => self
+                .offset
+                .saturating_add((rows - 1).saturating_mul(self.stride))
+                .saturating_add(self.row_bytes),
         }
     }
 
@@ -154,6 +154,9 @@ impl VideoLayout {
         picture.check()?;
         if size == 0 {
             return Err(LayoutError::NoSize { format });
+        }
+        if isize::try_from(size).is_err() {
+            return Err(picture.too_large());
         }
         let mut layout = picture.without_planes(size);
         for (plane, &(offset, stride)) in planes.iter().enumerate() {
