@@ -196,6 +196,12 @@ pub(crate) fn least_common_multiple(one: usize, two: usize) -> Option<usize> {
     multiple.filter(|&multiple| multiple > 0)
 }
 
+/// Returns the smallest alignment that is a multiple of both, or `None` if it is larger than
+/// [`Framing::MAX_ALIGNMENT`] or one of them is 0.
+pub(crate) fn common_alignment(one: usize, two: usize) -> Option<usize> {
+    least_common_multiple(one, two).filter(|&common| common <= Framing::MAX_ALIGNMENT)
+}
+
 /// Positions of the frames of a framing in their segment.
 ///
 /// In a guarded layout no two frames share a page. There is a guard page before the first frame,

@@ -42,11 +42,10 @@ pub const MEDIASUBTYPE_ARGB32: GUID = GUID::from_u128(0x773C9AC0_3274_11D0_B724_
 pub const MEDIASUBTYPE_IYUV: GUID = GUID::from_u128(0x56555949_0000_0010_8000_00AA00389B71);
 
 /// Subtypes that differ from those of Media Foundation.
-const SUBTYPES: [(GUID, VideoFormat); 4] = [
+const SUBTYPES: [(GUID, VideoFormat); 3] = [
     (MEDIASUBTYPE_RGB24, VideoFormat::Bgr24),
     (MEDIASUBTYPE_RGB32, VideoFormat::Bgrx),
     (MEDIASUBTYPE_ARGB32, VideoFormat::Bgra),
-    (MEDIASUBTYPE_IYUV, VideoFormat::I420),
 ];
 
 /// Offset of `bmiHeader` in a `VIDEOINFOHEADER`.
@@ -54,7 +53,7 @@ const HEADER: usize = 48;
 /// Offset of `bmiHeader` in a `VIDEOINFOHEADER2`.
 const HEADER2: usize = 72;
 /// Size of a `BITMAPINFOHEADER`.
-const BITMAP_INFO: usize = 40;
+const BITMAP_INFO: u8 = 40;
 
 /// Error of converting a video media type to a layout, or back.
 ///
@@ -152,9 +151,6 @@ impl From<VideoInfoError> for io::Error {
 /// ```
 #[must_use]
 pub fn video_subtype(format: VideoFormat) -> Option<GUID> {
-    if format == VideoFormat::I420 {
-        return format.media_foundation_subtype().map(GUID::from_u128);
-    }
     let own = SUBTYPES.iter().find(|(_, of)| *of == format);
     let common = || format.media_foundation_subtype().map(GUID::from_u128);
     own.map(|(subtype, _)| *subtype).or_else(common)
@@ -170,6 +166,9 @@ pub fn video_subtype(format: VideoFormat) -> Option<GUID> {
 /// ```
 #[must_use]
 pub fn video_format(subtype: &GUID) -> Option<VideoFormat> {
+    if *subtype == MEDIASUBTYPE_IYUV {
+        return Some(VideoFormat::I420);
+    }
     let own = SUBTYPES.iter().find(|(known, _)| known == subtype);
     let common = || VideoFormat::from_media_foundation_subtype(subtype.to_u128());
     own.map(|(_, format)| *format).or_else(common)
@@ -210,7 +209,7 @@ pub fn video_layout(
         format_type => return Err(VideoInfoError::FormatType { format_type }),
     };
     let format = video_format(subtype).ok_or(VideoInfoError::Subtype { subtype: *subtype })?;
-    let (length, needed) = (format_block.len(), start + BITMAP_INFO);
+    let (length, needed) = (format_block.len(), start + usize::from(BITMAP_INFO));
     if length < needed {
         return Err(VideoInfoError::TooShort { length, needed });
     }
@@ -285,7 +284,7 @@ pub fn video_info_header(
     layout: &VideoLayout,
     frame_duration: i64,
 ) -> Result<Vec<u8>, VideoInfoError> {
-    VideoInfo::of(layout)?.write(HEADER, frame_duration)
+    Ok(VideoInfo::of(layout)?.write(layout.format(), HEADER, frame_duration))
 }
 
 /// Returns the bytes of a `VIDEOINFOHEADER2`, as [`video_info_header`] does. Interlacing and aspect
@@ -308,7 +307,7 @@ pub fn video_info_header2(
     layout: &VideoLayout,
     frame_duration: i64,
 ) -> Result<Vec<u8>, VideoInfoError> {
-    VideoInfo::of(layout)?.write(HEADER2, frame_duration)
+    Ok(VideoInfo::of(layout)?.write(layout.format(), HEADER2, frame_duration))
 }
 
 /// The fields of a header that a layout depends on.
@@ -319,7 +318,6 @@ struct VideoInfo {
     width: i32,
     height: i32,
     bits: u16,
-    compression: u32,
     size: u32,
 }
 
@@ -333,29 +331,27 @@ impl VideoInfo {
             width: number(start + 4),
             height: number(start + 8),
             bits: u16::from_le_bytes([block[start + 14], block[start + 15]]),
-            compression: u32::from_le_bytes(bytes(start + 16)),
             size: u32::from_le_bytes(bytes(start + 20)),
         }
     }
 
-    /// Returns the bytes of a header whose `bmiHeader` is at `start`.
-    fn write(self, start: usize, frame_duration: i64) -> Result<Vec<u8>, VideoInfoError> {
-        let mut block = vec![0; start + BITMAP_INFO];
+    /// Returns the bytes of a header for pictures of a format. Its `bmiHeader` is at `start`.
+    fn write(self, format: VideoFormat, start: usize, frame_duration: i64) -> Vec<u8> {
+        let mut block = vec![0; start + usize::from(BITMAP_INFO)];
         let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
         for (number, edge) in self.target.into_iter().enumerate() {
             put(4 * number, &edge.to_le_bytes());
             put(16 + 4 * number, &edge.to_le_bytes());
         }
         put(40, &frame_duration.to_le_bytes());
-        let size = u32::try_from(BITMAP_INFO).map_err(|_| VideoInfoError::NotRepresentable)?;
-        put(start, &size.to_le_bytes());
+        put(start, &[BITMAP_INFO]);
         put(start + 4, &self.width.to_le_bytes());
         put(start + 8, &self.height.to_le_bytes());
         put(start + 12, &1_u16.to_le_bytes());
         put(start + 14, &self.bits.to_le_bytes());
-        put(start + 16, &self.compression.to_le_bytes());
+        put(start + 16, &compression(format).to_le_bytes());
         put(start + 20, &self.size.to_le_bytes());
-        Ok(block)
+        block
     }
 
     fn layout(self, format: VideoFormat) -> Result<VideoLayout, VideoInfoError> {
@@ -453,7 +449,6 @@ impl VideoInfo {
                     surface_height
                 },
                 bits: bits_per_pixel(format),
-                compression: compression(format),
                 size: u32::try_from(layout.size()).ok()?,
             })
         };
@@ -477,8 +472,7 @@ impl VideoInfo {
 /// or the stride overflows. Rows of RGB and packed YUV are rounded up to 4 bytes.
 fn stride(format: VideoFormat, width: u32) -> Option<usize> {
     let plane = format.planes().first()?;
-    let blocks = usize::try_from(width.div_ceil(plane.block_width)).ok()?;
-    let bytes = blocks.checked_mul(plane.block_bytes)?;
+    let bytes = plane.row_bytes(width)?;
     match format.planes().len() {
         1 => bytes.checked_next_multiple_of(4),
         _ => Some(bytes),

@@ -26,17 +26,14 @@ pub(super) struct Moment {
 
 impl PoolClock {
     pub(super) fn new(ticks: TickClock) -> Self {
-        let unset = Moment {
-            ticks: 0,
-            nanoseconds: 0,
-        };
-        let mut clock = Self {
+        Self {
             began: Instant::now(),
+            first: Moment {
+                ticks: ticks.read(|| 0),
+                nanoseconds: 0,
+            },
             ticks,
-            first: unset,
-        };
-        clock.first = clock.moment();
-        clock
+        }
     }
 
     /// Returns the nanoseconds since the pool was made, and never 0.

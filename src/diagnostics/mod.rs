@@ -60,11 +60,8 @@ pub(crate) trait Observed {
     /// Returns whether the frame of the slot is out.
     fn is_out(&self, slot: usize) -> bool;
 
-    /// Returns the state of a frame that is held.
-    fn held_state(&self, slot: usize) -> HolderState;
-
-    /// Returns the number of loans of the slot's frame.
-    fn loans(&self, slot: usize) -> usize;
+    /// Returns the state and the number of loans of a frame that is held.
+    fn held_state(&self, slot: usize) -> (HolderState, usize);
 
     /// Returns the copy of the crate that made the pool.
     fn made_by(&self) -> &'static CrateCopy;
@@ -399,14 +396,15 @@ fn sampled_slots_out(pool: &impl Observed) -> impl Iterator<Item = usize> {
 /// has nothing to do with it any more.
 fn entry(pool: &impl Observed, slot: usize, snapshot: &Snapshot, age: Age) -> Holder {
     let held = snapshot.is_held();
+    let (state, loans) = if held {
+        pool.held_state(slot)
+    } else {
+        (HolderState::Unclaimed, 0)
+    };
     Holder {
         slot,
-        state: if held {
-            pool.held_state(slot)
-        } else {
-            HolderState::Unclaimed
-        },
-        loans: pool.loans(slot),
+        state,
+        loans,
         label: snapshot.label().filter(|_| held),
         location: snapshot.location.filter(|_| held).map(Into::into),
         thread: snapshot.acquirer.thread(),

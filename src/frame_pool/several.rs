@@ -18,15 +18,13 @@ pub(super) fn poll_many(
     pending: &mut PendingWait,
     context: &Context<'_>,
 ) -> Poll<Result<FrameBatch, AcquireError>> {
-    let mut batch = FrameBatch::default();
-    if pending.start().is_none() {
-        let (site, max) = (site.in_this_thread(), max.min(FrameBatch::MAX));
-        match core.try_acquire_many(site, max, |acquired| batch.add(acquired)) {
-            Err(Unavailable::Exhausted) => {}
-            taken => return Poll::Ready(taken.map(|()| batch.reversed()).map_err(Into::into)),
-        }
-    }
-    poll_wait(core, site, 1, pending, context)
+    poll(core, site, 1, pending, context, |site| {
+        let mut batch = FrameBatch::default();
+        core.try_acquire_many(site, max.min(FrameBatch::MAX), |acquired| {
+            batch.add(acquired)
+        })?;
+        Ok(batch.reversed())
+    })
 }
 
 /// Acquires `count` frames, or fails at once.
@@ -70,24 +68,28 @@ pub(super) fn poll_exact(
     pending: &mut PendingWait,
     context: &Context<'_>,
 ) -> Poll<Result<FrameBatch, AcquireError>> {
-    if pending.start().is_none() {
-        check(core, count)?;
-        match take(core, site.in_this_thread(), count) {
-            Err(Unavailable::Exhausted) => {}
-            other => return Poll::Ready(other.map_err(AcquireError::from)),
-        }
-    }
-    poll_wait(core, site, count, pending, context)
+    check(core, count)?;
+    poll(core, site, count, pending, context, |site| {
+        take(core, site, count)
+    })
 }
 
-/// Polls the place of a task in the queue.
-fn poll_wait(
+/// Polls the acquire of a task: calls `try_now` at the first poll, and later polls its place in the
+/// queue, where it waits for `count` frames.
+fn poll(
     core: &Core,
     site: CallSite,
     count: usize,
     pending: &mut PendingWait,
     context: &Context<'_>,
+    try_now: impl FnOnce(CallSite) -> Result<FrameBatch, Unavailable>,
 ) -> Poll<Result<FrameBatch, AcquireError>> {
+    if pending.start().is_none() {
+        match try_now(site.in_this_thread()) {
+            Err(Unavailable::Exhausted) => {}
+            other => return Poll::Ready(other.map_err(AcquireError::from)),
+        }
+    }
     let mut batch = FrameBatch::default();
     core.poll_exact(site, count, pending, context, |acquired| {
         batch.add(acquired);

@@ -1,8 +1,8 @@
 //! Values that meet a set of requirements.
 
-use std::fmt;
+use std::{fmt, iter};
 
-use crate::framing::{Framing, greatest_common_divisor, least_common_multiple};
+use crate::framing::{Framing, common_alignment, greatest_common_divisor, least_common_multiple};
 use crate::mode::AllocatorMode;
 use crate::video::{VideoFormat, VideoLayout};
 
@@ -140,14 +140,11 @@ impl Solution {
 
     /// Raises the alignment so that rows have that of their strides, if it is not too large.
     fn align_strides(&mut self, needs: &[PartyNeed<'_>], planes: &Planes) {
-        let multiples = strides(needs)
+        let mut multiples = strides(needs)
             .filter(|need| (0..planes.positions.len()).any(|plane| need.is_about(plane)))
             .map(|need| need.multiple);
-        let own = self.framing.alignment;
-        let mut multiples = multiples;
-        let alignment = multiples.try_fold(own, least_common_multiple);
-        if let Some(alignment) = alignment.filter(|&all| all <= Framing::MAX_ALIGNMENT) {
-            self.framing.alignment = alignment;
+        if let Some(common) = multiples.try_fold(self.framing.alignment, common_alignment) {
+            self.framing.alignment = common;
         }
     }
 
@@ -217,18 +214,13 @@ fn best_first<'a, T: Copy + PartialEq + fmt::Display + 'a>(
 }
 
 fn alignment(needs: &[PartyNeed<'_>]) -> Result<usize, Failure> {
-    let alignments = needs.iter().filter_map(|party| match *party.need {
+    let mut alignments = needs.iter().filter_map(|party| match *party.need {
         Need::Alignment(alignment) => Some(alignment),
         _ => None,
     });
-    let mut common = 1;
-    for alignment in alignments {
-        let multiple = least_common_multiple(common, alignment);
-        common = multiple
-            .filter(|&multiple| multiple <= Framing::MAX_ALIGNMENT)
-            .ok_or(Failure::Alignment)?;
-    }
-    Ok(common)
+    alignments
+        .try_fold(1, common_alignment)
+        .ok_or(Failure::Alignment)
 }
 
 fn prefix(needs: &[PartyNeed<'_>]) -> usize {
@@ -280,18 +272,19 @@ struct StrideRange {
 
 impl StrideRange {
     fn of(needs: &[PartyNeed<'_>], plane: usize, row_bytes: usize) -> Result<Self, Failure> {
-        let mut range = Self {
+        let every = Self {
             multiple: 1,
             min: row_bytes,
             max: usize::MAX,
         };
-        for need in strides(needs).filter(|need| need.is_about(plane)) {
-            let multiple = least_common_multiple(range.multiple, need.multiple);
-            range.multiple = multiple.ok_or(Failure::Alignment)?;
-            range.min = range.min.max(need.min);
-            range.max = range.max.min(need.max);
-        }
-        Ok(range)
+        let mut ranges = strides(needs)
+            .filter(|need| need.is_about(plane))
+            .map(|need| Self {
+                multiple: need.multiple,
+                min: need.min,
+                max: need.max,
+            });
+        ranges.try_fold(every, Self::and)
     }
 
     /// Returns the range of a stride that is `factor` times as large.
@@ -332,11 +325,11 @@ fn planes(
     width: u32,
     height: u32,
 ) -> Result<Planes, Failure> {
-    let tight = VideoLayout::new(format, width, height).map_err(|_| Failure::Picture)?;
-    let ranges = tight.planes().iter().enumerate();
-    let ranges: Vec<_> = ranges
-        .map(|(plane, tight)| StrideRange::of(needs, plane, tight.row_bytes))
-        .collect::<Result<_, _>>()?;
+    let ranges = format.planes().iter().enumerate().map(|(number, plane)| {
+        let row_bytes = plane.row_bytes(width).ok_or(Failure::Picture)?;
+        StrideRange::of(needs, number, row_bytes)
+    });
+    let ranges = ranges.collect::<Result<Vec<_>, _>>()?;
     let derives = needs
         .iter()
         .any(|party| *party.need == Need::DerivedStrides);
@@ -356,8 +349,7 @@ fn planes(
     for (plane, stride) in format.planes().iter().zip(strides) {
         let signed = isize::try_from(stride).map_err(|_| Failure::Picture)?;
         planes.positions.push((planes.end, signed));
-        let rows = usize::try_from(padded / plane.block_height).map_err(|_| Failure::Picture)?;
-        let bytes = rows.checked_mul(stride);
+        let bytes = plane.rows(padded).and_then(|rows| rows.checked_mul(stride));
         let end = bytes.and_then(|bytes| planes.end.checked_add(bytes));
         planes.end = end.ok_or(Failure::Picture)?;
     }
@@ -366,18 +358,13 @@ fn planes(
 
 /// Returns strides of which those of chroma are that of luma, divided as the width is.
 fn derived_strides(format: VideoFormat, ranges: &[StrideRange]) -> Result<Vec<usize>, Failure> {
-    let pair = VideoLayout::new(format, 2, 2).map_err(|_| Failure::Picture)?;
-    let divisors: Vec<_> = pair
-        .planes()
-        .iter()
-        .map(|plane| (pair.planes()[0].row_bytes / plane.row_bytes).max(1))
-        .collect();
     let mut luma = ranges[0];
-    for (range, &divisor) in ranges.iter().zip(&divisors) {
-        luma = luma.and(range.times(divisor)?)?;
+    for (plane, range) in ranges.iter().enumerate().skip(1) {
+        luma = luma.and(range.times(format.stride_divisor(plane))?)?;
     }
     let luma = luma.smallest()?;
-    Ok(divisors.into_iter().map(|divisor| luma / divisor).collect())
+    let chroma = (1..ranges.len()).map(|plane| luma / format.stride_divisor(plane));
+    Ok(iter::once(luma).chain(chroma).collect())
 }
 
 /// Chooses a frame size of at least `min` bytes.

@@ -59,8 +59,13 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         || segment.guard_pages().is_some()
         || config.diagnostics.per_frame();
     let needs = (works_per_frame || shares_memory, works_per_frame);
-    let lists = (&free, &segment, attachments);
-    fill_slots(&mut slots, core, lists, config, needs);
+    fill_slots(
+        &mut slots,
+        core,
+        (&free, &segment, attachments),
+        config,
+        needs,
+    );
     let filled = Core {
         free,
         wait_queue: WaitQueue::new(state),

@@ -368,17 +368,14 @@ impl Observed for Core {
         self.epoch_if_out(&self.slots[slot]).is_some()
     }
 
-    fn held_state(&self, slot: usize) -> HolderState {
-        let handles = self.slots[slot].handles.count();
-        match self.loans.count(slot) {
-            loans if loans >= handles => HolderState::Lent,
-            _ if handles == 1 => HolderState::Unique,
+    fn held_state(&self, slot: usize) -> (HolderState, usize) {
+        let (handles, loans) = (self.slots[slot].handles.count(), self.loans.count(slot));
+        let state = match handles {
+            _ if loans >= handles => HolderState::Lent,
+            1 => HolderState::Unique,
             _ => HolderState::Shared { handles },
-        }
-    }
-
-    fn loans(&self, slot: usize) -> usize {
-        self.loans.count(slot)
+        };
+        (state, loans)
     }
 
     fn made_by(&self) -> &'static CrateCopy {

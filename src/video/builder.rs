@@ -2,11 +2,11 @@
 
 #![warn(clippy::arithmetic_side_effects)]
 
-use crate::framing::{Framing, least_common_multiple};
+use crate::framing::{common_alignment, least_common_multiple};
 
 use super::error::LayoutError;
 use super::format::{PlaneFormat, VideoFormat};
-use super::layout::{MAX_PLANES, Picture, PlaneLayout, VideoLayout, row_bytes, rows};
+use super::layout::{MAX_PLANES, Picture, PlaneLayout, VideoLayout};
 
 /// Pixels around a picture that belong to the frame and not to the picture.
 ///
@@ -434,9 +434,8 @@ impl VideoLayoutBuilder {
         let strides = self.stride_alignments.iter().take(self.formats().len());
         let mut common = 1;
         for &alignment in strides.chain([&self.plane_alignment]) {
-            let multiple = least_common_multiple(common, alignment)
-                .filter(|multiple| *multiple <= Framing::MAX_ALIGNMENT);
-            common = multiple.ok_or(LayoutError::Alignment { alignment })?;
+            common =
+                common_alignment(common, alignment).ok_or(LayoutError::Alignment { alignment })?;
         }
         Ok(common)
     }
@@ -494,7 +493,7 @@ impl VideoLayoutBuilder {
         let (mut min, mut unit) = (0, 1);
         let derived = if self.derives_strides { MAX_PLANES } else { 1 };
         for (plane, format) in self.formats().iter().enumerate().take(derived) {
-            let divisor = self.divisor(plane);
+            let divisor = self.picture.format.stride_divisor(plane);
             let bytes = self
                 .padded_row_bytes(format)?
                 .checked_mul(divisor)
@@ -510,7 +509,7 @@ impl VideoLayoutBuilder {
 
     /// Returns the stride of a plane that is derived from that of plane 0.
     fn derived_stride(&self, plane: usize, first: usize) -> Result<usize, LayoutError> {
-        let divisor = self.divisor(plane);
+        let divisor = self.picture.format.stride_divisor(plane);
         if first.checked_rem(divisor) != Some(0) {
             let (plane, stride, alignment) = (0, first, divisor);
             return Err(LayoutError::StrideAlignment {
@@ -520,17 +519,6 @@ impl VideoLayoutBuilder {
             });
         }
         Ok(first.checked_div(divisor).unwrap_or(first))
-    }
-
-    /// Returns how many times the bytes of a row of this plane go into those of plane 0.
-    fn divisor(&self, plane: usize) -> usize {
-        let formats = self.formats();
-        // Blocks are at most two pixels wide.
-        let bytes_of_two_pixels = |plane: &PlaneFormat| row_bytes(plane, 2);
-        let quotient = bytes_of_two_pixels(&formats[0]).zip(bytes_of_two_pixels(&formats[plane]));
-        quotient
-            .and_then(|(first, own)| first.checked_div(own))
-            .unwrap_or(1)
     }
 
     fn rounded(&self, bytes: usize, multiple: usize) -> Result<usize, LayoutError> {
@@ -544,7 +532,7 @@ impl VideoLayoutBuilder {
         let Padding { left, right, .. } = self.padding;
         let padding = left.checked_add(right);
         let width = padding.and_then(|padding| padding.checked_add(self.picture.width));
-        let bytes = width.and_then(|width| row_bytes(format, width));
+        let bytes = width.and_then(|width| format.row_bytes(width));
         bytes.ok_or(self.picture.too_large())
     }
 
@@ -566,17 +554,18 @@ impl VideoLayoutBuilder {
         } else {
             padded_height
         };
-        let above = rows(format, top)?.checked_mul(stride)?;
+        let above = format.rows(top)?.checked_mul(stride)?;
         let offset = start
             .checked_add(above)?
-            .checked_add(row_bytes(format, left)?)?;
+            .checked_add(format.row_bytes(left)?)?;
         let plane = PlaneLayout {
             offset,
             stride,
-            row_bytes: row_bytes(format, width)?,
-            rows: rows(format, height)?,
+            row_bytes: format.row_bytes(width)?,
+            rows: format.rows(height)?,
         };
-        let end = rows(format, padded_height)?
+        let end = format
+            .rows(padded_height)?
             .checked_mul(stride)?
             .checked_add(start)?;
         plane.checked_end()?;

@@ -90,6 +90,19 @@ pub struct PlaneFormat {
     pub block_height: u32,
 }
 
+impl PlaneFormat {
+    /// Returns the bytes of a row of `width` pixels, or `None` if they overflow.
+    pub(crate) fn row_bytes(&self, width: u32) -> Option<usize> {
+        let blocks = usize::try_from(width.div_ceil(self.block_width)).ok()?;
+        blocks.checked_mul(self.block_bytes)
+    }
+
+    /// Returns the rows of a picture of `height` pixels, or `None` if they overflow.
+    pub(crate) fn rows(&self, height: u32) -> Option<usize> {
+        usize::try_from(height.div_ceil(self.block_height)).ok()
+    }
+}
+
 /// Returns the planes whose blocks have the given bytes, width and height.
 macro_rules! planes {
     ($(($block_bytes:literal, $block_width:literal x $block_height:literal)),*) => {
@@ -393,6 +406,19 @@ impl VideoFormat {
     #[must_use]
     pub const fn planes(self) -> &'static [PlaneFormat] {
         self.description().planes
+    }
+
+    /// Returns how many times the bytes of a row of this plane go into those of plane 0.
+    pub(crate) fn stride_divisor(self, plane: usize) -> usize {
+        let planes = self.planes();
+        // Blocks are at most two pixels wide.
+        let bytes_of_two_pixels = |plane: &PlaneFormat| plane.row_bytes(2);
+        let first = planes.first().and_then(bytes_of_two_pixels);
+        let own = planes.get(plane).and_then(bytes_of_two_pixels);
+        let quotient = first
+            .zip(own)
+            .and_then(|(first, own)| first.checked_div(own));
+        quotient.unwrap_or(1)
     }
 
     /// Returns whether frames of this format have no planes and no fixed size.

@@ -5,7 +5,7 @@
 use crate::framing::Framing;
 
 use super::error::LayoutError;
-use super::format::{PlaneFormat, VideoFormat};
+use super::format::VideoFormat;
 
 /// Maximum number of planes of a format.
 pub(super) const MAX_PLANES: usize = 3;
@@ -378,8 +378,8 @@ impl Picture {
     /// Returns the bytes per row and the number of rows of a plane of the format.
     fn plane(self, plane: usize) -> Result<(usize, usize), LayoutError> {
         let format = &self.format.planes()[plane];
-        let row_bytes = row_bytes(format, self.width).ok_or(self.too_large())?;
-        let rows = rows(format, self.height).ok_or(self.too_large())?;
+        let row_bytes = format.row_bytes(self.width).ok_or(self.too_large())?;
+        let rows = format.rows(self.height).ok_or(self.too_large())?;
         Ok((row_bytes, rows))
     }
 
@@ -395,15 +395,4 @@ impl Picture {
             bottom_up: false,
         }
     }
-}
-
-/// Returns the bytes of a row of `width` pixels, or `None` if they overflow.
-pub(super) fn row_bytes(plane: &PlaneFormat, width: u32) -> Option<usize> {
-    let blocks = usize::try_from(width.div_ceil(plane.block_width)).ok()?;
-    blocks.checked_mul(plane.block_bytes)
-}
-
-/// Returns the rows of a picture of `height` pixels, or `None` if they overflow.
-pub(super) fn rows(plane: &PlaneFormat, height: u32) -> Option<usize> {
-    usize::try_from(height.div_ceil(plane.block_height)).ok()
 }

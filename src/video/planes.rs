@@ -416,10 +416,11 @@ impl<'a> PlaneMut<'a> {
     /// ```
     #[must_use]
     pub fn rows_mut(&mut self) -> RowsMut<'_> {
-        RowsMut {
-            rows: self.bytes.chunks_mut(self.shape.stride),
+        let plane = PlaneMut {
+            bytes: self.bytes,
             shape: self.shape,
-        }
+        };
+        plane.into_rows()
     }
 
     /// Turns the plane into an iterator over its rows, which live as long as the picture.
