@@ -303,6 +303,44 @@ impl From<ModeError> for io::Error {
     }
 }
 
+/// Error of a change of framing while frames are out.
+///
+/// ```
+/// use ks_allocator::{Framing, PoolAllocator, ReframeError};
+///
+/// let allocator = PoolAllocator::with_framing(Framing::new(4, 1920))?;
+/// let error = allocator.reframe(Framing::new(4, 3840)).unwrap_err();
+/// assert!(matches!(error, ReframeError::NotCommitted));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ReframeError {
+    /// The new framing is not valid.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// The allocator is not committed, or its pool was closed; before the call or during it.
+    #[error("the allocator is not committed, so there are no frames to replace")]
+    NotCommitted,
+    /// Present frames were not back in time, so their memory cannot be freed first.
+    #[error(transparent)]
+    NotIdle(#[from] NotIdle),
+    /// The new memory cannot be allocated.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+impl From<ReframeError> for io::Error {
+    fn from(error: ReframeError) -> Self {
+        match error {
+            ReframeError::Framing(error) => error.into(),
+            ReframeError::NotCommitted => Self::new(io::ErrorKind::NotConnected, error),
+            ReframeError::NotIdle(error) => error.into(),
+            ReframeError::Commit(error) => error.into(),
+        }
+    }
+}
+
 /// Error of a commit: the memory for the frames could not be allocated as requested.
 ///
 /// ```
@@ -359,6 +397,17 @@ pub enum CommitError {
         /// Size of the failed allocation, in bytes.
         bytes: usize,
     },
+    /// The memory exceeds the [limit](crate::FramePoolBuilder::max_bytes) that the user has set.
+    /// (`E_OUTOFMEMORY`.)
+    #[error("{needed} bytes are needed, and {in_use} of at most {max} bytes are in use")]
+    OverBudget {
+        /// Bytes that the frames need.
+        needed: usize,
+        /// Bytes of all frames under the limit.
+        in_use: usize,
+        /// The limit, in bytes.
+        max: usize,
+    },
     /// The memory exceeds a limit of the process: `RLIMIT_FSIZE` in Kernel mode, or
     /// `RLIMIT_MEMLOCK` if the process has locked its future memory (`mlockall`).
     /// (`E_OUTOFMEMORY`.)
@@ -400,7 +449,9 @@ impl From<CommitError> for io::Error {
             CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => {
                 io::ErrorKind::OutOfMemory
             }
-            CommitError::LimitExceeded { .. } => io::ErrorKind::QuotaExceeded,
+            CommitError::OverBudget { .. } | CommitError::LimitExceeded { .. } => {
+                io::ErrorKind::QuotaExceeded
+            }
             CommitError::ModeUnsupported { .. } | CommitError::GuardPagesUnsupported { .. } => {
                 io::ErrorKind::Unsupported
             }

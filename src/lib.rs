@@ -39,6 +39,7 @@
 //! | When did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
 //! | Where are the planes of a picture? | [`VideoLayout`], [`Frame::planes`] |
 //! | Which frames suit all stages? | [`negotiate`] |
+//! | How does the format change in mid-stream? | [`PoolAllocator::reframe`] |
 //! | What memory do they live in? | [`AllocatorMode`], [`FramePool::commit_report`] |
 //! | Which code used a frame after its release? | [`FramePoolBuilder::guard_pages`] |
 //! | How do I lend frames to another process? | [`Frame::lend`] |
@@ -115,13 +116,13 @@ mod ref_count;
 pub mod com;
 
 pub use self::allocator::{
-    AllocatorState, AllocatorStatus, KernelHandle, KsAllocator, PoolAllocator,
+    AllocatorState, AllocatorStatus, KernelHandle, KsAllocator, PoolAllocator, Reframing,
 };
 pub use self::contents::Contents;
 pub use self::diagnostics::stats::Stats;
 pub use self::error::{
     AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, NotIdle,
-    NotResident, Starvation, TokenError,
+    NotResident, ReframeError, Starvation, TokenError,
 };
 pub use self::frame::{Frame, FrameBatch, FrameSlice, SharedFrame};
 #[cfg(feature = "stream")]

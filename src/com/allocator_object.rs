@@ -35,6 +35,7 @@ use super::constants::GetBufferFlags;
 use super::driver::KsDriver;
 use super::hresult::{
     E_INVALIDARG, E_NOINTERFACE, E_POINTER, E_UNEXPECTED, VFW_E_ALREADY_COMMITTED,
+    VFW_E_NOT_COMMITTED,
 };
 use super::interfaces::{
     IKsAllocator, IKsAllocator_Vtbl, IKsAllocatorEx, IKsAllocatorEx_Vtbl, IMediaSample2,
@@ -329,10 +330,22 @@ impl AllocatorObject {
             } else {
                 pool.try_acquire_at(call_site)?
             };
-            // SAFETY: samples and frame are of the same pool, and so of the same core.
+            if !ptr::eq(frame.core(), pool.core()) {
+                return self.sample_of_newer(frame);
+            }
+            // SAFETY: samples and frame are of the same core.
             Ok(unsafe { Sample::from_frame(samples, frame) })
         })?;
         out.put(sample)
+    }
+
+    /// Turns a frame into its sample that came from a newer generation than the caller had.
+    #[cold]
+    fn sample_of_newer(&self, frame: Frame) -> Result<*mut c_void, HRESULT> {
+        let pool = frame.pool().ok_or(VFW_E_NOT_COMMITTED)?;
+        let samples = SampleTable::get_or_create(pool.core(), &self.notify)?;
+        // SAFETY: samples and frame are of the same core.
+        Ok(unsafe { Sample::from_frame(samples, frame) })
     }
 
     /// Refuses all samples: the last `Release` of a sample returns its buffer without this method.
@@ -362,13 +375,13 @@ impl AllocatorObject {
 /// Conversion for Rust code.
 impl AllocatorObject {
     /// Turns a frame into a sample, with its length and metadata. Returns the frame if it is not of
-    /// the current pool, or if there is no memory for the samples.
+    /// a generation of the current pool, or if there is no memory for the samples.
     pub(super) fn frame_to_sample(&self, frame: Frame) -> Result<IMediaSample2, Frame> {
-        let Some(pool) = self.allocator.pool() else {
+        let (Some(current), Some(pool)) = (self.allocator.pool(), frame.pool()) else {
             return Err(frame);
         };
         let core = pool.core();
-        if !ptr::eq(core, frame.core()) {
+        if !core.has_same_queue(current.core()) {
             return Err(frame);
         }
         let Ok(samples) = SampleTable::get_or_create(core, &self.notify) else {

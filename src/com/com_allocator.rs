@@ -186,8 +186,8 @@ impl ComAllocator {
     ///
     /// # Errors
     ///
-    /// Returns the frame if it is not of the allocator's current pool, or if there is no memory for
-    /// the samples. After a `Commit` by COM there always is.
+    /// Returns the frame if it is not of the allocator's current pool or an earlier
+    /// [generation](crate::FramePool::generation) of it, or if there is no memory for the samples.
     ///
     /// ```
     /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator, com::{ComAllocator, S_OK}};

@@ -94,6 +94,7 @@ impl From<CommitError> for HRESULT {
             CommitError::FramingNotSet { .. } => VFW_E_SIZENOTSET,
             CommitError::TooLarge { .. }
             | CommitError::OutOfMemory { .. }
+            | CommitError::OverBudget { .. }
             | CommitError::LimitExceeded { .. }
             | CommitError::UnmetRequest { .. } => E_OUTOFMEMORY,
             CommitError::ModeUnsupported { .. } | CommitError::GuardPagesUnsupported { .. } => {

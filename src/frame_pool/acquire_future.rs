@@ -12,7 +12,7 @@ use crate::frame::{Frame, FrameBatch};
 use crate::pool::core::Handle;
 use crate::pool::wait_queue::PendingWait;
 
-use super::several;
+use super::several::{self, Several};
 
 /// Acquire of a task, from its first poll on with a place in the wait queue. It gives the place up
 /// when it is dropped.
@@ -202,7 +202,7 @@ impl Future for AcquireManyFuture<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let max = self.max;
         let (core, site, pending) = self.acquire.parts();
-        several::poll_many(core, site, max, pending, context)
+        several::poll(core, site, Several::UpTo(max), pending, context)
     }
 }
 
@@ -267,7 +267,7 @@ impl Future for AcquireExactFuture<'_> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let count = self.count;
         let (core, site, pending) = self.acquire.parts();
-        several::poll_exact(core, site, count, pending, context)
+        several::poll(core, site, Several::Exactly(count), pending, context)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::BuildError;
 use crate::framing::Framing;
 use crate::holders::Holders;
 use crate::label::Label;
-use crate::memory::{CustomMemory, FrameMemory, RegisterSegment, SegmentInfo};
+use crate::memory::{Budget, CustomMemory, FrameMemory, RegisterSegment, SegmentInfo};
 use crate::memory_options::HugePages;
 use crate::mode::AllocatorMode;
 use crate::negotiation::Agreement;
@@ -787,6 +787,32 @@ impl FramePoolBuilder {
     /// ```
     pub fn record(mut self, events: usize) -> Self {
         self.config.diagnostics.recorded_events = events;
+        self
+    }
+
+    /// Sets the most bytes of memory that frames may take: those of all pools that are built from
+    /// this builder, its clones, and [an allocator](crate::PoolAllocator::from_builder) with these
+    /// options, together. No limit by default.
+    ///
+    /// A pool counts until its memory is freed. During a
+    /// [re-framing](crate::PoolAllocator::reframe) that can be two generations, or more.
+    ///
+    /// ```
+    /// use ks_allocator::{FramePool, Framing, KsAllocator, PoolAllocator};
+    ///
+    /// let builder = FramePool::builder().frames(4).frame_size(1024).max_bytes(8 * 1024);
+    /// let allocator = PoolAllocator::from_builder(&builder)?;
+    /// allocator.commit()?;
+    /// let picture = allocator.acquire()?;
+    /// let five = Framing { frames: 5, ..allocator.framing() };
+    /// let error = allocator.reframe(five).unwrap_err();
+    /// let expected = "5120 bytes are needed, and 4096 of at most 8192 bytes are in use";
+    /// assert_eq!(error.to_string(), expected);
+    /// allocator.reframe(allocator.framing())?; // 4 frames again
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.config.memory.budget = Some(Budget::new(bytes));
         self
     }
 

@@ -23,9 +23,39 @@ impl Frame {
     pub fn pool(&self) -> Option<FramePool> {
         pool_of(self.core())
     }
+
+    /// Returns the [generation](FramePool::generation) of the frame's pool. A frame of another
+    /// generation may have another size and another [layout](Self::video_layout).
+    ///
+    /// ```
+    /// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    ///
+    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 64))?;
+    /// allocator.commit()?;
+    /// assert_eq!(allocator.acquire()?.generation(), 0);
+    /// allocator.reframe(Framing::new(1, 128))?;
+    /// assert_eq!(allocator.acquire()?.generation(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.core().free.generation
+    }
 }
 
 impl SharedFrame {
+    /// Returns the generation of the frame's pool, as [`Frame::generation`] does.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// assert_eq!(pool.acquire()?.share().generation(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.core().free.generation
+    }
+
     /// Returns a handle of the frame's pool, as [`Frame::pool`] does.
     ///
     /// ```

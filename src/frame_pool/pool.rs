@@ -111,6 +111,59 @@ impl FramePool {
         Ok(Self { core, label: None })
     }
 
+    /// Allocates the next generation of a pool. It is closed until it takes over.
+    pub(crate) fn next_generation(config: &PoolConfig, pool: &Core) -> Result<Self, CommitError> {
+        let core = construction::build_next(config, pool)?;
+        core.diagnostics.pool_event(EventKind::Committed);
+        Ok(Self { core, label: None })
+    }
+
+    /// Returns a handle of the newest generation: the pool that acquires through this handle use.
+    /// It has the label of this handle.
+    ///
+    /// [`PoolAllocator::reframe`](crate::PoolAllocator::reframe) makes generations. An acquire
+    /// through a handle of an earlier one looks up the newest, which takes about 50 ns longer. All
+    /// that a handle reports, such as [`framing`](Self::framing), [`holders`](Self::holders) and
+    /// [`stats`](Self::stats), is about its own generation.
+    ///
+    /// Returns a clone of this handle if it is of the newest generation, and if all handles of the
+    /// newest one were dropped. Acquires then fail with
+    /// [`NotCommitted`](AcquireError::NotCommitted).
+    ///
+    /// ```
+    /// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
+    ///
+    /// let allocator = PoolAllocator::with_framing(Framing::new(2, 1024))?;
+    /// allocator.commit()?;
+    /// let mut pool = allocator.pool().expect("it was committed");
+    /// allocator.reframe(Framing::new(2, 4096))?;
+    /// assert_eq!((pool.generation(), pool.frame_len()), (0, 1024));
+    ///
+    /// pool = pool.newest();
+    /// assert_eq!((pool.generation(), pool.frame_len()), (1, 4096));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn newest(&self) -> Self {
+        Self {
+            core: self.core.successor().unwrap_or_else(|| self.core.clone()),
+            label: self.label,
+        }
+    }
+
+    /// Returns the number of pools that the allocator had before this one. It is 0 for a pool
+    /// without an allocator.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
+    /// assert_eq!(pool.generation(), 0);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.core.free.generation
+    }
+
     /// Makes a handle without a label.
     pub(super) fn of_core(core: Handle) -> Self {
         Self { core, label: None }
@@ -418,7 +471,7 @@ impl FramePool {
     /// ```
     #[track_caller]
     pub fn acquire_exact(&self, count: usize) -> Result<FrameBatch, AcquireError> {
-        several::acquire_exact(&self.core, self.call_site(), count, || None)
+        several::acquire_exact(&self.core, self.call_site(), count, &|| None)
     }
 
     /// Acquires exactly `count` frames, as [`acquire_exact`](Self::acquire_exact) does. Blocks for
@@ -446,7 +499,7 @@ impl FramePool {
     ) -> Result<FrameBatch, AcquireError> {
         // A deadline beyond the range of `Instant` is none.
         let deadline = || Instant::now().checked_add(timeout);
-        several::acquire_exact(&self.core, self.call_site(), count, deadline)
+        several::acquire_exact(&self.core, self.call_site(), count, &deadline)
             .map_err(|error| self.core.explained(error))
     }
 
@@ -738,7 +791,7 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.core.wait_queue.waiting().0
+        self.core.wait_queue().waiting().0
     }
 
     /// Returns the pool's framing, with the frame size rounded up to the alignment. It never
@@ -1144,7 +1197,7 @@ impl FramePool {
     /// ```
     #[doc(alias("shutdown", "stop"))]
     pub fn close(&self) {
-        drop(self.core.change_state(|state| state.closed = true));
+        drop(self.core.change_state(&|state| state.closed = true));
         self.core.diagnostics.pool_event(EventKind::Closed);
         tracing_events::closed(self.name(), self.frames_out());
     }
@@ -1188,7 +1241,7 @@ impl FramePool {
 
     /// Begins or ends a flush. The rejected waiters are woken when the result is dropped.
     pub(crate) fn flush(&self, flushing: bool) -> Option<RejectedWaiters> {
-        let rejected = self.core.change_state(|state| state.flushing = flushing);
+        let rejected = self.core.change_state(&|state| state.flushing = flushing);
         self.core.diagnostics.pool_event(if flushing {
             EventKind::FlushBegan
         } else {
@@ -1200,7 +1253,7 @@ impl FramePool {
     /// Commits a decommitted pool again, with its memory as it is, or decommits it. The rejected
     /// waiters are woken when the result is dropped.
     pub(crate) fn commit(&self, committed: bool) -> Option<RejectedWaiters> {
-        let rejected = self.core.change_state(|state| state.committed = committed);
+        let rejected = self.core.change_state(&|state| state.committed = committed);
         self.core.diagnostics.pool_event(if committed {
             EventKind::Committed
         } else {
@@ -1221,12 +1274,16 @@ impl FramePool {
         &self.core
     }
 
+    pub(crate) fn core_handle(&self) -> &Handle {
+        &self.core
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
-        self.core.wait_queue.state().closed
+        self.core.wait_queue().state().closed
     }
 
     pub(crate) fn is_flushing(&self) -> bool {
-        self.core.wait_queue.state().flushing
+        self.core.wait_queue().state().flushing
     }
 
     /// Returns the number of frames that are out.

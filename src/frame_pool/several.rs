@@ -10,21 +10,44 @@ use crate::pool::checkout::Unavailable;
 use crate::pool::core::Core;
 use crate::pool::wait_queue::PendingWait;
 
-/// Polls the acquire of a task that takes up to `max` free frames, or waits for one.
-pub(super) fn poll_many(
-    core: &Core,
-    site: CallSite,
-    max: usize,
-    pending: &mut PendingWait,
-    context: &Context<'_>,
-) -> Poll<Result<FrameBatch, AcquireError>> {
-    poll(core, site, 1, pending, context, |site| {
+/// Number of frames of an acquire.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Several {
+    /// As many as are free, at most this number. Waits for one.
+    UpTo(usize),
+    Exactly(usize),
+}
+
+impl Several {
+    fn check(self, core: &Core) -> Result<(), AcquireError> {
+        let max = core.free.frames().min(FrameBatch::MAX);
+        match self {
+            Self::Exactly(requested) if requested > max => {
+                Err(AcquireError::TooMany { requested, max })
+            }
+            Self::UpTo(_) | Self::Exactly(_) => Ok(()),
+        }
+    }
+
+    /// Takes free frames. If there are too few, those that it has taken are free again when it
+    /// returns.
+    fn take(self, core: &Core, site: CallSite) -> Result<FrameBatch, Unavailable> {
         let mut batch = FrameBatch::default();
-        core.try_acquire_many(site, max.min(FrameBatch::MAX), |acquired| {
-            batch.add(acquired)
-        })?;
+        let add = |acquired| batch.add(acquired);
+        match self {
+            Self::UpTo(max) => core.try_acquire_many(site, max.min(FrameBatch::MAX), add),
+            Self::Exactly(count) => core.try_acquire_exact(site, count, add),
+        }?;
         Ok(batch.reversed())
-    })
+    }
+
+    /// Returns the number of frames that a caller waits for.
+    fn awaited(self) -> usize {
+        match self {
+            Self::UpTo(_) => 1,
+            Self::Exactly(count) => count,
+        }
+    }
 }
 
 /// Acquires `count` frames, or fails at once.
@@ -33,13 +56,19 @@ pub(super) fn try_acquire_exact(
     site: CallSite,
     count: usize,
 ) -> Result<FrameBatch, AcquireError> {
-    check(core, count)?;
-    take(core, site, count).map_err(|unavailable| match core.failed(unavailable) {
-        AcquireError::Exhausted(_) => AcquireError::TooFew {
-            requested: count,
-            free: core.free.free_frames(),
-        },
-        error => error,
+    let frames = Several::Exactly(count);
+    frames.check(core)?;
+    frames.take(core, site).or_else(|unavailable| {
+        if unavailable == Unavailable::SUPERSEDED {
+            return try_acquire_exact(&*core.newest_or_refusal()?, site, count);
+        }
+        Err(match core.failed(unavailable) {
+            AcquireError::Exhausted(_) => AcquireError::TooFew {
+                requested: count,
+                free: core.free.free_frames(),
+            },
+            error => error,
+        })
     })
 }
 
@@ -48,71 +77,55 @@ pub(super) fn acquire_exact(
     core: &Core,
     site: CallSite,
     count: usize,
-    deadline: impl FnOnce() -> Option<Instant>,
+    deadline: &dyn Fn() -> Option<Instant>,
 ) -> Result<FrameBatch, AcquireError> {
-    check(core, count)?;
-    match take(core, site, count) {
+    let frames = Several::Exactly(count);
+    frames.check(core)?;
+    match frames.take(core, site) {
         Err(Unavailable::Exhausted) => {}
+        Err(Unavailable::SUPERSEDED) => {
+            return acquire_exact(&*core.newest_or_refusal()?, site, count, deadline);
+        }
         other => return other.map_err(AcquireError::from),
     }
     let mut batch = FrameBatch::default();
-    core.wait_exact(site, count, deadline(), |acquired| batch.add(acquired))?;
-    Ok(batch)
-}
-
-/// Polls the acquire of a task that takes `count` frames.
-pub(super) fn poll_exact(
-    core: &Core,
-    site: CallSite,
-    count: usize,
-    pending: &mut PendingWait,
-    context: &Context<'_>,
-) -> Poll<Result<FrameBatch, AcquireError>> {
-    check(core, count)?;
-    poll(core, site, count, pending, context, |site| {
-        take(core, site, count)
-    })
-}
-
-/// Polls the acquire of a task: calls `try_now` at the first poll, and later polls its place in the
-/// queue, where it waits for `count` frames.
-fn poll(
-    core: &Core,
-    site: CallSite,
-    count: usize,
-    pending: &mut PendingWait,
-    context: &Context<'_>,
-    try_now: impl FnOnce(CallSite) -> Result<FrameBatch, Unavailable>,
-) -> Poll<Result<FrameBatch, AcquireError>> {
-    if pending.start().is_none() {
-        match try_now(site.in_this_thread()) {
-            Err(Unavailable::Exhausted) => {}
-            other => return Poll::Ready(other.map_err(AcquireError::from)),
+    let deadline = deadline();
+    match core.wait_exact(site, count, deadline, |acquired| batch.add(acquired)) {
+        Ok(()) => Ok(batch),
+        Err(Unavailable::SUPERSEDED) => {
+            acquire_exact(&*core.newest_or_refusal()?, site, count, &|| deadline)
         }
+        Err(unavailable) => Err(unavailable.into()),
     }
-    let mut batch = FrameBatch::default();
-    core.poll_exact(site, count, pending, context, |acquired| {
-        batch.add(acquired);
-    })
-    .map_err(AcquireError::from)
-    .map_ok(|()| batch)
 }
 
-fn check(core: &Core, count: usize) -> Result<(), AcquireError> {
-    let max = core.free.frames().min(FrameBatch::MAX);
-    if count > max {
-        return Err(AcquireError::TooMany {
-            requested: count,
-            max,
-        });
+/// Polls the acquire of a task: takes free frames at the first poll, and later polls its place in
+/// the queue.
+pub(super) fn poll(
+    core: &Core,
+    site: CallSite,
+    frames: Several,
+    pending: &mut PendingWait,
+    context: &Context<'_>,
+) -> Poll<Result<FrameBatch, AcquireError>> {
+    let mut polled = Poll::Pending;
+    if pending.start().is_none() {
+        frames.check(core)?;
+        polled = match frames.take(core, site.in_this_thread()) {
+            Err(Unavailable::Exhausted) => Poll::Pending,
+            other => Poll::Ready(other),
+        };
     }
-    Ok(())
-}
-
-/// Takes `count` free frames. If there are fewer, those that it has taken are free again when it
-/// returns.
-fn take(core: &Core, site: CallSite, count: usize) -> Result<FrameBatch, Unavailable> {
-    let mut batch = FrameBatch::default();
-    core.try_acquire_exact(site, count, |acquired| batch.add(acquired))?;
-    Ok(batch.reversed())
+    if polled.is_pending() {
+        let mut batch = FrameBatch::default();
+        let add = |acquired| batch.add(acquired);
+        polled = core
+            .poll_exact(site, frames.awaited(), pending, context, add)
+            .map_ok(|()| batch);
+    }
+    if let Poll::Ready(Err(Unavailable::SUPERSEDED)) = polled {
+        let newest = core.newest_or_refusal()?;
+        return poll(&newest, site, frames, pending, context);
+    }
+    polled.map_err(AcquireError::from)
 }

@@ -5,6 +5,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `heap.rs` | heap allocation that reports failure |
+//! | `budget.rs` | limit on the memory of several segments |
 //! | `sys/` | system calls, one folder per platform |
 //! | `task_memory.rs` | memory that crosses the COM boundary |
 //! | `requests.rs` | prefaulting, huge pages, NUMA nodes, locking, core dumps and forks |
@@ -28,6 +29,7 @@
 //! - **M4** With guard pages, M1 holds for a frame and its prefix only between
 //!   [`GuardPages::unprotect`] and [`GuardPages::protect`], and for no other byte.
 
+mod budget;
 mod heap;
 
 mod sys;
@@ -58,6 +60,7 @@ pub use self::kernel_object::{BorrowedKernelObject, OwnedKernelObject};
 pub use self::remote::{RemoteFrames, RemoteFramesMut};
 pub use self::segment_info::{SegmentChunk, SegmentInfo};
 
+pub(crate) use self::budget::Budget;
 pub(crate) use self::custom::CustomMemory;
 pub(crate) use self::guard_pages::{DescribeSlot, GuardPages};
 #[cfg(feature = "windows")]

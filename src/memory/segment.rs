@@ -7,6 +7,7 @@ use crate::framing::{FrameLayout, Framing};
 use crate::memory_options::{CommitReport, MemoryOptions, UnmetRequest};
 use crate::mode::AllocatorMode;
 
+use super::budget::{Budget, Reservation};
 use super::custom::{CustomMemory, CustomPages};
 use super::guard_pages::{DescribeSlot, GuardPages, Registration};
 use super::kernel_mode;
@@ -30,6 +31,8 @@ pub(crate) struct Segment {
     user_registration: Option<SegmentRegistration>,
     pages: Pages,
     unmet: Vec<UnmetRequest>,
+    /// Dropped last.
+    _reservation: Option<Reservation>,
 }
 
 /// The pages of a segment, unmapped on drop.
@@ -72,6 +75,8 @@ pub(crate) struct MemoryPlan {
     pub(crate) register: Option<RegisterSegment>,
     /// True if frames lie between guard pages and are inaccessible while they are free.
     pub(crate) guard_pages: bool,
+    /// Limit on this and other segments together.
+    pub(crate) budget: Option<Budget>,
 }
 
 impl MemoryPlan {
@@ -100,6 +105,8 @@ impl Segment {
         layout: &FrameLayout,
         plan: &MemoryPlan,
     ) -> Result<(Self, Option<OwnedKernelObject>), CommitError> {
+        let reserve = |budget: &Budget| budget.reserve(layout.total);
+        let reservation = plan.budget.as_ref().map(reserve).transpose()?;
         let mut requests = MemoryRequests::new(plan.options, plan.mode);
         let (pages, object) = Self::map_pages(layout.total, plan, &mut requests)?;
         let offset = layout.first_prefix(pages.base().addr().get());
@@ -123,6 +130,7 @@ impl Segment {
             user_registration: None,
             pages,
             unmet: requests.into_unmet(),
+            _reservation: reservation,
         };
         if let Some(register) = &plan.register {
             segment.user_registration = Some(register.call(&segment.info())?);
@@ -262,6 +270,7 @@ mod tests {
             custom: None,
             register: None,
             guard_pages: false,
+            budget: None,
         }
     }
 

@@ -35,7 +35,8 @@ use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_id};
 
 use super::core::{Core, Slot};
 use super::free_list::{PutBack, TakeError, put_back};
-use super::wait_queue::{self, Outcome, PendingWait, Refusal, WaitParams};
+use super::slot::FrameId;
+use super::wait_queue::{self, Availability, Outcome, PendingWait, Refusal, WaitParams};
 
 /// Number of times that a caller looks for a frame before it enters the wait queue: first in
 /// successive turns of a loop, then with other threads running in between.
@@ -70,11 +71,22 @@ struct Taken {
 /// The reason why an acquire has no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unavailable {
-    /// All frames were out at one moment of the call.
+    /// All frames were out at one moment of the call, or the pool is paused.
     Exhausted,
     Refused(Refusal),
     /// The pool was made by the process that this one was forked from (P1, P2).
     OtherProcess,
+}
+
+impl Unavailable {
+    /// The pool has a newer generation.
+    pub(crate) const SUPERSEDED: Self = Self::Refused(Refusal::Superseded);
+}
+
+impl From<Refusal> for Unavailable {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 impl From<Unavailable> for AcquireError {
@@ -172,11 +184,12 @@ impl Core {
         unsafe { Self::begin_use(taken.slot, site) }
     }
 
-    /// Records the holder of a frame that the caller has taken, for the holder.
-    fn record(&self, number: usize, site: CallSite) {
+    /// Records the holder of a frame that the caller has taken, for the holder. Returns the frame.
+    pub(super) fn record(&self, number: usize, site: CallSite) -> FrameId {
         let Taken { slot, epoch } = self.taken(self.slot(number));
         // SAFETY: the caller has the frame, which keeps the slot alive.
         unsafe { slot.as_ref() }.holder.record_acquire(site, epoch);
+        FrameId::of(slot)
     }
 
     /// Starts the use of a frame whose holder is recorded: sets the length to the frame size that
@@ -236,12 +249,29 @@ impl Core {
         if self.is_memory_of_other_process() {
             return Err(Unavailable::OtherProcess);
         }
-        self.take_many(max, |slot| {
-            // SAFETY: taking the frame made the caller its unique holder.
-            if let Ok(acquired) = unsafe { Self::record_and_begin(self.taken(slot), site) } {
-                each(acquired);
-            }
-        })
+        self.take_many(max, |slot| self.begin_taken(slot, site, &mut each))
+    }
+
+    /// Takes up to `max` free frames of this generation, at least 1, and passes each to `each`.
+    fn try_acquire_own(
+        &self,
+        site: CallSite,
+        max: usize,
+        mut each: impl FnMut(Acquired),
+    ) -> Result<(), Unavailable> {
+        if self.is_memory_of_other_process() {
+            return Err(Unavailable::OtherProcess);
+        }
+        self.take_own(max, |slot| self.begin_taken(slot, site, &mut each))
+    }
+
+    /// Begins the use of a frame that the caller has taken, and passes it to `each`.
+    #[inline]
+    fn begin_taken(&self, slot: NonNull<Slot>, site: CallSite, each: &mut impl FnMut(Acquired)) {
+        // SAFETY: taking the frame made the caller its unique holder.
+        if let Ok(acquired) = unsafe { Self::record_and_begin(self.taken(slot), site) } {
+            each(acquired);
+        }
     }
 
     /// Takes up to `max` free frames, or waits for one frame, and passes each to `each`.
@@ -271,12 +301,13 @@ impl Core {
         count: usize,
         mut each: impl FnMut(Acquired),
     ) -> Result<(), Unavailable> {
-        if count > 1 && self.free.free_frames() < count && self.wait_queue.refusal().is_none() {
+        let is_open = || self.wait_queue().availability(&self.free) == Availability::Open;
+        if count > 1 && self.free.free_frames() < count && is_open() {
             return Err(Unavailable::Exhausted);
         }
         let mut missing = count;
         while missing > 0 {
-            self.try_acquire_many(site, missing, |acquired| {
+            self.try_acquire_own(site, missing, |acquired| {
                 missing -= 1;
                 each(acquired);
             })?;
@@ -295,7 +326,7 @@ impl Core {
     ) -> Result<(), Unavailable> {
         let mut others = Vec::new();
         let slot = self.wait_for(site, deadline, count, &mut others)?;
-        self.begin_all(slot, others, site, each);
+        Self::begin_all(slot, others, site, each);
         Ok(())
     }
 
@@ -310,27 +341,26 @@ impl Core {
     ) -> Poll<Result<(), Unavailable>> {
         let site = site.in_this_thread();
         self.poll_wait(site, pending, context, count)
-            .map_ok(|slot| self.begin_all(slot, pending.take_others(), site, each))
+            .map_ok(|slot| Self::begin_all(slot, pending.take_others(), site, each))
     }
 
     /// Records the thread of a holder that was recorded while it waited: a task may have been
     /// polled by another thread then.
-    fn take_over(&self, slot: NonNull<Slot>, site: CallSite) {
+    fn take_over(slot: NonNull<Slot>, site: CallSite) {
         // SAFETY: the frame was assigned to the caller and keeps the slot alive.
         unsafe { slot.as_ref() }.holder.record_transfer(site);
     }
 
     /// Begins the use of frames that were assigned to the caller.
     fn begin_all(
-        &self,
         slot: NonNull<Slot>,
-        others: Vec<usize>,
+        others: Vec<FrameId>,
         site: CallSite,
         mut each: impl FnMut(Acquired),
     ) {
-        let others = others.into_iter().map(|number| self.slot(number));
+        let others = others.into_iter().map(FrameId::slot);
         for slot in others.chain([slot]) {
-            self.take_over(slot, site);
+            Self::take_over(slot, site);
             // SAFETY: the frame was assigned to the caller, which made it its unique holder.
             if let Ok(acquired) = unsafe { Self::begin_use(slot, site) } {
                 each(acquired);
@@ -338,13 +368,22 @@ impl Core {
         }
     }
 
-    /// Takes 1 to `max` free frames and passes the slot of each to `each`.
+    /// Takes 1 to `max` free frames of the newest generation, and passes the slot of each to `each`.
     #[inline]
     fn take_many(
         &self,
         max: usize,
         mut each: impl FnMut(NonNull<Slot>),
     ) -> Result<(), Unavailable> {
+        match self.take_own(max, &mut each) {
+            Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.take_many(max, each),
+            other => other,
+        }
+    }
+
+    /// Takes 1 to `max` free frames, and passes the slot of each to `each`.
+    #[inline]
+    fn take_own(&self, max: usize, mut each: impl FnMut(NonNull<Slot>)) -> Result<(), Unavailable> {
         loop {
             let taken = self.free.take_many(max, |mut place| {
                 while place.bits != 0 {
@@ -358,11 +397,12 @@ impl Core {
                 Err(TakeError::Closed) if self.is_in_other_process() => {
                     return Err(Unavailable::OtherProcess);
                 }
-                Err(TakeError::Closed) => match self.wait_queue.refusal() {
-                    Some(refusal) => return Err(Unavailable::Refused(refusal)),
+                Err(TakeError::Closed) => match self.wait_queue().availability(&self.free) {
+                    Availability::Refused(refusal) => return Err(Unavailable::Refused(refusal)),
+                    Availability::Paused => return Err(Unavailable::Exhausted),
                     // The pool was opened in the meantime.
                     // mutant: take-after-reopening
-                    None => continue,
+                    Availability::Open => continue,
                 },
             }
         }
@@ -410,15 +450,14 @@ impl Core {
         let end = deadline.map_or(end, |deadline| deadline.min(end));
         let attempts = if self.spins { SPINS + YIELDS } else { 0 };
         for attempt in 0..attempts {
-            if self.wait_queue.waiting().0 > 0 || Instant::now() >= end {
+            if self.wait_queue().waiting().0 > 0 || Instant::now() >= end {
                 return None;
             }
             let mut taken = None;
             self.free
                 .take_near(1, |place| taken = Some(self.free.frame_at(place)));
             if let Some(number) = taken {
-                self.record(number, site);
-                return Some(self.slot(number));
+                return Some(self.record(number, site).slot());
             }
             if attempt < SPINS {
                 hint::spin_loop();
@@ -437,7 +476,10 @@ impl Core {
         site: CallSite,
         deadline: Option<Instant>,
     ) -> Result<NonNull<Slot>, Unavailable> {
-        self.wait_for(site, deadline, 1, &mut Vec::new())
+        match self.wait_for(site, deadline, 1, &mut Vec::new()) {
+            Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.wait(site, deadline),
+            other => other,
+        }
     }
 
     /// Waits in the queue until `wanted` frames are assigned to the caller, at least 1. Returns one
@@ -447,7 +489,7 @@ impl Core {
         site: CallSite,
         deadline: Option<Instant>,
         wanted: usize,
-        others: &mut Vec<usize>,
+        others: &mut Vec<FrameId>,
     ) -> Result<NonNull<Slot>, Unavailable> {
         if self.is_in_other_process() {
             return Err(Unavailable::OtherProcess);
@@ -482,19 +524,19 @@ impl Core {
                 .starved_at(start)
                 .map(|at| (at, on_starved)),
         };
-        let outcome = self.wait_queue.wait(&self.free, params, others);
+        let outcome = self.wait_queue().wait(&self.free, params, others);
         if outcome.is_err() {
-            self.return_unused(mem::take(others));
+            Self::return_unused(mem::take(others));
         }
         self.end_wait(start, site, outcome, reported.get() || is_late())
     }
 
     /// Returns frames that were assigned to the caller, which did not begin to use them.
-    fn return_unused(&self, numbers: Vec<usize>) {
-        for number in numbers {
+    fn return_unused(frames: Vec<FrameId>) {
+        for frame in frames {
             // SAFETY: the frame was assigned to the caller, which did not begin to use it and gives
-            // it up. The caller's handle or borrow keeps the core alive.
-            unsafe { Self::return_frame(self.slot(number)) };
+            // it up. It is of a core.
+            unsafe { Self::return_frame(frame.slot()) };
         }
     }
 
@@ -512,9 +554,14 @@ impl Core {
                 other => return Poll::Ready(other),
             }
         }
-        self.poll_wait(site, pending, context, 1)
+        let polled = self.poll_wait(site, pending, context, 1);
+        if polled == Poll::Ready(Err(Unavailable::SUPERSEDED)) {
+            let newest = self.newest_or_refusal().map_err(Unavailable::Refused)?;
+            return newest.poll_acquire(site, pending, context);
+        }
+        polled
             .map_ok(|slot| {
-                self.take_over(slot, site);
+                Self::take_over(slot, site);
                 slot
             })
             // SAFETY: the wait made the caller the frame's unique holder.
@@ -539,7 +586,7 @@ impl Core {
         let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site, self));
         let on_taken = |number| self.record(number, site);
         let wait = (start, wanted);
-        match pending.poll(&self.wait_queue, &self.free, context, wait, &on_taken) {
+        match pending.poll(self.wait_queue(), &self.free, context, wait, &on_taken) {
             Poll::Pending => {
                 if enqueued.is_none() {
                     self.diagnostics.on_enqueued(self);
@@ -551,7 +598,7 @@ impl Core {
             }
             Poll::Ready(outcome) => {
                 if outcome.is_err() {
-                    self.return_unused(pending.take_others());
+                    Self::return_unused(pending.take_others());
                 }
                 let reported = !pending.is_first_alarm();
                 Poll::Ready(self.end_wait(start, site, outcome, reported))
@@ -565,7 +612,7 @@ impl Core {
         let Some(start) = pending.start().filter(|_| !self.is_in_other_process()) else {
             return;
         };
-        self.return_unused(pending.cancel(&self.wait_queue, &self.free));
+        Self::return_unused(pending.cancel(self.wait_queue()));
         // Last, because a hook may run, which must not delay the frame. The future keeps the core
         // alive.
         let reported = !pending.is_first_alarm();
@@ -584,12 +631,12 @@ impl Core {
         let end = match outcome {
             Ok(_) => WaitEnd::Served,
             Err(Refusal::TimedOut) => WaitEnd::TimedOut,
-            Err(Refusal::Flushing | Refusal::NotCommitted | Refusal::Closed) => WaitEnd::Refused,
+            Err(
+                Refusal::Flushing | Refusal::NotCommitted | Refusal::Closed | Refusal::Superseded,
+            ) => WaitEnd::Refused,
         };
         self.diagnostics.end_wait(start, site, end, reported, self);
-        outcome
-            .map(|number| self.slot(number))
-            .map_err(Unavailable::Refused)
+        outcome.map(FrameId::slot).map_err(Unavailable::Refused)
     }
 }
 
@@ -599,7 +646,10 @@ impl Core {
     #[cold]
     pub(crate) fn failed(&self, unavailable: Unavailable) -> AcquireError {
         if unavailable == Unavailable::Exhausted {
-            self.diagnostics.count_failed_acquire();
+            match self.successor() {
+                Some(newest) => newest.diagnostics.count_failed_acquire(),
+                None => self.diagnostics.count_failed_acquire(),
+            }
         }
         unavailable.into()
     }
@@ -607,7 +657,10 @@ impl Core {
     /// Adds the holders of the frames to an error that is about them.
     #[cold]
     pub(crate) fn explained(&self, error: AcquireError) -> AcquireError {
-        let holders = || self.diagnostics.sampled_holders(self).into();
+        let holders = || match self.successor() {
+            Some(newest) => newest.diagnostics.sampled_holders(&*newest).into(),
+            None => self.diagnostics.sampled_holders(self).into(),
+        };
         match error {
             AcquireError::Exhausted(_) => AcquireError::Exhausted(holders()),
             AcquireError::TimedOut(_) => AcquireError::TimedOut(holders()),
@@ -745,17 +798,17 @@ impl Core {
         }
         let mut frames = this.free.bits_of(word, flips);
         while how == PutBack::Wanted {
-            while let Some(handoff) = this.wait_queue.pop_first(&this.free) {
-                let frame = this.free.frame_at(frames);
+            while let Some(handoff) = this.wait_queue().pop_first(&this.free) {
+                let number = this.free.frame_at(frames);
                 let site = handoff.site();
                 // The waiter is the holder from now on, also while it does not run. The closure
                 // borrows the core only while it runs, because the core may be gone when `assign`
                 // returns (W4).
                 let record = move || {
                     // SAFETY: the frame is not assigned yet and keeps the core alive.
-                    unsafe { core.as_ref() }.record(frame, site);
+                    unsafe { core.as_ref() }.record(number, site);
                 };
-                if handoff.assign(frame, record) {
+                if handoff.assign(FrameId::of(this.slot(number)), record) {
                     frames.bits &= frames.bits - 1;
                     if frames.bits == 0 {
                         return;

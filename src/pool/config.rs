@@ -34,6 +34,8 @@ pub(crate) struct PoolConfig {
     pub(crate) spins: bool,
     /// True if callers may wait for a frame.
     pub(crate) waits: bool,
+    /// Number of pools that the allocator has made before.
+    pub(crate) generation: u64,
 }
 
 impl PoolConfig {
@@ -50,6 +52,7 @@ impl PoolConfig {
                 custom: None,
                 register: None,
                 guard_pages: false,
+                budget: None,
             },
             contents: Contents::Keep,
             diagnostics: DiagnosticsConfig::default(),
@@ -59,6 +62,7 @@ impl PoolConfig {
             // A model would explore every attempt.
             spins: !cfg!(all(test, loom)),
             waits: true,
+            generation: 0,
         }
     }
 

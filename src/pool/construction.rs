@@ -18,12 +18,13 @@ use crate::sync::{Arc, AtomicUsize, NoAllocMutex, Process};
 
 use super::attachment::Attachment;
 use super::config::PoolConfig;
-use super::core::{Core, Handle, Slot};
+use super::core::{Core, HANDLES, Handle, Slot};
 use super::free_list::{FreeList, Lanes};
 use super::idle::IdleWaiters;
+use super::lineage::Lineage;
 use super::loans::Loans;
 use super::slot::Lengths;
-use super::wait_queue::{PoolState, WaitQueue};
+use super::wait_queue::PoolState;
 
 /// Default minimum number of words that frames are dealt to in turn. Threads that pass frames on
 /// rarely meet in one of 8 words.
@@ -35,9 +36,25 @@ const MIN_LANES: usize = if cfg!(all(test, loom)) { 1 } else { 8 };
 const MAX_ROTATING_SIZE: usize = 64 * 1024;
 
 /// Allocates a pool, and returns its first handle.
+pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, CommitError> {
+    let lineage = Lineage::new(state, config.generation);
+    assemble(config, lineage, state == PoolState::OPEN)
+}
+
+/// Allocates a newer generation of the pool of `core`, and returns its first handle. It is closed
+/// until it takes over.
+pub(crate) fn build_next(config: &PoolConfig, core: &Core) -> Result<Handle, CommitError> {
+    assemble(config, Arc::clone(&core.lineage), false)
+}
+
+/// Allocates a pool of a lineage, open or closed.
 ///
 /// It is long because one literal has to name all fields of the core.
-pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, CommitError> {
+fn assemble(
+    config: &PoolConfig,
+    lineage: Arc<Lineage<Core>>,
+    is_open: bool,
+) -> Result<Handle, CommitError> {
     let frames = config.framing.frames;
     let layout = config.memory.layout(&config.framing)?;
     let (segment, object) = Segment::map(&layout, &config.memory)?;
@@ -50,7 +67,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     // Custom memory may be a shared mapping, too.
     let shares_memory = object.is_some() || config.memory.custom.is_some();
     let mut slots = try_with_capacity::<Slot>(frames)?;
-    let free = free_list(config, state)?;
+    let free = free_list(config, is_open)?;
     let attachments = config.attachments.make_all(frames)?;
 
     let allocation = NonNull::from(Box::leak(try_box_uninit::<Core>()?));
@@ -68,7 +85,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     );
     let filled = Core {
         free,
-        wait_queue: WaitQueue::new(state),
+        lineage,
         slots,
         layout,
         video: config.video,
@@ -86,7 +103,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
         waits: config.waits,
         shares_memory,
         process,
-        refs: AtomicUsize::new(1),
+        refs: AtomicUsize::new(HANDLES),
         idle_waiters: Arc::new(IdleWaiters::new()),
         handles: AtomicUsize::new(1),
         #[cfg(feature = "windows")]
@@ -95,7 +112,7 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
     // SAFETY: the allocation was leaked above. Only the slots know of it, and they are reached
     // through the core alone.
     unsafe { allocation.write(MaybeUninit::new(filled)) };
-    // SAFETY: the core was filled in the line above, with both counts at 1.
+    // SAFETY: the core was filled in the line above, with one handle in both counts.
     let handle = unsafe { Handle::first(core) };
     handle.register_guard_pages();
     Ok(handle)
@@ -130,13 +147,13 @@ fn fill_slots(
 }
 
 /// Makes the free list. The offset of a frame is that of its slot.
-fn free_list(config: &PoolConfig, state: PoolState) -> Result<FreeList, CommitError> {
+fn free_list(config: &PoolConfig, is_open: bool) -> Result<FreeList, CommitError> {
     let processors = || available_parallelism().map_or(1, NonZeroUsize::get);
     let lanes = Lanes {
         count: config.shards.unwrap_or_else(|| processors().max(MIN_LANES)),
         rotates: config.framing.frame_size <= MAX_ROTATING_SIZE,
         remembers_starts: config.caches,
     };
-    let is_open = state == PoolState::OPEN;
-    FreeList::new(config.framing.frames, lanes, size_of::<Slot>(), is_open)
+    let list = FreeList::new(config.framing.frames, lanes, size_of::<Slot>(), is_open)?;
+    Ok(list.of_generation(config.generation))
 }

@@ -4,8 +4,8 @@
 //!
 //! Frames cost no reference count while the pool is open. They are counted when it closes:
 //!
-//! - **C1** `refs` is 1 for all handles together, plus 1 for each frame that was out when the pool
-//!   closed and has not been released since. The thread that takes it to 0 frees the pool.
+//! - **C1** `refs` is [`HANDLES`] for all handles together, plus 1 for each frame that was out when
+//!   the pool closed and has not been released since. The thread that takes it to 0 frees the pool.
 //! - **C2** A frame that is released into an open word leaves `refs` alone (F5). A frame that is
 //!   released into a closed word gives up its part of `refs` afterwards. The exchange that frees
 //!   the frame tells which, so each frame that `close` counted is counted down once: by its
@@ -13,7 +13,7 @@
 //! - **C3** `close` counts frames while it goes from word to word. So it first adds one for every
 //!   frame of the pool, and afterwards takes off those that were free. In between `refs` is too
 //!   large, never too small.
-//! - **C4** The last handle closes the pool before it gives up its 1. So from then on every frame
+//! - **C4** The last handle closes the pool before it gives up its part. So from then on every frame
 //!   that is out is counted, and the last one to come back frees the pool.
 //!   Loans end with the last handle, because only a handle redeems a frame: by L1 the dropping
 //!   thread has all handles that were lent, and drops them.
@@ -22,13 +22,16 @@
 //! - **C6** A registration of guard pages lets the fault handler reach the core from any thread. It
 //!   is removed with the segment, and in a pool with guard pages the segment is dropped before the
 //!   core is.
+//! - **C7** The thread that takes `refs` of a retired pool down to the part of the handles frees the
+//!   memory, so that handles that remain do not keep it. A releasing thread does so before it
+//!   gives up its parts, because afterwards the last handle may free the pool. The flag
+//!   [`RETIRED`] lies in `refs` itself, so no thread takes off the last frame without seeing it.
 //!
 //! | handles | pool | `refs` | freed by |
 //! |---|---|---|---|
-//! | some | open | 1 | |
-//! | some | closed | 1 + frames out | |
+//! | some | open | `HANDLES` | |
+//! | some | closed | `HANDLES` + frames out | |
 //! | none | closed | frames out | the last frame to come back; the last handle if none is out |
-
 //!
 //! # Forked processes
 //!
@@ -84,9 +87,17 @@ use crate::video::VideoLayout;
 use super::attachment::AttachmentConfig;
 use super::free_list::{FreeList, epoch_if_out};
 use super::idle::{IdleWaiters, Look};
+use super::lineage::Lineage;
 use super::loans::Loans;
 use super::slot;
-use super::wait_queue::{PoolState, RejectedWaiters, StateChange, WaitQueue};
+use super::wait_queue::{Availability, StateChange, WaitQueue};
+
+/// Part of `refs` that all handles have together (C1).
+// mutant: part-of-the-handles
+pub(super) const HANDLES: usize = 1 << (usize::BITS - 2);
+
+/// Bit of `refs` that a retired pool has: its memory is freed with its last frame (C7).
+pub(super) const RETIRED: usize = 1 << (usize::BITS - 1);
 
 /// More handles than can exist unless handles are leaked on purpose.
 const MAX_HANDLES: usize = usize::MAX / 2;
@@ -98,7 +109,8 @@ pub(crate) type Slot = slot::Slot<Core>;
 #[derive(Debug)]
 pub(crate) struct Core {
     pub(crate) free: FreeList,
-    pub(crate) wait_queue: WaitQueue,
+    /// With the wait queue.
+    pub(super) lineage: Arc<Lineage<Core>>,
     /// A `Vec`, not a `Box`: frames point into it, and moving a `Box` asserts unique access.
     pub(super) slots: Vec<Slot>,
     pub(crate) layout: FrameLayout,
@@ -143,6 +155,11 @@ impl Core {
     #[inline]
     pub(crate) fn slot(&self, number: usize) -> NonNull<Slot> {
         NonNull::from(&self.slots[number])
+    }
+
+    /// Returns the wait queue, which all generations of the pool share.
+    pub(crate) fn wait_queue(&self) -> &WaitQueue {
+        &self.lineage.wait_queue
     }
 
     /// Returns the epoch of the slot's frame, or `None` if it is free in its word.
@@ -226,36 +243,32 @@ impl Core {
         }
     }
 
-    /// Opens or closes the pool, and keeps `refs` in step (C1 to C3).
-    ///
-    /// The waiters that a closing rejects are woken when the result is dropped.
-    pub(crate) fn change_state(
-        &self,
-        change: impl FnOnce(&mut PoolState),
-    ) -> Option<RejectedWaiters> {
-        if self.is_in_other_process() {
-            // By P2.
-            return None;
-        }
+    /// Calls `change`, which opens or closes the words, and keeps `refs` in step (C1 to C3).
+    pub(super) fn in_step<R>(&self, change: impl FnOnce() -> (StateChange, R)) -> R {
         let frames = self.free.frames();
         // Relaxed: the caller has a handle, or was the last one and has not given up its part yet.
         // So `refs` stays above 0 whatever is subtracted meanwhile (C3).
         // mutant: count-all-frames
         self.refs.fetch_add(frames, Ordering::Relaxed);
         // mutant: change-words
-        let (change, rejected) = self.wait_queue.change_state(&self.free, change);
-        let surplus = match change {
+        let (effect, result) = change();
+        let surplus = match effect {
             StateChange::Closed { out } => frames - out,
             // mutant: reopened-surplus
             StateChange::Opened { out } => frames + out,
             StateChange::None => frames,
         };
-        // Release: pairs with the fence in `release_refs` of the thread that frees the pool.
+        // AcqRel: pairs with the fence in `release_refs` of the thread that frees the pool, and
+        // with the Release of the frames that gave up their parts.
         // mutant: give-up-surplus
-        self.refs.fetch_sub(surplus, Ordering::Release);
+        let before = self.refs.fetch_sub(surplus, Ordering::AcqRel);
+        // mutant: surplus-hid-the-last-frame
+        if before - surplus == RETIRED | HANDLES {
+            self.drop_segment();
+        }
         // mutant: state-change-notifies
         self.idle_waiters.notify();
-        rejected
+        result
     }
 
     /// Blocks until all frames are back or `deadline` has passed. Returns whether they are.
@@ -265,12 +278,13 @@ impl Core {
 
     /// Looks whether the pool is idle (I1).
     fn look(&self) -> Look {
-        let is_open = self.wait_queue.refusal().is_none();
+        let availability = self.wait_queue().availability(&self.free);
+        let is_open = availability == Availability::Open;
         // Acquire: pairs with the Release by which each released frame gave up its part. The
         // holders' use of the frames comes before what the caller does next.
         // mutant: look-reads-refs
-        let is_unused = self.refs.load(Ordering::Acquire) == 1;
-        // Looked at as well: if the pool was opened in the meantime, `refs` is 1 with frames out.
+        let is_unused = self.refs.load(Ordering::Acquire) & !RETIRED == HANDLES;
+        // Looked at as well: if the pool was opened in the meantime, `refs` counts no frames.
         let none_out = self.frames_out() == 0;
         match (is_open, none_out && (is_open || is_unused)) {
             (_, true) => Look::Idle,
@@ -294,38 +308,59 @@ impl Core {
         self.free.frames() - self.free.free_frames()
     }
 
-    /// Closes the pool for good, and frees its memory if all frames are back (C5).
-    pub(crate) fn retire(&self) {
-        if self.is_in_other_process() {
-            // By P2.
-            return;
-        }
-        drop(self.change_state(|state| state.retired = true));
-        if self.frames_out() == 0 {
-            self.drop_segment();
-        }
-    }
-
     /// Frees the memory. The lock is free meanwhile, because memory of the user's is freed by code
     /// of the user's.
-    fn drop_segment(&self) {
+    pub(super) fn drop_segment(&self) {
         let segment = self.segment.lock().take();
+        #[cfg(all(test, loom))]
+        self.write_to_slots();
         drop(segment);
     }
 
-    /// Gives up `count` parts of `refs`, and frees the pool with the last one.
+    /// Gives up parts of `refs`: 1 per frame that came back to a closed pool, or [`HANDLES`]. Frees
+    /// the memory of a retired pool with its last frame, and the pool with the last part.
     ///
     /// # Safety
     ///
     /// The parts are the caller's (C1), and the caller does not use the core afterwards.
-    pub(super) unsafe fn release_refs(core: NonNull<Self>, count: usize) {
-        // SAFETY: the caller's parts keep the core alive up to the subtraction.
+    pub(super) unsafe fn release_refs(core: NonNull<Self>, parts: usize) {
+        // SAFETY: the caller's parts keep the core alive up to the exchange.
         let refs = unsafe { &core.as_ref().refs };
-        // Release: the caller's use of the pool happens before its end; pairs with the fence below.
-        // mutant: give-up-parts
-        if refs.fetch_sub(count, Ordering::Release) != count {
-            return;
+        // For handles this is more than a number can be.
+        let last_frames = (RETIRED | HANDLES).checked_add(parts);
+        // Relaxed: the exchange looks again.
+        let mut now = refs.load(Ordering::Relaxed);
+        loop {
+            // mutant: last-frame-frees-the-memory
+            if Some(now) == last_frames {
+                // By C7 no other frame is out. The caller's parts keep the core alive, also if the
+                // last handle is dropped meanwhile.
+                // Acquire: pairs with the Release of the frames that gave up their parts before.
+                // mutant: last-frame-acquires
+                fence(Ordering::Acquire);
+                // SAFETY: the caller's parts keep the core alive.
+                let this = unsafe { core.as_ref() };
+                // Memory of the user's is freed by code of the user's, which may panic.
+                catch_panics(|| this.drop_segment());
+            }
+            // Release: the caller's use of the pool happens before its end; pairs with the fence
+            // above and the one in `free`.
+            // mutant: give-up-parts
+            match refs.compare_exchange(now, now - parts, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) if (now - parts) & !RETIRED > 0 => return,
+                // SAFETY: these were the last parts.
+                Ok(_) => return unsafe { Self::free(core) },
+                Err(seen) => now = seen,
+            }
         }
+    }
+
+    /// Frees the pool.
+    ///
+    /// # Safety
+    ///
+    /// The caller has given up the last part of `refs` (C1).
+    unsafe fn free(core: NonNull<Self>) {
         // Acquire: pairs with the Release of every thread that gave up a part before.
         // mutant: last-part-acquires
         fence(Ordering::Acquire);
@@ -387,7 +422,7 @@ impl Observed for Core {
             // By P2.
             return (0, None);
         }
-        self.wait_queue.waiting()
+        self.wait_queue().waiting()
     }
 }
 
@@ -450,13 +485,21 @@ impl DescribeSlot for Core {
     }
 }
 
-/// To loom, freeing a pool is a write to every slot, so that a missing ordering shows.
+/// To loom, freeing a pool or its memory is a write to every slot, so that a missing ordering
+/// shows.
 #[cfg(all(test, loom))]
-impl Drop for Core {
-    fn drop(&mut self) {
+impl Core {
+    fn write_to_slots(&self) {
         for slot in &self.slots {
             slot.state.with_mut(|_| ());
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.write_to_slots();
     }
 }
 
@@ -474,8 +517,8 @@ impl Handle {
     ///
     /// # Safety
     ///
-    /// The core is filled, was allocated by `Box`, has `refs` and `handles` at 1, and no other
-    /// handle.
+    /// The core is filled, was allocated by `Box`, has `refs` at [`HANDLES`] and `handles` at 1,
+    /// and no other handle.
     pub(super) unsafe fn first(core: NonNull<Core>) -> Self {
         Self(core)
     }
@@ -539,7 +582,9 @@ impl Drop for Handle {
             return;
         }
         // mutant: last-handle-closes
-        drop(self.change_state(|state| state.committed = false));
+        // A superseded pool is closed already.
+        drop(self.change_own_state(&|state| state.committed = false));
+        self.lineage.forget(self.0);
         self.diagnostics.on_last_handle_dropped(&**self);
         let lent = self.loans.revoke_all().map(|slot| self.slot(slot));
         // SAFETY: by L1 the handle of the frame is this thread's, which keeps the slot alive.
@@ -550,8 +595,8 @@ impl Drop for Handle {
                 // `refs` keeps the core alive.
                 unsafe { Core::return_frame(slot) };
             });
-        // SAFETY: this was the last handle, so the 1 of all handles together is the caller's.
-        unsafe { Core::release_refs(self.0, 1) };
+        // SAFETY: this was the last handle, so the part of all handles together is the caller's.
+        unsafe { Core::release_refs(self.0, HANDLES) };
     }
 }
 
@@ -573,7 +618,7 @@ mod loom_models {
     use crate::framing::Framing;
     use crate::mode::AllocatorMode;
     use crate::pool::config::PoolConfig;
-    use crate::pool::wait_queue::PoolState;
+    use crate::pool::wait_queue::{Availability, PoolState};
 
     fn pool(frames: usize) -> FramePool {
         let framing = Framing::new(frames, 1).actual().unwrap();
@@ -592,8 +637,8 @@ mod loom_models {
 
     /// C1 to C4: the last handle and the last frame, in any order.
     ///
-    /// Kills: the last handle not closing the pool; `change_state` not subtracting the surplus, or
-    /// not adding before it closes; no `release_refs` after `DoneClosed`.
+    /// Kills: the last handle not closing the pool; `change_state` not subtracting the surplus; no
+    /// `release_refs` after `DoneClosed`.
     #[test]
     fn the_last_handle_or_frame_frees_the_pool() {
         loom::model(|| {
@@ -636,7 +681,10 @@ mod loom_models {
             drop(pool.commit(true));
             holder.join().unwrap();
             assert_eq!(pool.frames_out(), 0);
-            assert_eq!(pool.core().refs.load(super::Ordering::Relaxed), 1);
+            assert_eq!(
+                pool.core().refs.load(super::Ordering::Relaxed),
+                super::HANDLES
+            );
         });
     }
 
@@ -726,8 +774,36 @@ mod loom_models {
             let holder = thread::spawn(move || drop(frame));
             pool.close();
             assert!(pool.core().wait_idle(None));
-            assert_eq!(pool.core().refs.load(super::Ordering::Relaxed), 1);
+            assert_eq!(
+                pool.core().refs.load(super::Ordering::Relaxed),
+                super::HANDLES
+            );
             holder.join().unwrap();
+        });
+    }
+
+    /// I1, C3: while another thread closes the pool, no caller takes it for idle before the last
+    /// release has given up its part.
+    ///
+    /// Kills: `change_state` not adding before it closes.
+    #[test]
+    fn a_pool_that_is_being_closed_is_not_idle_too_early() {
+        loom::model(|| {
+            let pool = pool(1);
+            let frame = pool.try_acquire().unwrap();
+            let holder = thread::spawn(move || drop(frame));
+            let closer = {
+                let pool = pool.clone();
+                thread::spawn(move || drop(pool.core().change_state(&|state| state.closed = true)))
+            };
+            let core = pool.core();
+            let is_idle = matches!(core.look(), super::Look::Idle);
+            let is_closed = core.wait_queue().availability(&core.free) != Availability::Open;
+            if is_idle && is_closed && matches!(core.look(), super::Look::Idle) {
+                assert_eq!(core.refs.load(super::Ordering::Relaxed), super::HANDLES);
+            }
+            holder.join().unwrap();
+            closer.join().unwrap();
         });
     }
 

@@ -87,6 +87,8 @@ pub(crate) struct FreeList {
     starts: Starts,
     hints: Hints,
     made_by: &'static CrateCopy,
+    /// Generation of the pool, which its wait queue compares.
+    pub(crate) generation: u64,
 }
 
 /// A word and, in the same cache line, what a thread that has just changed the word needs.
@@ -251,7 +253,14 @@ impl FreeList {
             starts: Starts::new(words, remembers_starts),
             hints: Hints::new(words)?,
             made_by: this_copy(),
+            generation: 0,
         })
+    }
+
+    /// Returns the list as that of another generation.
+    pub(crate) fn of_generation(mut self, generation: u64) -> Self {
+        self.generation = generation;
+        self
     }
 
     /// Returns the copy of the crate that made the list.
@@ -458,7 +467,7 @@ impl FreeList {
     }
 
     /// Sets `WAITERS` in every word. Returns whether a frame may be free. The caller holds the lock
-    /// of the wait queue.
+    /// of the wait queue. The words may be closed.
     pub(crate) fn set_waiters(&self) -> bool {
         // AcqRel, here and in the other slow calls, is more than F3 needs: F3 follows from the
         // order of changes to one word. A waiter does not notice the cost.

@@ -4,14 +4,14 @@
 //!
 //! | pool | idle if | a change is announced by |
 //! |---|---|---|
-//! | closed | no frame is out, and `refs` is 1 | the release of a frame, the change of state |
+//! | closed | no frame is out, and `refs` is the part of the handles | the release of a frame, the change of state |
 //! | open | no frame is out | the change of state; a waiter looks every millisecond |
 //!
 //! The release into an open word is a single exchange and announces nothing.
 //!
 //! # Invariants
 //!
-//! - **I1** While the pool is closed, `refs` above 1 means that a frame is out, or that the thread
+//! - **I1** While the pool is closed, `refs` above the part of the handles means that a frame is out, or that the thread
 //!   that released it still uses the core (C1). So when a closed pool is idle, only its handles
 //!   use the core.
 //! - **I2** Each release into a closed word and each change of state notifies after its last change

@@ -8,15 +8,18 @@
 //! | [`hints`] | words that may have free frames, in large pools | |
 //! | [`starts`] | words where the searches of threads start | |
 //! | [`free_list`] | free frames, one bit per frame | |
-//! | [`wait_queue`] | callers that wait for a frame | |
 //! | [`idle`] | callers that wait until all frames are back | |
 //! | [`loans`] | frames that are lent to other processes | |
 //! | [`slot`] | what belongs to one frame | yes |
+//! | [`wait_queue`] | callers that wait for a frame | |
+//! | [`lineage`] | what the generations of a pool share | yes |
 //! | [`core`] | what the handles and frames of a pool share, and its lifetime | yes |
 //! | [`construction`] | making a core | yes |
 //! | [`checkout`] | acquire and release, whole | yes |
+//! | [`generations`] | a pool that takes over from another | yes |
 //!
-//! Those from [`hints`] to [`loans`] move numbers and know no memory.
+//! Those from [`hints`] to [`loans`] move numbers and know no memory. The wait queue moves frames
+//! that it does not look into.
 //!
 //! Comments cite invariants by letter and number:
 //!
@@ -28,6 +31,7 @@
 //! | L | loans | [`loans`] |
 //! | S | slots, shared frames | [`slot`] |
 //! | C, P | lifetime, forked processes | [`core`] |
+//! | N | generations | [`lineage`] |
 //! | O | copies of the crate in one process | [`crate::crate_copy`] |
 //! | H | handles of frames | [`crate::frame`] |
 //! | E, R | holder records, recorder | [`crate::diagnostics`], in their files |
@@ -46,8 +50,15 @@ pub(crate) mod construction;
 )]
 pub(crate) mod core;
 pub(crate) mod free_list;
+#[expect(unsafe_code, reason = "finds the newest of several cores")]
+pub(crate) mod generations;
 mod hints;
 mod idle;
+#[expect(
+    unsafe_code,
+    reason = "lets threads pass on a pointer to the newest core"
+)]
+mod lineage;
 pub(crate) mod loans;
 #[expect(unsafe_code, reason = "argues which threads may touch a slot")]
 pub(crate) mod slot;

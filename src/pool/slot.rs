@@ -89,6 +89,41 @@ const _: () = {
     is_send_and_sync::<State>();
 };
 
+/// Identity of a frame: the address of its slot. It can be kept anywhere; only the holder of the
+/// frame follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FrameId(NonNull<()>);
+
+// SAFETY: an address, which this type does not follow.
+unsafe impl Send for FrameId {}
+// SAFETY: an address, which this type does not follow.
+unsafe impl Sync for FrameId {}
+
+impl FrameId {
+    pub(crate) fn of<C>(slot: NonNull<Slot<C>>) -> Self {
+        Self(slot.cast())
+    }
+
+    /// Returns the slot. Its core is a `C`, as it was given to [`of`](Self::of).
+    pub(crate) fn slot<C>(self) -> NonNull<Slot<C>> {
+        self.0.cast()
+    }
+}
+
+/// Frames of tests, which have no slots.
+#[cfg(test)]
+impl FrameId {
+    pub(crate) fn numbered(number: usize) -> Self {
+        let address = std::ptr::without_provenance_mut(number + 1);
+        Self(NonNull::new(address).unwrap())
+    }
+
+    #[cfg(loom)]
+    pub(crate) fn number(self) -> usize {
+        self.0.addr().get() - 1
+    }
+}
+
 /// Lengths of the frames of a pool, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lengths {

@@ -21,8 +21,9 @@
 //!
 //! # Invariants
 //!
-//! - **W1** Whenever the lock of the queue is free, `WAITERS` is set in every word if the queue
-//!   has entries, and in none otherwise.
+//! - **W1** Whenever the lock of the queue is free and the pool is open, `WAITERS` is set in every
+//!   word of the newest generation if the queue has entries. It stays set when the last entry
+//!   leaves; a release that finds the queue empty clears it.
 //! - **W2** While the queue has entries and the pool is open, no bit is set in any word: the first
 //!   waiter set `WAITERS` everywhere and took what it found, and F3 keeps it so. So no waiter waits
 //!   while a frame is free.
@@ -41,6 +42,32 @@
 //! - **W6** Wakers are foreign code, and so are their clones and drops. They run while no lock is
 //!   held, and a waiter that ends its wait has left the queue before. Panics of wakers and of their
 //!   drops are caught.
+//!
+//! # Generations
+//!
+//! The pools that an allocator commits one after the other by re-framing are generations of one
+//! pool. They share one queue, and each has a free list of its own. A waiter keeps its entry, and
+//! gets a frame of the generation that is the newest when its turn comes. While the newest is being
+//! prepared, the queue can be *paused*: no frame goes out, and callers wait.
+//!
+//! | operation of a generation | is the newest | is not |
+//! |---|---|---|
+//! | enqueue | as below | fails with [`Refusal::Superseded`] |
+//! | cancel | removes the entry | removes the entry |
+//! | release that found `WAITERS` | passes the frame on | finds no waiter, and then its word closed |
+//! | change of state | done | nothing is changed |
+//!
+//! - **W7** The queue passes on frames of the newest generation only: a releasing thread compares
+//!   the generation under the lock. Before a frame of the newest goes out, the words of the old
+//!   generation are closed. So an acquire that begins after another got a frame of the newest gets
+//!   none of the old (F4). A frame that was popped for a waiter before may still arrive.
+//! - **W8** At a pause and at a hand-over all waits begin a new round, without losing their places.
+//!   A wait for several frames gives back those that it has collected, and a frame that is on its
+//!   way to it arrives in vain, because it is of an earlier round. So frames that are handed out
+//!   together are of one generation, and no wait keeps a pause from ending.
+//! - **W9** A caller that finds the words of its generation closed and the generation superseded
+//!   finds the newer one, and that open: it is [installed](WaitQueue::hand_over) and published
+//!   before the old words are closed, and a caller that looks for it waits until it is open.
 //!
 //! # Wakes inside wakes
 //!
@@ -74,11 +101,12 @@ use crate::diagnostics::{WaitStart, nanoseconds};
 use crate::error::{AcquireError, Starvation};
 use crate::panics::catch_panics;
 use crate::sync::{
-    Arc, ArrayQueue, AtomicUsize, NoAllocMutex, Ordering, Thread, const_thread_local,
-    current_thread, park_until, unmodeled,
+    Arc, ArrayQueue, AtomicU64, NoAllocMutex, Ordering, Thread, const_thread_local, current_thread,
+    park_until, unmodeled,
 };
 
 use super::free_list::FreeList;
+use super::slot::FrameId;
 
 /// Number of idle waiters that are kept for reuse, so that a wait does not allocate.
 const SPARES: usize = if cfg!(all(test, loom)) { 1 } else { 16 };
@@ -90,6 +118,8 @@ pub(crate) enum Refusal {
     Flushing,
     NotCommitted,
     Closed,
+    /// The pool has a newer generation, which the caller turns to.
+    Superseded,
 }
 
 impl From<Refusal> for AcquireError {
@@ -97,13 +127,14 @@ impl From<Refusal> for AcquireError {
         match refusal {
             Refusal::TimedOut => Self::TimedOut(Starvation::default()),
             Refusal::Flushing => Self::Flushing,
-            Refusal::NotCommitted => Self::NotCommitted,
+            Refusal::NotCommitted | Refusal::Superseded => Self::NotCommitted,
             Refusal::Closed => Self::Closed,
         }
     }
 }
 
-/// State of a pool. It hands out frames if it is committed, and not flushing, retired or closed.
+/// State of a pool. It hands out frames if it is committed, and not flushing, retired, closed or
+/// paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolState {
     pub(crate) committed: bool,
@@ -112,6 +143,8 @@ pub(crate) struct PoolState {
     pub(crate) retired: bool,
     /// Closed for good by its user. Never opens again.
     pub(crate) closed: bool,
+    /// Hands out no frame for a while. Callers wait.
+    pub(crate) paused: bool,
 }
 
 impl PoolState {
@@ -120,10 +153,11 @@ impl PoolState {
         flushing: false,
         retired: false,
         closed: false,
+        paused: false,
     };
 
-    /// Returns why acquires fail in this state, or `None` if the pool is open.
-    fn refusal(self) -> Option<Refusal> {
+    /// Returns why waits fail in this state, or `None` if they do not.
+    pub(super) fn refusal(self) -> Option<Refusal> {
         match self {
             // mutant: closed-is-final
             Self { closed: true, .. } => Some(Refusal::Closed),
@@ -132,18 +166,49 @@ impl PoolState {
             }
             | Self { retired: true, .. } => Some(Refusal::NotCommitted),
             Self { flushing: true, .. } => Some(Refusal::Flushing),
-            Self::OPEN => None,
+            Self {
+                flushing: false, ..
+            } => None,
         }
+    }
+
+    /// Returns whether the pool hands out frames.
+    fn is_open(self) -> bool {
+        self == Self::OPEN
     }
 }
 
-/// All values of [`PoolState::refusal`]. Their indices fit into an atomic.
-const REFUSALS: [Option<Refusal>; 4] = [
-    None,
-    Some(Refusal::Flushing),
-    Some(Refusal::NotCommitted),
-    Some(Refusal::Closed),
+/// What a caller finds that saw the words of its generation closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Availability {
+    /// The pool has been opened since.
+    Open,
+    /// No frame goes out for a while.
+    Paused,
+    Refused(Refusal),
+}
+
+/// The values that a state of a pool has. Their indices fit into an atomic.
+const AVAILABILITIES: [Availability; 5] = [
+    Availability::Open,
+    Availability::Paused,
+    Availability::Refused(Refusal::Flushing),
+    Availability::Refused(Refusal::NotCommitted),
+    Availability::Refused(Refusal::Closed),
 ];
+
+/// Number of low bits of the published word that are an index.
+const INDEX_BITS: u32 = 3;
+
+impl From<PoolState> for Availability {
+    fn from(state: PoolState) -> Self {
+        match state.refusal() {
+            Some(refusal) => Self::Refused(refusal),
+            None if state.paused => Self::Paused,
+            None => Self::Open,
+        }
+    }
+}
 
 /// Effect of a change of state on the free list, with the number of frames that were out at that
 /// moment.
@@ -157,19 +222,18 @@ pub(crate) enum StateChange {
 /// The number of one wait.
 type Ticket = u64;
 
-/// Result of a wait: the number of a frame, which then belongs to the caller, or the reason for
-/// the failure.
-pub(crate) type Outcome = Result<usize, Refusal>;
+/// Result of a wait: a frame, which then belongs to the caller, or the reason for the failure.
+pub(crate) type Outcome = Result<FrameId, Refusal>;
 
 /// The wait queue of a pool.
 #[derive(Debug)]
 pub(crate) struct WaitQueue {
     queue: NoAllocMutex<Queue>,
-    /// Index in `REFUSALS` of the reason why the pool is closed, readable without the lock. It is
-    /// written before the words are closed and after they are opened. So a caller that saw
-    /// `CLOSED` and then finds no reason has missed an opening, and no caller finds a wrong
-    /// reason.
-    refusal: AtomicUsize,
+    /// The newest generation, above the index in `AVAILABILITIES` of what its state means,
+    /// readable without the lock. It is written before the words are closed and after they are
+    /// opened. So a caller that saw `CLOSED` and then finds no reason has missed an opening, and no
+    /// caller finds a wrong reason.
+    published: AtomicU64,
     /// Summary of the entries, for reports of callers that have no time to wait for the lock.
     summary: Summary,
     spares: ArrayQueue<Arc<Waiter>>,
@@ -219,15 +283,23 @@ struct Queue {
     entries: VecDeque<QueueEntry>,
     next_ticket: Ticket,
     state: PoolState,
+    /// The newest generation.
+    generation: u64,
+    /// Number of times that all waits have begun anew.
+    round: u64,
 }
 
 /// An entry of the queue.
 #[derive(Debug)]
 struct QueueEntry {
     ticket: Ticket,
+    /// The round of the wait. What an earlier round assigns arrives in vain (W8).
+    round: u64,
     start: WaitStart,
     waiter: Arc<Waiter>,
-    /// Number of frames that were not handed out to the waiter yet.
+    /// Number of frames that the waiter waits for.
+    wanted: usize,
+    /// Number of those that were not handed out to the waiter yet.
     missing: usize,
 }
 
@@ -238,8 +310,9 @@ pub(crate) struct WaitParams<'a> {
     pub(crate) wanted: usize,
     /// Time at which the wait times out.
     pub(crate) deadline: Option<Instant>,
-    /// Called with each frame that the caller takes itself, with the lock of the queue held.
-    pub(crate) on_taken: &'a dyn Fn(usize),
+    /// Called with the number of each frame that the caller takes itself, with the lock of the
+    /// queue held. Returns the frame.
+    pub(crate) on_taken: &'a dyn Fn(usize) -> FrameId,
     /// Called once the caller is in the queue. Neither this function nor the alarm may panic,
     /// because the queue entry would be left behind.
     pub(crate) on_enqueued: &'a dyn Fn(),
@@ -278,7 +351,7 @@ pub(crate) struct Waiter {
     state: NoAllocMutex<State>,
     /// The frames of a wait for several, without the last, which is in the outcome. Locked after
     /// `state`. There is room for all before the wait begins.
-    collected: NoAllocMutex<Vec<usize>>,
+    collected: NoAllocMutex<Vec<FrameId>>,
     /// Locked after `state`.
     deferred: NoAllocMutex<Deferred>,
 }
@@ -288,6 +361,8 @@ enum State {
     Idle,
     Waiting {
         ticket: Ticket,
+        /// That of the queue's entry.
+        round: u64,
         wake: Wake,
         /// Number of frames that were not assigned yet.
         missing: usize,
@@ -411,8 +486,8 @@ enum Enqueued {
 }
 
 impl WaitQueue {
-    /// Creates an empty queue for a pool in this state.
-    pub(crate) fn new(state: PoolState) -> Self {
+    /// Creates an empty queue for a pool in this state, whose first generation is this.
+    pub(crate) fn new(state: PoolState, generation: u64) -> Self {
         let spares = ArrayQueue::new(SPARES);
         while spares.push(Arc::new(Waiter::new())).is_ok() {}
         let this = Self {
@@ -420,31 +495,40 @@ impl WaitQueue {
                 entries: new_entries(),
                 next_ticket: 0,
                 state,
+                generation,
+                round: 0,
             }),
-            refusal: AtomicUsize::new(0),
+            published: AtomicU64::new(0),
             summary: Summary::new(),
             spares,
         };
-        this.publish_refusal(state.refusal());
+        this.publish(state, generation);
         this
     }
 
-    /// Returns why the pool is closed, for a caller that saw `CLOSED`; `None` if the pool has been
-    /// opened since.
-    pub(crate) fn refusal(&self) -> Option<Refusal> {
-        // Acquire: pairs with the Release in `publish_refusal`. A caller that finds the pool
-        // opened also finds the words open. By the Release in `FreeList::close` the reason is no
-        // older than the `CLOSED` that the caller saw.
-        REFUSALS[self.refusal.load(Ordering::Acquire)]
+    /// Returns why the words of `free` are closed, for a caller that saw `CLOSED`.
+    pub(crate) fn availability(&self, free: &FreeList) -> Availability {
+        // Acquire: pairs with the Release in `publish`. A caller that finds the pool opened also
+        // finds the words open, and one that finds a newer generation also finds that installed
+        // (W9). By the Release in `FreeList::close` the reason is no older than the `CLOSED` that
+        // the caller saw.
+        let published = self.published.load(Ordering::Acquire);
+        if published >> INDEX_BITS != free.generation {
+            return Availability::Refused(Refusal::Superseded);
+        }
+        // The bits are an index.
+        AVAILABILITIES[(published & ((1 << INDEX_BITS) - 1)) as usize]
     }
 
-    fn publish_refusal(&self, refusal: Option<Refusal>) {
-        let index = REFUSALS.iter().position(|&known| known == refusal);
-        // Release: pairs with the Acquire in `refusal`.
-        self.refusal.store(
-            index.expect("`REFUSALS` contains every value of `PoolState::refusal`"),
-            Ordering::Release,
-        );
+    fn publish(&self, state: PoolState, generation: u64) {
+        let availability = Availability::from(state);
+        let index = AVAILABILITIES
+            .iter()
+            .position(|&known| known == availability)
+            .expect("`AVAILABILITIES` contains every value of `Availability::from`");
+        // Release: pairs with the Acquire in `availability`.
+        self.published
+            .store(generation << INDEX_BITS | index as u64, Ordering::Release);
     }
 
     /// Returns the state of the pool.
@@ -465,7 +549,7 @@ impl WaitQueue {
         &self,
         free: &FreeList,
         params: WaitParams<'_>,
-        others: &mut Vec<usize>,
+        others: &mut Vec<FrameId>,
     ) -> Outcome {
         let waiter = self.pop_spare();
         waiter.make_room(params.wanted);
@@ -475,7 +559,7 @@ impl WaitQueue {
             Enqueued::Done(outcome) => outcome,
             Enqueued::Waiting(ticket) => {
                 (params.on_enqueued)();
-                self.wait_for_outcome(free, &waiter, ticket, params)
+                self.wait_for_outcome(&waiter, ticket, params)
             }
         };
         let mut collected = mem::take(&mut *waiter.collected.lock());
@@ -486,7 +570,6 @@ impl WaitQueue {
 
     fn wait_for_outcome(
         &self,
-        free: &FreeList,
         waiter: &Waiter,
         ticket: Ticket,
         mut params: WaitParams<'_>,
@@ -499,7 +582,7 @@ impl WaitQueue {
             }
             if !park_until(params.next_wake_up()) && !params.run_alarm() {
                 return self
-                    .cancel_wait(free, waiter, ticket)
+                    .cancel_wait(waiter, ticket)
                     .unwrap_or(Err(Refusal::TimedOut));
             }
         }
@@ -512,9 +595,13 @@ impl WaitQueue {
         waiter: &Arc<Waiter>,
         wake: Wake,
         (start, wanted): (WaitStart, usize),
-        on_taken: &dyn Fn(usize),
+        on_taken: &dyn Fn(usize) -> FrameId,
     ) -> Enqueued {
         let mut queue = self.queue.lock();
+        // mutant: enqueue-in-the-newest
+        if queue.generation != free.generation {
+            return Enqueued::Done(Err(Refusal::Superseded));
+        }
         if let Some(refusal) = queue.state.refusal() {
             return Enqueued::Done(Err(refusal));
         }
@@ -522,14 +609,12 @@ impl WaitQueue {
         // By W2 only the first waiter can find a frame. If a thread outside the queue takes it
         // first, `take` fails, and no frame is free from then on (F3).
         // mutant: enqueue-looks-again
-        if queue.entries.is_empty() && free.set_waiters() {
+        if queue.entries.is_empty() && queue.state.is_open() && free.set_waiters() {
             // mutant: enqueue-takes
             while let Ok(taken) = free.take(1) {
-                let frame = free.frame_at(taken);
-                on_taken(frame);
+                let frame = on_taken(free.frame_at(taken));
                 missing -= 1;
                 if missing == 0 {
-                    free.clear_waiters();
                     return Enqueued::Done(Ok(frame));
                 }
                 waiter.collected.lock().push(frame);
@@ -537,11 +622,14 @@ impl WaitQueue {
         }
         let ticket = queue.next_ticket;
         queue.next_ticket += 1;
-        waiter.start(ticket, wake, missing);
+        let round = queue.round;
+        waiter.start(ticket, round, wake, missing);
         queue.entries.push_back(QueueEntry {
             ticket,
+            round,
             start,
             waiter: Arc::clone(waiter),
+            wanted,
             missing,
         });
         self.summary.update(&queue.entries);
@@ -550,10 +638,10 @@ impl WaitQueue {
 
     /// Cancels the wait of `ticket`. If an outcome was assigned to `waiter` at the same moment,
     /// returns that outcome, and its frame belongs to the caller.
-    fn cancel_wait(&self, free: &FreeList, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
+    fn cancel_wait(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
         let (outcome, wake) = waiter.cancel();
         if outcome.is_none() {
-            self.remove(free, ticket);
+            self.remove(ticket);
         }
         // After the entry is removed, because the drop of a waker is foreign code (W6).
         drop(wake);
@@ -563,7 +651,7 @@ impl WaitQueue {
 
     /// Removes the entry of `ticket`, unless it was popped already. Then the popping thread learns
     /// that the waiter has canceled (W3).
-    fn remove(&self, free: &FreeList, ticket: Ticket) {
+    fn remove(&self, ticket: Ticket) {
         let mut queue = self.queue.lock();
         if let Ok(index) = queue
             .entries
@@ -571,21 +659,25 @@ impl WaitQueue {
         {
             queue.entries.remove(index);
             self.summary.update(&queue.entries);
-            // mutant: remove-clears-waiters
-            if queue.entries.is_empty() {
-                free.clear_waiters();
-            }
         }
     }
 
     /// Returns the first waiter, for a releasing thread whose frame is [`Wanted`]. Pops its entry,
-    /// unless it wants more frames. Returns `None` if the queue is empty; then `WAITERS` is clear,
-    /// and the frame can be put back.
+    /// unless it wants more frames. Returns `None` if the frame can be put back: the queue is empty
+    /// and `WAITERS` clear, or the words are closed.
     ///
     /// [`Wanted`]: super::free_list::PutBack::Wanted
     pub(crate) fn pop_first(&self, free: &FreeList) -> Option<Handoff> {
         let mut queue = self.queue.lock();
-        let first = queue.entries.front_mut()?;
+        // mutant: pop-for-the-newest
+        if queue.generation != free.generation || !queue.state.is_open() {
+            return None;
+        }
+        let Some(first) = queue.entries.front_mut() else {
+            // mutant: empty-queue-clears-waiters
+            free.clear_waiters();
+            return None;
+        };
         // mutant: pop-with-the-last-frame
         if first.missing > 1 {
             first.missing -= 1;
@@ -593,48 +685,132 @@ impl WaitQueue {
         }
         let entry = queue.entries.pop_front()?;
         self.summary.update(&queue.entries);
-        // mutant: pop-clears-waiters
-        if queue.entries.is_empty() {
-            free.clear_waiters();
-        }
         // mutant: pop-before-assign
         Some(Handoff::of(&entry))
     }
 
     /// Changes the state of the pool, and opens or closes the free list accordingly. If the pool
-    /// closes, all waiters are out of the queue when this function returns (W5). They learn of it
-    /// when the [`RejectedWaiters`] are dropped.
+    /// then refuses callers, all waiters are out of the queue when this function returns (W5). They
+    /// learn of it when the [`RejectedWaiters`] are dropped. `change` does not end a pause.
     pub(crate) fn change_state(
         &self,
         free: &FreeList,
         change: impl FnOnce(&mut PoolState),
-    ) -> (StateChange, Option<RejectedWaiters>) {
+    ) -> Result<(StateChange, Option<RejectedWaiters>), Superseded> {
         let mut queue = self.queue.lock();
-        let before = queue.state.refusal();
+        // mutant: change-the-newest
+        if queue.generation != free.generation {
+            return Err(Superseded);
+        }
+        let was_open = queue.state.is_open();
         change(&mut queue.state);
-        let after = queue.state.refusal();
-        match (before, after) {
-            (None, Some(refusal)) => {
-                self.publish_refusal(after);
+        let effect = self.apply(&queue, was_open, free);
+        let refusal = queue.state.refusal();
+        let rejected = refusal.and_then(|refusal| queue.reject_all(refusal));
+        self.summary.update(&queue.entries);
+        Ok((effect, rejected))
+    }
+
+    /// Opens or closes the words as the state of the queue says, and publishes the state.
+    fn apply(&self, queue: &Queue, was_open: bool, free: &FreeList) -> StateChange {
+        match (was_open, queue.state.is_open()) {
+            (true, false) => {
+                self.publish(queue.state, queue.generation);
                 let out = free.close();
-                // mutant: close-clears-waiters
-                free.clear_waiters();
-                let rejected = queue.reject_all(refusal);
-                self.summary.update(&queue.entries);
-                (StateChange::Closed { out }, rejected)
+                StateChange::Closed { out }
             }
-            (Some(_), None) => {
+            (false, true) => {
                 // mutant: open-words
                 let out = free.open();
                 // mutant: publish-open
-                self.publish_refusal(after);
-                (StateChange::Opened { out }, None)
+                self.publish(queue.state, queue.generation);
+                StateChange::Opened { out }
             }
-            (Some(_), Some(_)) | (None, None) => {
-                self.publish_refusal(after);
-                (StateChange::None, None)
+            (true, true) | (false, false) => {
+                self.publish(queue.state, queue.generation);
+                StateChange::None
             }
         }
+    }
+
+    /// Begins a pause: no frame goes out, and callers wait. The frames that were collected for
+    /// waits for several come back.
+    pub(crate) fn pause(&self, free: &FreeList) -> (StateChange, EndedWaits) {
+        let mut queue = self.queue.lock();
+        let was_open = queue.state.is_open();
+        if queue.generation != free.generation {
+            return (StateChange::None, EndedWaits::default());
+        }
+        queue.state.paused = true;
+        let change = self.apply(&queue, was_open, free);
+        (change, queue.restart_waits(free.frames()))
+    }
+
+    /// Ends a pause. If that opens the pool, its free frames go to the first waiters. The caller
+    /// assigns them after all locks are released. `record` records the holder of a frame, and
+    /// returns the frame; it is called with the lock held.
+    pub(crate) fn resume(
+        &self,
+        free: &FreeList,
+        record: &dyn Fn(usize, CallSite) -> FrameId,
+    ) -> (StateChange, EndedWaits) {
+        let mut ended = EndedWaits::default();
+        let mut queue = self.queue.lock();
+        let was_open = queue.state.is_open();
+        if queue.generation != free.generation {
+            return (StateChange::None, ended);
+        }
+        queue.state.paused = false;
+        let change = if queue.state.is_open() && !was_open {
+            let out = queue.open(free, record, &mut ended.served);
+            StateChange::Opened { out }
+        } else {
+            StateChange::None
+        };
+        self.publish(queue.state, queue.generation);
+        self.summary.update(&queue.entries);
+        (change, ended)
+    }
+
+    /// Makes `next` the newest generation after `old`. The free list of `next` is closed, and no
+    /// other thread has it. `install` lets callers find it once its result is dropped.
+    ///
+    /// Fails, and changes nothing, if `old` is not the newest or the pool refuses callers for good
+    /// or until a commit.
+    pub(crate) fn hand_over<L>(
+        &self,
+        old: &FreeList,
+        next: &FreeList,
+        record: &dyn Fn(usize, CallSite) -> FrameId,
+        install: impl FnOnce() -> L,
+    ) -> Result<(StateChange, EndedWaits), Refusal> {
+        let mut queue = self.queue.lock();
+        if queue.generation != old.generation {
+            return Err(Refusal::Superseded);
+        }
+        match queue.state.refusal() {
+            None | Some(Refusal::Flushing) => {}
+            Some(refusal) => return Err(refusal),
+        }
+        let was_open = queue.state.is_open();
+        queue.state.paused = false;
+        queue.generation = next.generation;
+        let mut ended = queue.restart_waits(next.frames());
+        // mutant: install-before-closing
+        let installed = install();
+        self.publish(queue.state, queue.generation);
+        // mutant: close-the-old-generation
+        let change = if was_open {
+            StateChange::Closed { out: old.close() }
+        } else {
+            StateChange::None
+        };
+        if queue.state.is_open() {
+            queue.open(next, record, &mut ended.served);
+        }
+        drop(installed);
+        self.summary.update(&queue.entries);
+        Ok((change, ended))
     }
 
     fn pop_spare(&self) -> Arc<Waiter> {
@@ -663,6 +839,86 @@ impl Queue {
         let entries = mem::replace(&mut self.entries, new_entries());
         Some(RejectedWaiters { entries, refusal })
     }
+
+    /// Opens the words, and takes their frames for the first waiters. Adds those to `served`, and
+    /// returns the number of frames that were out when the words were opened.
+    fn open(
+        &mut self,
+        free: &FreeList,
+        record: &dyn Fn(usize, CallSite) -> FrameId,
+        served: &mut Vec<Served>,
+    ) -> usize {
+        if !self.entries.is_empty() {
+            // Before the words are opened, so that waiters go first.
+            // mutant: waiters-go-first
+            free.set_waiters();
+        }
+        let out = free.open();
+        // mutant: serve-waiters
+        while let Some(first) = self.entries.front_mut() {
+            let Ok(taken) = free.take(1) else {
+                return out;
+            };
+            let frame = record(free.frame_at(taken), first.start.site);
+            let handoff = Handoff::of(first);
+            first.missing -= 1;
+            // mutant: serve-all-that-a-waiter-wants
+            if first.missing == 0 {
+                self.entries.pop_front();
+            }
+            served.push(Served { handoff, frame });
+        }
+        out
+    }
+
+    /// Lets all waits begin anew, for frames of a generation that has `frames` frames. Returns the
+    /// waiters that want more than that, and the frames that others have collected (W8).
+    fn restart_waits(&mut self, frames: usize) -> EndedWaits {
+        let mut given_back = Vec::new();
+        // mutant: new-round
+        self.round += 1;
+        let (kept, rejected) = mem::take(&mut self.entries)
+            .into_iter()
+            .partition::<VecDeque<_>, _>(|entry| entry.wanted <= frames);
+        self.entries = kept;
+        for entry in self.entries.iter_mut() {
+            entry.round = self.round;
+            entry.missing = entry.wanted;
+            // mutant: restart-the-waiter
+            entry.waiter.restart(entry, &mut given_back);
+        }
+        let rejected = (!rejected.is_empty()).then_some(RejectedWaiters {
+            entries: rejected,
+            refusal: Refusal::Superseded,
+        });
+        EndedWaits {
+            served: Vec::new(),
+            rejected,
+            given_back,
+        }
+    }
+}
+
+/// A waiter and a frame that was taken for it, which is not assigned yet.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) handoff: Handoff,
+    pub(crate) frame: FrameId,
+}
+
+/// The pool has a newer generation than that of the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Superseded;
+
+/// Waits that have ended. The waiters are to be told after all locks are released.
+#[derive(Debug, Default)]
+pub(crate) struct EndedWaits {
+    /// Waiters with frames of the new generation.
+    pub(crate) served: Vec<Served>,
+    /// Waiters that want more frames than the new generation has.
+    pub(crate) rejected: Option<RejectedWaiters>,
+    /// Frames of the old generation, which belong to the caller.
+    pub(crate) given_back: Vec<FrameId>,
 }
 
 /// Allocates room for as many entries as there are spare waiters, so that `enqueue` allocates
@@ -682,8 +938,8 @@ pub(crate) struct RejectedWaiters {
 
 impl Drop for RejectedWaiters {
     fn drop(&mut self) {
-        for QueueEntry { ticket, waiter, .. } in self.entries.drain(..) {
-            Waiter::assign(&waiter, ticket, Err(self.refusal), || ());
+        for entry in self.entries.drain(..) {
+            Handoff::of(&entry).end(Err(self.refusal), || ());
         }
     }
 }
@@ -705,21 +961,45 @@ impl Waiter {
         }
     }
 
-    fn start(&self, ticket: Ticket, wake: Wake, missing: usize) {
+    fn start(&self, ticket: Ticket, round: u64, wake: Wake, missing: usize) {
         *self.state.lock() = State::Waiting {
             ticket,
+            round,
             wake,
             missing,
         };
     }
 
+    /// Lets the wait of a queue entry begin anew, in the round of the entry. Adds the frames that it
+    /// has collected to `given_back`. Does nothing if the wait has ended already.
+    fn restart(&self, entry: &QueueEntry, given_back: &mut Vec<FrameId>) {
+        if let State::Waiting {
+            ticket,
+            round,
+            missing,
+            ..
+        } = &mut *self.state.lock()
+        {
+            if *ticket == entry.ticket {
+                (*round, *missing) = (entry.round, entry.wanted);
+                given_back.append(&mut self.collected.lock());
+            }
+        }
+    }
+
     /// Ends the wait of `ticket` with `outcome` and wakes the caller, at once or by a deferred wake
-    /// (D1). Does nothing and returns false if that wait has ended already.
-    /// Calls `record` before.
-    fn assign(this: &Arc<Self>, ticket: Ticket, outcome: Outcome, record: impl FnOnce()) -> bool {
+    /// (D1). Does nothing and returns false if that wait has ended already, or goes on in another
+    /// round. Calls `record` before.
+    fn assign(
+        this: &Arc<Self>,
+        wait: (Ticket, u64),
+        outcome: Outcome,
+        record: impl FnOnce(),
+    ) -> bool {
         let mut state = this.state.lock();
         // mutant: assign-checks-ticket
-        if !matches!(*state, State::Waiting { ticket: current, .. } if current == ticket) {
+        let is_wait = |ticket, round| (ticket, round) == wait;
+        if !matches!(*state, State::Waiting { ticket, round, .. } if is_wait(ticket, round)) {
             // mutant: assign-reports-canceled
             return false;
         }
@@ -806,6 +1086,7 @@ impl Waiter {
 #[derive(Debug)]
 pub(crate) struct Handoff {
     ticket: Ticket,
+    round: u64,
     site: CallSite,
     waiter: Arc<Waiter>,
 }
@@ -814,6 +1095,7 @@ impl Handoff {
     fn of(entry: &QueueEntry) -> Self {
         Self {
             ticket: entry.ticket,
+            round: entry.round,
             site: entry.start.site,
             waiter: Arc::clone(&entry.waiter),
         }
@@ -824,28 +1106,42 @@ impl Handoff {
         self.site
     }
 
-    /// Assigns `frame` to the waiter. Returns false if the waiter has canceled; the frame then
-    /// still belongs to the caller. Touches nothing of the pool (W4), except that it calls `record`
-    /// first if the waiter has not canceled, with the waiter locked.
-    pub(crate) fn assign(self, frame: usize, record: impl FnOnce()) -> bool {
-        Waiter::assign(&self.waiter, self.ticket, Ok(frame), record)
+    /// Assigns `frame` to the waiter. Returns false if the waiter has canceled, or waits in another
+    /// round (W8); the frame then still belongs to the caller. Touches nothing of
+    /// the pool (W4), except that it calls `record` first if it assigns the frame, with the waiter
+    /// locked.
+    pub(crate) fn assign(self, frame: FrameId, record: impl FnOnce()) -> bool {
+        self.end(Ok(frame), record)
     }
+
+    fn end(self, outcome: Outcome, record: impl FnOnce()) -> bool {
+        let wait = (self.ticket, self.round);
+        Waiter::assign(&self.waiter, wait, outcome, record)
+    }
+}
+
+/// Place of a task in the queue.
+#[derive(Debug)]
+struct Place {
+    ticket: Ticket,
+    start: WaitStart,
+    waiter: Arc<Waiter>,
 }
 
 /// Wait of an asynchronous caller, kept from poll to poll. The caller must
 /// [`cancel`](Self::cancel) it before it drops it.
 #[derive(Debug, Default)]
 pub(crate) struct PendingWait {
-    entry: Option<QueueEntry>,
+    place: Option<Place>,
     alarm_ran: bool,
     /// All frames but that of the outcome.
-    others: Vec<usize>,
+    others: Vec<FrameId>,
 }
 
 impl PendingWait {
     /// Returns the start of the wait if the caller is in the queue.
     pub(crate) fn start(&self) -> Option<WaitStart> {
-        self.entry.as_ref().map(|entry| entry.start)
+        self.place.as_ref().map(|place| place.start)
     }
 
     /// Returns true for the first call only.
@@ -854,7 +1150,7 @@ impl PendingWait {
     }
 
     /// Takes the frames that the caller has beside that of the outcome.
-    pub(crate) fn take_others(&mut self) -> Vec<usize> {
+    pub(crate) fn take_others(&mut self) -> Vec<FrameId> {
         mem::take(&mut self.others)
     }
 
@@ -865,15 +1161,15 @@ impl PendingWait {
         free: &FreeList,
         context: &Context<'_>,
         wait: (WaitStart, usize),
-        on_taken: &dyn Fn(usize),
+        on_taken: &dyn Fn(usize) -> FrameId,
     ) -> Poll<Outcome> {
-        let Some(entry) = &self.entry else {
+        let Some(place) = &self.place else {
             return self.enqueue(queue, free, context, wait, on_taken);
         };
-        let polled = entry.waiter.poll(context);
+        let polled = place.waiter.poll(context);
         if polled.is_ready() {
-            if let Some(entry) = self.entry.take() {
-                self.end(queue, entry.waiter);
+            if let Some(place) = self.place.take() {
+                self.end(queue, place.waiter);
             }
         }
         polled
@@ -892,7 +1188,7 @@ impl PendingWait {
         free: &FreeList,
         context: &Context<'_>,
         (start, wanted): (WaitStart, usize),
-        on_taken: &dyn Fn(usize),
+        on_taken: &dyn Fn(usize) -> FrameId,
     ) -> Poll<Outcome> {
         let wake = Wake::Task(TaskWaker::of(context));
         let waiter = queue.pop_spare();
@@ -904,11 +1200,10 @@ impl PendingWait {
             }
             Enqueued::Waiting(ticket) => {
                 self.alarm_ran = false;
-                self.entry = Some(QueueEntry {
+                self.place = Some(Place {
                     ticket,
                     start,
                     waiter,
-                    missing: wanted,
                 });
                 Poll::Pending
             }
@@ -918,11 +1213,11 @@ impl PendingWait {
     /// Cancels the wait if the caller is in the queue. Returns the frames that were assigned to the
     /// caller before or at the same moment, which then belong to the caller.
     #[must_use]
-    pub(crate) fn cancel(&mut self, queue: &WaitQueue, free: &FreeList) -> Vec<usize> {
-        let Some(QueueEntry { ticket, waiter, .. }) = self.entry.take() else {
+    pub(crate) fn cancel(&mut self, queue: &WaitQueue) -> Vec<FrameId> {
+        let Some(Place { ticket, waiter, .. }) = self.place.take() else {
             return Vec::new();
         };
-        let outcome = queue.cancel_wait(free, &waiter, ticket);
+        let outcome = queue.cancel_wait(&waiter, ticket);
         self.end(queue, waiter);
         // mutant: cancel-returns-collected
         let mut frames = self.take_others();
@@ -958,26 +1253,26 @@ mod testing {
             start: now(),
             wanted: 1,
             deadline: None,
-            on_taken: &|_| (),
+            on_taken: &FrameId::numbered,
             on_enqueued: &|| (),
             alarm: None,
         }
     }
 
     /// Returns a free list of one word.
-    fn one_word(frames: usize) -> FreeList {
+    pub(super) fn one_word(frames: usize, is_open: bool) -> FreeList {
         let lanes = Lanes {
             count: 1,
             rotates: true,
             remembers_starts: true,
         };
-        FreeList::new(frames, lanes, 1, true).unwrap()
+        FreeList::new(frames, lanes, 1, is_open).unwrap()
     }
 
     impl TestPool {
         /// Creates a pool whose frames are all out, in a single word.
         pub(super) fn exhausted(frames: usize) -> Arc<Self> {
-            Self::all_out(one_word(frames))
+            Self::all_out(one_word(frames, true))
         }
 
         fn all_out(free: FreeList) -> Arc<Self> {
@@ -985,7 +1280,7 @@ mod testing {
             assert_eq!(free.take(frames).unwrap().count(), frames);
             Arc::new(Self {
                 free,
-                wait_queue: WaitQueue::new(PoolState::OPEN),
+                wait_queue: WaitQueue::new(PoolState::OPEN, 0),
             })
         }
 
@@ -994,7 +1289,7 @@ mod testing {
             let place = self.free.place(frame);
             while put_back(self.free.word(place.word), place.flips()) == PutBack::Wanted {
                 if let Some(handoff) = self.wait_queue.pop_first(&self.free) {
-                    if handoff.assign(frame, || ()) {
+                    if handoff.assign(FrameId::numbered(frame), || ()) {
                         return;
                     }
                 }
@@ -1005,7 +1300,7 @@ mod testing {
         #[cfg(loom)]
         pub(super) fn release_outcome(&self, outcome: Outcome) {
             if let Ok(frame) = outcome {
-                self.release(frame);
+                self.release(frame.number());
             }
         }
 
@@ -1024,7 +1319,7 @@ mod testing {
             };
             let last = self.wait_queue.wait(&self.free, params, &mut frames);
             frames.extend(last);
-            frames
+            frames.into_iter().map(FrameId::number).collect()
         }
 
         /// Enters the queue without blocking. Returns the outcome if there is no need to wait.
@@ -1032,7 +1327,7 @@ mod testing {
             let wake = Wake::Thread(current_thread());
             match self
                 .wait_queue
-                .enqueue(&self.free, waiter, wake, (now(), 1), &|_| ())
+                .enqueue(&self.free, waiter, wake, (now(), 1), &FrameId::numbered)
             {
                 Enqueued::Waiting(ticket) => Ok(ticket),
                 Enqueued::Done(outcome) => Err(outcome),
@@ -1041,7 +1336,21 @@ mod testing {
 
         /// Does what a time-out does.
         pub(super) fn cancel(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
-            self.wait_queue.cancel_wait(&self.free, waiter, ticket)
+            self.wait_queue.cancel_wait(waiter, ticket)
+        }
+
+        /// Tells waiters that their waits have ended, as `Core` does.
+        #[cfg(loom)]
+        pub(super) fn finish(&self, ended: EndedWaits) {
+            for Served { handoff, frame } in ended.served {
+                if !handoff.assign(frame, || ()) {
+                    self.release(frame.number());
+                }
+            }
+            drop(ended.rejected);
+            for frame in ended.given_back {
+                self.release(frame.number());
+            }
         }
 
         /// Closes the pool and opens it again.
@@ -1057,6 +1366,8 @@ mod testing {
         pub(super) fn assert_at_rest(&self) {
             assert_eq!(self.wait_queue.waiting(), (0, None));
             assert_eq!(self.free.free_frames(), self.free.frames());
+            let taken = self.free.take(1).unwrap();
+            self.release(self.free.frame_at(taken));
             let taken = self.free.take(1).unwrap();
             let done = put_back(self.free.word(taken.word), taken.flips());
             assert_eq!(done, PutBack::Done);
@@ -1082,7 +1393,7 @@ mod tests {
         }
         assert_eq!(
             waiters.each_ref().map(|waiter| waiter.outcome()),
-            [2, 0, 1].map(|n| Some(Ok(n)))
+            [2, 0, 1].map(|n| Some(Ok(FrameId::numbered(n))))
         );
         for frame in 0..3 {
             pool.release(frame);
@@ -1103,7 +1414,11 @@ mod tests {
         pool.release(1);
         assert_eq!(
             waiters.each_ref().map(|waiter| waiter.outcome()),
-            [Some(Ok(0)), None, Some(Ok(1))]
+            [
+                Some(Ok(FrameId::numbered(0))),
+                None,
+                Some(Ok(FrameId::numbered(1)))
+            ]
         );
     }
 
@@ -1118,9 +1433,12 @@ mod tests {
                 assert_eq!(pool.cancel(&waiter, ticket), None);
             }
             let recorded = Cell::new(false);
-            let assigned = handoff.assign(0, || recorded.set(true));
+            let assigned = handoff.assign(FrameId::numbered(0), || recorded.set(true));
             assert_eq!((assigned, recorded.get()), (!cancels, !cancels));
-            assert_eq!(waiter.outcome(), (!cancels).then_some(Ok(0)));
+            assert_eq!(
+                waiter.outcome(),
+                (!cancels).then_some(Ok(FrameId::numbered(0)))
+            );
         }
         pool.release(0);
         pool.assert_at_rest();
@@ -1157,11 +1475,17 @@ mod tests {
             let mut wait = PendingWait::default();
             let mut poll = || {
                 let context = Context::from_waker(&waker);
-                wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 1), &|_| ())
+                wait.poll(
+                    &pool.wait_queue,
+                    &pool.free,
+                    &context,
+                    (now(), 1),
+                    &FrameId::numbered,
+                )
             };
             assert_eq!(poll(), Poll::Pending);
             pool.release(0);
-            assert_eq!(poll(), Poll::Ready(Ok(0)));
+            assert_eq!(poll(), Poll::Ready(Ok(FrameId::numbered(0))));
         }
         assert!(woken.lock().is_empty());
         DEFERRED.with(|deferred| {
@@ -1182,11 +1506,13 @@ mod tests {
         }
         let (closed, rejected) = pool
             .wait_queue
-            .change_state(&pool.free, |state| state.committed = false);
+            .change_state(&pool.free, |state| state.committed = false)
+            .unwrap();
         assert_eq!(closed, StateChange::Closed { out: 1 });
         let (opened, none) = pool
             .wait_queue
-            .change_state(&pool.free, |state| state.committed = true);
+            .change_state(&pool.free, |state| state.committed = true)
+            .unwrap();
         assert_eq!(opened, StateChange::Opened { out: 1 });
         assert!(none.is_none());
         drop(rejected);
@@ -1200,15 +1526,17 @@ mod tests {
     #[test]
     fn a_decommit_during_a_flush_takes_precedence_over_the_flush() {
         let pool = TestPool::exhausted(1);
-        let change =
-            |change: fn(&mut PoolState)| pool.wait_queue.change_state(&pool.free, change).0;
+        let change = |change: fn(&mut PoolState)| {
+            pool.wait_queue.change_state(&pool.free, change).unwrap().0
+        };
         assert_eq!(
             change(|state| state.flushing = true),
             StateChange::Closed { out: 1 }
         );
-        assert_eq!(pool.wait_queue.refusal(), Some(Refusal::Flushing));
+        let availability = || pool.wait_queue.availability(&pool.free);
+        assert_eq!(availability(), Availability::Refused(Refusal::Flushing));
         assert_eq!(change(|state| state.committed = false), StateChange::None);
-        assert_eq!(pool.wait_queue.refusal(), Some(Refusal::NotCommitted));
+        assert_eq!(availability(), Availability::Refused(Refusal::NotCommitted));
         assert_eq!(change(|state| state.committed = true), StateChange::None);
         assert_eq!(pool.wait(), Err(Refusal::Flushing));
         assert_eq!(
@@ -1225,7 +1553,7 @@ mod loom_models {
 
     use crate::sync::unmodeled::Mutex;
 
-    use super::testing::{TestPool, no_deadline, now};
+    use super::testing::{TestPool, no_deadline, now, one_word};
     use super::*;
 
     /// Releases frame 0 in another thread.
@@ -1237,7 +1565,7 @@ mod loom_models {
     /// Waits for frame 0 while `releaser` releases it, and releases it again.
     fn wait_for_release(pool: &TestPool, releaser: thread::JoinHandle<()>) {
         let outcome = pool.wait();
-        assert_eq!(outcome, Ok(0));
+        assert_eq!(outcome, Ok(FrameId::numbered(0)));
         releaser.join().unwrap();
         pool.release_outcome(outcome);
         pool.assert_at_rest();
@@ -1247,7 +1575,7 @@ mod loom_models {
     /// other.
     ///
     /// Kills: `enqueue` ignoring the result of `set_waiters`; `put_back` exchanging in spite of
-    /// `WAITERS`; `pop_first` not clearing `WAITERS` after the last entry.
+    /// `WAITERS`; `pop_first` not clearing `WAITERS` of an empty queue.
     #[test]
     fn no_wake_up_is_lost_between_a_release_and_an_enqueue() {
         loom::model(|| {
@@ -1283,7 +1611,7 @@ mod loom_models {
     /// canceling caller gets it, or it goes to the next waiter or back into the free list.
     ///
     /// Kills: `cancel_wait` dropping the outcome; `assign` returning true for a waiter that has
-    /// canceled; `remove` not clearing `WAITERS` after the last entry.
+    /// canceled.
     #[test]
     fn no_frame_is_lost_between_an_assignment_and_a_cancellation() {
         loom::model(|| {
@@ -1335,9 +1663,9 @@ mod loom_models {
             if let Some(outcome) = pool.cancel(&waiter, ticket) {
                 pool.release_outcome(outcome);
             } else if let Ok(ticket) = pool.enqueue(&waiter) {
-                let outcome =
-                    pool.wait_queue
-                        .wait_for_outcome(&pool.free, &waiter, ticket, no_deadline());
+                let outcome = pool
+                    .wait_queue
+                    .wait_for_outcome(&waiter, ticket, no_deadline());
                 // A waiter that has left with a frame has no entry any more.
                 assert_eq!(pool.wait_queue.waiting().0, 0);
                 pool.release_outcome(outcome);
@@ -1405,11 +1733,17 @@ mod loom_models {
             let pool = TestPool::exhausted(2);
             let mut wait = PendingWait::default();
             let context = Context::from_waker(Waker::noop());
-            let polled = wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 2), &|_| ());
+            let polled = wait.poll(
+                &pool.wait_queue,
+                &pool.free,
+                &context,
+                (now(), 2),
+                &FrameId::numbered,
+            );
             assert!(polled.is_pending());
             let releaser = spawn_release(&pool);
-            for frame in wait.cancel(&pool.wait_queue, &pool.free) {
-                pool.release(frame);
+            for frame in wait.cancel(&pool.wait_queue) {
+                pool.release(frame.number());
             }
             releaser.join().unwrap();
             pool.release(1);
@@ -1434,7 +1768,13 @@ mod loom_models {
             let mut wait = PendingWait::default();
             let mut poll = |waker: &Waker| {
                 let context = Context::from_waker(waker);
-                wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 1), &|_| ())
+                wait.poll(
+                    &pool.wait_queue,
+                    &pool.free,
+                    &context,
+                    (now(), 1),
+                    &FrameId::numbered,
+                )
             };
             let mut polled = poll(Waker::noop());
             let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
@@ -1447,7 +1787,7 @@ mod loom_models {
                     thread::park();
                 }
             };
-            assert_eq!(outcome, Ok(0));
+            assert_eq!(outcome, Ok(FrameId::numbered(0)));
             releaser.join().unwrap();
             pool.release_outcome(outcome);
             pool.assert_at_rest();
@@ -1465,8 +1805,14 @@ mod loom_models {
             fn wake(self: std::sync::Arc<Self>) {
                 let (pool, mut wait) = self.0.lock().take().unwrap();
                 let context = Context::from_waker(Waker::noop());
-                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 1), &|_| ());
-                assert_eq!(polled, Poll::Ready(Ok(0)));
+                let polled = wait.poll(
+                    &pool.wait_queue,
+                    &pool.free,
+                    &context,
+                    (now(), 1),
+                    &FrameId::numbered,
+                );
+                assert_eq!(polled, Poll::Ready(Ok(FrameId::numbered(0))));
                 pool.release(0);
             }
         }
@@ -1477,7 +1823,13 @@ mod loom_models {
                 let mut wait = PendingWait::default();
                 let waker = Waker::from(task.clone());
                 let context = Context::from_waker(&waker);
-                let polled = wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 1), &|_| ());
+                let polled = wait.poll(
+                    &pool.wait_queue,
+                    &pool.free,
+                    &context,
+                    (now(), 1),
+                    &FrameId::numbered,
+                );
                 assert!(polled.is_pending());
                 *task.0.lock() = Some((pool.clone(), wait));
                 task
@@ -1493,8 +1845,7 @@ mod loom_models {
     /// W5: a caller that waits when the pool closes fails or gets a frame, even if the pool opens
     /// at once. A frame that is released meanwhile is not lost.
     ///
-    /// Kills: `reject_all` leaving the entries in the queue; `change_state` not clearing
-    /// `WAITERS`.
+    /// Kills: `reject_all` leaving the entries in the queue.
     #[test]
     fn closing_ends_every_wait() {
         loom::model(|| {
@@ -1503,13 +1854,77 @@ mod loom_models {
             let ticket = pool.enqueue(&waiter).unwrap();
             let releaser = spawn_release(&pool);
             pool.close_and_open();
-            let outcome =
-                pool.wait_queue
-                    .wait_for_outcome(&pool.free, &waiter, ticket, no_deadline());
-            assert!(matches!(outcome, Ok(0) | Err(Refusal::NotCommitted)));
+            let outcome = pool
+                .wait_queue
+                .wait_for_outcome(&waiter, ticket, no_deadline());
+            assert!(matches!(outcome, Ok(_) | Err(Refusal::NotCommitted)));
             pool.release_outcome(outcome);
             releaser.join().unwrap();
             pool.assert_at_rest();
+        });
+    }
+
+    /// A waiter is served after a pause, also if its frame comes back meanwhile.
+    ///
+    /// Kills: free frames not given to waiters at the end of a pause; `pop_first` during one.
+    #[test]
+    fn a_pause_delays_a_waiter_and_does_not_lose_it() {
+        loom::model(|| {
+            let pool = TestPool::exhausted(1);
+            let waiter = Arc::new(Waiter::new());
+            let ticket = pool.enqueue(&waiter).unwrap();
+            let releaser = spawn_release(&pool);
+            let (_, ended) = pool.wait_queue.pause(&pool.free);
+            pool.finish(ended);
+            let record = |number, _| FrameId::numbered(number);
+            let (_, ended) = pool.wait_queue.resume(&pool.free, &record);
+            pool.finish(ended);
+            let outcome = pool
+                .wait_queue
+                .wait_for_outcome(&waiter, ticket, no_deadline());
+            assert_eq!(outcome, Ok(FrameId::numbered(0)));
+            releaser.join().unwrap();
+            pool.release_outcome(outcome);
+            pool.assert_at_rest();
+        });
+    }
+
+    /// W8: a wait for two frames gets two of one generation, also if it has collected one of the
+    /// old generation or one is on its way to it. No frame is lost.
+    ///
+    /// Kills: the round left as it was; the waiter's part of a wait not restarted.
+    #[test]
+    fn frames_that_are_acquired_together_are_of_one_generation() {
+        loom::model(|| {
+            let pool = TestPool::exhausted(2);
+            let next = one_word(2, false).of_generation(1);
+            let mut wait = PendingWait::default();
+            let context = Context::from_waker(Waker::noop());
+            let poll = |wait: &mut PendingWait| {
+                let on_taken = &FrameId::numbered;
+                wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 2), on_taken)
+            };
+            assert!(poll(&mut wait).is_pending());
+            let releaser = spawn_release(&pool);
+            let record = |number, _| FrameId::numbered(100 + number);
+            let (_, ended) = pool
+                .wait_queue
+                .hand_over(&pool.free, &next, &record, || ())
+                .unwrap();
+            pool.finish(ended);
+            let Poll::Ready(Ok(last)) = poll(&mut wait) else {
+                panic!("there were two frames");
+            };
+            let mut frames = wait.take_others();
+            frames.push(last);
+            assert!(
+                frames.iter().all(|frame| frame.number() >= 100),
+                "{frames:?}"
+            );
+            assert_eq!(frames.len(), 2);
+            releaser.join().unwrap();
+            pool.release(1);
+            assert_eq!(pool.free.free_frames(), 2);
         });
     }
 }

@@ -70,6 +70,7 @@ atomic! { AtomicUsize, usize;
     store(value: usize, order: Ordering);
     fetch_add(value: usize, order: Ordering) -> usize;
     fetch_sub(value: usize, order: Ordering) -> usize;
+    fetch_or(bits: usize, order: Ordering) -> usize;
     fetch_and(bits: usize, order: Ordering) -> usize;
     compare_exchange(
         current: usize, new: usize, success: Ordering, failure: Ordering

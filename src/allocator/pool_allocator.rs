@@ -1,18 +1,4 @@
-//! Control plane: framing, mode, commit, decommit, flush and status.
-//!
-//! # States
-//!
-//! ```text
-//!                  commit                                decommit, frames out
-//! Uncommitted ───────────────▶ Committed ◀──────────┐ ┌─────────────────────────▶ Decommitting
-//!      ▲                           │                └─┼── commit ─────────────────────┤
-//!      │   decommit, none out      │                                                  │
-//!      └───────────────────────────┴────────────────────── the last frame comes back ─┘
-//! ```
-//!
-//! `Decommitting` is not stored: it means *not committed, and frames are out*. No frame can be
-//! acquired from a closed pool, so the number of frames out only falls, and the release of the last
-//! one is the transition.
+//! The allocator of this crate, [`PoolAllocator`].
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -25,502 +11,15 @@ use crate::frame::Frame;
 use crate::frame_pool::{FramePool, FramePoolBuilder};
 use crate::framing::Framing;
 use crate::label::Label;
-#[cfg(feature = "windows")]
-use crate::memory;
-use crate::memory::BorrowedKernelObject;
 use crate::memory_options::CommitReport;
 use crate::mode::AllocatorMode;
 use crate::pool::config::PoolConfig;
 use crate::pool::wait_queue::{PoolState, RejectedWaiters};
-use crate::sync::{Mutex, unmodeled};
+use crate::sync::Mutex;
 use crate::tracing_events;
 use crate::video::VideoLayout;
 
-/// Kernel object that an allocator's frames live in, returned by [`KsAllocator::allocator_handle`].
-///
-/// The object stays open as long as this value lives, also after the allocator has moved on to
-/// another object in a later commit by any thread.
-///
-/// ```
-/// # #[cfg(target_os = "linux")] {
-/// use std::os::fd::AsFd;
-///
-/// use ks_allocator::{AllocatorMode, Framing, KsAllocator, PoolAllocator};
-///
-/// let allocator = PoolAllocator::with_framing(Framing::new(4, 1024))?;
-/// allocator.set_allocator_mode(AllocatorMode::Kernel)?;
-/// allocator.commit()?;
-/// let handle = allocator.allocator_handle().expect("committed in Kernel mode");
-/// let for_a_peer = handle.as_fd().try_clone_to_owned()?;
-/// # }
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Debug)]
-pub struct KernelHandle {
-    /// A pool in Kernel mode. It keeps the object open.
-    pool: FramePool,
-}
-
-impl KernelHandle {
-    fn of(pool: &FramePool) -> Option<Self> {
-        pool.handle()?;
-        Some(Self { pool: pool.clone() })
-    }
-
-    fn object(&self) -> BorrowedKernelObject<'_> {
-        self.pool.handle().expect("`of` checked that there is one")
-    }
-
-    /// Returns the handle as COM passes it: a word of pointer size.
-    #[cfg(feature = "windows")]
-    pub(crate) fn as_word(&self) -> *mut std::ffi::c_void {
-        memory::as_word(self.object())
-    }
-}
-
-#[cfg(unix)]
-mod as_handle {
-    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-
-    use super::KernelHandle;
-
-    impl AsFd for KernelHandle {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.object()
-        }
-    }
-
-    impl AsRawFd for KernelHandle {
-        fn as_raw_fd(&self) -> RawFd {
-            self.object().as_raw_fd()
-        }
-    }
-}
-
-#[cfg(windows)]
-mod as_handle {
-    use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, RawHandle};
-
-    use super::KernelHandle;
-
-    impl AsHandle for KernelHandle {
-        fn as_handle(&self) -> BorrowedHandle<'_> {
-            self.object()
-        }
-    }
-
-    impl AsRawHandle for KernelHandle {
-        fn as_raw_handle(&self) -> RawHandle {
-            self.object().as_raw_handle()
-        }
-    }
-}
-
-/// State of an allocator.
-///
-/// ```
-/// use ks_allocator::{AllocatorState, Framing, KsAllocator, PoolAllocator};
-///
-/// let allocator = PoolAllocator::with_framing(Framing::new(2, 64))?;
-/// assert_eq!(allocator.allocator_status().state, AllocatorState::Uncommitted);
-/// allocator.commit()?;
-/// assert_eq!(allocator.allocator_status().state, AllocatorState::Committed);
-/// let frame = allocator.acquire()?;
-/// allocator.decommit();
-/// assert_eq!(allocator.allocator_status().state, AllocatorState::Decommitting);
-/// drop(frame);
-/// assert_eq!(allocator.allocator_status().state, AllocatorState::Uncommitted);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub enum AllocatorState {
-    /// No frame can be acquired, and none is out. Framing and mode can be set.
-    Uncommitted,
-    /// Frames can be acquired.
-    Committed,
-    /// No frame can be acquired, and frames of the last commit are still out.
-    Decommitting,
-}
-
-/// Status of an allocator at one moment.
-///
-/// Source: `KSSTREAMALLOCATOR_STATUS`, `IKsAllocator::KsGetAllocatorStatus`.
-///
-/// ```
-/// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
-///
-/// let allocator = PoolAllocator::with_framing(Framing::new(3, 64))?;
-/// allocator.commit()?;
-/// let frame = allocator.acquire()?;
-/// let status = allocator.allocator_status();
-/// assert_eq!((status.framing.frames, status.allocated_frames), (3, 1));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[doc(alias = "KSSTREAMALLOCATOR_STATUS")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[non_exhaustive]
-pub struct AllocatorStatus {
-    /// The framing, as [`KsAllocator::framing`] returns it.
-    pub framing: Framing,
-    /// Number of frames that are out. Never more than the framing has.
-    #[doc(alias = "AllocatedFrames")]
-    pub allocated_frames: usize,
-    /// The state.
-    pub state: AllocatorState,
-}
-
-/// Control plane of an allocator of media frames, in the vocabulary of kernel streaming.
-///
-/// All methods take `&self` and may be called from any thread at any time. The trait is
-/// object-safe. A call that fails changes nothing, with the exception that [`commit`](Self::commit)
-/// documents.
-///
-/// The trait is not sealed: a program may have allocators of its own, for example for tests. A
-/// reference, a `Box` and an `Arc` of an allocator are allocators, too.
-///
-/// | call | Uncommitted | Committed | Decommitting |
-/// |---|---|---|---|
-/// | `set_framing`, alignment out of range | `Alignment` | `Alignment` | `Alignment` |
-/// | `set_framing` | done | `AlreadyCommitted` | `FramesOutstanding` |
-/// | `set_allocator_mode`, same mode | done | done | done |
-/// | `set_allocator_mode`, other mode | done | `AlreadyCommitted` | `AlreadyCommitted` |
-/// | `commit` | Committed, or a [`CommitError`] | done | Committed, nothing allocated |
-/// | `decommit` | done | Uncommitted or Decommitting; pending acquires fail | done |
-/// | the three forms of `acquire` | `NotCommitted` | a frame or an error | `NotCommitted` |
-///
-/// ```
-/// use std::sync::Arc;
-///
-/// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
-///
-/// let allocator: Arc<dyn KsAllocator> = Arc::new(PoolAllocator::new());
-/// let actual = allocator.set_framing(&Framing::new(4, 1000).alignment(64))?;
-/// assert_eq!(actual.frame_size, 1024);
-/// allocator.commit()?;
-/// let frame = allocator.acquire()?;
-/// allocator.decommit();
-/// assert_eq!((frame.len(), frame.capacity()), (1000, 1024)); // still valid
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[doc(alias("IKsAllocator", "IKsAllocatorEx", "IMemAllocator"))]
-pub trait KsAllocator: Send + Sync {
-    /// Returns the kernel object that the frames live in. `None` in User mode, and in Kernel mode
-    /// before the first commit.
-    ///
-    /// ```
-    /// # use ks_allocator::{KsAllocator, PoolAllocator};
-    /// assert!(PoolAllocator::new().allocator_handle().is_none());
-    /// ```
-    #[doc(alias = "KsGetAllocatorHandle")]
-    fn allocator_handle(&self) -> Option<KernelHandle>;
-
-    /// Returns the mode in which the allocator allocates memory.
-    ///
-    /// ```
-    /// # use ks_allocator::{AllocatorMode, KsAllocator, PoolAllocator};
-    /// assert_eq!(PoolAllocator::new().allocator_mode(), AllocatorMode::User);
-    /// ```
-    #[doc(alias = "KsGetAllocatorMode")]
-    fn allocator_mode(&self) -> AllocatorMode;
-
-    /// Returns framing, number of frames out, and state, of one moment.
-    ///
-    /// ```
-    /// # use ks_allocator::{KsAllocator, PoolAllocator};
-    /// assert_eq!(PoolAllocator::new().allocator_status().allocated_frames, 0);
-    /// ```
-    #[doc(alias = "KsGetAllocatorStatus")]
-    fn allocator_status(&self) -> AllocatorStatus;
-
-    /// Sets the mode in which the allocator allocates memory, from the next commit on.
-    ///
-    /// # Errors
-    ///
-    /// [`ModeError::AlreadyCommitted`], if the mode is another one and the state is not
-    /// Uncommitted.
-    ///
-    /// Source: `IKsAllocator::KsSetAllocatorMode`, documented as returning `S_OK` or an error.
-    ///
-    /// ```
-    /// # use ks_allocator::{AllocatorMode, KsAllocator, PoolAllocator};
-    /// let allocator = PoolAllocator::new();
-    /// allocator.set_allocator_mode(AllocatorMode::Kernel)?;
-    /// assert_eq!(allocator.allocator_mode(), AllocatorMode::Kernel);
-    /// # Ok::<(), ks_allocator::ModeError>(())
-    /// ```
-    #[doc(alias = "KsSetAllocatorMode")]
-    fn set_allocator_mode(&self, mode: AllocatorMode) -> Result<(), ModeError>;
-
-    /// Returns the framing, with the frame size rounded up. All zeroes if it was never set.
-    ///
-    /// ```
-    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
-    /// assert_eq!(PoolAllocator::new().framing(), Framing::default());
-    /// ```
-    #[doc(alias = "GetProperties")]
-    fn framing(&self) -> Framing;
-
-    /// Sets the framing for the next commit. Returns it as it was rounded: see [`Framing::actual`].
-    ///
-    /// An acquired [`Frame`] has the length that was asked for here, and the rounded capacity. To
-    /// ask again with the framing that was returned asks for frames of the rounded size.
-    ///
-    /// # Errors
-    ///
-    /// In this order: [`FramingError::Alignment`], [`FramingError::AlreadyCommitted`],
-    /// [`FramingError::FramesOutstanding`]. Counts and sizes are checked by
-    /// [`commit`](Self::commit).
-    ///
-    /// ```
-    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
-    /// let allocator = PoolAllocator::new();
-    /// let actual = allocator.set_framing(&Framing::new(2, 100).alignment(16).prefix(3))?;
-    /// assert_eq!(actual.frame_size, 109);
-    /// assert_eq!(allocator.framing(), actual);
-    /// # Ok::<(), ks_allocator::FramingError>(())
-    /// ```
-    #[doc(alias = "SetProperties")]
-    fn set_framing(&self, request: &Framing) -> Result<Framing, FramingError>;
-
-    /// Commits: allocates the memory if needed, and lets frames be acquired.
-    ///
-    /// A commit in the state Committed has no effect. A commit after a decommit keeps the memory
-    /// with its contents; frames that are still out count as before. If framing or mode were set in
-    /// between, even to the same values, the old memory is freed and zeroed memory is allocated. So
-    /// it is if the pool was [closed](FramePool::close). Frames of a closed pool that are still out
-    /// then keep its memory, and are no longer counted here.
-    ///
-    /// # Errors
-    ///
-    /// See [`CommitError`]. After an error nothing is committed. The memory of the last commit, if
-    /// it could not be reused, is freed before new memory is allocated, so after an error it is
-    /// gone.
-    ///
-    /// ```
-    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
-    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
-    /// allocator.commit()?;
-    /// allocator.acquire()?.copy_from_slice(b"same");
-    /// allocator.decommit();
-    /// allocator.commit()?;
-    /// assert_eq!(&*allocator.acquire()?, b"same");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "Commit")]
-    fn commit(&self) -> Result<(), CommitError>;
-
-    /// Decommits: every pending acquire fails with [`NotCommitted`](AcquireError::NotCommitted),
-    /// even if a commit follows at once, and so does every later one until the next commit.
-    ///
-    /// Returns at once and never fails. Frames that are out stay valid until they are dropped.
-    ///
-    /// ```
-    /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
-    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
-    /// allocator.commit()?;
-    /// allocator.decommit();
-    /// assert_eq!(allocator.acquire().unwrap_err(), AcquireError::NotCommitted);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "Decommit")]
-    fn decommit(&self);
-
-    /// Begins a flush: every pending acquire, and every later one until
-    /// [`end_flush`](Self::end_flush), fails with [`Flushing`](AcquireError::Flushing).
-    ///
-    /// The flush lasts across commits and decommits. Memory and frames that are out stay as they
-    /// are.
-    ///
-    /// ```
-    /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
-    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
-    /// allocator.commit()?;
-    /// allocator.begin_flush();
-    /// assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "BeginFlush")]
-    fn begin_flush(&self);
-
-    /// Ends the flush that [`begin_flush`](Self::begin_flush) began.
-    ///
-    /// ```
-    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
-    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
-    /// allocator.commit()?;
-    /// allocator.begin_flush();
-    /// allocator.end_flush();
-    /// assert!(allocator.acquire().is_ok());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "EndFlush")]
-    fn end_flush(&self);
-
-    /// Returns the number of frames of the framing that are not out.
-    ///
-    /// ```
-    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
-    /// let allocator = PoolAllocator::with_framing(Framing::new(3, 4))?;
-    /// assert_eq!(allocator.free_frames(), 3);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "GetFreeCount")]
-    fn free_frames(&self) -> usize;
-
-    /// Acquires a frame. Blocks until one is free: see [`FramePool::acquire`].
-    ///
-    /// # Errors
-    ///
-    /// [`Flushing`](AcquireError::Flushing) or [`NotCommitted`](AcquireError::NotCommitted), also
-    /// if a flush or a decommit begins during the wait. [`Closed`](AcquireError::Closed), if the
-    /// pool was [closed](FramePool::close), until the next commit.
-    ///
-    /// ```
-    /// # use ks_allocator::{Framing, KsAllocator, PoolAllocator};
-    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
-    /// allocator.commit()?;
-    /// assert_eq!(allocator.acquire()?.len(), 4);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "GetBuffer")]
-    #[track_caller]
-    fn acquire(&self) -> Result<Frame, AcquireError>;
-
-    /// Acquires a free frame, or fails at once: see [`FramePool::try_acquire`].
-    ///
-    /// # Errors
-    ///
-    /// [`Exhausted`](AcquireError::Exhausted), and the errors of [`acquire`](Self::acquire).
-    ///
-    /// ```
-    /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
-    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
-    /// allocator.commit()?;
-    /// let frame = allocator.try_acquire()?;
-    /// assert!(matches!(allocator.try_acquire(), Err(AcquireError::Exhausted(_))));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[doc(alias = "AM_GBF_NOWAIT")]
-    #[track_caller]
-    fn try_acquire(&self) -> Result<Frame, AcquireError>;
-
-    /// Acquires a frame. Blocks for at most `timeout` until one is free: see
-    /// [`FramePool::acquire_timeout`].
-    ///
-    /// # Errors
-    ///
-    /// [`TimedOut`](AcquireError::TimedOut), and the errors of [`acquire`](Self::acquire).
-    ///
-    /// ```
-    /// # use ks_allocator::{AcquireError, Framing, KsAllocator, PoolAllocator};
-    /// # use std::time::Duration;
-    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 4))?;
-    /// allocator.commit()?;
-    /// let frame = allocator.acquire()?;
-    /// let error = allocator.acquire_timeout(Duration::from_millis(1)).unwrap_err();
-    /// assert!(matches!(error, AcquireError::TimedOut(_)));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[track_caller]
-    fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError>;
-
-    /// Returns a handle of the pool of the last commit, for hot loops and for acquires that the
-    /// trait does not have: several frames, and by tasks. `None` before the first commit, and for
-    /// allocators without a pool.
-    ///
-    /// ```
-    /// use ks_allocator::{AcquireError, AcquireFuture, KsAllocator};
-    ///
-    /// fn next_frame(allocator: &dyn KsAllocator) -> Result<AcquireFuture<'static>, AcquireError> {
-    ///     let pool = allocator.frame_pool().ok_or(AcquireError::NotCommitted)?;
-    ///     Ok(pool.acquire_owned())
-    /// }
-    ///
-    /// # use ks_allocator::{Framing, PoolAllocator};
-    /// let allocator = PoolAllocator::with_framing(Framing::new(1, 64))?;
-    /// assert!(next_frame(&allocator).is_err());
-    /// allocator.commit()?;
-    /// assert!(next_frame(&allocator).is_ok());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    fn frame_pool(&self) -> Option<FramePool> {
-        None
-    }
-}
-
-/// Implements the trait for a type that dereferences to an allocator.
-macro_rules! forward_to_allocator {
-    ($($pointer:ty),*) => {$(
-        impl<A: KsAllocator + ?Sized> KsAllocator for $pointer {
-            fn allocator_handle(&self) -> Option<KernelHandle> {
-                (**self).allocator_handle()
-            }
-
-            fn allocator_mode(&self) -> AllocatorMode {
-                (**self).allocator_mode()
-            }
-
-            fn allocator_status(&self) -> AllocatorStatus {
-                (**self).allocator_status()
-            }
-
-            fn set_allocator_mode(&self, mode: AllocatorMode) -> Result<(), ModeError> {
-                (**self).set_allocator_mode(mode)
-            }
-
-            fn framing(&self) -> Framing {
-                (**self).framing()
-            }
-
-            fn set_framing(&self, request: &Framing) -> Result<Framing, FramingError> {
-                (**self).set_framing(request)
-            }
-
-            fn commit(&self) -> Result<(), CommitError> {
-                (**self).commit()
-            }
-
-            fn decommit(&self) {
-                (**self).decommit();
-            }
-
-            fn begin_flush(&self) {
-                (**self).begin_flush();
-            }
-
-            fn end_flush(&self) {
-                (**self).end_flush();
-            }
-
-            fn free_frames(&self) -> usize {
-                (**self).free_frames()
-            }
-
-            #[track_caller]
-            fn acquire(&self) -> Result<Frame, AcquireError> {
-                (**self).acquire()
-            }
-
-            #[track_caller]
-            fn try_acquire(&self) -> Result<Frame, AcquireError> {
-                (**self).try_acquire()
-            }
-
-            #[track_caller]
-            fn acquire_timeout(&self, timeout: Duration) -> Result<Frame, AcquireError> {
-                (**self).acquire_timeout(timeout)
-            }
-
-            fn frame_pool(&self) -> Option<FramePool> {
-                (**self).frame_pool()
-            }
-        }
-    )*};
-}
-
-forward_to_allocator!(&A, Box<A>, unmodeled::Arc<A>);
+use super::ks_allocator::{AllocatorState, AllocatorStatus, KernelHandle, KsAllocator};
 
 /// [`KsAllocator`] whose frames come from a [`FramePool`].
 ///
@@ -544,41 +43,44 @@ forward_to_allocator!(&A, Box<A>, unmodeled::Arc<A>);
 pub struct PoolAllocator {
     /// No code of the user's runs while this is locked: no waker, hook or subscriber, no memory of
     /// the user's is allocated or freed, and no pool is dropped.
-    control: Mutex<Control>,
+    pub(super) control: Mutex<Control>,
     /// Locked while a pool is built, before `control`, so that two commits do not allocate at the
-    /// same time. Only `commit` locks it.
-    building: Mutex<()>,
+    /// same time. Commits and re-framings lock it.
+    pub(super) building: Mutex<()>,
     /// The pool of the last commit. Written under `control`; read by `acquire` without a lock.
-    pool: ArcSwapOption<FramePool>,
+    pub(super) pool: ArcSwapOption<FramePool>,
     /// The configuration of its pools, except framing and mode, which are in `control`.
-    config: PoolConfig,
+    pub(super) config: PoolConfig,
 }
 
 #[derive(Debug)]
-struct Control {
+pub(super) struct Control {
     /// Rounded.
-    framing: Framing,
+    pub(super) framing: Framing,
     /// The frame size that was asked for.
-    frame_len: usize,
-    video: Option<VideoLayout>,
-    mode: AllocatorMode,
+    pub(super) frame_len: usize,
+    pub(super) video: Option<VideoLayout>,
+    pub(super) mode: AllocatorMode,
     /// Framing or mode were set since the last commit, so the next one cannot reuse its pool.
-    changed: bool,
+    pub(super) changed: bool,
     /// True from a commit to the next decommit. If the pool was closed meanwhile, the allocator is
     /// not committed all the same.
-    committed: bool,
+    pub(super) committed: bool,
     /// The flush state for the first pool. A later pool takes over the state of the one before.
-    flushing: bool,
+    pub(super) flushing: bool,
+    /// Generation of the next pool.
+    pub(super) next_generation: u64,
 }
 
 /// The values that the next pool is built from.
 #[derive(Clone, Copy, Debug)]
-struct Plan {
-    framing: Framing,
-    frame_len: usize,
-    video: Option<VideoLayout>,
-    mode: AllocatorMode,
-    flushing: bool,
+pub(super) struct Plan {
+    pub(super) framing: Framing,
+    pub(super) frame_len: usize,
+    pub(super) video: Option<VideoLayout>,
+    pub(super) mode: AllocatorMode,
+    pub(super) flushing: bool,
+    pub(super) generation: u64,
 }
 
 impl Plan {
@@ -590,14 +92,25 @@ impl Plan {
 }
 
 impl Control {
-    fn plan(&self) -> Plan {
+    pub(super) fn plan(&self) -> Plan {
         Plan {
             framing: self.framing,
             frame_len: self.frame_len,
             video: self.video,
             mode: self.mode,
             flushing: self.flushing,
+            generation: self.next_generation,
         }
+    }
+
+    /// Takes over the values of a plan whose pool is committed.
+    pub(super) fn adopt(&mut self, plan: Plan) {
+        self.framing = plan.framing;
+        self.frame_len = plan.frame_len;
+        self.video = plan.video;
+        self.mode = plan.mode;
+        self.next_generation = plan.generation + 1;
+        (self.committed, self.changed) = (true, false);
     }
 }
 
@@ -616,7 +129,7 @@ pub(crate) enum CommitEffect {
 /// release of the last frame turns `Decommitting` into `Uncommitted`.
 pub(crate) struct LockedControl<'a> {
     allocator: &'a PoolAllocator,
-    control: &'a mut Control,
+    pub(super) control: &'a mut Control,
 }
 
 impl LockedControl<'_> {
@@ -625,7 +138,7 @@ impl LockedControl<'_> {
         self.control.mode
     }
 
-    fn is_committed(&self) -> bool {
+    pub(super) fn is_committed(&self) -> bool {
         self.control.committed && !self.allocator.pool_is_closed()
     }
 
@@ -655,7 +168,7 @@ impl LockedControl<'_> {
     }
 
     /// Sets the framing and what the frames contain.
-    fn set_frames(
+    pub(super) fn set_frames(
         &mut self,
         request: &Framing,
         video: Option<VideoLayout>,
@@ -697,6 +210,7 @@ impl PoolAllocator {
             changed: true,
             committed: false,
             flushing: false,
+            next_generation: 0,
         };
         Self {
             control: Mutex::new(control),
@@ -995,7 +509,7 @@ impl PoolAllocator {
                 drop(next.flush(current.flushing));
             }
             self.pool.store(Some(next.clone().into()));
-            (access.control.committed, access.control.changed) = (true, false);
+            access.control.adopt(planned);
             Ok(Some(CommitEffect::NewMemory))
         });
         // The lock first: a pool that is outdated already is dropped after it.
@@ -1006,16 +520,22 @@ impl PoolAllocator {
 
     /// Builds a pool as planned.
     fn next_pool(&self, plan: Plan) -> Result<FramePool, CommitError> {
+        let state = PoolState {
+            flushing: plan.flushing,
+            ..PoolState::OPEN
+        };
+        FramePool::new(&self.configure(plan), state)
+    }
+
+    /// Returns the configuration of a planned pool.
+    pub(super) fn configure(&self, plan: Plan) -> PoolConfig {
         let mut config = self.config.clone();
         config.framing = plan.framing;
         config.frame_len = plan.frame_len;
         config.video = plan.video;
         config.memory.mode = plan.mode;
-        let state = PoolState {
-            flushing: plan.flushing,
-            ..PoolState::OPEN
-        };
-        FramePool::new(&config, state)
+        config.generation = plan.generation;
+        config
     }
 }
 

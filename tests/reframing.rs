@@ -1,0 +1,598 @@
+//! Change of framing while the allocator is committed, frames are out and callers wait.
+
+#![expect(clippy::disallowed_types, reason = "no model runs these tests")]
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use ks_allocator::{
+    AcquireError, AllocatorMode, AllocatorState, CommitError, Frame, FramePool, Framing,
+    KsAllocator, PoolAllocator, ReframeError, Reframing, VideoFormat, VideoLayout,
+};
+
+use support::committed_allocator::committed_allocator as committed;
+use support::marked_frame::MarkedFrame;
+use support::wait_until::wait_until;
+
+mod support {
+    pub(crate) mod committed_allocator;
+    pub(crate) mod marked_frame;
+    pub(crate) mod wait_until;
+}
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// Waits until `count` callers wait for a frame of the pool.
+fn wait_for_waiters(pool: &FramePool, count: usize) {
+    wait_until(|| pool.waiting() >= count);
+}
+
+#[test]
+fn old_frames_stay_valid_and_new_ones_have_the_new_framing() {
+    let allocator = committed(2, 64);
+    let mut old = allocator.acquire().unwrap();
+    old.fill(7);
+    allocator.reframe(Framing::new(3, 256)).unwrap();
+    let new: Vec<_> = (0..3).map(|_| allocator.try_acquire().unwrap()).collect();
+    assert!(matches!(
+        allocator.try_acquire(),
+        Err(AcquireError::Exhausted(_))
+    ));
+    assert!(
+        new.iter()
+            .all(|frame| frame.len() == 256 && frame.generation() == 1)
+    );
+    assert_eq!((&old[..], old.generation()), (&[7; 64][..], 0));
+    drop(old);
+    assert!(
+        allocator.try_acquire().is_err(),
+        "an old frame is not a new one"
+    );
+    drop(new);
+    let status = allocator.allocator_status();
+    assert_eq!((status.allocated_frames, status.framing.frames), (0, 3));
+    assert_eq!(status.state, AllocatorState::Committed);
+}
+
+#[test]
+fn waiters_get_new_frames_in_their_order() {
+    let allocator = committed(1, 64);
+    let pool = allocator.pool().unwrap();
+    let held = pool.acquire().unwrap();
+    thread::scope(|scope| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        for number in 0..4 {
+            let (sender, pool) = (sender.clone(), &pool);
+            scope.spawn(move || {
+                let timeout = A_MINUTE;
+                let frame = if number % 2 == 0 {
+                    pool.acquire().unwrap()
+                } else {
+                    pool.acquire_timeout(timeout).unwrap()
+                };
+                assert_eq!((frame.len(), frame.generation()), (128, 1));
+                sender.send(number).unwrap();
+            });
+            wait_for_waiters(pool, number + 1);
+        }
+        allocator.reframe(Framing::new(1, 128)).unwrap();
+        let served: Vec<_> = receiver.iter().take(4).collect();
+        assert_eq!(served, [0, 1, 2, 3]);
+    });
+    drop(held);
+    assert_eq!(allocator.free_frames(), 1);
+}
+
+#[test]
+fn a_waiting_task_gets_a_new_frame() {
+    let allocator = committed(1, 64);
+    let pool = allocator.pool().unwrap();
+    let held = pool.acquire().unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut first = pin!(pool.acquire_async());
+    let mut canceled = Box::pin(pool.acquire_async());
+    let mut last = pin!(pool.acquire_async());
+    assert!(first.as_mut().poll(&mut context).is_pending());
+    assert!(canceled.as_mut().poll(&mut context).is_pending());
+    assert!(last.as_mut().poll(&mut context).is_pending());
+    allocator.reframe(Framing::new(1, 128)).unwrap();
+    let Poll::Ready(Ok(frame)) = first.as_mut().poll(&mut context) else {
+        panic!("it was the first");
+    };
+    assert_eq!(frame.len(), 128);
+    drop(canceled);
+    assert!(last.as_mut().poll(&mut context).is_pending());
+    drop(frame);
+    let Poll::Ready(Ok(frame)) = last.as_mut().poll(&mut context) else {
+        panic!("it was the next");
+    };
+    // A future of the old handle that begins now.
+    let mut later = pin!(pool.acquire_async());
+    assert!(later.as_mut().poll(&mut context).is_pending());
+    drop(frame);
+    assert!(later.as_mut().poll(&mut context).is_ready());
+    drop(held);
+}
+
+#[test]
+fn a_waiter_of_an_older_generation_that_leaves_an_empty_queue_does_not_stop_the_pool() {
+    let allocator = committed(1, 64);
+    let pool = allocator.pool().unwrap();
+    let held = pool.acquire().unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut futures = [(); 2].map(|()| Box::pin(pool.acquire_async()));
+    for future in &mut futures {
+        assert!(future.as_mut().poll(&mut context).is_pending());
+    }
+    allocator.reframe(Framing::new(1, 128)).unwrap();
+    // The first has the frame. The second waits, by a handle of the old generation.
+    let [mut first, second] = futures;
+    let Poll::Ready(Ok(frame)) = first.as_mut().poll(&mut context) else {
+        panic!("it was the first");
+    };
+    drop(second);
+    drop(frame);
+    let again = allocator.try_acquire().unwrap();
+    drop(again);
+    drop(held);
+    assert_eq!(allocator.free_frames(), 1);
+}
+
+#[test]
+fn handles_of_earlier_generations_follow() {
+    let allocator = committed(2, 64);
+    let pool = allocator.pool().unwrap().with_label("encoder");
+    for generation in 1..4_u64 {
+        let size = 64 << generation;
+        allocator.reframe(Framing::new(2, size)).unwrap();
+        let frame = pool.try_acquire().unwrap();
+        assert_eq!((frame.generation(), frame.len()), (generation, size));
+        let report = pool.newest().holders().to_string();
+        assert!(report.contains("1 held by `encoder`"), "{report}");
+        let batch = pool.acquire_many(8).unwrap();
+        assert_eq!(batch.len(), 1);
+        drop((frame, batch));
+        assert_eq!(pool.acquire_exact(2).unwrap().len(), 2);
+        assert_eq!(pool.try_acquire_exact(2).unwrap().len(), 2);
+    }
+    assert_eq!((pool.generation(), pool.newest().generation()), (0, 3));
+    assert_eq!(pool.frame_len(), 64);
+    let held = pool.acquire_exact(2).unwrap();
+    let error = pool.explain(pool.try_acquire().unwrap_err()).to_string();
+    assert!(error.contains("2 held by `encoder`"), "{error}");
+    drop(held);
+    // State changes through an old handle are those of the pool.
+    pool.begin_flush();
+    assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
+    pool.end_flush();
+    pool.close();
+    assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Closed);
+    assert!(matches!(
+        allocator.reframe(Framing::new(2, 64)),
+        Err(ReframeError::NotCommitted)
+    ));
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire().unwrap().len(), 512);
+    assert_eq!(pool.acquire().unwrap_err(), AcquireError::Closed);
+}
+
+#[test]
+fn an_old_handle_fails_once_the_allocator_is_gone() {
+    let allocator = committed(1, 64);
+    let pool = allocator.pool().unwrap();
+    allocator.reframe(Framing::new(1, 128)).unwrap();
+    let frame = pool.acquire().unwrap();
+    drop(allocator);
+    assert_eq!(pool.try_acquire().unwrap_err(), AcquireError::NotCommitted);
+    assert_eq!(pool.acquire().unwrap_err(), AcquireError::NotCommitted);
+    assert_eq!(frame.len(), 128);
+}
+
+#[test]
+fn an_exact_wait_gives_collected_frames_back_and_collects_new_ones() {
+    let allocator = committed(3, 64);
+    let pool = allocator.pool().unwrap();
+    let (one, two) = (pool.acquire().unwrap(), pool.acquire().unwrap());
+    thread::scope(|scope| {
+        // It collects the third frame.
+        let exact = scope.spawn(|| pool.acquire_exact(3).unwrap());
+        wait_for_waiters(&pool, 1);
+        let single = scope.spawn(|| pool.acquire().unwrap());
+        wait_for_waiters(&pool, 2);
+        allocator.reframe(Framing::new(4, 128)).unwrap();
+        let batch = exact.join().unwrap();
+        assert!(batch.iter().all(|frame| frame.generation() == 1));
+        assert_eq!(single.join().unwrap().generation(), 1);
+    });
+    drop((one, two));
+    assert_eq!(pool.free_frames(), 3, "no old frame was lost");
+    assert_eq!(allocator.free_frames(), 4);
+}
+
+#[test]
+fn an_exact_wait_for_more_frames_than_there_are_now_fails_with_the_numbers() {
+    let allocator = committed(4, 64);
+    let pool = allocator.pool().unwrap();
+    let held = pool.acquire().unwrap();
+    thread::scope(|scope| {
+        let exact = scope.spawn(|| pool.acquire_exact(4).map(|batch| batch.len()));
+        wait_for_waiters(&pool, 1);
+        allocator.reframe(Framing::new(2, 64)).unwrap();
+        let expected = AcquireError::TooMany {
+            requested: 4,
+            max: 2,
+        };
+        assert_eq!(exact.join().unwrap(), Err(expected));
+    });
+    drop(held);
+    assert_eq!((pool.free_frames(), allocator.free_frames()), (4, 2));
+}
+
+#[test]
+fn a_failed_change_changes_nothing() {
+    let builder = FramePool::builder()
+        .frames(2)
+        .frame_size(3072)
+        .max_bytes(12288);
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    assert!(matches!(
+        allocator.reframe(Framing::new(2, 64)),
+        Err(ReframeError::NotCommitted)
+    ));
+    allocator.commit().unwrap();
+    let held = allocator.acquire().unwrap();
+    let errors = [
+        Framing::new(2, 64).alignment(0),
+        Framing::new(0, 64),
+        Framing::new(2, usize::MAX / 2),
+        Framing::new(3, 3072),
+    ]
+    .map(|framing| allocator.reframe(framing).unwrap_err());
+    assert!(matches!(errors[0], ReframeError::Framing(_)));
+    assert!(matches!(
+        errors[1],
+        ReframeError::Commit(CommitError::FramingNotSet { .. })
+    ));
+    assert!(matches!(
+        errors[2],
+        ReframeError::Commit(CommitError::TooLarge { .. })
+    ));
+    assert!(matches!(
+        errors[3],
+        ReframeError::Commit(CommitError::OverBudget {
+            needed: 9216,
+            in_use: 6144,
+            max: 12288
+        })
+    ));
+    assert_eq!(allocator.framing(), Framing::new(2, 3072));
+    assert_eq!(allocator.acquire().unwrap().generation(), 0);
+    drop(held);
+    allocator.reframe(Framing::new(1, 3072)).unwrap();
+    allocator.decommit();
+    assert!(matches!(
+        allocator.reframe(Framing::new(2, 64)),
+        Err(ReframeError::NotCommitted)
+    ));
+}
+
+#[test]
+fn the_memory_of_an_old_generation_goes_with_its_last_frame() {
+    let builder = FramePool::builder()
+        .frames(2)
+        .frame_size(3072)
+        .max_bytes(12288);
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let old_handle = allocator.pool().unwrap();
+    let frames = [allocator.acquire().unwrap(), allocator.acquire().unwrap()];
+    allocator.reframe(Framing::new(2, 3072)).unwrap();
+    let [first, second] = frames;
+    drop(first);
+    allocator.reframe(Framing::new(1, 3072)).unwrap_err();
+    drop(second);
+    // The memory of the first generation is free, although there is a handle of it. That of the
+    // second, of which no frame was out, goes at once.
+    allocator.reframe(Framing::new(2, 3072)).unwrap();
+    allocator.reframe(Framing::new(2, 3072)).unwrap();
+    assert_eq!(old_handle.acquire().unwrap().generation(), 3);
+    // Memory of a commit counts as well.
+    allocator.decommit();
+    allocator.set_framing(&Framing::new(5, 3072)).unwrap();
+    let error = allocator.commit().unwrap_err();
+    let expected = "15360 bytes are needed, and 0 of at most 12288 bytes are in use";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_drain_names_who_holds_it_up_and_leaves_all_as_it_was() {
+    let allocator = committed(2, 64);
+    let pool = allocator.pool().unwrap();
+    let mut picture = pool.with_label("display").acquire().unwrap();
+    picture.fill(1);
+    let reframing = Reframing::new(Framing::new(2, 128)).drain(Duration::from_millis(50));
+    thread::scope(|scope| {
+        let other = pool.acquire().unwrap();
+        let waiter = scope.spawn(|| pool.acquire().unwrap().generation());
+        wait_for_waiters(&pool, 1);
+        // While it waits, no frame goes out: the waiter gets this one only afterwards.
+        scope.spawn(move || drop(other));
+        let Err(ReframeError::NotIdle(error)) = allocator.reframe(reframing.clone()) else {
+            panic!("a frame is out");
+        };
+        let error = error.to_string();
+        assert!(error.contains("1 held by `display`"), "{error}");
+        assert_eq!(waiter.join().unwrap(), 0);
+    });
+    assert_eq!(picture[0], 1);
+    assert_eq!(allocator.try_acquire().unwrap().len(), 64);
+    drop(picture);
+    allocator.reframe(reframing).unwrap();
+    assert_eq!(allocator.try_acquire().unwrap().len(), 128);
+}
+
+#[test]
+fn callers_wait_while_a_drain_waits_and_get_new_frames() {
+    let allocator = committed(2, 64);
+    let pool = allocator.pool().unwrap();
+    let held = pool.acquire().unwrap();
+    thread::scope(|scope| {
+        let drain = Reframing::new(Framing::new(2, 128)).drain(A_MINUTE);
+        let change = scope.spawn(|| allocator.reframe(drain));
+        // From now on there is a free frame, but none goes out.
+        wait_until(|| pool.try_acquire().is_err());
+        let error = pool.try_acquire().unwrap_err();
+        assert!(matches!(error, AcquireError::Exhausted(_)), "{error}");
+        let exact = scope.spawn(|| pool.acquire_exact(2).unwrap());
+        wait_for_waiters(&pool, 1);
+        let single = scope.spawn(|| pool.acquire().unwrap());
+        wait_for_waiters(&pool, 2);
+        drop(held);
+        change.join().unwrap().unwrap();
+        let batch = exact.join().unwrap();
+        assert!(batch.iter().all(|frame| frame.len() == 128));
+        drop(batch);
+        assert_eq!(single.join().unwrap().len(), 128);
+    });
+}
+
+#[test]
+fn a_drain_is_not_held_up_by_frames_that_a_waiter_has_collected() {
+    let allocator = committed(2, 64);
+    let pool = allocator.pool().unwrap();
+    let held = pool.acquire().unwrap();
+    thread::scope(|scope| {
+        let exact = scope.spawn(|| pool.acquire_exact(2).unwrap().len());
+        wait_for_waiters(&pool, 1);
+        let drain = Reframing::new(Framing::new(2, 128)).drain(A_MINUTE);
+        let change = scope.spawn(|| allocator.reframe(drain));
+        wait_until(|| pool.free_frames() > 0);
+        drop(held);
+        change.join().unwrap().unwrap();
+        assert_eq!(exact.join().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_drained_change_without_new_memory_decommits() {
+    let builder = FramePool::builder()
+        .frames(2)
+        .frame_size(3072)
+        .max_bytes(6144);
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let pool = allocator.pool().unwrap();
+    let held = [pool.acquire().unwrap(), pool.acquire().unwrap()];
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| pool.acquire().map(drop));
+        wait_for_waiters(&pool, 1);
+        let change = scope.spawn(|| {
+            let drain = Reframing::new(Framing::new(3, 3072)).drain(A_MINUTE);
+            allocator.reframe(drain).unwrap_err()
+        });
+        // The frames come back to a pool that hands out none.
+        thread::sleep(Duration::from_millis(20));
+        drop(held);
+        let error = change.join().unwrap();
+        assert!(
+            matches!(error, ReframeError::Commit(CommitError::OverBudget { .. })),
+            "{error}"
+        );
+        // It may have got a frame that came back before the change began.
+        assert!(matches!(
+            waiter.join().unwrap(),
+            Ok(()) | Err(AcquireError::NotCommitted)
+        ));
+    });
+    let status = allocator.allocator_status();
+    assert_eq!(status.state, AllocatorState::Uncommitted);
+    assert_eq!(
+        pool.try_acquire().map(drop),
+        Err(AcquireError::NotCommitted)
+    );
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire().unwrap().len(), 3072);
+}
+
+#[test]
+fn a_decommit_during_a_drain_ends_the_waits() {
+    let allocator = committed(1, 64);
+    let pool = allocator.pool().unwrap();
+    let held = pool.acquire().unwrap();
+    thread::scope(|scope| {
+        let drain = Reframing::new(Framing::new(1, 128)).drain(A_MINUTE);
+        let change = scope.spawn(|| allocator.reframe(drain).map(|_| ()));
+        let waiter = scope.spawn(|| pool.acquire().map(drop));
+        wait_for_waiters(&pool, 1);
+        allocator.decommit();
+        assert_eq!(waiter.join().unwrap(), Err(AcquireError::NotCommitted));
+        drop(held);
+        let result = change.join().unwrap();
+        assert!(
+            matches!(result, Err(ReframeError::NotCommitted)),
+            "{result:?}"
+        );
+    });
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire().unwrap().len(), 64);
+}
+
+#[test]
+fn a_change_during_a_flush_takes_effect_at_its_end() {
+    let allocator = committed(1, 64);
+    let pool = allocator.pool().unwrap();
+    allocator.begin_flush();
+    allocator.reframe(Framing::new(2, 128)).unwrap();
+    assert_eq!(pool.acquire().unwrap_err(), AcquireError::Flushing);
+    assert_eq!(allocator.acquire().unwrap_err(), AcquireError::Flushing);
+    allocator.end_flush();
+    assert_eq!(pool.acquire().unwrap().len(), 128);
+    assert_eq!(allocator.free_frames(), 2);
+}
+
+#[test]
+fn a_layout_travels_with_the_frames_of_its_generation() {
+    let layouts = [(1280, 720), (1920, 1080), (720, 1280)]
+        .map(|(width, height)| VideoLayout::new(VideoFormat::Nv12, width, height).unwrap());
+    let allocator = PoolAllocator::new();
+    allocator.set_video(2, &layouts[0]).unwrap();
+    allocator.commit().unwrap();
+    let mut frames = vec![allocator.acquire().unwrap()];
+    for layout in &layouts[1..] {
+        allocator.reframe(Reframing::video(2, layout)).unwrap();
+        frames.push(allocator.acquire().unwrap());
+        assert_eq!(allocator.video_layout(), Some(*layout));
+    }
+    for (frame, layout) in frames.iter().zip(&layouts) {
+        assert_eq!(frame.video_layout(), Some(layout));
+        let planes = frame.planes().unwrap();
+        assert_eq!(planes[0].rows().count(), layout.height() as usize);
+    }
+}
+
+#[test]
+fn a_kernel_mode_pool_changes_and_its_loans_stay() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let allocator = PoolAllocator::with_framing(Framing::new(2, 3072)).unwrap();
+    allocator.set_allocator_mode(AllocatorMode::Kernel).unwrap();
+    allocator.commit().unwrap();
+    let old = allocator.pool().unwrap();
+    let token = allocator.acquire().unwrap().lend().unwrap();
+    allocator.reframe(Framing::new(2, 6144)).unwrap();
+    assert!(allocator.pool().unwrap().redeem(token).is_err());
+    let frame = old.redeem(token).unwrap();
+    assert_eq!((frame.len(), frame.generation()), (3072, 0));
+    assert!(allocator.allocator_handle().is_some());
+}
+
+struct CountsDrop(Arc<AtomicU64>);
+
+impl Drop for CountsDrop {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Threads acquire, mark and check frames through old and new handles while the framing changes
+/// 10,000 times. Each frame has one holder, no acquire fails, and the memory of every generation is
+/// freed.
+#[test]
+fn no_frame_is_lost_or_shared_while_the_framing_changes_ten_thousand_times() {
+    const CHANGES: u64 = 10_000;
+    let number = |of: u64, modulus: u64| usize::try_from(of % modulus).unwrap();
+    let framing =
+        |generation| Framing::new(3 + number(generation, 3), 64 * (1 + number(generation, 7)));
+    let freed = Arc::new(AtomicU64::new(0));
+    let of_builder = Arc::clone(&freed);
+    let builder = FramePool::builder()
+        .frames(framing(0).frames)
+        .frame_size(framing(0).frame_size)
+        .register_segment(move |_| Ok(CountsDrop(Arc::clone(&of_builder))));
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut pool = allocator.pool().unwrap();
+                let mut newest_seen = 0;
+                let mut kept = None;
+                for turn in 0_u32.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let frames: Vec<Frame> = match turn % 4 {
+                        0 => vec![allocator.acquire().unwrap()],
+                        1 => vec![pool.acquire_timeout(A_MINUTE).unwrap()],
+                        2 => pool.acquire_many(2).unwrap().collect(),
+                        _ => pool.acquire_exact(2).unwrap().collect(),
+                    };
+                    let generation = frames[0].generation();
+                    assert!(generation >= newest_seen, "{generation} {newest_seen}");
+                    newest_seen = generation;
+                    for frame in &frames {
+                        let size = framing(generation).frame_size;
+                        assert_eq!((frame.generation(), frame.len()), (generation, size));
+                    }
+                    let marked: Vec<_> = frames.into_iter().map(MarkedFrame::new).collect();
+                    if turn % 16 == 1 && generation % 8 == 0 {
+                        // It stays for some generations, as the last picture of a sink.
+                        kept = marked.into_iter().next();
+                    } else if turn % 64 == 2 {
+                        kept = None;
+                        pool = pool.newest();
+                    }
+                }
+                drop(kept);
+            });
+        }
+        for generation in 1..=CHANGES {
+            let reframing = Reframing::new(framing(generation));
+            allocator.reframe(reframing).unwrap();
+            if generation % 64 == 0 {
+                thread::yield_now();
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let pool = allocator.pool().unwrap();
+    assert_eq!(pool.generation(), CHANGES);
+    assert_eq!(pool.free_frames(), framing(CHANGES).frames);
+    assert_eq!(freed.load(Ordering::Relaxed), CHANGES);
+}
+
+/// The same with drained changes, in which no frame of an older generation is out.
+#[test]
+fn no_frame_is_lost_while_drained_changes_alternate_with_others() {
+    let allocator = committed(3, 64);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for thread in 0..3 {
+            let (allocator, stop) = (&allocator, &stop);
+            scope.spawn(move || {
+                let pool = allocator.pool().unwrap();
+                while !stop.load(Ordering::Relaxed) {
+                    let count = 1 + thread % 2;
+                    let frames = pool.acquire_exact(count).unwrap();
+                    drop(frames.map(MarkedFrame::new).collect::<Vec<_>>());
+                }
+            });
+        }
+        for change in 1..=1_000_usize {
+            let framing = Framing::new(2 + change % 3, 64 * (1 + change % 5));
+            let reframing = match change % 3 {
+                0 => Reframing::new(framing),
+                _ => Reframing::new(framing).drain(A_MINUTE),
+            };
+            allocator.reframe(reframing).unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(allocator.free_frames(), allocator.framing().frames);
+}
