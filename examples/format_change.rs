@@ -9,9 +9,9 @@
 //! at every change, so a pool that must be empty for a change would never get there.
 //!
 //! The memory has a limit. As long as both formats fit, the new frames are allocated beside the old
-//! ones. Where they do not, the source drains: it frees the old frames first. But the sink keeps its
-//! last picture until it gets a new one, so the drain times out, and its error names the sink. The
-//! source then takes fewer frames, which fit.
+//! ones. Where they do not, the source drains: it frees the old frames first. But the sink keeps
+//! its last picture until it gets a new one, so the drain times out, and its error names the sink.
+//! The source then takes fewer frames, which fit.
 
 #![expect(clippy::print_stdout, reason = "a command-line program")]
 
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the source did.
+/// Counters of the source.
 #[derive(Debug, Default)]
 struct Sent {
     pictures: u64,
@@ -139,7 +139,7 @@ fn draw(frame: &mut Frame, number: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the sink saw.
+/// Counters of the sink.
 #[derive(Debug, Default)]
 struct Shown {
     pictures: u64,

@@ -3,7 +3,7 @@
 use std::ptr;
 use std::time::{Duration, Instant};
 
-use crate::error::{NotIdle, ReframeError};
+use crate::error::{CommitError, NotIdle, ReframeError};
 use crate::frame_pool::FramePool;
 use crate::framing::Framing;
 use crate::memory::Budget;
@@ -199,7 +199,17 @@ impl PoolAllocator {
     /// ```
     #[doc(alias("renegotiate", "SetProperties"))]
     pub fn reframe(&self, reframing: impl Into<Reframing>) -> Result<Framing, ReframeError> {
-        let reframing = reframing.into();
+        self.reframe_after(reframing.into(), |_| Ok(()))
+    }
+
+    /// Calls `prepare` with the next generation, before any frame of it goes out.
+    ///
+    /// It is called while `building` is locked, and runs no code of the user's.
+    pub(crate) fn reframe_after(
+        &self,
+        reframing: Reframing,
+        prepare: impl FnOnce(&FramePool) -> Result<(), CommitError>,
+    ) -> Result<Framing, ReframeError> {
         let actual = self.config.actual(&reframing.framing)?;
         let building = self.building.lock();
         let planned = self.plan_next_generation(&reframing, actual);
@@ -220,7 +230,9 @@ impl PoolAllocator {
         }
         let next = FramePool::next_generation(&self.configure(plan), old);
         let result = match &next {
-            Ok(next) => self.take_over(old, next, plan),
+            Ok(next) => prepare(next)
+                .map_err(ReframeError::from)
+                .and_then(|()| self.take_over(old, next, plan)),
             Err(_) => Err(ReframeError::NotCommitted),
         };
         let is_lost = result.is_err() && reframing.drain.is_some() && self.give_up(old);

@@ -22,9 +22,10 @@ use std::ptr::{self, NonNull};
 
 use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
-use crate::allocator::{AllocatorState, KsAllocator, LockedControl, PoolAllocator};
+use crate::allocator::{AllocatorState, KsAllocator, LockedControl, PoolAllocator, Reframing};
 use crate::diagnostics::call_site::CallSite;
 use crate::frame::Frame;
+use crate::framing::Framing;
 use crate::label::Label;
 use crate::memory::try_box;
 use crate::mode::AllocatorMode;
@@ -33,6 +34,7 @@ use crate::sync::{AtomicPtr, AtomicU32, Ordering, fence};
 use super::boundary::{OutPtr, Ptr, entry, requested_interface, vtable};
 use super::constants::GetBufferFlags;
 use super::driver::KsDriver;
+use super::format_change::{Announcement, FormatChangeError};
 use super::hresult::{
     E_INVALIDARG, E_NOINTERFACE, E_POINTER, E_UNEXPECTED, VFW_E_ALREADY_COMMITTED,
     VFW_E_NOT_COMMITTED,
@@ -42,7 +44,10 @@ use super::interfaces::{
     IMemAllocator, IMemAllocator_Vtbl, IMemAllocatorCallbackTemp, IMemAllocatorCallbackTemp_Vtbl,
 };
 use super::ks_framing;
-use super::layouts::{ALLOCATOR_PROPERTIES, ALLOCATOR_PROPERTIES_EX, KSSTREAMALLOCATOR_STATUS};
+use super::layouts::{
+    ALLOCATOR_PROPERTIES, ALLOCATOR_PROPERTIES_EX, AM_MEDIA_TYPE, KSSTREAMALLOCATOR_STATUS,
+};
+use super::media_type::MediaType;
 use super::notify::Notify;
 use super::object_count::ObjectCount;
 use super::pipe::Pipe;
@@ -66,6 +71,8 @@ pub(super) struct AllocatorObject {
     /// The handle of an external allocator, which a client or a driver stored.
     handle: AtomicPtr<c_void>,
     driver: Box<dyn KsDriver>,
+    /// The media type of a change of format.
+    announcement: Announcement,
     _object_count: ObjectCount,
 }
 
@@ -91,6 +98,7 @@ impl AllocatorObject {
             pipe: Pipe::default(),
             handle: AtomicPtr::default(),
             driver,
+            announcement: Announcement::none(),
             _object_count: ObjectCount::new(),
         })
         .ok()?;
@@ -333,6 +341,7 @@ impl AllocatorObject {
             if !ptr::eq(frame.core(), pool.core()) {
                 return self.sample_of_newer(frame);
             }
+            self.announce_format(samples, &frame);
             // SAFETY: samples and frame are of the same core.
             Ok(unsafe { Sample::from_frame(samples, frame) })
         })?;
@@ -344,8 +353,18 @@ impl AllocatorObject {
     fn sample_of_newer(&self, frame: Frame) -> Result<*mut c_void, HRESULT> {
         let pool = frame.pool().ok_or(VFW_E_NOT_COMMITTED)?;
         let samples = SampleTable::get_or_create(pool.core(), &self.notify)?;
+        self.announce_format(samples, &frame);
         // SAFETY: samples and frame are of the same core.
         Ok(unsafe { Sample::from_frame(samples, frame) })
+    }
+
+    /// Gives the sample of a frame the media type of a change of format, if it is the first of the
+    /// new frames.
+    #[inline]
+    fn announce_format(&self, samples: &[Sample], frame: &Frame) {
+        if let Some(media_type) = self.announcement.take(frame.generation()) {
+            samples[frame.slot()].announce(media_type);
+        }
     }
 
     /// Refuses all samples: the last `Release` of a sample returns its buffer without this method.
@@ -374,6 +393,39 @@ impl AllocatorObject {
 
 /// Conversion for Rust code.
 impl AllocatorObject {
+    /// Replaces the frames by `frames` frames for the picture of a media type, which the first
+    /// sample of them announces.
+    ///
+    /// # Safety
+    ///
+    /// The pointers in the media type are what its documentation says.
+    pub(super) unsafe fn change_format(
+        &self,
+        media_type: &AM_MEDIA_TYPE,
+        frames: usize,
+    ) -> Result<Framing, FormatChangeError> {
+        // SAFETY: the caller's promise.
+        let layout = unsafe { media_type.video_layout() }?;
+        // SAFETY: the caller's promise.
+        let pointer = unsafe { Ptr::new(media_type) };
+        let copy = MediaType::copy_of(&pointer).ok().flatten();
+        let copy = copy.ok_or(FormatChangeError::OutOfMemory)?;
+        let reframing = Reframing::video(frames, &layout);
+        let (mut announced, mut replaced) = (None, None);
+        let result = self.allocator.reframe_after(reframing, |next| {
+            SampleTable::get_or_create(next.core(), &self.notify)?;
+            announced = Some(next.generation());
+            replaced = self.announcement.set(next.generation(), copy);
+            Ok(())
+        });
+        // After the locks of the allocator: the end of a media type runs code of the client's.
+        drop(replaced);
+        if let (Err(_), Some(generation)) = (&result, announced) {
+            drop(self.announcement.take(generation));
+        }
+        Ok(result?)
+    }
+
     /// Turns a frame into a sample, with its length and metadata. Returns the frame if it is not of
     /// a generation of the current pool, or if there is no memory for the samples.
     pub(super) fn frame_to_sample(&self, frame: Frame) -> Result<IMediaSample2, Frame> {
@@ -387,7 +439,8 @@ impl AllocatorObject {
         let Ok(samples) = SampleTable::get_or_create(core, &self.notify) else {
             return Err(frame);
         };
-        // SAFETY: samples and frame are of the same core, as checked above.
+        self.announce_format(samples, &frame);
+        // SAFETY: samples and frame are of the same core.
         let sample = unsafe { Sample::from_frame_with_metadata(samples, frame) };
         // SAFETY: it is an `IMediaSample2`, whose one reference belongs to the result.
         Ok(unsafe { IMediaSample2::from_raw(sample) })

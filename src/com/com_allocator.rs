@@ -10,12 +10,15 @@ use windows_core::{HRESULT, IUnknown, Interface};
 
 use crate::allocator::PoolAllocator;
 use crate::frame::Frame;
+use crate::framing::Framing;
 use crate::memory::try_box;
 
 use super::allocator_object::{self, AllocatorObject};
 use super::driver::{KsDriver, NoDriver};
+use super::format_change::FormatChangeError;
 use super::hresult::E_OUTOFMEMORY;
 use super::interfaces::IMediaSample2;
+use super::layouts::AM_MEDIA_TYPE;
 use super::sample::Sample;
 
 /// Turns an allocator into a COM object. Returns its `IUnknown` pointer with one reference, which
@@ -205,6 +208,72 @@ impl ComAllocator {
     /// ```
     pub fn frame_to_sample(&self, frame: Frame) -> Result<IMediaSample2, Frame> {
         self.object().frame_to_sample(frame)
+    }
+
+    /// Changes the video format in mid-stream: replaces the frames by `frames` frames for the
+    /// picture of a media type, as [`PoolAllocator::reframe`] does. The first sample of the new
+    /// frames announces the format: `GetMediaType` returns a copy of the media type, and samples
+    /// after it return `S_FALSE`, as usual.
+    ///
+    /// Samples that clients have stay valid. `SetProperties` fails while the allocator is
+    /// committed, as before, and `GetProperties` returns the new properties. So nothing changes for
+    /// clients that do not change formats.
+    ///
+    /// # Errors
+    ///
+    /// See [`FormatChangeError`]. Nothing has changed then.
+    ///
+    /// # Safety
+    ///
+    /// `pbFormat` is NULL or leads to `cbFormat` bytes that are initialized and not written
+    /// meanwhile. `pUnk` is NULL or an object.
+    ///
+    /// Source: "Dynamic Format Changes" in the documentation of DirectShow.
+    ///
+    /// ```
+    /// use std::ptr;
+    ///
+    /// use ks_allocator::com::{
+    ///     AM_MEDIA_TYPE, ComAllocator, FORMAT_VideoInfo, IMediaSample, IMemAllocator, S_FALSE,
+    ///     S_OK, video_info_header, video_subtype,
+    /// };
+    /// use ks_allocator::{Framing, KsAllocator, PoolAllocator, VideoFormat, VideoLayout};
+    /// use windows_core::Interface;
+    ///
+    /// let allocator = ComAllocator::new(PoolAllocator::with_framing(Framing::new(2, 1024))?);
+    /// allocator.commit()?;
+    ///
+    /// let layout = VideoLayout::new(VideoFormat::Nv12, 640, 480)?;
+    /// let mut header = video_info_header(&layout, 400_000)?;
+    /// let media_type = AM_MEDIA_TYPE {
+    ///     subtype: video_subtype(VideoFormat::Nv12).expect("NV12 has one"),
+    ///     formattype: FORMAT_VideoInfo,
+    ///     cbFormat: 88,
+    ///     pbFormat: header.as_mut_ptr(),
+    ///     ..AM_MEDIA_TYPE::default()
+    /// };
+    /// unsafe { allocator.change_format(&media_type, 2) }?;
+    ///
+    /// let client = allocator.cast::<IMemAllocator>()?;
+    /// for expected in [S_OK, S_FALSE] {
+    ///     let mut sample = ptr::null_mut();
+    ///     assert_eq!(unsafe { client.GetBuffer(&mut sample, ptr::null(), ptr::null(), 0) }, S_OK);
+    ///     let sample = unsafe { IMediaSample::from_raw(sample) };
+    ///     assert_eq!(unsafe { sample.GetSize() }, 640 * 480 * 3 / 2);
+    ///     let mut announced = ptr::null_mut();
+    ///     assert_eq!(unsafe { sample.GetMediaType(&mut announced) }, expected);
+    /// #   // A client frees it.
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("GetMediaType", "QueryAccept", "ReceiveConnection"))]
+    pub unsafe fn change_format(
+        &self,
+        media_type: &AM_MEDIA_TYPE,
+        frames: usize,
+    ) -> Result<Framing, FormatChangeError> {
+        // SAFETY: the caller's promise.
+        unsafe { self.object().change_format(media_type, frames) }
     }
 
     /// Turns a media sample back into a frame, if this is the only reference to it.

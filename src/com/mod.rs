@@ -174,6 +174,8 @@ mod driver;
 mod ks_framing;
 #[expect(unsafe_code, reason = "owns the memory and the object of a media type")]
 mod media_type;
+
+mod format_change;
 #[expect(unsafe_code, reason = "calls an object of the client")]
 mod notify;
 #[expect(
@@ -200,6 +202,7 @@ mod com_allocator;
 pub use self::com_allocator::{ComAllocator, into_unknown};
 pub use self::constants::*;
 pub use self::driver::KsDriver;
+pub use self::format_change::FormatChangeError;
 pub use self::hresult::*;
 pub use self::interfaces::{
     IKsAllocator, IKsAllocatorEx, IMediaSample, IMediaSample2, IMemAllocator,

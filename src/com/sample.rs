@@ -479,6 +479,11 @@ impl Sample {
         self.media_time_is_valid.store(false);
     }
 
+    /// Sets the media type of a sample that no client has yet.
+    pub(super) fn announce(&self, media_type: Shared<MediaType>) {
+        self.replace_media_type(Some(media_type));
+    }
+
     fn payload(&self) -> *mut u8 {
         self.slot.get().payload.as_ptr()
     }

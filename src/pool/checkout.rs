@@ -368,7 +368,8 @@ impl Core {
         }
     }
 
-    /// Takes 1 to `max` free frames of the newest generation, and passes the slot of each to `each`.
+    /// Takes 1 to `max` free frames of the newest generation, and passes the slot of each to
+    /// `each`.
     #[inline]
     fn take_many(
         &self,

@@ -13,8 +13,8 @@
 //! - **C3** `close` counts frames while it goes from word to word. So it first adds one for every
 //!   frame of the pool, and afterwards takes off those that were free. In between `refs` is too
 //!   large, never too small.
-//! - **C4** The last handle closes the pool before it gives up its part. So from then on every frame
-//!   that is out is counted, and the last one to come back frees the pool.
+//! - **C4** The last handle closes the pool before it gives up its part. So from then on every
+//!   frame that is out is counted, and the last one to come back frees the pool.
 //!   Loans end with the last handle, because only a handle redeems a frame: by L1 the dropping
 //!   thread has all handles that were lent, and drops them.
 //! - **C5** A retired or closed pool is never opened again. Once all its frames are back, none goes
@@ -22,8 +22,8 @@
 //! - **C6** A registration of guard pages lets the fault handler reach the core from any thread. It
 //!   is removed with the segment, and in a pool with guard pages the segment is dropped before the
 //!   core is.
-//! - **C7** The thread that takes `refs` of a retired pool down to the part of the handles frees the
-//!   memory, so that handles that remain do not keep it. A releasing thread does so before it
+//! - **C7** The thread that takes `refs` of a retired pool down to the part of the handles frees
+//!   the memory, so that handles that remain do not keep it. A releasing thread does so before it
 //!   gives up its parts, because afterwards the last handle may free the pool. The flag
 //!   [`RETIRED`] lies in `refs` itself, so no thread takes off the last frame without seeing it.
 //!

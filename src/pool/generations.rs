@@ -161,7 +161,7 @@ impl Core {
 #[cfg(test)]
 #[cfg(loom)]
 mod loom_models {
-    //! loom counts the spare waiters of each lineage, so a pool that is leaked or freed twice shows.
+    //! loom counts the spare waiters of each lineage, so one that is leaked or freed twice shows.
 
     use std::pin::{Pin, pin};
     use std::sync::Arc;

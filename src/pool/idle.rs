@@ -4,16 +4,16 @@
 //!
 //! | pool | idle if | a change is announced by |
 //! |---|---|---|
-//! | closed | no frame is out, and `refs` is the part of the handles | the release of a frame, the change of state |
+//! | closed | no frame is out, and none in `refs` | the release of a frame, the change of state |
 //! | open | no frame is out | the change of state; a waiter looks every millisecond |
 //!
 //! The release into an open word is a single exchange and announces nothing.
 //!
 //! # Invariants
 //!
-//! - **I1** While the pool is closed, `refs` above the part of the handles means that a frame is out, or that the thread
-//!   that released it still uses the core (C1). So when a closed pool is idle, only its handles
-//!   use the core.
+//! - **I1** While the pool is closed, `refs` above the part of the handles means that a frame is
+//!   out, or that the thread that released it still uses the core (C1). So when a closed pool is
+//!   idle, only its handles use the core.
 //! - **I2** Each release into a closed word and each change of state notifies after its last change
 //!   of `refs`.
 //! - **I3** A waiter registers before it looks, and a notification takes all registrations. Both

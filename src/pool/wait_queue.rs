@@ -54,7 +54,7 @@
 //! |---|---|---|
 //! | enqueue | as below | fails with [`Refusal::Superseded`] |
 //! | cancel | removes the entry | removes the entry |
-//! | release that found `WAITERS` | passes the frame on | finds no waiter, and then its word closed |
+//! | release that found `WAITERS` | passes the frame on | finds no waiter, and its word closed |
 //! | change of state | done | nothing is changed |
 //!
 //! - **W7** The queue passes on frames of the newest generation only: a releasing thread compares
@@ -178,10 +178,9 @@ impl PoolState {
     }
 }
 
-/// What a caller finds that saw the words of its generation closed.
+/// Reason why the words of a generation are closed, or `Open` if they are not any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Availability {
-    /// The pool has been opened since.
     Open,
     /// No frame goes out for a while.
     Paused,
@@ -970,8 +969,8 @@ impl Waiter {
         };
     }
 
-    /// Lets the wait of a queue entry begin anew, in the round of the entry. Adds the frames that it
-    /// has collected to `given_back`. Does nothing if the wait has ended already.
+    /// Lets the wait of a queue entry begin anew, in the round of the entry. Adds the frames that
+    /// it has collected to `given_back`. Does nothing if the wait has ended already.
     fn restart(&self, entry: &QueueEntry, given_back: &mut Vec<FrameId>) {
         if let State::Waiting {
             ticket,

@@ -15,6 +15,7 @@ mod vtables;
 
 mod commit;
 mod errors;
+mod format_change;
 mod frames;
 mod free_count;
 mod get_buffer;

@@ -1,0 +1,163 @@
+//! Change of framing and format while clients hold samples and wait for some.
+
+use std::thread;
+
+use ks_allocator::com::{
+    AM_MEDIA_TYPE, FORMAT_VideoInfo, FormatChangeError, MEDIASUBTYPE_RGB32, video_info_header,
+    video_subtype,
+};
+use ks_allocator::{Framing, KsAllocator as _, ReframeError, VideoFormat, VideoLayout};
+use windows_core::GUID;
+
+use crate::client::Allocator;
+use crate::support::wait_until::wait_until;
+use crate::vtables::*;
+
+/// Returns a media type for pictures of NV12, whose format block the caller owns.
+fn nv12(header: &mut [u8]) -> AM_MEDIA_TYPE {
+    AM_MEDIA_TYPE {
+        subtype: video_subtype(VideoFormat::Nv12).unwrap(),
+        formattype: FORMAT_VideoInfo,
+        cbFormat: u32::try_from(header.len()).unwrap(),
+        pbFormat: header.as_mut_ptr(),
+        ..AM_MEDIA_TYPE::default()
+    }
+}
+
+fn header(width: u32, height: u32) -> Vec<u8> {
+    let layout = VideoLayout::new(VideoFormat::Nv12, width, height).unwrap();
+    video_info_header(&layout, 400_000).unwrap()
+}
+
+#[test]
+fn samples_of_both_generations_are_valid() {
+    let allocator = Allocator::committed(2, 64);
+    let rust = allocator.rust();
+    let old = allocator.sample();
+    rust.reframe(Framing::new(3, 256)).unwrap();
+    let new = allocator.sample();
+    assert_eq!((old.size(), new.size()), (64, 256));
+    assert_eq!(allocator.free_count(), 2);
+    let properties = allocator.properties();
+    assert_eq!((properties.buffers, properties.size), (3, 256));
+    old.fill(1);
+    new.fill(2);
+    assert_eq!((old.bytes(), new.bytes()), (&[1; 64][..], &[2; 256][..]));
+    drop((old, new));
+    assert_eq!(allocator.free_count(), 3);
+}
+
+#[test]
+fn a_client_that_waits_in_get_buffer_gets_a_new_sample() {
+    let allocator = Allocator::committed(1, 64);
+    let rust = allocator.rust();
+    let held = allocator.sample();
+    let pool = rust.pool().unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| allocator.get_buffer(0).unwrap().size());
+        wait_until(|| pool.waiting() == 1);
+        rust.reframe(Framing::new(1, 256)).unwrap();
+        assert_eq!(waiter.join().unwrap(), 256);
+    });
+    drop(held);
+}
+
+#[test]
+fn the_first_new_sample_announces_the_format_and_later_ones_do_not() {
+    let allocator = Allocator::committed(2, 64);
+    let rust = allocator.rust();
+    let old = allocator.sample();
+    let mut header = header(64, 48);
+    let media_type = nv12(&mut header);
+    // SAFETY: the format block is that of `header`.
+    let framing = unsafe { rust.change_format(&media_type, 2) }.unwrap();
+    assert_eq!(framing.frame_size, 64 * 48 * 3 / 2);
+    assert_eq!(rust.video_layout().map(|layout| layout.width()), Some(64));
+
+    let first = allocator.sample();
+    let announced = first.media_type().expect("it is the first");
+    assert_eq!(announced.format(), header);
+    let second = allocator.sample();
+    assert!(second.media_type().is_none());
+    assert!(old.media_type().is_none());
+    drop((first, second));
+    assert!(
+        allocator.sample().media_type().is_none(),
+        "it was announced"
+    );
+}
+
+#[test]
+fn a_frame_of_rust_code_announces_the_format_too() {
+    let allocator = Allocator::committed(1, 64);
+    let rust = allocator.rust();
+    let mut header = header(64, 48);
+    let media_type = nv12(&mut header);
+    // SAFETY: the format block is that of `header`.
+    unsafe { rust.change_format(&media_type, 1) }.unwrap();
+    let sample = rust.frame_to_sample(rust.acquire().unwrap()).unwrap();
+    let mut announced = std::ptr::null_mut();
+    // SAFETY: the result can be written. It leaks, which the test can afford.
+    let result = unsafe { sample.GetMediaType(&raw mut announced) };
+    assert_eq!(result, ks_allocator::com::S_OK);
+}
+
+#[test]
+fn a_later_change_replaces_an_announcement_that_no_sample_made() {
+    let allocator = Allocator::committed(1, 64);
+    let rust = allocator.rust();
+    for (width, height) in [(64, 48), (32, 16)] {
+        let mut header = header(width, height);
+        let media_type = nv12(&mut header);
+        // SAFETY: the format block is that of `header`.
+        unsafe { rust.change_format(&media_type, 1) }.unwrap();
+    }
+    assert_eq!(
+        allocator.sample().media_type().unwrap().format(),
+        header(32, 16)
+    );
+    let mut header = header(64, 48);
+    let media_type = nv12(&mut header);
+    // SAFETY: the format block is that of `header`.
+    unsafe { rust.change_format(&media_type, 1) }.unwrap();
+    rust.reframe(Framing::new(1, 100)).unwrap();
+    assert!(allocator.sample().media_type().is_none());
+}
+
+#[test]
+fn a_change_that_fails_changes_nothing() {
+    let allocator = Allocator::committed(1, 64);
+    let rust = allocator.rust();
+    let mut header = header(64, 48);
+    let media_type = nv12(&mut header);
+    let others = [
+        AM_MEDIA_TYPE {
+            subtype: GUID::zeroed(),
+            ..media_type
+        },
+        AM_MEDIA_TYPE {
+            subtype: MEDIASUBTYPE_RGB32,
+            ..media_type
+        },
+        AM_MEDIA_TYPE {
+            cbFormat: 87,
+            ..media_type
+        },
+    ];
+    for other in others {
+        // SAFETY: the format block is that of `header`, or a part of it.
+        let error = unsafe { rust.change_format(&other, 1) }.unwrap_err();
+        assert!(matches!(error, FormatChangeError::VideoInfo(_)), "{error}");
+    }
+    // SAFETY: the format block is that of `header`.
+    let error = unsafe { rust.change_format(&media_type, 0) }.unwrap_err();
+    assert!(matches!(
+        error,
+        FormatChangeError::Reframe(ReframeError::Commit(_))
+    ));
+    let sample = allocator.sample();
+    assert_eq!(sample.size(), 64);
+    assert!(sample.media_type().is_none());
+    let request = allocator.properties();
+    assert_eq!(allocator.set_properties(request).0, VFW_E_ALREADY_COMMITTED);
+}
