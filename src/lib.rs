@@ -143,7 +143,8 @@ pub use self::memory_options::{
 pub use self::metadata::{FrameFlags, Metadata, TimeBase};
 pub use self::mode::AllocatorMode;
 pub use self::negotiation::{
-    AgreedValue, Agreement, Conflict, Decision, Requirements, Sizes, UnmetWish, negotiate,
+    AgreedValue, Agreement, Conflict, Decision, Pipe, PipeConflict, Requirements, Sizes, Stage,
+    UnmetWish, negotiate,
 };
 pub use self::recording::{Event, EventKind, Recording};
 pub use self::token::FrameToken;

@@ -67,6 +67,7 @@ pub fn negotiate(parties: &[Requirements]) -> Result<Agreement, Conflict> {
     Ok(Agreement {
         decisions: decisions.collect(),
         held: held(&names, &needs),
+        allocator: solution.allocator.map(|party| names[party].to_owned()),
         solution,
         unmet_wishes,
     })
@@ -114,14 +115,14 @@ fn deciding<'a>(
     let differs = |kept: &dyn Fn(&PartyNeed<'_>) -> bool| {
         let kept: Vec<_> = needs
             .iter()
-            .filter(|need| value != AgreedValue::of(need.need) || kept(need))
+            .filter(|need| Some(value) != AgreedValue::of(need.need) || kept(need))
             .copied()
             .collect();
         solve(&kept).map_or(true, |other| value.text(&other) != value.text(solution))
     };
     let mut about: Vec<usize> = needs
         .iter()
-        .filter(|need| AgreedValue::of(need.need) == value)
+        .filter(|need| AgreedValue::of(need.need) == Some(value))
         .map(|need| need.party)
         .collect();
     about.dedup();
@@ -162,6 +163,7 @@ pub struct Agreement {
     solution: Solution,
     decisions: Vec<Decision>,
     held: Vec<(String, usize)>,
+    allocator: Option<String>,
     unmet_wishes: Vec<UnmetWish>,
 }
 
@@ -185,6 +187,8 @@ pub enum AgreedValue {
     Mode,
     /// Number of frames.
     Frames,
+    /// Party that makes the pool.
+    Allocator,
 }
 
 /// Parties that have decided a value of an agreement.
@@ -211,7 +215,7 @@ pub struct UnmetWish {
 }
 
 impl AgreedValue {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Picture,
         Self::Format,
         Self::Strides,
@@ -220,20 +224,25 @@ impl AgreedValue {
         Self::Prefix,
         Self::Mode,
         Self::Frames,
+        Self::Allocator,
     ];
 
-    /// Returns the value that a requirement is about.
-    fn of(need: &Need) -> Self {
-        match need {
+    /// Returns the value that a requirement is about. Those about changes in place are about none.
+    fn of(need: &Need) -> Option<Self> {
+        Some(match need {
             Need::Picture { .. } => Self::Picture,
             Need::Formats(_) => Self::Format,
             Need::DerivedStrides | Need::Stride(_) => Self::Strides,
             Need::Sizes(_) => Self::FrameSize,
-            Need::Alignment(_) => Self::Alignment,
+            Need::Alignment(_) | Need::WholePages(_) => Self::Alignment,
             Need::Prefix(_) => Self::Prefix,
             Need::Modes(_) => Self::Mode,
-            Need::Holds(_) | Need::MaxFrames(_) => Self::Frames,
-        }
+            Need::Holds(_) | Need::MinFrames(_) | Need::MaxFrames(_) => Self::Frames,
+            Need::Allocates => Self::Allocator,
+            Need::Modifies | Need::Unmodified { .. } | Need::BranchUnmodified { .. } => {
+                return None;
+            }
+        })
     }
 
     /// Returns a text that differs if the value does.
@@ -248,6 +257,7 @@ impl AgreedValue {
             Self::Prefix => solution.framing.prefix.to_string(),
             Self::Mode => solution.mode.to_string(),
             Self::Frames => solution.framing.frames.to_string(),
+            Self::Allocator => format!("{:?}", solution.allocator),
         }
     }
 }
@@ -334,7 +344,8 @@ impl Agreement {
         decision.map_or(&[], |decision| &decision.parties)
     }
 
-    /// Returns the parties that keep frames, and how many. Their sum and 1 is the number of frames.
+    /// Returns the parties that keep frames, and how many. The number of frames is their sum and 1,
+    /// or more if a party requires it.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};
@@ -347,6 +358,19 @@ impl Agreement {
         self.held
             .iter()
             .map(|(name, frames)| (name.as_str(), *frames))
+    }
+
+    /// Returns the name of the party that has to make the pool, or `None` if any may.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let device = Requirements::new("device").sizes(Sizes::exactly(100)).allocates();
+    /// assert_eq!(negotiate(&[device, Requirements::new("app")])?.allocator(), Some("device"));
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    #[must_use]
+    pub fn allocator(&self) -> Option<&str> {
+        self.allocator.as_deref()
     }
 
     /// Returns the wishes that are not met, each with the reason.

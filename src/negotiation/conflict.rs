@@ -110,10 +110,16 @@ fn rank(need: &Need) -> usize {
         Need::Stride(_) => 3,
         Need::Sizes(_) => 4,
         Need::Alignment(_) => 5,
-        Need::Prefix(_) => 6,
-        Need::Modes(_) => 7,
-        Need::Holds(_) => 8,
-        Need::MaxFrames(_) => 9,
+        Need::WholePages(_) => 6,
+        Need::Prefix(_) => 7,
+        Need::Modes(_) => 8,
+        Need::Holds(_) => 9,
+        Need::MinFrames(_) => 10,
+        Need::MaxFrames(_) => 11,
+        Need::Allocates => 12,
+        Need::Modifies => 13,
+        Need::Unmodified { .. } => 14,
+        Need::BranchUnmodified { .. } => 15,
     }
 }
 

@@ -5,9 +5,9 @@
 //! together.
 //!
 //! The parties are those that use the same frames: a source, filters that work in place, and sinks.
-//! A filter that copies ends one group of parties and begins another, with a pool of its own. If
-//! both groups shared a pool, the first could take all frames, and the filter would wait for ever
-//! for one to copy to.
+//! A filter that copies ends one such pipe and begins another, with a pool of its own. If both
+//! shared a pool, the first could take all frames, and the filter would wait for ever for one to
+//! copy to. [`Stage`] splits a pipeline into its pipes.
 //!
 //! | value | choice |
 //! |---|---|
@@ -15,7 +15,7 @@
 //! | format, mode | one that all parties accept, with the best sum of positions in their lists |
 //! | strides | the smallest that are multiples of all alignments and within all limits |
 //! | frame size | a preferred one, or else the smallest that is on all parties' steps |
-//! | alignment | the least common multiple |
+//! | alignment, pages | the least common multiple |
 //! | prefix | the largest |
 //! | frames | see [`Requirements::holds`] |
 //!
@@ -27,11 +27,13 @@ mod need;
 mod requirements;
 mod sizes;
 mod solver;
+mod stage;
 
 pub use self::agreement::{AgreedValue, Agreement, Decision, UnmetWish, negotiate};
 pub use self::conflict::Conflict;
 pub use self::requirements::Requirements;
 pub use self::sizes::Sizes;
+pub use self::stage::{Pipe, PipeConflict, Stage};
 
 #[cfg(test)]
 #[cfg(not(any(loom, miri)))]

@@ -10,7 +10,10 @@ use super::sizes::Sizes;
 /// One requirement of a party.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Need {
-    Picture { width: u32, height: u32 },
+    Picture {
+        width: u32,
+        height: u32,
+    },
     Formats(Vec<VideoFormat>),
     DerivedStrides,
     Stride(StrideNeed),
@@ -19,7 +22,22 @@ pub(super) enum Need {
     Prefix(usize),
     Modes(Vec<AllocatorMode>),
     Holds(usize),
+    MinFrames(usize),
     MaxFrames(usize),
+    /// Each frame lies in pages of this size that it shares with no other.
+    WholePages(usize),
+    /// The party itself makes the pool.
+    Allocates,
+    /// The party changes frames in place.
+    Modifies,
+    /// No other party changes frames, except those with these numbers, which come before it.
+    Unmodified {
+        except: Vec<usize>,
+    },
+    /// No party of another branch changes frames, which are all but those with these numbers.
+    BranchUnmodified {
+        except: Vec<usize>,
+    },
 }
 
 /// Limits of strides in bytes.
@@ -58,7 +76,13 @@ impl fmt::Display for Need {
             Self::Modes(modes) => write!(f, "the mode {}", OneOf(modes)),
             Self::Holds(1) => f.write_str("1 frame for itself"),
             Self::Holds(frames) => write!(f, "{frames} frames for itself"),
+            Self::MinFrames(frames) => write!(f, "at least {frames} frames"),
             Self::MaxFrames(frames) => write!(f, "at most {frames} frames"),
+            Self::WholePages(bytes) => write!(f, "whole pages of {bytes} bytes for each frame"),
+            Self::Allocates => f.write_str("to allocate the frames itself"),
+            Self::Modifies => f.write_str("to modify frames in place"),
+            Self::Unmodified { .. } => f.write_str("frames that no later party modifies"),
+            Self::BranchUnmodified { .. } => f.write_str("frames that no other branch modifies"),
         }
     }
 }

@@ -177,6 +177,28 @@ impl Requirements {
         self.with(Need::Alignment(alignment))
     }
 
+    /// Requires that each frame lies in whole pages of its own. The frames are then as far apart as
+    /// memory protection, dma-bufs and pinned memory need it. `page_size` is that of the system, in
+    /// bytes. A prefix lies in the pages of its frame.
+    ///
+    /// ```
+    /// # use ks_allocator::{FramePool, Requirements, Sizes, negotiate};
+    /// let camera = Requirements::new("camera").sizes(Sizes::exactly(5_000)).holds(1);
+    /// let device = Requirements::new("device").whole_pages(4_096);
+    /// let agreement = negotiate(&[camera, device])?;
+    ///
+    /// let pool = FramePool::builder().agreement(&agreement).build()?;
+    /// assert_eq!(pool.frame_len(), 5_000);
+    /// let frames = [pool.acquire()?, pool.acquire()?];
+    /// assert!(frames.iter().all(|frame| frame.as_ptr().addr() % 4_096 == 0));
+    /// assert!(frames.iter().all(|frame| frame.capacity() == 8_192));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("dma-buf", "udmabuf"))]
+    pub fn whole_pages(self, page_size: usize) -> Self {
+        self.with(Need::WholePages(page_size))
+    }
+
     /// Requires at least this number of bytes before each frame.
     ///
     /// ```
@@ -223,6 +245,20 @@ impl Requirements {
         self.with(Need::Holds(frames))
     }
 
+    /// Requires a pool of at least this number of frames.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let driver = Requirements::new("driver").sizes(Sizes::exactly(64)).min_frames(4);
+    /// let encoder = Requirements::new("encoder").holds(2);
+    /// assert_eq!(negotiate(&[driver.clone(), encoder.clone()])?.framing().frames, 4);
+    /// assert_eq!(negotiate(&[driver, encoder.holds(4)])?.framing().frames, 7);
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn min_frames(self, frames: usize) -> Self {
+        self.with(Need::MinFrames(frames))
+    }
+
     /// Requires a pool of at most this number of frames.
     ///
     /// ```
@@ -237,6 +273,61 @@ impl Requirements {
     /// ```
     pub fn max_frames(self, frames: usize) -> Self {
         self.with(Need::MaxFrames(frames))
+    }
+
+    /// Requires that the party itself makes the pool: it can use no memory but its own. At most one
+    /// party can require this. [`Agreement::allocator`](super::Agreement::allocator) returns it.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let decoder = Requirements::new("decoder").sizes(Sizes::exactly(64)).allocates();
+    /// let error = negotiate(&[decoder, Requirements::new("screen").allocates()]).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "`decoder` needs to allocate the frames itself, `screen` needs to allocate the frames \
+    ///      itself: a pool has one allocator"
+    /// );
+    /// ```
+    #[doc(alias = "KSALLOCATOR_REQUIREMENTF_MUST_ALLOCATE")]
+    pub fn allocates(self) -> Self {
+        self.with(Need::Allocates)
+    }
+
+    /// States that the party changes frames in place.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let decoder = Requirements::new("decoder").sizes(Sizes::exactly(64)).unmodified();
+    /// let subtitles = Requirements::new("subtitles").modifies();
+    /// assert_eq!(
+    ///     negotiate(&[decoder, subtitles]).unwrap_err().to_string(),
+    ///     "`decoder` needs frames that no later party modifies, `subtitles` needs to modify \
+    ///      frames in place: they have the same frames"
+    /// );
+    /// ```
+    #[doc(alias = "KSALLOCATOR_REQUIREMENTF_INPLACE_MODIFIER")]
+    pub fn modifies(self) -> Self {
+        self.with(Need::Modifies)
+    }
+
+    /// Requires that no other party changes frames after this one has got them, as a decoder does
+    /// that refers to its output.
+    ///
+    /// [`negotiate`](super::negotiate) does not know which party comes first: there, no other party
+    /// may change frames at all. [`Stage::negotiate`](super::Stage::negotiate) knows.
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, Stage};
+    /// let denoiser = Requirements::new("denoiser").modifies();
+    /// let encoder = Requirements::new("encoder").unmodified().holds(2);
+    /// let camera = Stage::new(Requirements::new("camera").sizes(Sizes::exactly(64)));
+    /// let pipes = camera.to(Stage::new(denoiser).to(Stage::new(encoder))).negotiate()?;
+    /// assert_eq!(pipes[0].agreement().framing().frames, 3);
+    /// # Ok::<(), ks_allocator::PipeConflict>(())
+    /// ```
+    #[doc(alias = "KSALLOCATOR_REQUIREMENTF_FRAME_INTEGRITY")]
+    pub fn unmodified(self) -> Self {
+        self.with(Need::Unmodified { except: Vec::new() })
     }
 
     /// Adds requirements that are only a wish. Wishes of a larger weight go first. The name of
@@ -255,6 +346,21 @@ impl Requirements {
     pub fn wish(mut self, weight: u32, wished: Self) -> Self {
         self.wishes.push((weight, wished.needs));
         self
+    }
+
+    /// Returns all needs, those of wishes too.
+    pub(super) fn all_needs_mut(&mut self) -> impl Iterator<Item = &mut Need> {
+        let wished = self.wishes.iter_mut().flat_map(|(_, needs)| needs);
+        self.needs.iter_mut().chain(wished)
+    }
+
+    /// Returns whether the party changes frames in place, or wishes to.
+    pub(super) fn may_modify(&self) -> bool {
+        let wished = self.wishes.iter().flat_map(|(_, needs)| needs);
+        self.needs
+            .iter()
+            .chain(wished)
+            .any(|need| *need == Need::Modifies)
     }
 
     /// Returns the name.

@@ -17,6 +17,8 @@ pub(super) struct Solution {
     pub(super) layout: Option<VideoLayout>,
     pub(super) mode: AllocatorMode,
     pub(super) framing: Framing,
+    /// Number of the party that makes the pool, if one has to.
+    pub(super) allocator: Option<usize>,
 }
 
 /// Reason why requirements cannot be met.
@@ -45,6 +47,12 @@ pub(super) enum Failure {
     Frames {
         needed: usize,
     },
+    FrameRange {
+        min: usize,
+        max: usize,
+    },
+    Allocators,
+    Modified,
     /// No party says how large a frame is. Unlike the others, it ends if requirements are added.
     NoSize,
 }
@@ -73,6 +81,12 @@ impl fmt::Display for Failure {
                 f,
                 "that is {needed} frames with the one that the source fills"
             ),
+            Self::FrameRange { min, max } => write!(
+                f,
+                "a pool would have at least {min} and at most {max} frames"
+            ),
+            Self::Allocators => f.write_str("a pool has one allocator"),
+            Self::Modified => f.write_str("they have the same frames"),
             Self::NoSize => f.write_str("no party says how large a frame is"),
         }
     }
@@ -93,6 +107,10 @@ pub(super) fn solve(needs: &[PartyNeed<'_>]) -> Result<Solution, Failure> {
         modes.first().copied().ok_or(Failure::NoMode)
     })?;
     let frames = frames(needs)?;
+    let allocator = allocator(needs)?;
+    if is_modified(needs) {
+        return Err(Failure::Modified);
+    }
     let framing = Framing {
         frames,
         frame_size: 0,
@@ -105,6 +123,7 @@ pub(super) fn solve(needs: &[PartyNeed<'_>]) -> Result<Solution, Failure> {
         layout: None,
         mode,
         framing,
+        allocator,
     };
     let Some(formats) = formats else {
         return base.with_size(needs, None);
@@ -215,7 +234,7 @@ fn best_first<'a, T: Copy + PartialEq + fmt::Display + 'a>(
 
 fn alignment(needs: &[PartyNeed<'_>]) -> Result<usize, Failure> {
     let mut alignments = needs.iter().filter_map(|party| match *party.need {
-        Need::Alignment(alignment) => Some(alignment),
+        Need::Alignment(bytes) | Need::WholePages(bytes) => Some(bytes),
         _ => None,
     });
     alignments
@@ -231,7 +250,8 @@ fn prefix(needs: &[PartyNeed<'_>]) -> usize {
     prefixes.max().unwrap_or(0)
 }
 
-/// Returns the number of frames that cannot deadlock: those that all parties keep, and one.
+/// Returns the number of frames that cannot deadlock: those that all parties keep, and one. Returns
+/// more if a party requires more.
 fn frames(needs: &[PartyNeed<'_>]) -> Result<usize, Failure> {
     let held = needs.iter().map(|party| match *party.need {
         Need::Holds(frames) => frames,
@@ -242,10 +262,43 @@ fn frames(needs: &[PartyNeed<'_>]) -> Result<usize, Failure> {
         Need::MaxFrames(frames) => Some(frames),
         _ => None,
     });
-    if max.min().is_some_and(|max| needed > max) {
+    let min = needs.iter().filter_map(|party| match *party.need {
+        Need::MinFrames(frames) => Some(frames),
+        _ => None,
+    });
+    let (min, max) = (min.max().unwrap_or(0), max.min().unwrap_or(usize::MAX));
+    if needed > max {
         return Err(Failure::Frames { needed });
     }
-    Ok(needed)
+    if min > max {
+        return Err(Failure::FrameRange { min, max });
+    }
+    Ok(needed.max(min))
+}
+
+/// Returns the party that makes the pool, or `None` if any may.
+fn allocator(needs: &[PartyNeed<'_>]) -> Result<Option<usize>, Failure> {
+    let allocates = |party: &&PartyNeed<'_>| *party.need == Need::Allocates;
+    let mut parties = needs.iter().filter(allocates).map(|party| party.party);
+    let first = parties.next();
+    if parties.any(|other| Some(other) != first) {
+        return Err(Failure::Allocators);
+    }
+    Ok(first)
+}
+
+/// Returns whether a party modifies frames that another one needs as they are.
+fn is_modified(needs: &[PartyNeed<'_>]) -> bool {
+    needs.iter().any(|reader| match reader.need {
+        Need::Unmodified { except } | Need::BranchUnmodified { except } => {
+            needs.iter().any(|writer| {
+                *writer.need == Need::Modifies
+                    && writer.party != reader.party
+                    && !except.contains(&writer.party)
+            })
+        }
+        _ => false,
+    })
 }
 
 fn strides<'a>(needs: &[PartyNeed<'a>]) -> impl Iterator<Item = &'a StrideNeed> {

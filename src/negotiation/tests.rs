@@ -12,6 +12,7 @@ use super::need::{Need, PartyNeed, StrideNeed};
 use super::requirements::Requirements;
 use super::sizes::Sizes;
 use super::solver::{Failure, Solution, solve};
+use super::stage::Stage;
 use super::{AgreedValue, negotiate};
 
 const FORMATS: [VideoFormat; 4] = [
@@ -64,7 +65,12 @@ fn need() -> impl Strategy<Value = Need> {
         1 => (0..9_usize).prop_map(Need::Prefix),
         2 => modes.prop_map(Need::Modes),
         1 => (0..4_usize).prop_map(Need::Holds),
+        1 => (1..8_usize).prop_map(Need::MinFrames),
         1 => (1..8_usize).prop_map(Need::MaxFrames),
+        1 => (1..9_usize).prop_map(Need::WholePages),
+        1 => Just(Need::Allocates),
+        1 => Just(Need::Modifies),
+        1 => Just(Need::Unmodified { except: Vec::new() }),
     ]
 }
 
@@ -168,6 +174,11 @@ fn search(needs: &[(usize, Need)]) -> Option<usize> {
             }
         })
         .sum();
+    let min = needs.iter().filter_map(|(_, need)| match need {
+        Need::MinFrames(frames) => Some(*frames - 1),
+        _ => None,
+    });
+    let min = min.max().unwrap_or(0);
     let modes = MODES.iter().filter(|mode| {
         needs
             .iter()
@@ -175,8 +186,24 @@ fn search(needs: &[(usize, Need)]) -> Option<usize> {
     });
     let is_too_deep = needs
         .iter()
-        .any(|(_, need)| matches!(need, Need::MaxFrames(max) if held + 1 > *max));
-    if pictures.len() > 1 || modes.count() == 0 || is_too_deep {
+        .any(|(_, need)| matches!(need, Need::MaxFrames(max) if held.max(min) + 1 > *max));
+    let allocators: HashSet<_> = needs
+        .iter()
+        .filter(|(_, need)| *need == Need::Allocates)
+        .map(|(party, _)| party)
+        .collect();
+    let is_modified = needs.iter().any(|(reader, need)| {
+        matches!(need, Need::Unmodified { .. })
+            && needs
+                .iter()
+                .any(|(writer, need)| *need == Need::Modifies && writer != reader)
+    });
+    if pictures.len() > 1
+        || modes.count() == 0
+        || is_too_deep
+        || allocators.len() > 1
+        || is_modified
+    {
         return None;
     }
     let has_sizes = needs.iter().any(|(_, need)| matches!(need, Need::Sizes(_)));
@@ -229,7 +256,8 @@ fn meets(solution: &Solution, needs: &[(usize, Need)]) -> bool {
     holds(needs, solution.format, &strides, framing.frame_size)
         && needs.iter().all(|(_, need)| match need {
             Need::Picture { width, height } => solution.picture == Some((*width, *height)),
-            Need::Alignment(alignment) => framing.alignment % alignment == 0,
+            Need::Alignment(bytes) | Need::WholePages(bytes) => framing.alignment % bytes == 0,
+            Need::MinFrames(min) => framing.frames >= *min,
             Need::Prefix(prefix) => framing.prefix >= *prefix,
             Need::Modes(modes) => modes.contains(&solution.mode),
             Need::MaxFrames(max) => framing.frames <= *max,
@@ -311,68 +339,250 @@ proptest! {
     }
 }
 
-/// A chain of parties behind a source: each keeps frames and passes one on when it gets another.
-/// Returns whether the source can go on for ever with this number of frames, whatever the order in
-/// which the parties run.
-fn goes_on(keeps: &[usize], frames: usize) -> bool {
-    // The state is the number of frames in front of each party, and in it.
-    let start = vec![(0_usize, 0_usize); keeps.len()];
-    let (mut seen, mut open) = (HashSet::from([start.clone()]), vec![start]);
-    while let Some(state) = open.pop() {
-        let used: usize = state.iter().map(|(queued, kept)| queued + kept).sum();
-        let mut next = Vec::new();
-        if used < frames {
-            // The source acquires a frame, fills it and passes it on.
-            let mut filled = state.clone();
-            filled[0].0 += 1;
-            next.push(filled);
-        }
-        for party in 0..keeps.len() {
-            let mut moved = state.clone();
-            if moved[party].0 == 0 {
-                continue;
+/// Party of a simulated pipeline. It keeps frames, and passes one on when it gets another.
+struct Party {
+    pipe: usize,
+    keeps: usize,
+    next: Vec<usize>,
+    /// Number of the party that writes the frames that this one copies to.
+    copies_to: Option<usize>,
+}
+
+/// The places of a frame that is out: number of a party, and whether the frame is in its queue.
+/// Several branches share a frame.
+type Places = Vec<(usize, bool)>;
+
+/// Simulation of a pipeline in which each party passes on any of the frames that it has.
+struct Simulation {
+    /// Number 0 is the source.
+    parties: Vec<Party>,
+    /// Number of frames of each pipe.
+    frames: Vec<usize>,
+    /// All pipes have one pool, of the sum of their frames.
+    has_one_pool: bool,
+}
+
+impl Simulation {
+    /// In each pipe, at most one stage copies.
+    fn new(source: &Stage, frames: Vec<usize>) -> Self {
+        let mut this = Self {
+            parties: Vec::new(),
+            frames,
+            has_one_pool: false,
+        };
+        let source = this.add(source.output.as_ref().unwrap_or(&source.input), source, 0);
+        assert_eq!(source, 0);
+        this
+    }
+
+    /// Adds a party and those behind it, and returns its number.
+    fn add(&mut self, requirements: &Requirements, stage: &Stage, pipe: usize) -> usize {
+        let number = self.parties.len();
+        let keeps = requirements.needs.iter().map(|need| match need {
+            Need::Holds(frames) => *frames,
+            _ => 0,
+        });
+        self.parties.push(Party {
+            pipe,
+            keeps: keeps.sum(),
+            next: Vec::new(),
+            copies_to: None,
+        });
+        for next in &stage.next {
+            let input = Stage {
+                next: Vec::new(),
+                ..next.clone()
+            };
+            let has_copy = next.output.as_ref();
+            let added = self.add(
+                &next.input,
+                if has_copy.is_some() { &input } else { next },
+                pipe,
+            );
+            self.parties[number].next.push(added);
+            if let Some(output) = has_copy {
+                let pipe = 1 + self.parties.iter().map(|party| party.pipe).max().unwrap();
+                self.parties[added].copies_to = Some(self.add(output, next, pipe));
             }
-            moved[party].0 -= 1;
-            if moved[party].1 < keeps[party] {
-                moved[party].1 += 1;
-            } else if party + 1 < keeps.len() {
-                // It keeps the new frame and passes the oldest on.
-                moved[party + 1].0 += 1;
-            }
-            next.push(moved);
         }
-        if next.is_empty() {
-            return false;
-        }
-        for state in next {
-            if seen.insert(state.clone()) {
-                open.push(state);
-            }
+        number
+    }
+
+    fn has_free_frame(&self, state: &[Vec<Places>], pipe: usize) -> bool {
+        if self.has_one_pool {
+            state.iter().map(Vec::len).sum::<usize>() < self.frames.iter().sum()
+        } else {
+            state[pipe].len() < self.frames[pipe]
         }
     }
-    true
+
+    /// Returns the states after one step of a party that has a frame in its queue.
+    fn steps_of(&self, state: &[Vec<Places>], number: usize) -> Vec<Vec<Vec<Places>>> {
+        let Party {
+            pipe,
+            keeps,
+            next,
+            copies_to,
+        } = &self.parties[number];
+        let with = |place: (usize, bool)| {
+            let frames = state[*pipe].iter().enumerate();
+            let frames = frames.filter(move |(_, places)| places.contains(&place));
+            frames.map(|(position, _)| position).collect::<Vec<_>>()
+        };
+        let kept = with((number, false));
+        let mut states = Vec::new();
+        for got in with((number, true)) {
+            let mut moved = state.to_vec();
+            if let Some(writer) = *copies_to {
+                let pipe = self.parties[writer].pipe;
+                if !self.has_free_frame(state, pipe) {
+                    continue;
+                }
+                moved[pipe].push(vec![(writer, true)]);
+            }
+            let places = &mut moved[*pipe][got];
+            places.retain(|place| *place != (number, true));
+            places.push((number, false));
+            if kept.len() < *keeps {
+                states.push(moved);
+                continue;
+            }
+            for &given in kept.iter().chain([&got]) {
+                let mut passed = moved.clone();
+                let places = &mut passed[*pipe][given];
+                places.retain(|place| *place != (number, false));
+                places.extend(next.iter().map(|&next| (next, true)));
+                passed[*pipe].retain(|places| !places.is_empty());
+                states.push(passed);
+            }
+        }
+        states
+    }
+
+    /// Returns whether the source can go on for ever, whatever the order in which the parties run.
+    fn goes_on(&self) -> bool {
+        let start: Vec<Vec<Places>> = vec![Vec::new(); self.frames.len()];
+        let (mut seen, mut open) = (HashSet::from([start.clone()]), vec![start]);
+        while let Some(state) = open.pop() {
+            let mut next = Vec::new();
+            if self.has_free_frame(&state, 0) {
+                let mut filled = state.clone();
+                filled[0].push(vec![(0, true)]);
+                next.push(filled);
+            }
+            next.extend((0..self.parties.len()).flat_map(|party| self.steps_of(&state, party)));
+            if next.is_empty() {
+                return false;
+            }
+            for mut state in next {
+                // Frames with the same places are the same.
+                for frames in &mut state {
+                    frames.iter_mut().for_each(|places| places.sort_unstable());
+                    frames.sort_unstable();
+                }
+                if seen.insert(state.clone()) {
+                    open.push(state);
+                }
+            }
+        }
+        true
+    }
+}
+
+fn keeping(frames: usize) -> Requirements {
+    Requirements::new("party")
+        .sizes(Sizes::exactly(64))
+        .holds(frames)
+}
+
+/// Checks that the agreed numbers of frames do not deadlock, and that one fewer in any pipe
+/// does.
+fn check_depth(source: &Stage) {
+    let pipes = source.negotiate().unwrap();
+    let frames = pipes.iter().map(|pipe| pipe.agreement().framing().frames);
+    let frames: Vec<_> = frames.collect();
+    let goes_on = |frames: Vec<usize>| Simulation::new(source, frames).goes_on();
+    assert!(goes_on(frames.clone()), "{source:?} with {frames:?}");
+    for pipe in 0..frames.len() {
+        let mut fewer = frames.clone();
+        fewer[pipe] -= 1;
+        assert!(!goes_on(fewer), "{source:?}, one fewer in {pipe}");
+    }
+}
+
+/// Returns all vectors of this length with numbers below `end`.
+fn numbers(length: u32, end: usize) -> impl Iterator<Item = Vec<usize>> {
+    (0..end.pow(length)).map(move |number| {
+        let digits = (0..length).map(|digit| number / end.pow(digit) % end);
+        digits.collect()
+    })
 }
 
 #[test]
-fn the_number_of_frames_does_not_deadlock_and_one_fewer_does() {
-    let mut pipelines = 0;
-    for length in 1..=3_u32 {
-        for number in 0..4_usize.pow(length) {
-            let keeps: Vec<_> = (0..length)
-                .map(|party| number / 4_usize.pow(party) % 4)
-                .collect();
-            let mut parties: Vec<_> = keeps
-                .iter()
-                .map(|&frames| Requirements::new("party").holds(frames))
-                .collect();
-            parties.push(Requirements::new("source").sizes(Sizes::exactly(64)));
-            let frames = negotiate(&parties).unwrap().framing().frames;
-            assert!(goes_on(&keeps, frames), "{keeps:?} with {frames}");
-            assert!(frames == 1 || !goes_on(&keeps, frames - 1), "{keeps:?}");
-            pipelines += 1;
-        }
+fn chains_do_not_deadlock_and_with_one_frame_fewer_they_do() {
+    for keeps in (1..=4).flat_map(|length| numbers(length, 4)) {
+        let mut stages = keeps
+            .iter()
+            .rev()
+            .map(|&frames| Stage::new(keeping(frames)));
+        let last = stages.next().unwrap();
+        check_depth(&stages.fold(last, |next, stage| stage.to(next)));
     }
-    assert_eq!(pipelines, 4 + 16 + 64);
+}
+
+#[test]
+fn branches_do_not_deadlock_and_with_one_frame_fewer_they_do() {
+    let stage = |frames| Stage::new(keeping(frames));
+    for keeps in numbers(3, 3) {
+        let filter = stage(keeps[0]).to(stage(keeps[1])).to(stage(keeps[2]));
+        check_depth(&stage(0).to(filter));
+    }
+    for keeps in numbers(3, 2) {
+        let [one, two, three] = [keeps[0], keeps[1], keeps[2]].map(stage);
+        check_depth(&stage(0).to(one.clone()).to(two.clone()).to(three.clone()));
+        check_depth(&stage(0).to(one.to(two)).to(three));
+    }
+}
+
+#[test]
+fn pipes_do_not_deadlock_and_with_one_frame_fewer_they_do() {
+    let stage = |frames| Stage::new(keeping(frames));
+    for keeps in numbers(4, 3) {
+        let scaler = Stage::copying(keeping(keeps[1]), keeping(keeps[2]));
+        check_depth(&stage(0).to(stage(keeps[0]).to(scaler.to(stage(keeps[3])))));
+    }
+    for keeps in numbers(4, 2) {
+        let scaler = Stage::copying(keeping(keeps[0]), keeping(keeps[1]));
+        let scaler = scaler.to(stage(keeps[2])).to(stage(0));
+        check_depth(&stage(0).to(scaler).to(stage(keeps[3])));
+        let twice = Stage::copying(keeping(keeps[2]), keeping(keeps[3])).to(stage(0));
+        let once = Stage::copying(keeping(keeps[0]), keeping(keeps[1])).to(twice);
+        check_depth(&stage(0).to(once));
+    }
+}
+
+#[test]
+fn one_pool_for_two_pipes_deadlocks_whatever_its_size() {
+    for frames in 1..8 {
+        let scaler = Stage::copying(keeping(0), keeping(0)).to(Stage::new(keeping(0)));
+        let source = Stage::new(keeping(0)).to(scaler);
+        let mut simulation = Simulation::new(&source, vec![frames, 0]);
+        simulation.has_one_pool = true;
+        assert!(!simulation.goes_on(), "{frames}");
+    }
+}
+
+#[test]
+fn more_frames_than_needed_do_not_deadlock() {
+    let branches = Stage::new(keeping(0))
+        .to(Stage::new(keeping(1)))
+        .to(Stage::new(keeping(2)));
+    for frames in 4..7 {
+        assert!(
+            Simulation::new(&branches, vec![frames]).goes_on(),
+            "{frames}"
+        );
+    }
 }
 
 #[test]
