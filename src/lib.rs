@@ -143,8 +143,8 @@ pub use self::memory_options::{
 pub use self::metadata::{FrameFlags, Metadata, TimeBase};
 pub use self::mode::AllocatorMode;
 pub use self::negotiation::{
-    AgreedValue, Agreement, Conflict, Decision, Pipe, PipeConflict, Requirements, Sizes, Stage,
-    UnmetWish, negotiate,
+    AgreedValue, Agreement, Choice, Conflict, Decision, NoAlternative, Pipe, PipeConflict,
+    Requirements, Sizes, Stage, UnmetWish, kernel_streaming, negotiate, negotiate_alternatives,
 };
 pub use self::recording::{Event, EventKind, Recording};
 pub use self::token::FrameToken;

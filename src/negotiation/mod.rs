@@ -21,7 +21,10 @@
 //!
 //! The result does not depend on the order of the parties.
 
+pub mod kernel_streaming;
+
 mod agreement;
+mod alternatives;
 mod conflict;
 mod need;
 mod requirements;
@@ -30,6 +33,7 @@ mod solver;
 mod stage;
 
 pub use self::agreement::{AgreedValue, Agreement, Decision, UnmetWish, negotiate};
+pub use self::alternatives::{Choice, NoAlternative, negotiate_alternatives};
 pub use self::conflict::Conflict;
 pub use self::requirements::Requirements;
 pub use self::sizes::Sizes;

@@ -428,10 +428,12 @@ fn size(needs: &[PartyNeed<'_>], min: usize) -> Result<usize, Failure> {
             _ => None,
         })
     };
-    if min == 0 && all().next().is_none() {
+    let min = all().map(|sizes| sizes.min).fold(min, usize::max);
+    // A maximum alone does not say how large a frame is.
+    if min == 0 && all().all(|sizes| sizes.preferred.is_none()) {
         return Err(Failure::NoSize);
     }
-    let min = all().map(|sizes| sizes.min).fold(min.max(1), usize::max);
+    let min = min.max(1);
     let max = all().map(|sizes| sizes.max).min().unwrap_or(usize::MAX);
     if min > max {
         return Err(Failure::SizeRange { min, max });

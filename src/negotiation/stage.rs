@@ -189,7 +189,7 @@ impl Stage {
     /// Finds an agreement for each pipe of the pipeline that begins with this stage. A pipe comes
     /// after the one that its source reads from.
     ///
-    /// The pools cannot deadlock. For one pipe, [`Requirements::holds`] has the reason. A stage that
+    /// The pools cannot deadlock. [`Requirements::holds`] has the reason for one pipe. A stage that
     /// copies waits only for frames of the pipe behind it, and the last pipes wait for no other. So
     /// no pipe waits for ever.
     ///
