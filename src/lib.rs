@@ -38,7 +38,7 @@
 //! | Is the pool large enough? | [`FramePool::stats`] |
 //! | When did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
 //! | Where are the planes of a picture? | [`VideoLayout`], [`Frame::planes`] |
-//! | Which frames suit all stages? | [`negotiate`] |
+//! | Which frames suit all stages? | [`negotiate`], [`Stage`] |
 //! | How does the format change in mid-stream? | [`PoolAllocator::reframe`] |
 //! | What memory do they live in? | [`AllocatorMode`], [`FramePool::commit_report`] |
 //! | Which code used a frame after its release? | [`FramePoolBuilder::guard_pages`] |
@@ -153,9 +153,10 @@ pub use self::video::{
     PlanesMut, Rows, RowsMut, UnknownVideoFormat, VideoFormat, VideoLayout, VideoLayoutBuilder,
 };
 
-/// Compiles and runs the examples of the README and of three pages of `docs`.
+/// Compiles and runs the examples of the README and of four pages of `docs`.
 #[cfg(doctest)]
 #[doc = include_str!("../docs/memory.md")]
+#[doc = include_str!("../docs/negotiation.md")]
 #[doc = include_str!("../docs/processes.md")]
 #[doc = include_str!("../docs/video.md")]
 #[doc = include_str!("../README.md")]

@@ -230,8 +230,9 @@ impl Requirements {
     /// The pool gets the sum of these numbers, and 1 more, which the source can fill. This number
     /// cannot deadlock: if all parties together keep as many frames as they may, one frame is left,
     /// which the source fills and passes on, and the party that gets it gives another one away.
-    /// With one frame fewer, all frames may be kept, and no party ever gets another one. A source
-    /// that fills several frames at a time states those beyond the first.
+    /// With one frame fewer, all frames may be kept, and no party ever gets another one. This also
+    /// holds for branches that share frames, as they may keep different ones. A source that fills
+    /// several frames at a time states those beyond the first.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};
