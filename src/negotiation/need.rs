@@ -97,11 +97,15 @@ impl fmt::Display for StrideNeed {
         if self.multiple != 1 {
             parts.push(format!("a multiple of {}", self.multiple));
         }
-        if self.min != 0 {
-            parts.push(format!("at least {} bytes", self.min));
-        }
-        if self.max != usize::MAX {
-            parts.push(format!("at most {} bytes", self.max));
+        if self.min == self.max {
+            parts.push(format!("{} bytes", self.min));
+        } else {
+            if self.min != 0 {
+                parts.push(format!("at least {} bytes", self.min));
+            }
+            if self.max != usize::MAX {
+                parts.push(format!("at most {} bytes", self.max));
+            }
         }
         if parts.is_empty() {
             parts.push("any".to_owned());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use gst::prelude::*;
 use gst::{ClockTime, PadProbeReturn, PadProbeType, SeekFlags, State};
 use gst_app::{AppSink, AppSrc};
-use ks_allocator::{Frame, FramePool, TimeBase, VideoFormat, VideoLayout};
+use ks_allocator::{Frame, FramePool, Requirements, TimeBase, VideoFormat, negotiate};
 use ks_allocator_gstreamer::{FrameBufferPool, offer, to_buffer, to_frame};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -56,9 +56,11 @@ fn main() -> ExitCode {
 fn run() -> Outcome<String> {
     gst::init()?;
     // Not the default layout of GStreamer, so that a wrong stride shows.
-    let layout = VideoLayout::builder(VideoFormat::Nv12, 638, 360).stride_alignment(256);
-    let layout = layout.plane_alignment(4096).build()?;
-    let pool = FramePool::builder().frames(FRAMES).video(&layout).build()?;
+    let source = Requirements::new("source").picture(638, 360);
+    let source = source.formats([VideoFormat::Nv12]);
+    let application = Requirements::new("application").stride_alignment(256);
+    let agreement = negotiate(&[source, application.holds(FRAMES - 1)])?;
+    let pool = FramePool::builder().agreement(&agreement).build()?;
     let mut counts = Counts::default();
     receive(&pool, &mut counts)?;
     send(&pool, &mut counts)?;

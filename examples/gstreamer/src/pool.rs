@@ -38,7 +38,7 @@ impl FrameBufferPool {
     }
 
     /// Adds the pool to an answer. Returns `None` if the pool does not fit the caps.
-    fn propose(&self, query: &mut Allocation) -> Option<()> {
+    pub(crate) fn propose(&self, query: &mut Allocation) -> Option<()> {
         let caps = query.get_owned().0?;
         let (size, frames) = self.imp().limits()?;
         self.imp().fits(&caps, true).then(|| {
