@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::need::{Need, PartyNeed};
+use super::need::{Listed, Need, PartyNeed};
 use super::solver::{Failure, solve};
 
 /// Requirements that cannot be met together, returned by [`negotiate`](super::negotiate).
@@ -131,19 +131,6 @@ impl fmt::Display for Conflict {
         }
         let colon = if self.parties.is_empty() { "" } else { ": " };
         write!(f, "{colon}{}", self.reason)
-    }
-}
-
-/// Displays texts as "a, b and c".
-struct Listed<'a>(&'a [String]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            [] => Ok(()),
-            [only] => f.write_str(only),
-            [first @ .., last] => write!(f, "{} and {last}", first.join(", ")),
-        }
     }
 }
 

@@ -114,6 +114,19 @@ impl fmt::Display for StrideNeed {
     }
 }
 
+/// Displays texts as "a, b and c".
+pub(super) struct Listed<'a>(pub(super) &'a [String]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            [only] => f.write_str(only),
+            [first @ .., last] => write!(f, "{} and {last}", first.join(", ")),
+        }
+    }
+}
+
 /// Displays values as "A, B or C".
 struct OneOf<'a, T>(&'a [T]);
 

@@ -1,12 +1,15 @@
 //! Requirements of one party.
 
+use std::fmt;
+
 use crate::mode::AllocatorMode;
 use crate::video::VideoFormat;
 
-use super::need::{Need, StrideNeed};
+use super::need::{Listed, Need, StrideNeed};
 use super::sizes::Sizes;
 
-/// Requirements of one party: a camera, a filter, an encoder, a screen.
+/// Requirements of one party: a camera, a filter, an encoder, a screen. They display as one
+/// sentence.
 ///
 /// ```
 /// use ks_allocator::{AllocatorMode, Requirements, VideoFormat, negotiate};
@@ -18,6 +21,7 @@ use super::sizes::Sizes;
 /// let encoder = Requirements::new("encoder").formats([VideoFormat::Nv12]).holds(4);
 /// let screen = Requirements::new("screen").stride_alignment(256).holds(2);
 ///
+/// assert_eq!(encoder.to_string(), "`encoder` needs the format NV12 and 4 frames for itself");
 /// let agreement = negotiate(&[camera, encoder, screen])?;
 /// let layout = agreement.video_layout().expect("the camera names a picture");
 /// assert_eq!(layout.format(), VideoFormat::Nv12);
@@ -373,5 +377,24 @@ impl Requirements {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+impl fmt::Display for Requirements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |needs: &[Need]| needs.iter().map(Need::to_string).collect::<Vec<_>>();
+        write!(f, "`{}` needs ", self.name)?;
+        match &list(&self.needs)[..] {
+            [] => f.write_str("nothing")?,
+            needs => Listed(needs).fmt(f)?,
+        }
+        for (weight, needs) in &self.wishes {
+            write!(
+                f,
+                "; with weight {weight} it wishes {}",
+                Listed(&list(needs))
+            )?;
+        }
+        Ok(())
     }
 }
