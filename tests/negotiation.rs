@@ -302,7 +302,8 @@ fn cases() -> Vec<Case> {
                     .formats([VideoFormat::Rgba, VideoFormat::Bgra])
                     .holds(2),
             ],
-            "BGRA with strides of 10240, 4 frames of 14745600 bytes at multiples of 16, mode kernel",
+            "BGRA with strides of 10240, 4 frames of 14745600 bytes at multiples of 16, mode \
+             kernel",
         ),
         Case::new(
             "GStreamer tee: 5 frames, for the larger of the branches, would run dry",
@@ -311,8 +312,8 @@ fn cases() -> Vec<Case> {
                 Requirements::new("encoder").stride_alignment(32).holds(4),
                 Requirements::new("sink").holds(2),
             ],
-            "`encoder` needs 4 frames for itself, `sink` needs 2 frames for itself, `v4l2src` needs \
-             at most 6 frames: that is 7 frames with the one that the source fills",
+            "`encoder` needs 4 frames for itself, `sink` needs 2 frames for itself, `v4l2src` \
+             needs at most 6 frames: that is 7 frames with the one that the source fills",
         ),
         two_pipes(),
     ]

@@ -1,12 +1,21 @@
-//! `KSALLOCATOR_FRAMING` values: the status of an allocator, and the request to a driver.
+//! `KSALLOCATOR_FRAMING` values: the status of an allocator, the request to a driver, and
+//! conversions for negotiation.
 //!
 //! Microsoft documents only the names of the status fields. This file defines their contents.
 
+use windows_core::GUID;
+
 use crate::allocator::AllocatorStatus;
 use crate::framing::Framing;
+use crate::negotiation::kernel_streaming::{
+    AllocatorFraming, FramingItem, MemoryType, SizeRange, WeightedRange,
+};
 
 use super::constants::{LogicalMemoryType, OptionFlags, PoolType};
-use super::layouts::{ALLOCATOR_PROPERTIES_EX, KSALLOCATOR_FRAMING, KSSTREAMALLOCATOR_STATUS};
+use super::layouts::{
+    ALLOCATOR_PROPERTIES_EX, KS_FRAMING_ITEM, KS_FRAMING_RANGE, KS_FRAMING_RANGE_WEIGHTED,
+    KSALLOCATOR_FRAMING, KSSTREAMALLOCATOR_STATUS,
+};
 
 /// Converts the status. A number that is too large for its field becomes the largest number.
 pub(super) fn status(
@@ -56,5 +65,93 @@ fn in_system_memory(pipe: &ALLOCATOR_PROPERTIES_EX) -> KSALLOCATOR_FRAMING {
         OptionsFlags: OptionFlags::SYSTEM_MEMORY.bits(),
         PoolType: pool_type as u32,
         ..KSALLOCATOR_FRAMING::default()
+    }
+}
+
+impl From<KSALLOCATOR_FRAMING> for AllocatorFraming {
+    fn from(framing: KSALLOCATOR_FRAMING) -> Self {
+        Self {
+            flags: framing.OptionsFlags,
+            pool_type: framing.PoolType,
+            frames: framing.Frames,
+            frame_size: framing.FrameSize,
+            alignment_or_pitch: framing.FileAlignment,
+            reserved: framing.Reserved,
+        }
+    }
+}
+
+impl From<AllocatorFraming> for KSALLOCATOR_FRAMING {
+    fn from(framing: AllocatorFraming) -> Self {
+        Self {
+            OptionsFlags: framing.flags,
+            PoolType: framing.pool_type,
+            Frames: framing.frames,
+            FrameSize: framing.frame_size,
+            FileAlignment: framing.alignment_or_pitch,
+            Reserved: framing.reserved,
+        }
+    }
+}
+
+impl From<KS_FRAMING_RANGE> for SizeRange {
+    fn from(range: KS_FRAMING_RANGE) -> Self {
+        Self {
+            min: range.MinFrameSize,
+            max: range.MaxFrameSize,
+            step: range.Stepping,
+        }
+    }
+}
+
+impl From<SizeRange> for KS_FRAMING_RANGE {
+    fn from(range: SizeRange) -> Self {
+        Self {
+            MinFrameSize: range.min,
+            MaxFrameSize: range.max,
+            Stepping: range.step,
+        }
+    }
+}
+
+impl From<KS_FRAMING_ITEM> for FramingItem {
+    fn from(item: KS_FRAMING_ITEM) -> Self {
+        Self {
+            memory_type: MemoryType(item.MemoryType.to_u128()),
+            bus_type: item.BusType.to_u128(),
+            memory_flags: item.MemoryFlags,
+            bus_flags: item.BusFlags,
+            flags: item.Flags,
+            frames: item.Frames,
+            alignment_or_pitch: item.FileAlignment,
+            weight: item.MemoryTypeWeight,
+            physical_range: item.PhysicalRange.into(),
+            framing_range: WeightedRange {
+                range: item.FramingRange.Range.into(),
+                in_place_weight: item.FramingRange.InPlaceWeight,
+                not_in_place_weight: item.FramingRange.NotInPlaceWeight,
+            },
+        }
+    }
+}
+
+impl From<FramingItem> for KS_FRAMING_ITEM {
+    fn from(item: FramingItem) -> Self {
+        Self {
+            MemoryType: GUID::from_u128(item.memory_type.0),
+            BusType: GUID::from_u128(item.bus_type),
+            MemoryFlags: item.memory_flags,
+            BusFlags: item.bus_flags,
+            Flags: item.flags,
+            Frames: item.frames,
+            FileAlignment: item.alignment_or_pitch,
+            MemoryTypeWeight: item.weight,
+            PhysicalRange: item.physical_range.into(),
+            FramingRange: KS_FRAMING_RANGE_WEIGHTED {
+                Range: item.framing_range.range.into(),
+                InPlaceWeight: item.framing_range.in_place_weight,
+                NotInPlaceWeight: item.framing_range.not_in_place_weight,
+            },
+        }
     }
 }

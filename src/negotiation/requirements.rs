@@ -157,6 +157,8 @@ impl Requirements {
 
     /// Requires one of these frame sizes. It includes what lies behind a picture.
     ///
+    /// A minimum of 0 does not say how large a frame is: another party has to.
+    ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};
     /// let one = Requirements::new("one").sizes(Sizes::between(100, 500).in_steps_of(6));

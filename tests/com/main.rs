@@ -22,6 +22,7 @@ mod get_buffer;
 mod hostile;
 mod identity;
 mod ks_allocator_ex;
+mod ks_framing;
 mod lifetime;
 mod media_type;
 mod notify;

@@ -1,8 +1,8 @@
 //! GStreamer buffers that are frames of a `ks_allocator` pool.
 //!
 //! - [`FrameBufferPool`] is a `GstBufferPool` over a pool, for elements that write into frames.
-//! - [`offer`] proposes such a pool to the elements upstream of a pad. [`offer_agreement`] makes one
-//!   that suits the caps of the query and all stages that use the frames.
+//! - [`offer`] proposes such a pool to the elements upstream of a pad. [`offer_agreement`] makes
+//!   one that suits the caps of the query and all stages that use the frames.
 //! - [`requirements_behind`] asks the elements downstream of a pad what they require.
 //! - [`to_buffer`] and [`to_frame`] convert between frames and buffers without a copy.
 

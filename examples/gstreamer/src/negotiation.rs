@@ -74,8 +74,8 @@ fn video_info(query: &Allocation) -> Option<VideoInfo> {
 
 /// Answers the ALLOCATION queries at a sink pad with a pool that suits the caps and all `parties`.
 ///
-/// `report` gets each pool, with the agreement that it is built of, or the reason why there is none.
-/// Without a pool, the pad answers as it would without this. To be called before the caps are
+/// `report` gets each pool, with the agreement that it is built of, or the reason why there is
+/// none. Without a pool, the pad answers as it would without this. To be called before the caps are
 /// negotiated.
 pub fn offer_agreement(
     pad: &gst::Pad,

@@ -78,8 +78,8 @@ fn answer_with_minimum(pad: &gst::Pad, min: u32) {
 #[test]
 fn the_buffers_of_branches_add_where_a_tee_takes_the_maximum() {
     let caps = caps();
-    let description = "identity name=source ! tee name=tee ! identity name=one ! fakesink name=sink1 \
-                       tee. ! identity name=two ! fakesink name=sink2";
+    let description = "identity name=source ! tee name=tee ! identity name=one ! \
+                       fakesink name=sink1 tee. ! identity name=two ! fakesink name=sink2";
     let bin = gst::parse::bin_from_description(description, false).unwrap();
     bin.set_state(gst::State::Paused).unwrap();
     for (sink, min) in [("sink1", 2), ("sink2", 3)] {

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::mem;
 
+use crate::framing::Framing;
 use crate::mode::AllocatorMode;
 use crate::negotiation::requirements::Requirements;
 use crate::negotiation::sizes::Sizes;
@@ -566,9 +567,10 @@ impl Pin {
     }
 
     fn require_frames(&mut self, frames: u32) {
-        if frames > 0 {
-            self.require(|pin| pin.max_frames(to_usize(frames)));
-            self.wish(|pin| pin.min_frames(to_usize(frames)));
+        let frames = to_usize(frames);
+        if (1..=Framing::MAX_FRAMES).contains(&frames) {
+            self.require(|pin| pin.max_frames(frames));
+            self.wish(|pin| pin.min_frames(frames));
         }
     }
 

@@ -24,7 +24,8 @@
 //! | weight of an item | the order of [`alternatives`](AllocatorFramingEx::alternatives) |
 //! | output compression | none: see [`Compression::output_size`] |
 //!
-//! A number of 0 is no requirement. All wishes have the weight 1. The other fields are kept, and
+//! A number of 0 is no requirement. Nor is a number of frames above [`Framing::MAX_FRAMES`], which
+//! stands for any number. All wishes have the weight 1. The other fields are kept, and
 //! have no effect: those that are reserved, the bus, the flags that are not listed, the pool type,
 //! and the two weights of the framing range, which Microsoft documents as unsupported.
 //!
@@ -51,6 +52,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`Framing::MAX_FRAMES`]: crate::Framing::MAX_FRAMES
 //! [`Requirements`]: crate::Requirements
 //! [`modes`]: crate::Requirements::modes
 //! [`max_frames`]: crate::Requirements::max_frames

@@ -48,7 +48,7 @@ fn outcome(item: FramingItem) -> String {
 #[test]
 fn fields_become_requirements() {
     let flags = |flags: RequirementFlags| flags.bits();
-    let table: [(FramingItem, &str); 16] = [
+    let table: [(FramingItem, &str); 17] = [
         (item(), "5 of 120 bytes at 16, user, None, 0 unmet"),
         (
             FramingItem {
@@ -93,10 +93,17 @@ fn fields_become_requirements() {
             },
             "5 of 120 bytes at 16, user, None, 0 unmet",
         ),
-        // No wishes: one frame, which the source fills.
+        // No number is required: one frame, which the source fills.
         (
             FramingItem {
                 frames: 0,
+                ..item()
+            },
+            "1 of 120 bytes at 16, user, None, 0 unmet",
+        ),
+        (
+            FramingItem {
+                frames: u32::MAX,
                 ..item()
             },
             "1 of 120 bytes at 16, user, None, 0 unmet",
