@@ -520,7 +520,8 @@ fn numbers(length: u32, end: usize) -> impl Iterator<Item = Vec<usize>> {
 
 #[test]
 fn chains_do_not_deadlock_and_with_one_frame_fewer_they_do() {
-    for keeps in (1..=4).flat_map(|length| numbers(length, 4)) {
+    let short = (1..=3).flat_map(|length| numbers(length, 4));
+    for keeps in short.chain(numbers(4, 3)) {
         let mut stages = keeps
             .iter()
             .rev()
@@ -630,4 +631,52 @@ fn the_best_format_is_that_with_the_best_sum_of_positions() {
     assert!(negotiate(&[one.clone(), two]).is_err());
     let two = Requirements::new("two").wish(5, Requirements::new("two").formats([i420]));
     assert_eq!(negotiate(&[one, two]).unwrap().format(), Some(i420));
+}
+
+#[test]
+fn a_stage_may_modify_frames_before_another_needs_them_unmodified() {
+    let stage = |requirements: Requirements| Stage::new(requirements);
+    let source = || stage(keeping(0));
+    let filter = || stage(Requirements::new("filter").modifies());
+    let reader = || stage(Requirements::new("reader").unmodified());
+    let agrees = |source: Stage| source.negotiate().is_ok();
+    assert!(agrees(source().to(filter().to(reader()))));
+    assert!(!agrees(source().to(reader().to(filter()))));
+    // The filter changes the frames of another pool.
+    let copying = Stage::copying(Requirements::new("copy"), keeping(0));
+    assert!(agrees(source().to(reader().to(copying.to(filter())))));
+    // A source that fills frames does not modify those of others.
+    assert!(agrees(
+        stage(keeping(0).modifies()).to(reader()).to(reader())
+    ));
+    assert!(!agrees(source().to(filter()).to(source())));
+    assert!(agrees(source().to(filter().to(reader()).to(reader()))));
+}
+
+#[test]
+fn a_wish_to_modify_frames_is_not_met_if_a_branch_has_them() {
+    let wish = Requirements::new("filter").wish(1, Requirements::new("filter").modifies());
+    let source = Stage::new(keeping(0)).to(Stage::new(wish));
+    let unmet = |source: &Stage| {
+        source.negotiate().unwrap()[0]
+            .agreement()
+            .unmet_wishes()
+            .len()
+    };
+    assert_eq!(unmet(&source), 0);
+    assert_eq!(unmet(&source.to(Stage::new(keeping(0)))), 1);
+}
+
+#[test]
+fn pipes_come_after_the_ones_that_their_sources_read_from() {
+    let named = |name: &str| Requirements::new(name).sizes(Sizes::exactly(64));
+    let copy = |name: &str| Stage::copying(Requirements::new(name), named(name));
+    let source = copy("a")
+        .to(copy("b").to(copy("d")))
+        .to(copy("c").to(Stage::new(named("e"))));
+    let pipes = source.negotiate().unwrap();
+    let names = pipes
+        .iter()
+        .map(|pipe| pipe.parties().collect::<Vec<_>>().join(" "));
+    assert_eq!(names.collect::<Vec<_>>(), ["a b c", "b d", "c e", "d"]);
 }

@@ -64,9 +64,10 @@ fn caps_without_a_picture_are_no_requirements() {
 /// Lets a pad answer ALLOCATION queries with a minimum number of buffers.
 fn answer_with_minimum(pad: &gst::Pad, min: u32) {
     pad.add_probe(PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
-        if let Some(PadProbeData::Query(query)) = &mut info.data
-            && let gst::QueryViewMut::Allocation(query) = query.view_mut()
-        {
+        let Some(PadProbeData::Query(query)) = &mut info.data else {
+            return PadProbeReturn::Ok;
+        };
+        if let gst::QueryViewMut::Allocation(query) = query.view_mut() {
             query.add_allocation_pool(None::<&gst::BufferPool>, 900, min, 0);
             query.add_allocation_meta::<VideoMeta>(None);
             return PadProbeReturn::Handled;
