@@ -5,6 +5,7 @@ use std::mem;
 
 use crate::framing::Framing;
 use crate::mode::AllocatorMode;
+use crate::negotiation::agreement::Agreement;
 use crate::negotiation::requirements::Requirements;
 use crate::negotiation::sizes::Sizes;
 
@@ -388,6 +389,36 @@ impl FramingItem {
 
 impl AllocatorFraming {
     const BYTES: usize = 24;
+
+    /// Returns the framing to create an allocator of a driver with, for the frames of an agreement:
+    /// in system memory, from the nonpaged pool. Returns `None` if the alignment is not a power of
+    /// two, or a number is too large.
+    ///
+    /// ```
+    /// # use ks_allocator::kernel_streaming::AllocatorFraming;
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let pin = Requirements::new("pin").sizes(Sizes::exactly(1_000)).alignment(64).prefix(16);
+    /// let framing = AllocatorFraming::of_agreement(&negotiate(&[pin.holds(2)])?);
+    /// let framing = framing.ok_or("too large")?;
+    /// assert_eq!((framing.frames, framing.frame_size), (3, 1_016)); // with the prefix
+    /// assert_eq!(framing.alignment_or_pitch, 63);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias = "KsCreateAllocator")]
+    #[must_use]
+    pub fn of_agreement(agreement: &Agreement) -> Option<Self> {
+        let framing = agreement.framing();
+        let mask = framing.alignment.checked_sub(1)?;
+        let frame_size = framing.frame_size.checked_add(framing.prefix)?;
+        Some(Self {
+            flags: RequirementFlags::SYSTEM_MEMORY.bits(),
+            frames: framing.frames.try_into().ok()?,
+            frame_size: frame_size.try_into().ok()?,
+            alignment_or_pitch: mask.try_into().ok()?,
+            ..Self::default()
+        })
+        .filter(|_| framing.alignment.is_power_of_two())
+    }
 
     /// Reads a `KSALLOCATOR_FRAMING`: all bytes, and no others.
     ///

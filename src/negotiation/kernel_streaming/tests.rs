@@ -124,10 +124,10 @@ fn fields_become_requirements() {
         ),
         (
             FramingItem {
-                alignment_or_pitch: u32::MAX,
+                alignment_or_pitch: 0x1_FFFF,
                 ..item()
             },
-            "`pin` needs an alignment of 4294967296 bytes: the least common multiple is not from \
+            "`pin` needs an alignment of 131072 bytes: the least common multiple is not from \
              1 to 65536",
         ),
         (
@@ -363,6 +363,24 @@ fn the_older_structure_becomes_requirements() {
         };
         assert_eq!(AllocatorFraming::from_bytes(&vec![0; bytes]), Err(error));
     }
+}
+
+#[test]
+fn an_agreement_becomes_a_framing_if_its_numbers_fit() {
+    let framing = |alignment, size| {
+        let pin = Requirements::new("pin").alignment(alignment);
+        let pin = pin.sizes(crate::Sizes::exactly(size));
+        AllocatorFraming::of_agreement(&negotiate(&[pin]).unwrap())
+    };
+    let created = framing(16, 100).unwrap();
+    assert_eq!(
+        AllocatorFraming::from_bytes(&created.to_bytes()),
+        Ok(created)
+    );
+    assert!(created.requirements("pin").is_ok());
+    assert_eq!(framing(48, 100), None);
+    #[cfg(target_pointer_width = "64")]
+    assert_eq!(framing(16, 1 << 32), None);
 }
 
 #[test]
