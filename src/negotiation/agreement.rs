@@ -360,7 +360,9 @@ impl Agreement {
             .map(|(name, frames)| (name.as_str(), *frames))
     }
 
-    /// Returns the name of the party that has to make the pool, or `None` if any may.
+    /// Returns the name of the party that has to make the pool, or `None` if any may. If that is a
+    /// device or a library with an allocator of its own, build no pool of the agreement, and set up
+    /// that allocator with its values.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};

@@ -17,7 +17,7 @@
 //! | frame size | a preferred one, or else the smallest that is on all parties' steps |
 //! | alignment, pages | the least common multiple |
 //! | prefix | the largest |
-//! | frames | see [`Requirements::holds`] |
+//! | frames | what all parties hold and one, or the largest minimum; see [`Requirements::holds`] |
 //!
 //! The result does not depend on the order of the parties.
 

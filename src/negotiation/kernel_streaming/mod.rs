@@ -25,9 +25,9 @@
 //! | output compression | none: see [`Compression::output_size`] |
 //!
 //! A number of 0 is no requirement. Nor is a number of frames above [`Framing::MAX_FRAMES`], which
-//! stands for any number. All wishes have the weight 1. The other fields are kept, and
-//! have no effect: those that are reserved, the bus, the flags that are not listed, the pool type,
-//! and the two weights of the framing range, which Microsoft documents as unsupported.
+//! stands for any number. All wishes have the weight 1. The other fields are kept, and have no
+//! effect: those that are reserved, the bus, the flags that are not listed, the pool type, and the
+//! two weights of the framing range, which Microsoft documents as unsupported.
 //!
 //! ```
 //! use ks_allocator::kernel_streaming::{AllocatorFramingEx, FramingItem, MemoryType, SizeRange};
