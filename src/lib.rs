@@ -146,7 +146,10 @@ pub use self::negotiation::{
     AgreedValue, Agreement, Choice, Conflict, Decision, NoAlternative, Pipe, PipeConflict,
     Requirements, Sizes, Stage, UnmetWish, kernel_streaming, negotiate, negotiate_alternatives,
 };
-pub use self::recording::{Event, EventKind, Recording};
+pub use self::recording::{
+    DepthForecast, Event, EventKind, FrameSource, HolderShare, LabelForecast, Pacing, Recording,
+    Saving, SavingMeans, Sizing, SizingOptions, WaitTotals,
+};
 pub use self::token::FrameToken;
 pub use self::video::{
     LayoutError, Padding, Plane, PlaneFormat, PlaneLayout, PlaneMut, Planes, PlanesError,

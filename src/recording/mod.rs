@@ -5,6 +5,8 @@
 
 mod event;
 
+mod sizing;
+
 #[cfg(feature = "recording-export")]
 mod timeline;
 
@@ -19,3 +21,7 @@ mod picture;
 mod trace;
 
 pub use self::event::{Event, EventKind, Recording};
+pub use self::sizing::{
+    DepthForecast, FrameSource, HolderShare, LabelForecast, Pacing, Saving, SavingMeans, Sizing,
+    SizingOptions, WaitTotals,
+};
