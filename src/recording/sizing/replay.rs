@@ -265,8 +265,12 @@ impl Replay<'_> {
                 if takes_frame {
                     self.take(holder);
                 }
-                let at = self.now.saturating_add(self.schedule.wake_up);
-                self.waits[holder].add(at - since);
+                let mut at = self.now;
+                // A frame that is released at the time of the request is no wait.
+                if at > since {
+                    at = at.saturating_add(self.schedule.wake_up);
+                    self.waits[holder].add(at - since);
+                }
                 self.complete(step, at);
             }
         }

@@ -231,3 +231,282 @@ proptest! {
         }
     }
 }
+
+/// Returns the number of frames without waits in the run.
+fn frames_without_waits(pipeline: &Pipeline) -> usize {
+    let mut depths = pipeline.keeps + 1..;
+    depths
+        .find(|&depth| pipeline.waits(depth).count == 0)
+        .unwrap()
+}
+
+#[test]
+fn the_least_numbers_of_frames_are_those_of_the_run() {
+    let pipeline = with_slow_frames(Some(10_000));
+    let sizing = pipeline.record(8).sizing();
+    let least = frames_without_waits(&pipeline);
+    assert_eq!(sizing.frames_without_waits(), Some(least));
+    assert!((5..=8).contains(&least), "{least}");
+    for bound in [micros(0), micros(2_000), micros(30_000)] {
+        let mut depths = pipeline.keeps + 1..;
+        let in_run = depths.find(|&depth| pipeline.waits(depth).longest <= bound);
+        assert_eq!(sizing.frames_for(bound), in_run);
+    }
+}
+
+#[test]
+fn a_saving_is_the_least_that_suffices_in_the_run() {
+    let pipeline = with_slow_frames(Some(10_000));
+    let least = frames_without_waits(&pipeline);
+    let sizing = pipeline.record(8).sizing();
+    let encoder = Label::new("encoder");
+    let of_encoder = sizing.savings.iter().find(|saving| {
+        saving.label == Some(encoder) && matches!(saving.means, SavingMeans::LessTime(_))
+    });
+    let SavingMeans::LessTime(time) = of_encoder.unwrap().means else {
+        unreachable!()
+    };
+    let with_shorter = |shorter: u64| {
+        let mut pipeline = pipeline.clone();
+        for (_, encode) in &mut pipeline.frames {
+            *encode = encode.saturating_sub(shorter);
+        }
+        frames_without_waits(&pipeline)
+    };
+    let time = u64::try_from(time.as_micros()).unwrap();
+    assert!(with_shorter(time + 1) < least);
+    assert_eq!(with_shorter(time * 98 / 100), least);
+
+    let preview = Some(Label::new("preview"));
+    assert!(
+        sizing.savings.iter().any(|saving| {
+            saving.label == preview && saving.means == SavingMeans::OneFrameFewer
+        })
+    );
+    let mut fewer = pipeline.clone();
+    fewer.keeps = 1;
+    assert_eq!(frames_without_waits(&fewer), least - 1);
+}
+
+#[test]
+fn stages_without_labels_are_told_apart_by_their_threads() {
+    let labeled = Pipeline {
+        keeps: 0,
+        show: 0,
+        ..with_slow_frames(Some(10_000))
+    };
+    let pipeline = Pipeline {
+        labels: None,
+        ..labeled
+    };
+    let sizing = pipeline.record(8).sizing();
+    for depth in 1..=16 {
+        assert_eq!(sizing.at(depth).unwrap().waits, pipeline.waits(depth));
+    }
+    assert!(sizing.to_string().contains("(no label) waits"));
+}
+
+#[test]
+fn a_recording_that_starts_in_mid_stream_gives_nearly_the_same_forecast() {
+    let pipeline = with_slow_frames(Some(10_000));
+    let mut recording = pipeline.record(6);
+    let begin = recording.events.len() / 2 + 1;
+    recording.events.drain(..begin);
+    recording.lost = begin as u64;
+    let sizing = recording.sizing();
+    assert_eq!(sizing.recorded, sizing.at(6).unwrap().waits);
+    assert_eq!(
+        sizing.frames_without_waits(),
+        Some(frames_without_waits(&pipeline))
+    );
+    for depth in 3..=12 {
+        // The waits of the second half.
+        let times = pipeline.run(depth);
+        let waits = times[60..].iter().map(|of| of.acquired - of.requested);
+        let in_run = micros(waits.sum()).as_secs_f64();
+        let forecast = sizing.at(depth).unwrap().waits.total.as_secs_f64();
+        assert!((forecast - in_run).abs() <= 0.1 * in_run + 0.02, "{sizing}");
+    }
+    // The preview is still known to keep 2 frames.
+    assert!(sizing.at(2).unwrap().stalls && !sizing.at(3).unwrap().stalls);
+}
+
+#[test]
+fn frames_that_are_out_at_the_end_come_back() {
+    let pipeline = with_slow_frames(Some(10_000));
+    for cut in 1..60 {
+        let mut recording = pipeline.record(6);
+        recording.events.truncate(recording.events.len() - cut);
+        recording.read_at = recording.events.last().unwrap().at;
+        let sizing = recording.sizing();
+        let forecast = sizing.at(6).unwrap();
+        assert_eq!(forecast.waits, sizing.recorded, "{cut}");
+        assert!(!sizing.at(3).unwrap().stalls, "{cut}");
+    }
+}
+
+#[test]
+fn a_frame_that_is_never_released_is_missing_in_all_forecasts() {
+    let mut events = vec![event(0, EventKind::Acquired, 9, 1, "screen")];
+    let holds = (0..50).flat_map(|number| {
+        let at = 10 + number * 100;
+        [
+            event(at, EventKind::Acquired, 0, 2, "camera"),
+            event(at + 50, EventKind::Released, 0, 2, "camera"),
+        ]
+    });
+    events.extend(holds);
+    let sizing = recording_of(3, events, 9_000).sizing();
+    assert_eq!(sizing.frames_without_waits(), Some(2));
+    assert!(sizing.at(1).unwrap().stalls);
+    assert!(format!("{sizing:#}").contains("with 1, the pipeline stalls"));
+}
+
+#[test]
+fn waits_that_end_without_a_frame_last_as_long_as_recorded() {
+    use EventKind::{
+        Acquired, FlushBegan, FlushEnded, Released, WaitBegan, WaitFailed, WaitGivenUp,
+    };
+    let mut flush = event(700, FlushBegan, 0, 9, "");
+    flush.slot = None;
+    let events = [
+        event(0, Acquired, 0, 1, "screen"),
+        event(100, WaitBegan, 0, 2, "camera"),
+        event(400, WaitGivenUp, 0, 2, "camera"),
+        event(500, WaitBegan, 1, 2, "camera"),
+        flush,
+        event(700, WaitFailed, 1, 2, "camera"),
+        Event {
+            kind: FlushEnded,
+            ..flush
+        },
+        event(900, Released, 0, 1, "screen"),
+        event(950, Acquired, 0, 1, "screen"),
+        event(960, WaitBegan, 2, 2, "camera"),
+    ];
+    let sizing = recording_of(1, events, 1_000).sizing();
+    let expected = WaitTotals {
+        count: 3,
+        longest: micros(300),
+        total: micros(300 + 200 + 40),
+    };
+    assert_eq!(sizing.recorded, expected);
+    assert_eq!(sizing.at(1).unwrap().waits, expected);
+    assert_eq!(sizing.at(2).unwrap().waits.count, 0);
+    let of_camera = &sizing.at(1).unwrap().labels[0];
+    assert_eq!(of_camera.label, Some(Label::new("camera")));
+    assert_eq!(of_camera.holders[0].label, Some(Label::new("screen")));
+    assert!((of_camera.holders[0].share - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn requests_of_a_thread_that_runs_several_tasks_come_at_their_recorded_times() {
+    use EventKind::{Acquired, Released, WaitBegan, WaitServed};
+    let events = [
+        event(0, Acquired, 0, 1, "one"),
+        // While the second task waits, the thread goes on with the first.
+        event(100, WaitBegan, 0, 1, "two"),
+        event(400, Released, 0, 1, "one"),
+        event(400, WaitServed, 0, 1, "two"),
+        event(400, Acquired, 0, 1, "two"),
+        event(500, WaitBegan, 1, 1, "three"),
+        event(600, Released, 0, 1, "two"),
+        event(600, WaitServed, 1, 1, "three"),
+        event(600, Acquired, 0, 1, "three"),
+        event(700, Released, 0, 1, "three"),
+    ];
+    let sizing = recording_of(1, events, 800).sizing();
+    let recorded = sizing.at(1).unwrap();
+    assert!(!recorded.stalls);
+    assert_eq!(recorded.waits, sizing.recorded);
+    assert_eq!(sizing.frames_without_waits(), Some(2));
+}
+
+#[test]
+fn a_recording_without_acquires_says_so() {
+    let empty = recording_of(4, [], 500).sizing();
+    let pool = |at, kind| Event {
+        slot: None,
+        ..event(at, kind, 0, 1, "")
+    };
+    let committed = [
+        pool(0, EventKind::Committed),
+        pool(5, EventKind::Decommitted),
+        pool(9, EventKind::Committed),
+    ];
+    for sizing in [empty, recording_of(4, committed, 500).sizing()] {
+        let text = "nothing is known about the number of frames: none was acquired";
+        assert_eq!(sizing.to_string(), text);
+        assert_eq!(sizing.depths.len(), 8);
+        assert!(sizing.savings.is_empty() && sizing.sources.is_empty());
+    }
+}
+
+#[test]
+fn contradictory_events_cause_no_panic() {
+    let sane = with_slow_frames(Some(10_000)).record(4);
+    let mut reversed = sane.clone();
+    reversed.events.reverse();
+    let mut extreme = reversed.clone();
+    for event in &mut extreme.events {
+        event.slot = event.slot.map(|slot| usize::MAX - slot);
+        event.wait = event.wait.map(|_| u64::MAX);
+        event.at = Duration::MAX - event.at;
+    }
+    let mut wide = sane.clone();
+    wide.events[0].at = Duration::MAX;
+    let mut one_slot = sane.clone();
+    for event in &mut one_slot.events {
+        event.slot = event.slot.map(|_| 0);
+        event.thread %= 2;
+    }
+    for mut recording in [sane, reversed, extreme, wide, one_slot] {
+        for frames in [0, 1, 2, 513] {
+            recording.frames = frames;
+            let sizing = recording.sizing();
+            assert_eq!(sizing.depths.len(), frames.min(512) * 2);
+            assert!(!sizing.to_string().is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_large_pool_has_forecasts_for_evenly_spread_numbers_of_frames() {
+    let mut recording = with_slow_frames(Some(10_000)).record(8);
+    for frames in [600, 10_001, usize::MAX] {
+        recording.frames = frames;
+        let sizing = recording.sizing();
+        assert_eq!(sizing.depths.len(), 1024);
+        assert_eq!(sizing.depths[1023].frames, frames.saturating_mul(2));
+        if frames < usize::MAX {
+            assert!(sizing.at(frames).is_some());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn events_in_any_order_cause_no_panic(
+        events in prop::collection::vec((0_u64..100, 0_usize..15, 0_u64..4, 0_u32..4), 0..80),
+        frames in 0_usize..6,
+        lost in 0_u64..2,
+    ) {
+        let labels = ["", "a", "b"];
+        let events = events.into_iter().map(|(at, kind, subject, thread)| {
+            let label = labels[usize::try_from(at).unwrap() % 3];
+            event(at, EventKind::ALL[kind], subject, thread, label)
+        });
+        let recording = Recording { lost, ..recording_of(frames, events, 50) };
+        let text = recording.sizing().to_string();
+        prop_assert!(!text.is_empty());
+    }
+}
+
+#[test]
+fn the_text_has_the_answer_the_savings_and_a_table() {
+    let text = with_slow_frames(Some(10_000))
+        .record(8)
+        .sizing()
+        .to_string();
+    println!("{text}");
+}
