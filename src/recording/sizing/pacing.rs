@@ -31,8 +31,8 @@ const MIN_REQUESTS: usize = 16;
 /// - A thread that has hardly any time between its last step and its next request, measured by the
 ///   median, is paced by its work.
 /// - If the requests lie on a grid of equal periods, the thread is paced by a clock, and otherwise
-///   by its work. The deviations of work add up, so that it leaves the grid even if it takes nearly
-///   equally long each time. Requests that a wait delayed are left out.
+///   by its work. The deviations of work add up, so that it leaves the grid unless it takes equally
+///   long each time. Requests that a wait delayed are left out.
 /// - If fewer than 16 requests remain, because most were delayed, the thread is paced by its work,
 ///   unless its requests are much more regular than the gaps before them.
 /// - A thread with fewer than 16 requests in all is taken to be paced by a clock: it asks again as
@@ -83,10 +83,9 @@ fn intervals(requests: &[Request]) -> impl Iterator<Item = u64> {
 }
 
 /// Returns `true` if the requests `on_time` deviate no more from a grid of equal periods than their
-/// intervals deviate from each other. Deviations of a clock cancel out; those of work add up.
+/// intervals deviate from each other, or than 2 % of the period, which a wake-up may be late.
+/// Deviations of a clock cancel out; those of work add up.
 fn is_on_grid(requests: &[Request], on_time: &[usize]) -> bool {
-    /// Deviations below this one are those of the recorder's clock.
-    const RESOLUTION: u64 = 1_000;
     let neighbors = on_time.windows(2).filter(|pair| pair[0] + 1 == pair[1]);
     let intervals: Vec<_> = neighbors
         .map(|pair| requests[pair[1]].at.saturating_sub(requests[pair[0]].at))
@@ -117,7 +116,7 @@ fn is_on_grid(requests: &[Request], on_time: &[usize]) -> bool {
     let mut deviations: Vec<_> = deviations.collect();
     deviations.sort_by(f64::total_cmp);
     let deviation = deviations[deviations.len() / 2];
-    deviation <= 1.5 * spread.max(RESOLUTION) as f64
+    deviation <= (1.5 * spread as f64).max(period / 50.0)
 }
 
 /// Returns the period of the times: the median of the slopes over half of the recording, as in the

@@ -1,0 +1,148 @@
+//! Number of frames that a pipeline needs: forecasts from one recording, compared with runs.
+//!
+//! ```text
+//! cargo run --release --features serde --example sizing
+//! cargo run --release --features serde --example sizing -- --save recording.json
+//! cargo run --release --features serde --example sizing -- recording.json
+//! ```
+//!
+//! Without a file, a pipeline of this program is recorded twice: with 8 frames, which suffice, and
+//! with 5, which do not. From each recording, its waits with other numbers of frames are predicted,
+//! and then they are measured. With a file, which contains a `Recording` as
+//! JSON, the program prints the forecast for it. With the feature `recording-export`, it draws the
+//! forecast to `target/sizing.svg`, too.
+
+#![expect(clippy::print_stdout, reason = "a command-line program")]
+
+use std::env;
+use std::error::Error;
+use std::fmt::Write;
+use std::fs;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use ks_allocator::{DepthForecast, Recording, Sizing, Stats};
+
+mod pipeline;
+
+/// Number of frames of the recorded pipeline, and of its second recording.
+const RECORDED: usize = 8;
+const FEWER: usize = 5;
+
+/// Numbers of frames that are measured. The pipeline stalls with fewer.
+const MEASURED: RangeInclusive<usize> = 3..=10;
+
+/// Longest wait of a number of frames that suffices.
+const BOUND: Duration = Duration::from_millis(2);
+
+/// Number of runs per number of frames. They run at the same time; the median counts.
+const RUNS: usize = 3;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let (recording, is_own) = match arguments[..] {
+        [] => (record(RECORDED)?, true),
+        ["--save", file] => {
+            let recording = record(RECORDED)?;
+            fs::write(file, serde_json::to_string(&recording)?)?;
+            (recording, true)
+        }
+        [file] if !file.starts_with('-') => {
+            (serde_json::from_str(&fs::read_to_string(file)?)?, false)
+        }
+        _ => return Err("usage: sizing [--save FILE | FILE]".into()),
+    };
+    let sizing = recording.sizing();
+    println!("{sizing}\n");
+    draw(&sizing)?;
+    if is_own {
+        compare(&sizing, &record(FEWER)?.sizing())
+    } else {
+        let least = sizing.frames_without_waits();
+        let least = least.map_or("none".to_owned(), |frames| frames.to_string());
+        println!("sizing: frames={} least={least}", sizing.frames);
+        Ok(())
+    }
+}
+
+fn record(frames: usize) -> Result<Recording, Box<dyn Error>> {
+    let pool = pipeline::run(frames)?;
+    Ok(pool.recording().ok_or("`record` turns the recorder on")?)
+}
+
+#[cfg(feature = "recording-export")]
+fn draw(sizing: &Sizing) -> std::io::Result<()> {
+    fs::create_dir_all("target")?;
+    sizing.write_svg(fs::File::create("target/sizing.svg")?)
+}
+
+#[cfg(not(feature = "recording-export"))]
+#[expect(clippy::unnecessary_wraps, reason = "as with the feature")]
+fn draw(_: &Sizing) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Runs the pipeline with each number of frames, and prints what was measured beside the forecasts
+/// of two recordings.
+fn compare(sizing: &Sizing, of_fewer: &Sizing) -> Result<(), Box<dyn Error>> {
+    println!("          waits                           total wait in ms");
+    println!(
+        "frames    from {RECORDED}   from {FEWER}  measured    from {RECORDED}   from {FEWER}  measured"
+    );
+    let (mut good, mut all) = (0, 0);
+    let mut least_measured = 0;
+    for frames in MEASURED.rev() {
+        let measured = measure(frames)?;
+        if measured.longest_wait <= BOUND {
+            least_measured = frames;
+        }
+        let mut waits = format!("{frames:6}  ");
+        let mut totals = "  ".to_owned();
+        let mut marks = String::new();
+        for sizing in [sizing, of_fewer] {
+            let forecast = sizing.at(frames).ok_or("up to twice the frames")?;
+            write!(waits, "{:8} ", forecast.waits.count)?;
+            write!(totals, "{:8.1} ", milliseconds(forecast.waits.total))?;
+            let is_good = is_within_bounds(forecast, &measured);
+            marks += if is_good { " good" } else { " OUT OF BOUNDS" };
+            good += usize::from(is_good);
+            all += 1;
+        }
+        write!(waits, " {:8}", measured.waits)?;
+        write!(totals, " {:8.1}", milliseconds(measured.total_wait))?;
+        println!("{waits}  {totals}  {marks}");
+    }
+    let least = sizing.frames_for(BOUND).unwrap_or(0);
+    println!("sizing: least={least} measured={least_measured} good={good} of {all}");
+    Ok(())
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// Returns the statistics of the run with the median total wait.
+fn measure(frames: usize) -> Result<Stats, Box<dyn Error>> {
+    let runs: Vec<_> = std::thread::scope(|scope| {
+        let runs =
+            [(); RUNS].map(|()| scope.spawn(|| pipeline::run(frames).map(|pool| pool.stats())));
+        runs.into_iter().map(|run| run.join()).collect()
+    });
+    let mut stats = Vec::new();
+    for run in runs {
+        stats.push(run.map_err(|_| "a thread panicked")??);
+    }
+    stats.sort_by_key(|stats| stats.total_wait);
+    Ok(stats[RUNS / 2])
+}
+
+/// Returns `true` if a forecast is within the bounds that `Recording::sizing` documents: 15 % of
+/// the requests, and 15 % of the total wait plus 0.2 ms per request.
+fn is_within_bounds(forecast: &DepthForecast, measured: &Stats) -> bool {
+    let requests = measured.acquires;
+    let waits = forecast.waits.count.abs_diff(measured.waits);
+    let total = forecast.waits.total.abs_diff(measured.total_wait);
+    let noise = Duration::from_micros(200) * u32::try_from(requests).unwrap_or(u32::MAX);
+    waits * 100 <= requests * 15 && total <= measured.total_wait * 15 / 100 + noise
+}
