@@ -5,15 +5,17 @@
 
 mod event;
 
-mod sizing;
-
 #[cfg(feature = "recording-export")]
 mod timeline;
 
 #[cfg(feature = "recording-export")]
 mod palette;
 #[cfg(feature = "recording-export")]
+mod svg;
+#[cfg(feature = "recording-export")]
 mod text;
+
+mod sizing;
 
 #[cfg(feature = "recording-export")]
 mod picture;

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Write as _};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::time::Duration;
 
 use super::event::{EventKind, Recording};
 use super::palette::{Paint, Palette};
+use super::svg::write_document;
 use super::text::{Short, Tick, Time, Xml, width_of};
 use super::timeline::{HoldSpan, Span, Timeline};
 
@@ -74,39 +75,9 @@ impl Recording {
         };
         // Writing to a `String` does not fail.
         let _written = picture.draw();
-        let height = picture.y;
-        let mut out = BufWriter::new(out);
-        writeln!(
-            out,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-             viewBox=\"0 0 {WIDTH} {height}\" \
-             font-family=\"sans-serif\" font-size=\"12\" fill=\"#222\">"
-        )?;
-        out.write_all(DEFINITIONS.as_bytes())?;
-        writeln!(
-            out,
-            "<rect width=\"{WIDTH}\" height=\"{height}\" rx=\"6\" \
-             fill=\"#fdfdfd\" stroke=\"#999\"/>"
-        )?;
-        out.write_all(picture.body.as_bytes())?;
-        out.write_all(b"</svg>\n")?;
-        out.flush()
+        write_document(out, WIDTH, picture.y, &picture.body)
     }
 }
-
-/// Fill patterns: for unclaimed frames and for waiting callers.
-const DEFINITIONS: &str = "\
-<defs>
-<pattern id=\"unclaimed\" width=\"6\" height=\"6\" \
-patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">
-<rect width=\"6\" height=\"6\" fill=\"#eee\"/>\
-<rect width=\"2\" height=\"6\" fill=\"#777\"/></pattern>
-<pattern id=\"wait\" width=\"6\" height=\"6\" \
-patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">
-<rect width=\"6\" height=\"6\" fill=\"#f7b6b0\"/>\
-<rect width=\"3\" height=\"6\" fill=\"#d7191c\"/></pattern>
-</defs>
-";
 
 /// Picture that is being drawn, from top to bottom.
 struct Picture<'a> {

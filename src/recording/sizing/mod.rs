@@ -55,6 +55,9 @@ mod report;
 
 mod text;
 
+#[cfg(feature = "recording-export")]
+mod picture;
+
 pub use self::pacing::Pacing;
 pub use self::report::{
     DepthForecast, FrameSource, HolderShare, LabelForecast, Saving, SavingMeans, Sizing,
