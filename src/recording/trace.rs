@@ -18,6 +18,9 @@ const POOL: u64 = 2;
 /// Track of slot 0. The other slots follow, then the waiting callers.
 const FIRST_SLOT: u64 = 10;
 
+/// Maximum number of events, times the number of frames, up to which a trace has a forecast.
+const MAX_REPLAYED: usize = 10_000_000;
+
 impl Recording {
     /// Writes the recording as a JSON trace for [Perfetto](https://ui.perfetto.dev) or
     /// `chrome://tracing`.
@@ -29,7 +32,9 @@ impl Recording {
     /// - as many tracks of waiting callers as there were callers that waited at the same time;
     /// - one track of the pool, which shows when it was dry: a caller waited and no frame was free;
     /// - a counter of the free frames, which includes the unclaimed frames in a
-    ///   [batch](crate::FrameBatch).
+    ///   [batch](crate::FrameBatch);
+    /// - as metadata, the number of frames needed, by [`sizing`](Self::sizing), unless the number of
+    ///   events times the number of frames is above 10 million.
     ///
     /// A bar whose begin is missing from the recording begins with the recording.
     ///
@@ -56,7 +61,8 @@ impl Recording {
         write!(
             trace.out,
             "{{\"displayTimeUnit\":\"ms\",\
-             \"otherData\":{{\"frames\":{frames},\"lost\":{lost}}},\"traceEvents\":["
+             \"otherData\":{{\"frames\":{frames},\"lost\":{lost}{}}},\"traceEvents\":[",
+            self.trace_sizing()
         )?;
         let pool = self.pool.map_or("pool", Label::name);
         trace.name("process_name", POOL, pool)?;
@@ -66,6 +72,22 @@ impl Recording {
         self.trace_waits(&timeline, &mut trace)?;
         trace.out.write_all(b"\n]}\n")?;
         trace.out.flush()
+    }
+
+    /// Returns the metadata about the number of frames, with a comma before it.
+    fn trace_sizing(&self) -> String {
+        let replayed = self.events.len().saturating_mul(self.frames);
+        if replayed > MAX_REPLAYED {
+            return String::new();
+        }
+        let sizing = self.sizing();
+        let text = format!("{sizing:#}");
+        let needed = sizing.frames_needed();
+        let needed = needed.map_or("null".to_owned(), |frames| frames.to_string());
+        format!(
+            ",\"frames needed\":{needed},\"sizing\":{}",
+            JsonString(&text)
+        )
     }
 
     fn trace_pool(&self, timeline: &Timeline, trace: &mut Trace<impl Write>) -> io::Result<()> {

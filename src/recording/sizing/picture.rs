@@ -32,7 +32,7 @@ impl Sizing {
     /// The upper plot has the total wait by number of frames, colored by the label of the waiting
     /// callers. The lower plot has the longest wait. Numbers of frames with which the pipeline
     /// stalls are hatched, and the recorded number is marked. At most 32 numbers of frames are
-    /// shown, around the least one without waits.
+    /// shown, around the least one that suffices.
     ///
     /// # Errors
     ///
@@ -66,10 +66,10 @@ impl Sizing {
     /// Returns the forecasts that are drawn.
     fn drawn(&self) -> &[DepthForecast] {
         const HALF: usize = MAX_COLUMNS / 2;
-        let sufficient = self.frames_without_waits();
-        let sufficient = sufficient.unwrap_or(self.frames.saturating_add(HALF));
-        let recorded = self.frames.min(sufficient.saturating_add(HALF));
-        let last = sufficient.max(recorded).saturating_add(1);
+        let needed = self.frames_needed();
+        let needed = needed.unwrap_or(self.frames.saturating_add(HALF));
+        let recorded = self.frames.min(needed.saturating_add(HALF));
+        let last = needed.max(recorded).saturating_add(1);
         let end = self.depths.partition_point(|depth| depth.frames <= last);
         &self.depths[end.saturating_sub(MAX_COLUMNS)..end]
     }
@@ -88,6 +88,23 @@ fn waits_as_holds(depths: &[DepthForecast]) -> Vec<HoldSpan> {
             owner: owner_of(of.label),
         })
         .collect()
+}
+
+/// Returns the lines of a text, as wide as the plots.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last().map_or("", String::as_str);
+        if !last.is_empty() && width_of(last) + width_of(word) > PLOT {
+            lines.push(String::new());
+        }
+        if let Some(last) = lines.last_mut() {
+            let space = if last.is_empty() { "" } else { " " };
+            *last += space;
+            *last += word;
+        }
+    }
+    lines
 }
 
 fn owner_of(label: Option<Label>) -> Owner {
@@ -117,19 +134,17 @@ impl<'a> Picture<'a> {
 
     fn draw_title(&mut self) -> fmt::Result {
         let text = format!("{:#}", self.sizing);
-        let mut size = 14;
+        let mut style = "font-size=\"14\" font-weight=\"bold\"";
         self.y = 12.0;
-        for clause in text.split_inclusive([';', '\n']) {
+        for line in text.split([';', '\n']).flat_map(wrapped) {
             self.y += 17.0;
+            let y = self.y;
             writeln!(
                 self.body,
-                "<text x=\"{LEFT}\" y=\"{:.0}\" font-size=\"{size}\" font-weight=\"{}\">\
-                 {}</text>",
-                self.y,
-                if size > 12 { "bold" } else { "normal" },
-                Xml(clause.trim())
+                "<text x=\"{LEFT}\" y=\"{y:.0}\" {style}>{}</text>",
+                Xml(&line)
             )?;
-            size = 12;
+            style = "font-size=\"12\"";
         }
         self.y += 14.0;
         Ok(())
@@ -264,10 +279,10 @@ impl<'a> Picture<'a> {
     }
 
     fn draw_axis(&mut self) -> fmt::Result {
-        let sufficient = self.sizing.frames_without_waits();
+        let needed = self.sizing.frames_needed();
         for (column, depth) in self.depths.iter().enumerate() {
             let frames = depth.frames;
-            let weight = if Some(frames) == sufficient {
+            let weight = if Some(frames) == needed {
                 "bold"
             } else {
                 "normal"

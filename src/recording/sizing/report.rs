@@ -13,6 +13,9 @@ use super::schedule::{Action, Schedule};
 /// Maximum number of depths with a forecast. It is even, so the recorded depth is among them.
 const MAX_DEPTHS: usize = 1024;
 
+/// Duration up to which a wait does not count as a lack of frames.
+const NEGLIGIBLE: Duration = Duration::from_micros(100);
+
 /// Maximum number of labels for which savings are looked for.
 const MAX_SAVERS: usize = 8;
 
@@ -173,8 +176,8 @@ pub struct Sizing {
     /// Threads that acquire frames, those with the most requests first.
     pub sources: Vec<FrameSource>,
     /// Changes, each of which would save a frame: with it, one frame fewer than
-    /// [`frames_without_waits`](Self::frames_without_waits) suffices. Those that change hold times
-    /// the least come first. Empty if 1 frame suffices or no number of frames does.
+    /// [`frames_needed`](Self::frames_needed) suffices. Those that change hold times the least come
+    /// first. Empty if 1 frame suffices or no number of frames does.
     pub savings: Vec<Saving>,
 }
 
@@ -210,6 +213,23 @@ impl Sizing {
     #[must_use]
     pub fn frames_without_waits(&self) -> Option<usize> {
         self.least(|depth| depth.waits.count == 0)
+    }
+
+    /// Returns the least number of frames with which no wait is longer than 0.1 ms, or `None` if all
+    /// forecasts have longer waits. Shorter waits depend on which of two threads is woken first,
+    /// and on chance.
+    ///
+    /// ```
+    /// # use ks_allocator::FramePool;
+    /// # let pool = FramePool::builder().frames(4).frame_size(64).record(100).build()?;
+    /// # drop(pool.acquire()?);
+    /// let sizing = pool.recording().expect("`record` turns the recorder on").sizing();
+    /// assert_eq!(sizing.frames_needed(), Some(1));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn frames_needed(&self) -> Option<usize> {
+        self.frames_for(NEGLIGIBLE)
     }
 
     /// Returns the least number of frames with which no wait is longer than `bound`, or `None` if
@@ -438,19 +458,20 @@ fn sources(schedule: &Schedule) -> Vec<FrameSource> {
 
 /// Finds the changes of single labels with which one frame fewer suffices.
 fn savings(schedule: &Schedule, sizing: &Sizing) -> Vec<Saving> {
-    let Some(sufficient) = sizing.frames_without_waits() else {
+    let fewer = sizing
+        .frames_needed()
+        .and_then(|needed| needed.checked_sub(1));
+    let Some(frames) = fewer.filter(|&frames| frames > 0) else {
         return Vec::new();
     };
-    let Some(frames) = sufficient.checked_sub(1).filter(|&frames| frames > 0) else {
-        return Vec::new();
-    };
+    let is_enough =
+        |waits: &Waits| !waits.stalls && Duration::from_nanos(waits.longest()) <= NEGLIGIBLE;
     let followers = Followers::new(schedule);
     let mut savings = Vec::new();
     for (holder, longest) in holders_by_work(schedule) {
         let suffices = |by| {
             let shortened = Some(Shortened { holder, by });
-            let waits = replay(schedule, &followers, frames, shortened);
-            waits.count() == 0 && !waits.stalls
+            is_enough(&replay(schedule, &followers, frames, shortened))
         };
         let label = schedule.holders[holder];
         let mut push = |means| {
@@ -466,8 +487,7 @@ fn savings(schedule: &Schedule, sizing: &Sizing) -> Vec<Saving> {
         if schedule.kept_by(holder) > 0 {
             let fewer = schedule.with_one_kept_frame_fewer(holder);
             let followers = Followers::new(&fewer);
-            let waits = replay(&fewer, &followers, frames, None);
-            if waits.count() == 0 && !waits.stalls {
+            if is_enough(&replay(&fewer, &followers, frames, None)) {
                 push(SavingMeans::OneFrameFewer);
             }
         }

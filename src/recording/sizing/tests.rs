@@ -234,9 +234,14 @@ proptest! {
 
 /// Returns the number of frames without waits in the run.
 fn frames_without_waits(pipeline: &Pipeline) -> usize {
+    frames_for(pipeline, Duration::ZERO)
+}
+
+/// Returns the number of frames without waits longer than `bound` in the run.
+fn frames_for(pipeline: &Pipeline, bound: Duration) -> usize {
     let mut depths = pipeline.keeps + 1..;
     depths
-        .find(|&depth| pipeline.waits(depth).count == 0)
+        .find(|&depth| pipeline.waits(depth).longest <= bound)
         .unwrap()
 }
 
@@ -248,16 +253,14 @@ fn the_least_numbers_of_frames_are_those_of_the_run() {
     assert_eq!(sizing.frames_without_waits(), Some(least));
     assert!((5..=8).contains(&least), "{least}");
     for bound in [micros(0), micros(2_000), micros(30_000)] {
-        let mut depths = pipeline.keeps + 1..;
-        let in_run = depths.find(|&depth| pipeline.waits(depth).longest <= bound);
-        assert_eq!(sizing.frames_for(bound), in_run);
+        assert_eq!(sizing.frames_for(bound), Some(frames_for(&pipeline, bound)));
     }
 }
 
 #[test]
 fn a_saving_is_the_least_that_suffices_in_the_run() {
     let pipeline = with_slow_frames(Some(10_000));
-    let least = frames_without_waits(&pipeline);
+    let least = frames_for(&pipeline, micros(100));
     let sizing = pipeline.record(8).sizing();
     let encoder = Label::new("encoder");
     let of_encoder = sizing.savings.iter().find(|saving| {
@@ -271,7 +274,7 @@ fn a_saving_is_the_least_that_suffices_in_the_run() {
         for (_, encode) in &mut pipeline.frames {
             *encode = encode.saturating_sub(shorter);
         }
-        frames_without_waits(&pipeline)
+        frames_for(&pipeline, micros(100))
     };
     let time = u64::try_from(time.as_micros()).unwrap();
     assert!(with_shorter(time + 1) < least);
@@ -285,7 +288,7 @@ fn a_saving_is_the_least_that_suffices_in_the_run() {
     );
     let mut fewer = pipeline.clone();
     fewer.keeps = 1;
-    assert_eq!(frames_without_waits(&fewer), least - 1);
+    assert_eq!(frames_for(&fewer, micros(100)), least - 1);
 }
 
 #[test]
@@ -508,9 +511,43 @@ proptest! {
 
 #[test]
 fn the_text_has_the_answer_the_savings_and_a_table() {
-    let text = with_slow_frames(Some(10_000))
-        .record(8)
-        .sizing()
-        .to_string();
-    println!("{text}");
+    let sizing = with_slow_frames(Some(10_000)).record(8).sizing();
+    let text = sizing.to_string();
+    let expected = "\
+7 of 8 frames would have sufficed; with 6, `source` waits 10 times, 500 µs at most
+6 frames suffice if `encoder` holds each frame for 402 µs less, or if `source` holds each frame \
+for 403 µs less, or if `preview` holds each frame for 403 µs less
+
+     frames  waits  longest   total  waiting callers, and the holders of the frames
+          1      -        -       -  the pipeline stalls
+          2      -        -       -  the pipeline stalls
+          3    112    39 ms   1.1 s  `source` 112 times (`preview` 68 %, `encoder` 32 %)
+          4     57    21 ms  362 ms  `source` 57 times (`preview` 52 %, `encoder` 48 %)
+          5     29    11 ms  168 ms  `source` 29 times (`encoder` 58 %, `preview` 42 %)
+          6     10   500 µs  5.0 ms  `source` 10 times (`encoder` 50 %, `preview` 50 %)
+          7      0     0 ms    0 ms
+recorded: 8      0     0 ms    0 ms
+
+`source` (thread 1) asked for a frame 120 times, by a clock
+recorded: 0 waits, 0 ms at most, 0 ms in all
+The forecast supposes that stages work on each frame as long as recorded.";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn the_text_of_a_pool_that_is_too_small_says_how_many_frames_suffice() {
+    let sizing = with_slow_frames(Some(10_000)).record(4).sizing();
+    let text = format!("{sizing:#}");
+    let begin = "7 frames would have sufficed; the pool had 4; with 6, `source` waits 10 times";
+    assert!(text.starts_with(begin), "{text}");
+    let saturated = Pipeline {
+        period: None,
+        frames: vec![(1_000, 5_000); 50],
+        show: 100,
+        keeps: 0,
+        labels: LABELS,
+    };
+    let text = format!("{:#}", saturated.record(4).sizing());
+    let begin = "8 frames do not suffice; with 8, `source` waits ";
+    assert!(text.starts_with(begin), "{text}");
 }

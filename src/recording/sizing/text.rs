@@ -1,5 +1,6 @@
 //! Sizing as text: the answer in a sentence, the savings, and a table.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,7 +16,13 @@ const MAX_SAVINGS: usize = 3;
 const MAX_SHARES: usize = 3;
 
 /// Headings of the table's columns.
-const HEADINGS: [&str; 5] = ["frames", "waits", "longest", "total", "who waits, for whom"];
+const HEADINGS: [&str; 5] = [
+    "frames",
+    "waits",
+    "longest",
+    "total",
+    "waiting callers, and the holders of the frames",
+];
 
 impl fmt::Display for Sizing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,28 +41,28 @@ impl Sizing {
         if self.sources.is_empty() || self.depths.is_empty() {
             return f.write_str("nothing is known about the number of frames: none was acquired");
         }
-        let Some(sufficient) = self.frames_without_waits() else {
+        let Some(needed) = self.frames_needed() else {
             let most = self.depths.last();
             let frames = most.map_or(0, |depth| depth.frames);
-            write!(f, "{} do not suffice", Frames(frames))?;
+            let verb = if frames == 1 { "does" } else { "do" };
+            write!(f, "{} {verb} not suffice", Frames(frames))?;
             return most.map_or(Ok(()), |most| write!(f, "; {}", With(most)));
         };
-        if sufficient > self.frames {
-            write!(
-                f,
-                "{} would have sufficed; the pool had {}",
-                Frames(sufficient),
-                self.frames
-            )?;
-        } else {
-            write!(
-                f,
-                "{sufficient} of {} would have sufficed",
-                Frames(self.frames)
-            )?;
+        let recorded = Frames(self.frames);
+        match needed.cmp(&self.frames) {
+            Ordering::Less => write!(f, "{needed} of {recorded} would have sufficed")?,
+            Ordering::Equal => write!(f, "{recorded} sufficed")?,
+            Ordering::Greater => {
+                let needed = Frames(needed);
+                write!(
+                    f,
+                    "{needed} would have sufficed; the pool had {}",
+                    self.frames
+                )?;
+            }
         }
         let fewer = self.depths.iter().rev();
-        let mut fewer = fewer.skip_while(|depth| depth.frames >= sufficient);
+        let mut fewer = fewer.skip_while(|depth| depth.frames >= needed);
         fewer
             .next()
             .map_or(Ok(()), |fewer| write!(f, "; {}", With(fewer)))
@@ -76,7 +83,7 @@ impl Sizing {
             let name = Name(saving.label);
             match saving.means {
                 SavingMeans::LessTime(time) => {
-                    write!(f, "{name} holds each frame {} shorter", Time(time))?;
+                    write!(f, "{name} holds each frame for {} less", Time(time))?;
                 }
                 SavingMeans::OneFrameFewer => write!(f, "{name} keeps one frame fewer")?,
             }
@@ -98,10 +105,13 @@ impl Sizing {
         for row in [&headings].into_iter().chain(&rows) {
             let [numbers @ .., last] = row;
             f.write_str("\n")?;
-            for (cell, &width) in numbers.iter().zip(&widths) {
-                write!(f, "{cell:>width$}  ")?;
+            for (column, (cell, &width)) in numbers.iter().zip(&widths).enumerate() {
+                let gap = if column == 0 { "" } else { "  " };
+                write!(f, "{gap}{cell:>width$}")?;
             }
-            f.write_str(last)?;
+            if !last.is_empty() {
+                write!(f, "  {last}")?;
+            }
         }
         Ok(())
     }
@@ -171,7 +181,7 @@ impl Sizing {
     }
 }
 
-/// Waits of a label, and the holders of the frames: `camera 12 times, for encoder 71 %, ...`.
+/// Waits of a label, and the holders of the frames: ``camera` 12 times (`encoder` 71 %, ...)``.
 fn waits_of(of: &LabelForecast) -> String {
     let shares: Vec<_> = of
         .holders
@@ -183,7 +193,7 @@ fn waits_of(of: &LabelForecast) -> String {
     if shares.is_empty() {
         waits
     } else {
-        format!("{waits}, for {}", shares.join(" "))
+        format!("{waits} ({})", shares.join(", "))
     }
 }
 
