@@ -6,7 +6,8 @@
 //!
 //! Three stages share 8 frames: capture, encoder and writer. After 100 frames the encoder becomes
 //! slower and slower, until an acquire of the capture stage times out. The error names the stage
-//! that holds the frames. A trace and a picture show how the pool ran dry.
+//! that holds the frames. A trace and a picture show how the pool ran dry, and a forecast says
+//! whether more frames would have helped.
 
 #![expect(clippy::print_stdout, reason = "a command-line program")]
 
@@ -54,6 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let recording = pool.recording().ok_or("`record` turns the recorder on")?;
     recording.write_trace(File::create(trace)?)?;
     recording.write_svg(File::create(picture)?)?;
+    println!("{:#}\n", recording.sizing());
     println!("Open {trace} in https://ui.perfetto.dev and {picture} in a browser.");
 
     let (culprit, held) = largest_holder(holders).ok_or("every frame has a label")?;

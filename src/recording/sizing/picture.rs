@@ -45,7 +45,7 @@ impl Sizing {
     /// let sizing = pool.recording().expect("`record` turns the recorder on").sizing();
     /// let mut picture = Vec::new();
     /// sizing.write_svg(&mut picture)?;
-    /// assert!(String::from_utf8(picture)?.contains("1 of 2 frames would have sufficed"));
+    /// assert!(String::from_utf8(picture)?.contains("1 of 2 frames would have sufficed for "));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn write_svg(&self, out: impl io::Write) -> io::Result<()> {

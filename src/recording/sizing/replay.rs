@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::schedule::{Action, Schedule};
+use super::schedule::{Action, Schedule, Step};
 
 /// Change of a schedule: a holder gives up each of its frames earlier.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +20,26 @@ pub(super) struct Waits {
     pub(super) of: Vec<HolderWaits>,
     /// `true` if the schedule could not be replayed to its end.
     pub(super) stalls: bool,
+    pub(super) peaks: Peaks,
+}
+
+/// Highest numbers of frames that were out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peaks {
+    /// In each tenth of the acquires.
+    pub(super) tenths: [u64; 10],
+    /// Per holder: the number of its frames when the most frames were out.
+    pub(super) held: Vec<u64>,
+}
+
+impl Peaks {
+    /// Returns `true` if the frames that are out become more and more: there are the most at the
+    /// end, and at least half as many again as in the first half.
+    pub(super) fn grow(&self) -> bool {
+        let max = |tenths: &[u64]| tenths.iter().copied().max().unwrap_or(0);
+        let (before, end) = self.tenths.split_at(9);
+        max(end) > max(before) && 2 * max(end) >= 3 * max(&self.tenths[..5])
+    }
 }
 
 /// Waits of the requests with one label. Times are in nanoseconds.
@@ -120,6 +140,10 @@ struct Replay<'a> {
     held: Vec<u64>,
     waiting: Vec<u64>,
     waits: Vec<HolderWaits>,
+    /// Number of frames acquired so far, and in all.
+    acquires: usize,
+    all_acquires: usize,
+    peaks: Peaks,
 }
 
 /// Replays a schedule with `frames` frames.
@@ -135,6 +159,12 @@ pub(super) fn replay(
         held[holder] += 1;
     }
     let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    let acquires = |step: &&Step| {
+        let Action::Request { takes_frame, .. } = step.action else {
+            return false;
+        };
+        takes_frame
+    };
     let mut replay = Replay {
         schedule,
         followers,
@@ -156,6 +186,9 @@ pub(super) fn replay(
         held,
         waiting: vec![0; holders],
         waits: vec![HolderWaits::default(); holders],
+        acquires: 0,
+        all_acquires: schedule.steps.iter().filter(acquires).count(),
+        peaks: Peaks::default(),
     };
     replay.run();
     replay.finish()
@@ -240,6 +273,13 @@ impl Replay<'_> {
     fn take(&mut self, holder: usize) {
         self.free -= 1;
         self.held[holder] += 1;
+        let tenth = (self.acquires * 10 / self.all_acquires.max(1)).min(9);
+        self.acquires += 1;
+        let out = self.held.iter().sum();
+        if self.peaks.tenths.iter().all(|&peak| peak < out) {
+            self.peaks.held.clone_from(&self.held);
+        }
+        self.peaks.tenths[tenth] = out.max(self.peaks.tenths[tenth]);
     }
 
     /// Serves the waiting requests, the first one first, as long as frames are free.
@@ -332,6 +372,7 @@ impl Replay<'_> {
         Waits {
             of: self.waits,
             stalls,
+            peaks: self.peaks,
         }
     }
 }

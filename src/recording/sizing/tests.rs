@@ -514,7 +514,7 @@ fn the_text_has_the_answer_the_savings_and_a_table() {
     let sizing = with_slow_frames(Some(10_000)).record(8).sizing();
     let text = sizing.to_string();
     let expected = "\
-7 of 8 frames would have sufficed; with 6, `source` waits 10 times, 500 µs at most
+7 of 8 frames would have sufficed for 1.3 s; with 6, `source` waits 10 times, 500 µs at most
 6 frames suffice if `encoder` holds each frame for 402 µs less, or if `source` holds each frame \
 for 403 µs less, or if `preview` holds each frame for 403 µs less
 
@@ -538,7 +538,8 @@ The forecast supposes that stages work on each frame as long as recorded.";
 fn the_text_of_a_pool_that_is_too_small_says_how_many_frames_suffice() {
     let sizing = with_slow_frames(Some(10_000)).record(4).sizing();
     let text = format!("{sizing:#}");
-    let begin = "7 frames would have sufficed; the pool had 4; with 6, `source` waits 10 times";
+    let begin =
+        "7 frames would have sufficed for 1.3 s; the pool had 4; with 6, `source` waits 10 times";
     assert!(text.starts_with(begin), "{text}");
     let saturated = Pipeline {
         period: None,
@@ -550,4 +551,21 @@ fn the_text_of_a_pool_that_is_too_small_says_how_many_frames_suffice() {
     let text = format!("{:#}", saturated.record(4).sizing());
     let begin = "8 frames do not suffice; with 8, `source` waits ";
     assert!(text.starts_with(begin), "{text}");
+}
+
+#[test]
+fn a_stage_that_is_slower_than_its_source_falls_behind() {
+    let pipeline = |encode| Pipeline {
+        period: Some(10_000),
+        frames: vec![(1_000, encode); 60],
+        show: 100,
+        keeps: 0,
+        labels: LABELS,
+    };
+    let sizing = pipeline(14_000).record(30).sizing();
+    let falls_behind = sizing.falls_behind.unwrap();
+    assert_eq!(falls_behind.label, Some(Label::new("encoder")));
+    assert!(falls_behind.share > 0.8);
+    assert!(sizing.to_string().contains("`encoder` falls behind"));
+    assert!(pipeline(9_000).record(30).sizing().falls_behind.is_none());
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::label::Label;
 
 use super::pacing::Pacing;
-use super::report::{DepthForecast, LabelForecast, SavingMeans, Sizing};
+use super::report::{DepthForecast, HolderShare, LabelForecast, SavingMeans, Sizing};
 
 /// Maximum number of savings in the text.
 const MAX_SAVINGS: usize = 3;
@@ -28,6 +28,10 @@ impl fmt::Display for Sizing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write_answer(f)?;
         self.write_savings(f)?;
+        if let Some(HolderShare { label, .. }) = self.falls_behind {
+            let name = Name(label);
+            write!(f, "\n{name} falls behind: more frames only delay the waits")?;
+        }
         if f.alternate() || self.sources.is_empty() {
             return Ok(());
         }
@@ -49,15 +53,15 @@ impl Sizing {
             return most.map_or(Ok(()), |most| write!(f, "; {}", With(most)));
         };
         let recorded = Frames(self.frames);
+        let time = Time(self.recorded_time);
         match needed.cmp(&self.frames) {
-            Ordering::Less => write!(f, "{needed} of {recorded} would have sufficed")?,
-            Ordering::Equal => write!(f, "{recorded} sufficed")?,
+            Ordering::Less => write!(f, "{needed} of {recorded} would have sufficed for {time}")?,
+            Ordering::Equal => write!(f, "{recorded} sufficed for {time}")?,
             Ordering::Greater => {
-                let needed = Frames(needed);
+                let (needed, had) = (Frames(needed), self.frames);
                 write!(
                     f,
-                    "{needed} would have sufficed; the pool had {}",
-                    self.frames
+                    "{needed} would have sufficed for {time}; the pool had {had}"
                 )?;
             }
         }
