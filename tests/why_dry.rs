@@ -34,11 +34,18 @@ fn the_error_names_the_slow_stage_and_the_files_show_it() {
     );
     assert!(first.starts_with(&begin), "{first}");
 
+    let advice = "\n`encoder` falls behind: more frames only delay the waits\n";
+    assert!(stdout.contains(advice), "{stdout}");
+    assert!(stdout.contains("the pool had 8; with "), "{stdout}");
+
     let read = |file: &str| {
         let (_, file) = file.split_once('=').unwrap();
         fs::read_to_string(folder.join(file)).unwrap()
     };
     let trace: serde_json::Value = serde_json::from_str(&read(trace)).unwrap();
+    let sizing = trace["otherData"]["sizing"].as_str().unwrap();
+    assert!(stdout.contains(sizing), "{sizing}");
+    assert!(trace["otherData"]["frames needed"].as_u64().unwrap() > 8);
     let bars = trace["traceEvents"].as_array().unwrap().iter();
     assert!(bars.filter(|bar| bar["name"] == "encoder").count() > 50);
     let picture = read(picture);

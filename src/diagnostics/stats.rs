@@ -95,6 +95,28 @@ impl Stats {
     }
 }
 
+impl Stats {
+    /// Returns a number of frames that would have sufficed so far: the
+    /// [high-water mark](Self::high_water), which can be too high. Returns `None` if a caller found
+    /// no frame free. Then these counts do not tell how many frames would have sufficed;
+    /// [`Recording::sizing`](crate::Recording::sizing) does.
+    ///
+    /// ```
+    /// # let pool = ks_allocator::FramePool::builder().frames(3).frame_size(64).build()?;
+    /// let (one, two) = (pool.acquire()?, pool.acquire()?);
+    /// assert_eq!(pool.stats().frames_sufficed(), Some(2));
+    /// let three = pool.acquire()?;
+    /// assert!(pool.try_acquire().is_err());
+    /// assert_eq!(pool.stats().frames_sufficed(), None);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn frames_sufficed(&self) -> Option<usize> {
+        let found_none = self.waits > 0 || self.failed_acquires > 0;
+        (!found_none).then_some(self.high_water)
+    }
+}
+
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { frames, free, .. } = self;
