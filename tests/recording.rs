@@ -149,6 +149,27 @@ fn the_trace_has_one_bar_per_hold_and_per_wait() {
 }
 
 #[test]
+fn the_metadata_of_a_trace_say_how_many_frames_were_needed() {
+    let metadata = |recording: &Recording| {
+        let mut json = Vec::new();
+        recording.write_trace(&mut json).unwrap();
+        let json: Value = serde_json::from_slice(&json).unwrap();
+        json["otherData"].clone()
+    };
+    let mut recording = scene();
+    let of_scene = metadata(&recording);
+    // Two frames are held, and a caller waits for a third.
+    assert_eq!(of_scene["frames needed"], 3);
+    let text = of_scene["sizing"].as_str().unwrap();
+    assert!(
+        text.starts_with("3 frames would have sufficed for "),
+        "{text}"
+    );
+    recording.frames = usize::MAX;
+    assert!(metadata(&recording).get("sizing").is_none());
+}
+
+#[test]
 fn a_bar_ends_where_the_next_bar_of_its_slot_begins() {
     let trace = Trace::of(&scene());
     let time = |name: &str, key: &str| {

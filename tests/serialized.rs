@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use ks_allocator::{
     AllocatorMode, AllocatorState, Contents, FrameFlags, FramePool, FrameToken, Framing, HugePages,
-    Label, MemoryOptions, Metadata, Padding, TimeBase, VideoFormat, VideoLayout,
+    Label, MemoryOptions, Metadata, Padding, Recording, TimeBase, VideoFormat, VideoLayout,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -64,4 +64,21 @@ fn metadata_is_the_same_when_it_is_read() {
     assert!(text.contains("SYNC_POINT | END_OF_STREAM"), "{text}");
     let zero = text.replace("30000", "0");
     serde_json::from_str::<Metadata>(&zero).unwrap_err();
+}
+
+#[test]
+fn a_recording_is_the_same_when_it_is_read() {
+    let builder = FramePool::builder().frames(2).frame_size(64).name("camera");
+    let pool = builder.record(100).build().unwrap();
+    drop(pool.with_label("encoder").acquire().unwrap().share());
+    let recording = pool.recording().unwrap();
+    let text = serde_json::to_string(&recording).unwrap();
+    let read: Recording = serde_json::from_str(&text).unwrap();
+    assert_eq!(read.events, recording.events);
+    assert_eq!(serde_json::to_string(&read).unwrap(), text);
+
+    let sizing = serde_json::to_value(read.sizing()).unwrap();
+    assert_eq!(sizing["pool"], "camera");
+    assert_eq!(sizing["depths"][3]["frames"], 4);
+    assert_eq!(sizing["sources"][0]["pacing"], "Clock");
 }

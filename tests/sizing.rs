@@ -42,11 +42,21 @@ fn forecasts_agree_with_runs_and_a_saved_recording_gives_the_same_forecast() {
         // Sleeps are too coarse there.
         return;
     }
-    let output = run(&["--save", "recording.json"]);
-    assert!(output.status.success(), "{output:?}");
+    let compare = || {
+        let output = run(&["--save", "recording.json"]);
+        assert!(output.status.success(), "{output:?}");
+        output
+    };
+    let is_good = |output: &Output| number(output, "good") >= 10;
+    // A machine that is busy during a run changes the times of the stages.
+    let mut output = compare();
+    for _ in 0..2 {
+        if !is_good(&output) {
+            output = compare();
+        }
+    }
     let stdout = text(&output);
-    // The machine may be busy during one of the runs.
-    assert!(number(&output, "good") >= 10, "{stdout}");
+    assert!(is_good(&output), "{stdout}");
     let least = number(&output, "least");
     assert!((6..=8).contains(&least), "{stdout}");
     assert!(number(&output, "measured").abs_diff(least) <= 1, "{stdout}");

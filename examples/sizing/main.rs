@@ -19,9 +19,10 @@ use std::error::Error;
 use std::fmt::Write;
 use std::fs;
 use std::ops::RangeInclusive;
+use std::thread;
 use std::time::Duration;
 
-use ks_allocator::{DepthForecast, Recording, Sizing, Stats};
+use ks_allocator::{DepthForecast, FramePool, Recording, Sizing, Stats};
 
 mod pipeline;
 
@@ -67,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn record(frames: usize) -> Result<Recording, Box<dyn Error>> {
-    let pool = pipeline::run(frames)?;
+    let pool = run(frames)?;
     Ok(pool.recording().ok_or("`record` turns the recorder on")?)
 }
 
@@ -93,7 +94,7 @@ fn compare(sizing: &Sizing, of_fewer: &Sizing) -> Result<(), Box<dyn Error>> {
     let (mut good, mut all) = (0, 0);
     let mut least_measured = 0;
     for frames in MEASURED.rev() {
-        let measured = measure(frames)?;
+        let measured = run(frames)?.stats();
         if measured.longest_wait <= BOUND {
             least_measured = frames;
         }
@@ -122,19 +123,15 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// Returns the statistics of the run with the median total wait.
-fn measure(frames: usize) -> Result<Stats, Box<dyn Error>> {
-    let runs: Vec<_> = std::thread::scope(|scope| {
-        let runs =
-            [(); RUNS].map(|()| scope.spawn(|| pipeline::run(frames).map(|pool| pool.stats())));
-        runs.into_iter().map(|run| run.join()).collect()
-    });
-    let mut stats = Vec::new();
+/// Runs the pipeline several times, and returns the pool of the run with the median total wait.
+fn run(frames: usize) -> Result<FramePool, Box<dyn Error>> {
+    let runs = [(); RUNS].map(|()| thread::spawn(move || pipeline::run(frames)));
+    let mut pools = Vec::new();
     for run in runs {
-        stats.push(run.map_err(|_| "a thread panicked")??);
+        pools.push(run.join().map_err(|_| "a thread panicked")??);
     }
-    stats.sort_by_key(|stats| stats.total_wait);
-    Ok(stats[RUNS / 2])
+    pools.sort_by_key(|pool| pool.stats().total_wait);
+    Ok(pools.swap_remove(RUNS / 2))
 }
 
 /// Returns `true` if a forecast is within the bounds that `Recording::sizing` documents: 20 % of

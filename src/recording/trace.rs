@@ -19,7 +19,7 @@ const POOL: u64 = 2;
 const FIRST_SLOT: u64 = 10;
 
 /// Maximum number of events, times the number of frames, up to which a trace has a forecast.
-const MAX_REPLAYED: usize = 10_000_000;
+const MAX_REPLAYED: usize = 2_000_000;
 
 impl Recording {
     /// Writes the recording as a JSON trace for [Perfetto](https://ui.perfetto.dev) or
@@ -34,7 +34,7 @@ impl Recording {
     /// - a counter of the free frames, which includes the unclaimed frames in a
     ///   [batch](crate::FrameBatch);
     /// - as metadata, the number of frames needed, by [`sizing`](Self::sizing), unless the number of
-    ///   events times the number of frames is above 10 million.
+    ///   events times the number of frames is above 2 million.
     ///
     /// A bar whose begin is missing from the recording begins with the recording.
     ///

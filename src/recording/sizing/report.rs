@@ -7,7 +7,7 @@ use crate::label::Label;
 
 use super::super::event::Recording;
 use super::pacing::Pacing;
-use super::replay::{Followers, HolderWaits, Peaks, Shortened, Waits, replay};
+use super::replay::{Followers, Shortened, Waits, replay};
 use super::schedule::{Action, Schedule};
 
 /// Maximum number of depths with a forecast. It is even, so the recorded depth is among them.
@@ -15,6 +15,10 @@ const MAX_DEPTHS: usize = 1024;
 
 /// Duration up to which a wait does not count as a lack of frames.
 const NEGLIGIBLE: Duration = Duration::from_micros(100);
+
+/// Minimum number of requests from which on a stage is said to fall behind because most of them
+/// wait.
+const MIN_REQUESTS: u64 = 16;
 
 /// Maximum number of labels for which savings are looked for.
 const MAX_SAVERS: usize = 8;
@@ -108,7 +112,7 @@ impl Recording {
             depths,
             sources: sources(&schedule),
             savings: Vec::new(),
-            falls_behind: most.and_then(|waits| falls_behind(&schedule, &waits.peaks)),
+            falls_behind: most.and_then(|waits| falls_behind(&schedule, &waits)),
         };
         sizing.savings = savings(&schedule, &sizing);
         sizing
@@ -186,10 +190,10 @@ pub struct Sizing {
     /// [`frames_needed`](Self::frames_needed) suffices. Those that change hold times the least come
     /// first. Empty if 1 frame suffices or no number of frames does.
     pub savings: Vec<Saving>,
-    /// Holder of most of the frames, if more and more of them are out: with the largest number of
-    /// frames, the most are out in the last tenth of the acquires, and at least half as many again
-    /// as in the first half. Then more frames only delay the waits. The share is that in the frames
-    /// which are out at the peak.
+    /// Holder of most of the frames, if its frames pile up. Then more frames only delay the waits.
+    /// In the forecast for the largest number of frames, at least half of 16 or more requests wait;
+    /// or the most frames are out in the last tenth of the acquires, and at least half as many again
+    /// as in the first half.
     pub falls_behind: Option<HolderShare>,
 }
 
@@ -408,14 +412,23 @@ fn forecasts(schedule: &Schedule, frames: usize) -> (Vec<DepthForecast>, Option<
     (depths, last)
 }
 
-fn falls_behind(schedule: &Schedule, peaks: &Peaks) -> Option<HolderShare> {
-    let all: u64 = peaks.held.iter().sum();
-    let held = peaks.held.iter().zip(&schedule.holders);
-    let (&most, &label) = held.max_by_key(|(held, _)| **held)?;
-    peaks.grow().then(|| HolderShare {
-        label,
-        share: most as f64 / all as f64,
-    })
+/// Returns the holder of most of the frames in the largest pool, if more frames do not help.
+fn falls_behind(schedule: &Schedule, waits: &Waits) -> Option<HolderShare> {
+    if waits.stalls {
+        return None;
+    }
+    let requests: u64 = waits.of.iter().map(|of| of.requests).sum();
+    let is_dry = requests >= MIN_REQUESTS && waits.count() * 2 >= requests;
+    let held: Vec<u128> = if is_dry {
+        let of_holder = |holder: usize| waits.of.iter().filter_map(move |of| of.held.get(holder));
+        let holders = 0..schedule.holders.len();
+        holders.map(|holder| of_holder(holder).sum()).collect()
+    } else if waits.peaks.grow() {
+        waits.peaks.held.iter().copied().map(u128::from).collect()
+    } else {
+        return None;
+    };
+    shares(schedule, &held).first().copied()
 }
 
 fn forecast(schedule: &Schedule, frames: usize, waits: &Waits) -> DepthForecast {
@@ -426,7 +439,7 @@ fn forecast(schedule: &Schedule, frames: usize, waits: &Waits) -> DepthForecast 
             label,
             requests: waits.requests,
             waits: WaitTotals::new(waits.waits, waits.longest, waits.total),
-            holders: shares(schedule, waits),
+            holders: shares(schedule, &waits.held),
         })
         .collect();
     labels.sort_by_key(|label| std::cmp::Reverse((label.waits.total, label.waits.count)));
@@ -438,9 +451,10 @@ fn forecast(schedule: &Schedule, frames: usize, waits: &Waits) -> DepthForecast 
     }
 }
 
-fn shares(schedule: &Schedule, waits: &HolderWaits) -> Vec<HolderShare> {
-    let all: u128 = waits.held.iter().sum();
-    let held = waits.held.iter().zip(&schedule.holders);
+/// Returns the shares of the holders, the largest first. `held` has a time or a number per holder.
+fn shares(schedule: &Schedule, held: &[u128]) -> Vec<HolderShare> {
+    let all: u128 = held.iter().sum();
+    let held = held.iter().zip(&schedule.holders);
     let mut shares: Vec<_> = held
         .filter(|(held, _)| **held > 0)
         .map(|(&held, &label)| HolderShare {

@@ -303,12 +303,15 @@ fn stages_without_labels_are_told_apart_by_their_threads() {
         ..labeled
     };
     let sizing = pipeline.record(8).sizing();
-    for depth in 1..=16 {
-        println!(
-            "{depth} {:?} {:?}",
-            sizing.at(depth).unwrap().waits,
-            pipeline.waits(depth)
-        );
+    assert_eq!(
+        sizing.frames_without_waits(),
+        Some(frames_without_waits(&pipeline))
+    );
+    // The time in the queue of the encoder is not told from the time to fill a frame.
+    for depth in 2..=16 {
+        let forecast = sizing.at(depth).unwrap().waits.total.as_secs_f64();
+        let in_run = pipeline.waits(depth).total.as_secs_f64();
+        assert!((forecast - in_run).abs() <= 0.2 * in_run, "{sizing}");
     }
     assert!(sizing.to_string().contains("(no label) waits"));
 }
@@ -568,4 +571,7 @@ fn a_stage_that_is_slower_than_its_source_falls_behind() {
     assert!(falls_behind.share > 0.8);
     assert!(sizing.to_string().contains("`encoder` falls behind"));
     assert!(pipeline(9_000).record(30).sizing().falls_behind.is_none());
+    // All frames of the largest pool are soon in its queue.
+    let sizing = pipeline(14_000).record(3).sizing();
+    assert_eq!(sizing.falls_behind.unwrap().label, falls_behind.label);
 }
