@@ -36,6 +36,7 @@
 //! |---|---|
 //! | Who holds my frames? | [`FramePool::holders`]; [`AcquireError`] carries the same report |
 //! | Is the pool large enough? | [`FramePool::stats`] |
+//! | How many frames does it need? | [`Recording::sizing`] |
 //! | When did it run dry? | [`FramePool::recording`], as a picture or for Perfetto |
 //! | Where are the planes of a picture? | [`VideoLayout`], [`Frame::planes`] |
 //! | Which frames suit all stages? | [`negotiate`], [`Stage`] |
@@ -161,6 +162,7 @@ pub use self::video::{
 #[doc = include_str!("../docs/memory.md")]
 #[doc = include_str!("../docs/negotiation.md")]
 #[doc = include_str!("../docs/processes.md")]
+#[doc = include_str!("../docs/sizing.md")]
 #[doc = include_str!("../docs/video.md")]
 #[doc = include_str!("../README.md")]
 struct Readme;

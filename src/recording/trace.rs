@@ -33,8 +33,8 @@ impl Recording {
     /// - one track of the pool, which shows when it was dry: a caller waited and no frame was free;
     /// - a counter of the free frames, which includes the unclaimed frames in a
     ///   [batch](crate::FrameBatch);
-    /// - as metadata, the number of frames needed, by [`sizing`](Self::sizing), unless the number of
-    ///   events times the number of frames is above 2 million.
+    /// - as metadata, the number of frames needed, by [`sizing`](Self::sizing), unless the number
+    ///   of events times the number of frames is above 2 million.
     ///
     /// A bar whose begin is missing from the recording begins with the recording.
     ///

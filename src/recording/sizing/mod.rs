@@ -10,11 +10,12 @@
 //! label), or a release. Each step has predecessors, and happens a recorded delay after the last of
 //! them:
 //!
-//! | predecessor | meaning |
-//! |---|---|
-//! | previous step of the thread | A thread does one thing at a time. So a stage whose frames are passed on by one thread is a serial server: the time in its queue is computed anew, and the time of its work is as recorded. |
-//! | previous step of the frame | A stage begins with a frame when the frame arrives. |
-//! | arrival of a later frame | A stage that always keeps `n` frames, such as a preview or an encoder with lookahead, gives up its oldest frame when the next one arrives. |
+//! - The previous step of the thread. A thread does one thing at a time. So a stage whose frames
+//!   are passed on by one thread is a serial server: the time in its queue is computed anew, and
+//!   the time of its work is as recorded.
+//! - The previous step of the frame. A stage begins with a frame when the frame arrives.
+//! - The arrival of a later frame. A stage that always keeps some frames, such as a preview or an
+//!   encoder with lookahead, gives up its oldest frame when the next one arrives.
 //!
 //! A request has a delay after the previous step of its thread, too. What that means depends on the
 //! [`Pacing`] of the thread:

@@ -211,8 +211,10 @@ impl<'a> Picture<'a> {
         let bottom = self.y + 30.0 + HEIGHT;
         writeln!(
             self.body,
-            "<text x=\"{LEFT}\" y=\"{:.0}\" font-weight=\"bold\">{name}</text>\
+            "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"end\" \
+             font-weight=\"bold\">{name}</text>\
              <path d=\"M{LEFT} {bottom:.1}h{PLOT}\" stroke=\"#222\" fill=\"none\"/>",
+            LEFT + PLOT,
             self.y + 8.0
         )?;
         self.y = bottom + 18.0;

@@ -57,14 +57,13 @@ impl Recording {
     /// - several readers share a frame: only the last release is recorded;
     /// - tasks of an executor acquire frames: their requests are replayed at their recorded times;
     /// - events were lost: what they leave out is not replayed;
-    /// - [several frames are acquired together](crate::FramePool::acquire_exact): they are requested
-    ///   one by one.
+    /// - [several frames are acquired together](crate::FramePool::acquire_exact): they are
+    ///   requested one by one.
     ///
     /// `examples/sizing` compares forecasts with runs of a pipeline whose stages sleep for 2 to 32
     /// ms. They are within these bounds: the number of waits within 20 % of the requests, because
     /// many waits take only some microseconds and depend on which thread is woken first; and the
-    /// total wait within 15 %, plus 0.2 ms per request for the scheduler. A forecast of the recorded
-    /// number of frames is exact but for that.
+    /// total wait within 15 %, plus 0.2 ms per request for the scheduler.
     ///
     /// ```
     /// use ks_allocator::FramePool;
@@ -192,8 +191,8 @@ pub struct Sizing {
     pub savings: Vec<Saving>,
     /// Holder of most of the frames, if its frames pile up. Then more frames only delay the waits.
     /// In the forecast for the largest number of frames, at least half of 16 or more requests wait;
-    /// or the most frames are out in the last tenth of the acquires, and at least half as many again
-    /// as in the first half.
+    /// or the most frames are out in the last tenth of the acquires, and at least half as many
+    /// again as in the first half.
     pub falls_behind: Option<HolderShare>,
 }
 
@@ -231,9 +230,9 @@ impl Sizing {
         self.least(|depth| depth.waits.count == 0)
     }
 
-    /// Returns the least number of frames with which no wait is longer than 0.1 ms, or `None` if all
-    /// forecasts have longer waits. Shorter waits depend on which of two threads is woken first,
-    /// and on chance.
+    /// Returns the least number of frames with which no wait is longer than 0.1 ms, or `None` if
+    /// all forecasts have longer waits. Shorter waits depend on which of two threads is woken
+    /// first, and on chance.
     ///
     /// ```
     /// # use ks_allocator::FramePool;

@@ -329,7 +329,8 @@ impl ScheduleBuilder {
         self.holds.insert(slot, OpenHold { holder, steps });
     }
 
-    /// Returns the hold of a slot's frame. If it has none, the frame was out before the first event.
+    /// Returns the hold of a slot's frame. If it has none, the frame was out before the first
+    /// event.
     fn open_hold(&mut self, slot: usize, label: Option<Label>) -> &OpenHold {
         let holder = self.holder(label);
         let held_at_start = &mut self.schedule.held_at_start;

@@ -120,8 +120,8 @@ impl Sizing {
         Ok(())
     }
 
-    /// Returns the forecasts up to the first one that all later ones equal, and that of the recorded
-    /// number of frames.
+    /// Returns the forecasts up to the first one that all later ones equal, and that of the
+    /// recorded number of frames.
     fn rows(&self) -> impl Iterator<Item = &DepthForecast> {
         let sufficient = self.frames_without_waits().unwrap_or(usize::MAX);
         self.depths
