@@ -136,7 +136,8 @@ impl SizingOptions {
         Self::default()
     }
 
-    /// Sets the pace of the threads whose first acquired frame has this label.
+    /// Sets the pace of the threads whose first acquired frame has this label. It has no effect on
+    /// a thread that runs several tasks: its requests come at their recorded times.
     ///
     /// ```
     /// # use ks_allocator::{Pacing, SizingOptions};

@@ -160,12 +160,6 @@ impl Schedule {
             }
         }
     }
-
-    /// Returns the times of the steps in `after`, as recorded.
-    fn last_before(&self, step: &Step) -> Option<u64> {
-        let before = step.after.iter().flatten();
-        before.map(|&before| self.steps[before].done).max()
-    }
 }
 
 /// Hold that has not ended.
@@ -195,7 +189,7 @@ struct ScheduleBuilder {
     /// Requests of the served waits whose frame was not picked up yet, by thread.
     served: HashMap<u32, usize>,
     wake_ups: Vec<u64>,
-    /// Requests and durations of the holds that have ended, by thread and first holder.
+    /// Durations of the holds that have ended, by thread and first holder.
     ended_holds: HashMap<(u32, usize), Vec<u64>>,
     /// Threads of the requests.
     requesters: HashMap<usize, u32>,
@@ -241,6 +235,10 @@ impl ScheduleBuilder {
         let at = nanoseconds(event.at.min(MAX_TIME).saturating_sub(self.start));
         // Threads may write their events slightly out of order.
         self.now = self.now.max(at);
+        if event.kind != EventKind::Acquired {
+            // The frame that its thread was served was not picked up.
+            self.served.remove(&event.thread);
+        }
         if let Some(number) = event.wait.filter(|_| event.kind.is_of_wait()) {
             self.apply_to_wait(number, event);
         }
@@ -446,13 +444,12 @@ impl ScheduleBuilder {
 
     /// Sets the delays of all steps, as if the threads were paced by their work.
     fn set_delays(&mut self) {
-        for number in 0..self.schedule.steps.len() {
-            let step = &self.schedule.steps[number];
-            let before = self.schedule.last_before(step);
-            let step = &mut self.schedule.steps[number];
-            match before {
-                Some(before) => step.delay = step.at.saturating_sub(before),
-                None => step.not_before = step.at,
+        let steps = &mut self.schedule.steps;
+        for number in 0..steps.len() {
+            if steps[number].after == [None; 3] {
+                steps[number].not_before = steps[number].at;
+            } else {
+                steps[number].delay = work_before(steps, number);
             }
         }
     }
@@ -601,9 +598,15 @@ fn is_before(steps: &[Step], arrival: usize, step: usize) -> bool {
 
 /// Finds the stages that keep some frames until the next one arrives.
 ///
-/// The condition is that one thread gives up all frames of the stage, that it never has fewer than
-/// `keeps` frames left while frames still arrive, with one exception in 50, and that it gives up a
-/// frame soon after one has arrived: within a quarter of the median time between two of them.
+/// The conditions are:
+///
+/// - One thread gives up all frames of the stage.
+/// - While frames still arrive, the stage never has fewer than `keeps` frames left, with one
+///   exception in 50.
+/// - It gives up a frame soon after another one has arrived: by the median, within a quarter of the
+///   time between two frames.
+/// - These times vary less than the times that it would have worked on its frames if it kept none.
+///   Otherwise it has a queue that is never empty.
 fn find_keepers(steps: &[Step]) -> Vec<Keeper> {
     let mut stages: HashMap<usize, (Vec<usize>, Vec<usize>)> = HashMap::new();
     for (number, step) in steps.iter().enumerate() {
@@ -655,18 +658,41 @@ fn kept_frames(steps: &[Step], keeper: &mut Keeper) -> usize {
     }
     left.sort_unstable();
     keeper.keeps = left[left.len() / 50];
-    let ends = &keeper.ends;
-    let reactions = ends.iter().enumerate().filter_map(|(number, &end)| {
+    let ends = keeper.ends.iter().enumerate();
+    let caused = ends.filter_map(|(number, &end)| {
         let arrival = keeper.arrival_for(number)?;
-        is_before(steps, arrival, end).then(|| steps[end].at - steps[arrival].done)
+        is_before(steps, arrival, end).then_some((end, arrival))
     });
-    let intervals = ends
+    let (reactions, works): (Vec<_>, Vec<_>) = caused
+        .map(|(end, arrival)| {
+            let work = work_before(steps, end);
+            (work.min(steps[end].at - steps[arrival].done), work)
+        })
+        .unzip();
+    let intervals = keeper
+        .ends
         .windows(2)
         .map(|pair| steps[pair[1]].at.saturating_sub(steps[pair[0]].at));
-    match (median(reactions.collect()), median(intervals.collect())) {
-        (Some(reaction), Some(interval)) if reaction.saturating_mul(4) <= interval => keeper.keeps,
+    let varies_less = deviation(&reactions) < deviation(&works);
+    match (median(reactions), median(intervals.collect())) {
+        (Some(reaction), Some(interval)) if varies_less && reaction <= interval / 4 => keeper.keeps,
         _ => 0,
     }
+}
+
+/// Returns the time from the last step that a step follows, as far as known.
+fn work_before(steps: &[Step], number: usize) -> u64 {
+    let step = &steps[number];
+    let before = step.after.iter().flatten();
+    let last = before.map(|&before| steps[before].done).max();
+    step.at.saturating_sub(last.unwrap_or(0))
+}
+
+/// Returns the sum of the deviations from the median.
+fn deviation(times: &[u64]) -> u128 {
+    let middle = median(times.to_vec()).unwrap_or(0);
+    let deviations = times.iter().map(|time| u128::from(time.abs_diff(middle)));
+    deviations.sum()
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -575,3 +575,24 @@ fn a_stage_that_is_slower_than_its_source_falls_behind() {
     let sizing = pipeline(14_000).record(3).sizing();
     assert_eq!(sizing.falls_behind.unwrap().label, falls_behind.label);
 }
+
+#[test]
+fn a_queue_that_is_never_empty_is_not_taken_for_frames_that_are_kept() {
+    for (fill, encode) in [(500, 4_000), (2_000, 4_000), (3_500, 4_000), (3_950, 4_000)] {
+        for recorded in 2..7 {
+            let pipeline = Pipeline {
+                period: None,
+                frames: vec![(fill, encode); 80],
+                show: 10,
+                keeps: 0,
+                labels: LABELS,
+            };
+            let sizing = pipeline.record(recorded).sizing();
+            for depth in 1..=2 * recorded {
+                let forecast = sizing.at(depth).unwrap();
+                let in_run = pipeline.waits(depth);
+                assert_eq!(forecast.waits, in_run, "{fill} {recorded}: {sizing}");
+            }
+        }
+    }
+}
