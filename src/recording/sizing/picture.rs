@@ -355,6 +355,7 @@ mod tests {
         let time = Duration::from_millis(milliseconds);
         let waits = WaitTotals {
             count: u64::from(milliseconds > 0),
+            noticeable: u64::from(milliseconds > 0),
             longest: time,
             total: time,
         };

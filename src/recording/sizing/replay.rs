@@ -5,6 +5,10 @@ use std::collections::{BinaryHeap, VecDeque};
 
 use super::schedule::{Action, Schedule, Step};
 
+/// Duration in nanoseconds up to which a wait does not count as a lack of frames: which of two
+/// threads is woken first decides about it.
+pub(super) const NEGLIGIBLE: u64 = 100_000;
+
 /// Change of a schedule: a holder gives up each of its frames earlier.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shortened {
@@ -47,6 +51,8 @@ impl Peaks {
 pub(super) struct HolderWaits {
     pub(super) requests: u64,
     pub(super) waits: u64,
+    /// Number of waits that are longer than [`NEGLIGIBLE`].
+    pub(super) noticeable: u64,
     pub(super) longest: u64,
     pub(super) total: u64,
     /// Per holder: the time for which it held frames during the waits, times their number.
@@ -54,8 +60,9 @@ pub(super) struct HolderWaits {
 }
 
 impl HolderWaits {
-    fn add(&mut self, wait: u64) {
+    pub(super) fn add(&mut self, wait: u64) {
         self.waits += 1;
+        self.noticeable += u64::from(wait > NEGLIGIBLE);
         self.longest = self.longest.max(wait);
         self.total = self.total.saturating_add(wait);
     }
@@ -68,11 +75,6 @@ impl Waits {
 
     pub(super) fn longest(&self) -> u64 {
         self.of.iter().map(|of| of.longest).max().unwrap_or(0)
-    }
-
-    pub(super) fn total(&self) -> u64 {
-        let totals = self.of.iter().map(|of| of.total);
-        totals.fold(0, u64::saturating_add)
     }
 }
 

@@ -1,20 +1,18 @@
 //! Forecasts per number of frames, and how to save a frame.
 
 use std::collections::HashMap;
+use std::slice;
 use std::time::Duration;
 
 use crate::label::Label;
 
 use super::super::event::Recording;
 use super::pacing::Pacing;
-use super::replay::{Followers, Shortened, Waits, replay};
+use super::replay::{Followers, HolderWaits, NEGLIGIBLE, Shortened, Waits, replay};
 use super::schedule::{Action, Schedule};
 
 /// Maximum number of depths with a forecast. It is even, so the recorded depth is among them.
 const MAX_DEPTHS: usize = 1024;
-
-/// Duration up to which a wait does not count as a lack of frames.
-const NEGLIGIBLE: Duration = Duration::from_micros(100);
 
 /// Minimum number of requests from which on a stage is said to fall behind because most of them
 /// wait.
@@ -61,9 +59,8 @@ impl Recording {
     ///   requested one by one.
     ///
     /// `examples/sizing` compares forecasts with runs of a pipeline whose stages sleep for 2 to 32
-    /// ms. They are within these bounds: the number of waits within 20 % of the requests, because
-    /// many waits take only some microseconds and depend on which thread is woken first; and the
-    /// total wait within 15 %, plus 0.2 ms per request for the scheduler.
+    /// ms. They are within these bounds: the number of waits of more than 0.1 ms within 10 % of the
+    /// requests, and the total wait within 15 % plus 0.2 ms per request for the scheduler.
     ///
     /// ```
     /// use ks_allocator::FramePool;
@@ -191,7 +188,8 @@ pub struct Sizing {
     /// first. Empty if 1 frame suffices or no number of frames does.
     pub savings: Vec<Saving>,
     /// Holder of most of the frames, if its frames pile up. Then more frames only delay the waits.
-    /// In the forecast for the largest number of frames, at least half of 16 or more requests wait;
+    /// In the forecast for the largest number of frames, at least half of 16 or more requests wait
+    /// for more than 0.1 ms;
     /// or the most frames are out in the last tenth of the acquires, and at least half as many
     /// again as in the first half.
     pub falls_behind: Option<HolderShare>,
@@ -245,7 +243,7 @@ impl Sizing {
     /// ```
     #[must_use]
     pub fn frames_needed(&self) -> Option<usize> {
-        self.frames_for(NEGLIGIBLE)
+        self.frames_for(Duration::from_nanos(NEGLIGIBLE))
     }
 
     /// Returns the least number of frames with which no wait is longer than `bound`, or `None` if
@@ -282,6 +280,9 @@ impl Sizing {
 pub struct WaitTotals {
     /// Number of waits.
     pub count: u64,
+    /// Number of waits that take longer than 0.1 ms. The text shows this number, because the number
+    /// of shorter waits depends on which of two threads is woken first.
+    pub noticeable: u64,
     /// Duration of the longest wait.
     pub longest: Duration,
     /// Sum of the durations of all waits.
@@ -289,12 +290,18 @@ pub struct WaitTotals {
 }
 
 impl WaitTotals {
-    fn new(count: u64, longest: u64, total: u64) -> Self {
-        Self {
-            count,
-            longest: Duration::from_nanos(longest),
-            total: Duration::from_nanos(total),
+    /// Returns the totals of several callers.
+    fn new(all: &[HolderWaits]) -> Self {
+        let mut totals = Self::default();
+        for waits in all {
+            totals.count += waits.waits;
+            totals.noticeable += waits.noticeable;
+            totals.longest = totals.longest.max(Duration::from_nanos(waits.longest));
+            totals.total = totals
+                .total
+                .saturating_add(Duration::from_nanos(waits.total));
         }
+        totals
     }
 }
 
@@ -418,7 +425,8 @@ fn falls_behind(schedule: &Schedule, waits: &Waits) -> Option<HolderShare> {
         return None;
     }
     let requests: u64 = waits.of.iter().map(|of| of.requests).sum();
-    let is_dry = requests >= MIN_REQUESTS && waits.count() * 2 >= requests;
+    let noticeable: u64 = waits.of.iter().map(|of| of.noticeable).sum();
+    let is_dry = requests >= MIN_REQUESTS && noticeable * 2 >= requests;
     let held: Vec<u128> = if is_dry {
         let of_holder = |holder: usize| waits.of.iter().filter_map(move |of| of.held.get(holder));
         let holders = 0..schedule.holders.len();
@@ -438,14 +446,14 @@ fn forecast(schedule: &Schedule, frames: usize, waits: &Waits) -> DepthForecast 
         .map(|(waits, &label)| LabelForecast {
             label,
             requests: waits.requests,
-            waits: WaitTotals::new(waits.waits, waits.longest, waits.total),
+            waits: WaitTotals::new(slice::from_ref(waits)),
             holders: shares(schedule, &waits.held),
         })
         .collect();
     labels.sort_by_key(|label| std::cmp::Reverse((label.waits.total, label.waits.count)));
     DepthForecast {
         frames,
-        waits: WaitTotals::new(waits.count(), waits.longest(), waits.total()),
+        waits: WaitTotals::new(&waits.of),
         labels,
         stalls: waits.stalls,
     }
@@ -467,17 +475,13 @@ fn shares(schedule: &Schedule, held: &[u128]) -> Vec<HolderShare> {
 }
 
 fn recorded_waits(schedule: &Schedule) -> WaitTotals {
-    let waits = schedule.steps.iter().filter_map(|step| {
-        let waited = matches!(step.action, Action::Request { waited: true, .. });
-        waited.then(|| step.done.saturating_sub(step.at))
-    });
-    let (mut count, mut longest, mut total) = (0, 0, 0_u64);
-    for wait in waits {
-        count += 1;
-        longest = wait.max(longest);
-        total = total.saturating_add(wait);
+    let mut waits = HolderWaits::default();
+    for step in &schedule.steps {
+        if matches!(step.action, Action::Request { waited: true, .. }) {
+            waits.add(step.done.saturating_sub(step.at));
+        }
     }
-    WaitTotals::new(count, longest, total)
+    WaitTotals::new(&[waits])
 }
 
 fn sources(schedule: &Schedule) -> Vec<FrameSource> {
@@ -500,8 +504,7 @@ fn savings(schedule: &Schedule, sizing: &Sizing) -> Vec<Saving> {
     let Some(frames) = fewer.filter(|&frames| frames > 0) else {
         return Vec::new();
     };
-    let is_enough =
-        |waits: &Waits| !waits.stalls && Duration::from_nanos(waits.longest()) <= NEGLIGIBLE;
+    let is_enough = |waits: &Waits| !waits.stalls && waits.longest() <= NEGLIGIBLE;
     let followers = Followers::new(schedule);
     let mut savings = Vec::new();
     for (holder, longest) in holders_by_work(schedule) {

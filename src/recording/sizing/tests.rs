@@ -73,6 +73,7 @@ impl Pipeline {
         let waits = waits.filter(|&wait| wait > 0);
         WaitTotals {
             count: waits.clone().count() as u64,
+            noticeable: waits.clone().filter(|&wait| wait > 100).count() as u64,
             longest: micros(waits.clone().max().unwrap_or(0)),
             total: micros(waits.sum()),
         }
@@ -397,6 +398,7 @@ fn waits_that_end_without_a_frame_last_as_long_as_recorded() {
     let sizing = recording_of(1, events, 1_000).sizing();
     let expected = WaitTotals {
         count: 3,
+        noticeable: 2,
         longest: micros(300),
         total: micros(300 + 200 + 40),
     };
@@ -533,7 +535,8 @@ recorded: 8      0     0 ms    0 ms
 
 `source` (thread 1) asked for a frame 120 times, by a clock
 recorded: 0 waits, 0 ms at most, 0 ms in all
-The forecast supposes that stages work on each frame as long as recorded.";
+The forecast supposes that stages work on each frame as long as recorded. \
+Waits of up to 0.1 ms are not counted.";
     assert_eq!(text, expected);
 }
 

@@ -120,13 +120,13 @@ impl Sizing {
         Ok(())
     }
 
-    /// Returns the forecasts up to the first one that all later ones equal, and that of the
-    /// recorded number of frames.
+    /// Returns the forecasts up to the one that suffices, and that of the recorded number of
+    /// frames.
     fn rows(&self) -> impl Iterator<Item = &DepthForecast> {
-        let sufficient = self.frames_without_waits().unwrap_or(usize::MAX);
+        let needed = self.frames_needed().unwrap_or(usize::MAX);
         self.depths
             .iter()
-            .filter(move |depth| depth.frames <= sufficient || depth.frames == self.frames)
+            .filter(move |depth| depth.frames <= needed || depth.frames == self.frames)
     }
 
     fn cells(&self, depth: &DepthForecast) -> [String; HEADINGS.len()] {
@@ -147,10 +147,12 @@ impl Sizing {
             ];
         }
         let waits = &depth.waits;
-        let labels: Vec<_> = depth.labels.iter().map(waits_of).collect();
+        let labels = depth.labels.iter();
+        let labels = labels.filter(|of| of.waits.noticeable > 0);
+        let labels: Vec<_> = labels.map(waits_of).collect();
         [
             frames,
-            waits.count.to_string(),
+            waits.noticeable.to_string(),
             Time(waits.longest).to_string(),
             Time(waits.total).to_string(),
             labels.join("; "),
@@ -176,12 +178,15 @@ impl Sizing {
         write!(
             f,
             "\nrecorded: {} waits, {longest} at most, {total} in all",
-            recorded.count
+            recorded.noticeable
         )?;
         if self.lost > 0 {
             write!(f, "\n{} events are missing from the recording", self.lost)?;
         }
-        f.write_str("\nThe forecast supposes that stages work on each frame as long as recorded.")
+        f.write_str(
+            "\nThe forecast supposes that stages work on each frame as long as recorded. \
+             Waits of up to 0.1 ms are not counted.",
+        )
     }
 }
 
@@ -193,7 +198,7 @@ fn waits_of(of: &LabelForecast) -> String {
         .take(MAX_SHARES)
         .map(|holder| format!("{} {:.0} %", Name(holder.label), 100.0 * holder.share))
         .collect();
-    let waits = format!("{} {}", Name(of.label), Times(of.waits.count));
+    let waits = format!("{} {}", Name(of.label), Times(of.waits.noticeable));
     if shares.is_empty() {
         waits
     } else {
@@ -222,9 +227,11 @@ impl fmt::Display for With<'_> {
         if depth.stalls {
             return f.write_str("the pipeline stalls");
         }
-        for (number, of) in depth.labels.iter().enumerate() {
+        let labels = depth.labels.iter();
+        let labels = labels.filter(|of| of.waits.noticeable > 0);
+        for (number, of) in labels.enumerate() {
             let separator = if number == 0 { "" } else { ", and " };
-            let (name, times) = (Name(of.label), Times(of.waits.count));
+            let (name, times) = (Name(of.label), Times(of.waits.noticeable));
             let longest = Time(of.waits.longest);
             write!(f, "{separator}{name} waits {times}, {longest} at most")?;
         }
