@@ -47,7 +47,7 @@ fn forecasts_agree_with_runs_and_a_saved_recording_gives_the_same_forecast() {
         assert!(output.status.success(), "{output:?}");
         output
     };
-    let is_good = |output: &Output| number(output, "good") >= 10;
+    let is_good = |output: &Output| number(output, "good") >= 9;
     // A machine that is busy during a run changes the times of the stages.
     let mut output = compare();
     for _ in 0..2 {

@@ -30,8 +30,8 @@ const MIN_REQUESTS: usize = 16;
 ///
 /// - A thread that has hardly any time between its last step and its next request, measured by the
 ///   median, is paced by its work.
-/// - If the requests lie on a grid of equal periods, the thread is paced by a clock, and otherwise
-///   by its work. The deviations of work add up, so that it leaves the grid unless it takes equally
+/// - If the requests lie on a grid of equal periods, or would if they were more precise, the thread
+///   is paced by a clock, and otherwise by its work. The deviations of work add up, so that it leaves the grid unless it takes equally
 ///   long each time. Requests that a wait delayed are left out.
 /// - If fewer than 16 requests remain, because most were delayed, the thread is paced by its work,
 ///   unless its requests are much more regular than the gaps before them.
@@ -93,30 +93,57 @@ fn is_on_grid(requests: &[Request], on_time: &[usize]) -> bool {
     let Some(period) = median(intervals.clone()).filter(|&period| period > 0) else {
         return false;
     };
-    let spread = spread(intervals.into_iter());
+    let spread = spread(intervals.iter().copied());
     if spread > period / 8 {
         // Everything is near to such a grid.
-        return false;
+        return alternate(&intervals);
     }
     let times: Vec<_> = on_time.iter().map(|&index| requests[index].at).collect();
     let period = refined(&times, period);
     let phases = times
         .iter()
         .map(|at| (at.saturating_sub(times[0]) as f64).rem_euclid(period));
-    // The first request may be an outlier on the edge of the period. The phases are centered first.
+    // The first request may be an outlier on the edge of the period. So the phases are centered,
+    // first by their mean direction, then by the median.
     let (sines, cosines) = phases.clone().fold((0.0, 0.0), |(sines, cosines), phase| {
         let angle = phase / period * std::f64::consts::TAU;
         (sines + angle.sin(), cosines + angle.cos())
     });
     let center = f64::atan2(sines, cosines) / std::f64::consts::TAU * period;
-    let deviations = phases.map(|phase| {
-        let from_center = (phase - center).rem_euclid(period);
-        from_center.min(period - from_center)
-    });
-    let mut deviations: Vec<_> = deviations.collect();
+    let half = period / 2.0;
+    let mut from_center: Vec<_> = phases
+        .map(|phase| (phase - center + half).rem_euclid(period) - half)
+        .collect();
+    from_center.sort_by(f64::total_cmp);
+    let middle = from_center[from_center.len() / 2];
+    let mut deviations: Vec<_> = from_center
+        .iter()
+        .map(|phase| (phase - middle).abs())
+        .collect();
     deviations.sort_by(f64::total_cmp);
     let deviation = deviations[deviations.len() / 2];
     deviation <= (1.5 * spread as f64).max(period / 50.0)
+}
+
+/// Returns `true` if long intervals are followed by short ones: if one tick of a clock is late, the
+/// interval to the next is shorter. The correlation of neighbors is -1/2 then, and 0 for work.
+fn alternate(intervals: &[u64]) -> bool {
+    let count = intervals.len() as f64;
+    let mean = intervals
+        .iter()
+        .map(|&interval| interval as f64)
+        .sum::<f64>()
+        / count;
+    let deviations: Vec<_> = intervals
+        .iter()
+        .map(|&interval| interval as f64 - mean)
+        .collect();
+    let variance: f64 = deviations
+        .iter()
+        .map(|deviation| deviation * deviation)
+        .sum();
+    let neighbors: f64 = deviations.windows(2).map(|pair| pair[0] * pair[1]).sum();
+    neighbors < -0.25 * variance
 }
 
 /// Returns the period of the times: the median of the slopes over half of the recording, as in the
@@ -185,10 +212,15 @@ mod tests {
 
     #[test]
     fn a_jittering_clock_is_a_clock_also_with_late_and_missing_ticks() {
+        let mut jitter = noise(7 * MS);
+        let noisy: Vec<_> = (0..100).map(|tick| tick * 10 * MS + jitter()).collect();
+        assert_eq!(pacing_of(&requests(&noisy, 0)), Pacing::Clock);
         let mut jitter = noise(300_000);
         let mut ticks: Vec<_> = (0..100).map(|tick| tick * 10 * MS + jitter()).collect();
         assert_eq!(pacing_of(&requests(&ticks, 0)), Pacing::Clock);
-        for late in [0, 31, 57, 90] {
+        for late in [
+            0, 31, 32, 33, 57, 58, 59, 60, 61, 62, 63, 64, 65, 66, 67, 68, 69, 70, 90,
+        ] {
             ticks[late] += 4 * MS;
         }
         ticks.drain(40..47);
