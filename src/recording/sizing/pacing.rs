@@ -31,8 +31,9 @@ const MIN_REQUESTS: usize = 16;
 /// - A thread that has hardly any time between its last step and its next request, measured by the
 ///   median, is paced by its work.
 /// - If the requests lie on a grid of equal periods, or would if they were more precise, the thread
-///   is paced by a clock, and otherwise by its work. The deviations of work add up, so that it leaves the grid unless it takes equally
-///   long each time. Requests that a wait delayed are left out.
+///   is paced by a clock, and otherwise by its work. The deviations of work add up, so that it
+///   leaves the grid unless it takes equally long each time. Requests that a wait delayed are left
+///   out.
 /// - If fewer than 16 requests remain, because most were delayed, the thread is paced by its work,
 ///   unless its requests are much more regular than the gaps before them.
 /// - A thread with fewer than 16 requests in all is taken to be paced by a clock: it asks again as

@@ -26,7 +26,8 @@ impl Recording {
     /// from 1 to twice the number of frames of the pool.
     ///
     /// The recording is replayed once per number of frames, until one has no waits. Larger pools
-    /// have none either.
+    /// have none either. This takes time in proportion to the number of events, so it is not for
+    /// the threads of the pipeline.
     ///
     /// # Model
     ///
