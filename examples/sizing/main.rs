@@ -63,7 +63,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if is_own {
         compare(&sizing, &run(FEWER)?.sizing())
     } else {
-        let least = sizing.frames_without_waits();
+        let least = sizing.frames_for(BOUND);
         let least = least.map_or("none".to_owned(), |frames| frames.to_string());
         println!("sizing: frames={} least={least}", sizing.frames);
         Ok(())
