@@ -6,7 +6,7 @@
 
 #![warn(clippy::arithmetic_side_effects)]
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use crate::error::{CommitError, FramingError};
 
@@ -154,6 +154,51 @@ impl Framing {
             actual.frame_size = rounded;
         }
         Ok(actual)
+    }
+
+    /// Returns this framing with as many frames as fit into `bytes` bytes of memory, but no more
+    /// than the end of the range. Returns `None` if fewer than its start fit, or if the framing is
+    /// not valid.
+    ///
+    /// It includes the bytes between frames, as [`SegmentInfo::bytes`](crate::SegmentInfo::bytes)
+    /// does, but no guard pages and no rounding of the segment to whole pages.
+    ///
+    /// ```
+    /// use ks_allocator::{FramePool, Framing};
+    ///
+    /// let framing = Framing::new(0, 1920 * 1080 * 3 / 2);
+    /// let framing = framing.frames_in(32 << 20, 4..=16).expect("4 frames take 12 MiB");
+    /// assert_eq!(framing.frames, 10);
+    /// assert_eq!(framing.frames_in(8 << 20, 4..=16), None);
+    ///
+    /// let pool = FramePool::builder().frames(framing.frames).frame_size(framing.frame_size);
+    /// assert!(pool.max_bytes(32 << 20).build().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn frames_in(&self, bytes: usize, frames: RangeInclusive<usize>) -> Option<Self> {
+        let with = |frames| Self { frames, ..*self };
+        let fits = |frames| {
+            let actual = with(frames).actual().ok()?;
+            let layout = FrameLayout::new(&actual).ok()?;
+            (layout.total <= bytes).then_some(())
+        };
+        let (mut fitting, max) = (*frames.start(), (*frames.end()).min(Self::MAX_FRAMES));
+        if frames.is_empty() {
+            return None;
+        }
+        fits(fitting)?;
+        // The memory grows with the number of frames, so a bisection finds the largest that fits.
+        let mut beyond = max.saturating_add(1);
+        while beyond.saturating_sub(fitting) > 1 {
+            let middle = fitting.midpoint(beyond);
+            if fits(middle).is_some() {
+                fitting = middle;
+            } else {
+                beyond = middle;
+            }
+        }
+        Some(with(fitting))
     }
 
     /// Returns this framing with the size and at least the alignment of a picture. An alignment
@@ -561,6 +606,26 @@ mod tests {
                 prop_assert!(needed <= layout.total as u128);
                 prop_assert!(layout.total <= isize::MAX as usize);
             }
+        }
+
+        #[test]
+        fn as_many_frames_fit_as_a_search_finds(
+            frame_size in 0..300_usize,
+            alignment in 0..70_usize,
+            prefix in 0..20_usize,
+            bytes in 0..4000_usize,
+            min in 0..20_usize,
+            max in 0..40_usize,
+        ) {
+            let framing = Framing::new(0, frame_size).alignment(alignment).prefix(prefix);
+            let fits = |&frames: &usize| {
+                let actual = Framing { frames, ..framing }.actual();
+                let layout = actual.ok().and_then(|actual| FrameLayout::new(&actual).ok());
+                layout.is_some_and(|layout| layout.total <= bytes)
+            };
+            let expected = if fits(&min) { (min..=max).rev().find(fits) } else { None };
+            let found = framing.frames_in(bytes, min..=max);
+            prop_assert_eq!(found.map(|found| found.frames), expected);
         }
     }
 }
