@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use ks_allocator::{
-    AcquireError, AllocatorMode, AllocatorState, CommitError, Frame, FramePool, Framing,
+    AcquireError, AllocatorMode, AllocatorState, CommitError, EventKind, Frame, FramePool, Framing,
     KsAllocator, PoolAllocator, ReframeError, Reframing, VideoFormat, VideoLayout,
 };
 
@@ -472,6 +472,29 @@ fn a_layout_travels_with_the_frames_of_its_generation() {
         let planes = frame.planes().unwrap();
         assert_eq!(planes[0].rows().count(), layout.height() as usize);
     }
+}
+
+#[test]
+fn a_recording_ends_with_the_change_and_the_next_begins_with_a_commit() {
+    let builder = FramePool::builder().frames(1).frame_size(64).record(100);
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let old = allocator.pool().unwrap();
+    let frame = old.acquire().unwrap();
+    allocator.reframe(Framing::new(2, 64)).unwrap();
+    drop(frame);
+    drop(old.acquire().unwrap());
+    let kinds = |pool: &FramePool| {
+        let events = pool.recording().unwrap().events;
+        events.iter().map(|event| event.kind).collect::<Vec<_>>()
+    };
+    use EventKind::{Acquired, Committed, Reframed, Released};
+    assert_eq!(kinds(&old), [Committed, Acquired, Reframed, Released]);
+    assert_eq!(kinds(&old.newest()), [Committed, Acquired, Released]);
+    assert_eq!(
+        (old.stats().acquires, old.newest().stats().acquires),
+        (1, 1)
+    );
 }
 
 #[test]

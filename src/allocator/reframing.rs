@@ -11,6 +11,7 @@ use crate::mode::AllocatorMode;
 use crate::negotiation::Agreement;
 use crate::pool::core::{Core, Handle};
 use crate::pool::generations::WakeOnDrop;
+use crate::recording::EventKind;
 use crate::video::VideoLayout;
 
 use super::ks_allocator::KsAllocator;
@@ -243,6 +244,7 @@ impl PoolAllocator {
         }
         next?;
         drop(result?);
+        old.diagnostics.pool_event(EventKind::Reframed);
         old.free_memory_once_idle();
         self.trace_commit(CommitEffect::NewMemory);
         Ok(actual)

@@ -122,7 +122,7 @@ impl FramePool {
     /// It has the label of this handle.
     ///
     /// [`PoolAllocator::reframe`](crate::PoolAllocator::reframe) makes generations. An acquire
-    /// through a handle of an earlier one looks up the newest, which takes about 50 ns longer. All
+    /// through a handle of an earlier one looks up the newest, which takes about 30 ns longer. All
     /// that a handle reports, such as [`framing`](Self::framing), [`holders`](Self::holders) and
     /// [`stats`](Self::stats), is about its own generation.
     ///

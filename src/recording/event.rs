@@ -91,11 +91,14 @@ pub enum EventKind {
     FlushEnded,
     /// The pool was closed for good.
     Closed,
+    /// The next generation of the pool took over, by
+    /// [`PoolAllocator::reframe`](crate::PoolAllocator::reframe).
+    Reframed,
 }
 
 impl EventKind {
     /// All kinds. The recorder stores a kind as its index in this array.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Acquired,
         Self::Released,
         Self::Shared,
@@ -111,6 +114,7 @@ impl EventKind {
         Self::FlushBegan,
         Self::FlushEnded,
         Self::Closed,
+        Self::Reframed,
     ];
 
     /// Returns `true` for the events of a wait.
@@ -153,6 +157,7 @@ impl fmt::Display for EventKind {
             Self::FlushBegan => "flush began",
             Self::FlushEnded => "flush ended",
             Self::Closed => "closed",
+            Self::Reframed => "reframed",
         })
     }
 }
