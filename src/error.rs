@@ -35,7 +35,8 @@ use crate::mode::AllocatorMode;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// All frames are out, and the caller asked not to wait. (`VFW_E_TIMEOUT` under
+    /// All frames are out, or a re-framing [drains](crate::Reframing::drain) the pool, and the
+    /// caller asked not to wait. (`VFW_E_TIMEOUT` under
     /// `AM_GBF_NOWAIT`.)
     #[error("no frame is free{0}")]
     Exhausted(Starvation),
@@ -322,6 +323,9 @@ pub enum ReframeError {
     /// The allocator is not committed, or its pool was closed; before the call or during it.
     #[error("the allocator is not committed, so there are no frames to replace")]
     NotCommitted,
+    /// The allocator was made by the process that this one was forked from.
+    #[error("the allocator was made by the process that this process was forked from")]
+    OtherProcess,
     /// Present frames were not back in time, so their memory cannot be freed first.
     #[error(transparent)]
     NotIdle(#[from] NotIdle),
@@ -335,6 +339,7 @@ impl From<ReframeError> for io::Error {
         match error {
             ReframeError::Framing(error) => error.into(),
             ReframeError::NotCommitted => Self::new(io::ErrorKind::NotConnected, error),
+            ReframeError::OtherProcess => Self::new(io::ErrorKind::Unsupported, error),
             ReframeError::NotIdle(error) => error.into(),
             ReframeError::Commit(error) => error.into(),
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ks_allocator::{
     AcquireError, AllocatorMode, Contents, Frame, FramePool, FramePoolBuilder, Framing,
-    KsAllocator, PoolAllocator, TokenError,
+    KsAllocator, PoolAllocator, ReframeError, TokenError,
 };
 
 const FRAMES: usize = 4;
@@ -302,4 +302,48 @@ fn a_child_never_hangs_on_a_lock_of_its_parent() {
         });
         assert_eq!(*held.unwrap(), [7; SIZE]);
     }
+}
+
+#[test]
+fn a_child_does_not_re_frame() {
+    let allocator = PoolAllocator::with_framing(Framing::new(1, SIZE)).unwrap();
+    allocator.commit().unwrap();
+    let held = allocator.acquire().unwrap();
+    let pool = allocator.pool().unwrap();
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| allocator.acquire().map(drop));
+        while pool.waiting() == 0 {
+            thread::yield_now();
+        }
+        in_child(|| {
+            let error = allocator.reframe(Framing::new(1, 64)).unwrap_err();
+            assert!(matches!(error, ReframeError::OtherProcess), "{error}");
+        });
+        drop(held);
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+    });
+}
+
+#[test]
+fn frames_that_a_child_releases_are_free_in_its_copy_after_waits_in_its_parent() {
+    let pool = pool(AllocatorMode::User);
+    let mut held: Vec<_> = (0..FRAMES).map(|_| pool.acquire().unwrap()).collect();
+    assert!(pool.acquire_timeout(Duration::from_millis(1)).is_err());
+    in_child(|| {
+        held.clear();
+        assert_eq!(pool.free_frames(), FRAMES);
+        drop(pool.try_acquire().unwrap());
+    });
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| pool.acquire().map(drop));
+        while pool.waiting() == 0 {
+            thread::yield_now();
+        }
+        in_child(|| {
+            held.clear();
+            assert_eq!(pool.free_frames(), FRAMES);
+        });
+        held.clear();
+        assert_eq!(waiter.join().unwrap(), Ok(()));
+    });
 }

@@ -2,9 +2,11 @@
 
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
+use std::collections::HashSet;
+use std::panic::catch_unwind;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -299,7 +301,8 @@ fn the_memory_of_an_old_generation_goes_with_its_last_frame() {
     // second, of which no frame was out, goes at once.
     allocator.reframe(Framing::new(2, 3072)).unwrap();
     allocator.reframe(Framing::new(2, 3072)).unwrap();
-    assert_eq!(old_handle.acquire().unwrap().generation(), 3);
+    let newest = allocator.pool().unwrap().generation();
+    assert_eq!(old_handle.acquire().unwrap().generation(), newest);
     // Memory of a commit counts as well.
     allocator.decommit();
     allocator.set_framing(&Framing::new(5, 3072)).unwrap();
@@ -512,6 +515,229 @@ fn a_kernel_mode_pool_changes_and_its_loans_stay() {
     let frame = old.redeem(token).unwrap();
     assert_eq!((frame.len(), frame.generation()), (3072, 0));
     assert!(allocator.allocator_handle().is_some());
+}
+
+#[test]
+fn an_old_handle_acquires_as_many_frames_as_the_newest_generation_has() {
+    let allocator = committed(2, 64);
+    let old = allocator.pool().unwrap();
+    allocator.reframe(Framing::new(8, 64)).unwrap();
+    assert_eq!(old.try_acquire_exact(4).unwrap().len(), 4);
+    assert_eq!(old.acquire_exact(4).unwrap().len(), 4);
+    let mut future = pin!(old.acquire_exact_async(4));
+    let polled = future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    assert!(matches!(polled, Poll::Ready(Ok(batch)) if batch.len() == 4));
+    let error = old.acquire_exact(9).unwrap_err();
+    let expected = AcquireError::TooMany {
+        requested: 9,
+        max: 8,
+    };
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn waits_through_an_old_handle_are_counted_in_the_newest_generation() {
+    let allocator = committed(1, 64);
+    let old = allocator.pool().unwrap();
+    allocator.reframe(Framing::new(1, 128)).unwrap();
+    let held = old.acquire().unwrap();
+    old.acquire_timeout(Duration::from_millis(1)).unwrap_err();
+    old.acquire_timeout(Duration::ZERO).unwrap_err();
+    old.try_acquire().unwrap_err();
+    {
+        let mut future = pin!(old.acquire_async());
+        let polled = future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
+    }
+    let (of_old, of_new) = (old.stats(), old.newest().stats());
+    assert_eq!((of_old.waits, of_old.failed_acquires), (0, 0));
+    assert_eq!((of_new.waits, of_new.failed_acquires), (2, 2));
+    assert_eq!((of_new.timeouts, of_new.waits_cancelled), (1, 1));
+    drop(held);
+}
+
+#[test]
+fn a_frame_that_is_out_at_a_change_is_not_reported_as_leaked() {
+    let leaks = Arc::new(AtomicU64::new(0));
+    let of_hook = Arc::clone(&leaks);
+    let builder = FramePool::builder().frames(2).frame_size(64);
+    let builder = builder.on_leak(move |_| {
+        of_hook.fetch_add(1, Ordering::Relaxed);
+    });
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let last_picture = allocator.acquire().unwrap();
+    allocator.reframe(Framing::new(2, 128)).unwrap();
+    drop(last_picture);
+    let held = allocator.acquire().unwrap();
+    assert_eq!(leaks.load(Ordering::Relaxed), 0);
+    drop(allocator);
+    assert_eq!(leaks.load(Ordering::Relaxed), 1);
+    drop(held);
+}
+
+/// Calls a function when the memory that it is registered for is freed.
+struct OnFree<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnFree<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[test]
+fn code_that_runs_when_old_memory_is_freed_may_use_the_allocator_and_may_panic() {
+    let cell = Arc::new(OnceLock::<PoolAllocator>::new());
+    let of_builder = Arc::clone(&cell);
+    let builder = FramePool::builder().frames(2).frame_size(64);
+    let builder = builder.register_segment(move |_| {
+        let allocator = Arc::clone(&of_builder);
+        Ok(OnFree(move || {
+            let allocator = allocator.get().unwrap();
+            assert!(allocator.framing().frames > 2, "of the user's");
+        }))
+    });
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let allocator = cell.get_or_init(|| allocator);
+    allocator.reframe(Framing::new(3, 64)).unwrap();
+    let drain = Reframing::new(Framing::new(2, 128)).drain(A_MINUTE);
+    allocator.reframe(drain).unwrap();
+    allocator.reframe(Framing::new(2, 64)).unwrap();
+    assert_eq!(allocator.acquire().unwrap().len(), 64);
+    allocator.decommit();
+}
+
+#[test]
+fn a_panic_while_new_memory_is_made_ends_a_drain() {
+    let builder = FramePool::builder().frames(2).frame_size(64);
+    let builder = builder.register_segment(|segment| {
+        assert!(segment.stride < 128, "of the user's");
+        Ok(())
+    });
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let drain = Reframing::new(Framing::new(2, 128)).drain(A_MINUTE);
+    assert!(catch_unwind(|| allocator.reframe(drain).map(drop)).is_err());
+    let state = allocator.allocator_status().state;
+    assert_eq!(state, AllocatorState::Uncommitted);
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire_timeout(A_MINUTE).unwrap().len(), 64);
+}
+
+#[test]
+fn a_close_ends_a_drain() {
+    let allocator = committed(2, 64);
+    let pool = allocator.pool().unwrap();
+    let held = pool.acquire().unwrap();
+    thread::scope(|scope| {
+        let drain = Reframing::new(Framing::new(2, 128)).drain(Duration::from_secs(3600));
+        let change = scope.spawn(|| allocator.reframe(drain).map(drop));
+        wait_until(|| pool.try_acquire().is_err());
+        pool.close();
+        let result = change.join().unwrap();
+        assert!(matches!(result, Err(ReframeError::NotCommitted)));
+    });
+    allocator.commit().unwrap();
+    assert_eq!(allocator.acquire().unwrap().len(), 64);
+    drop(held);
+}
+
+#[test]
+fn a_drain_within_the_limit_succeeds_while_the_state_changes() {
+    let builder = FramePool::builder()
+        .frames(2)
+        .frame_size(1024)
+        .max_bytes(2048);
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                allocator.end_flush();
+            }
+        });
+        for _ in 0..2_000 {
+            let drain = Reframing::new(Framing::new(2, 1024)).drain(A_MINUTE);
+            allocator.reframe(drain).unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn changes_that_race_with_each_other_and_with_commits_do_no_harm() {
+    let allocator = committed(1, 64);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let changed = allocator.reframe(Framing::new(1, 64));
+                    assert!(matches!(changed, Ok(_) | Err(ReframeError::NotCommitted)));
+                }
+            });
+        }
+        for _ in 0..1_000 {
+            allocator.decommit();
+            allocator.commit().unwrap();
+            let held = allocator.try_acquire();
+            let waited = allocator.acquire_timeout(Duration::from_micros(30));
+            assert_ne!(waited.map(drop), Err(AcquireError::NotCommitted));
+            drop(held);
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// Several threads drain with short time limits, so that drains end in all ways, while others use
+/// frames. No frame is in memory that was freed.
+#[test]
+fn drains_that_race_free_no_memory_in_use() {
+    let live = Arc::new(Mutex::new(HashSet::new()));
+    let of_builder = Arc::clone(&live);
+    let builder = FramePool::builder().frames(2).frame_size(64);
+    let builder = builder.prefault(false).register_segment(move |segment| {
+        let (base, live) = (segment.base.addr().get(), Arc::clone(&of_builder));
+        live.lock().unwrap().insert(base);
+        Ok(OnFree(move || assert!(live.lock().unwrap().remove(&base))))
+    });
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let acquired = allocator.acquire_timeout(A_MINUTE);
+                    let frame = MarkedFrame::new(acquired.unwrap());
+                    thread::sleep(Duration::from_micros(100));
+                    let frame = Frame::from(frame);
+                    let base = frame.pool().unwrap().segment().base.addr().get();
+                    assert!(live.lock().unwrap().contains(&base));
+                }
+            });
+        }
+        let drains = [(); 3].map(|()| {
+            scope.spawn(|| {
+                for _ in 0..1_500 {
+                    let limit = Duration::from_micros(100);
+                    let drain = Reframing::new(Framing::new(2, 64)).drain(limit);
+                    let changed = allocator.reframe(drain);
+                    assert!(matches!(changed, Ok(_) | Err(ReframeError::NotIdle(_))));
+                }
+            })
+        });
+        for drain in drains {
+            drain.join().unwrap();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
 }
 
 struct CountsDrop(Arc<AtomicU64>);

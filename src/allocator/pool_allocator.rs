@@ -103,13 +103,19 @@ impl Control {
         }
     }
 
+    /// Returns a number that no pool has had, nor a pool that could not take over.
+    pub(super) fn new_generation(&mut self) -> u64 {
+        let generation = self.next_generation;
+        self.next_generation += 1;
+        generation
+    }
+
     /// Takes over the values of a plan whose pool is committed.
     pub(super) fn adopt(&mut self, plan: Plan) {
         self.framing = plan.framing;
         self.frame_len = plan.frame_len;
         self.video = plan.video;
         self.mode = plan.mode;
-        self.next_generation = plan.generation + 1;
         (self.committed, self.changed) = (true, false);
     }
 }
@@ -471,9 +477,7 @@ impl PoolAllocator {
             }
             Ok(None)
         });
-        if let Some(old) = old {
-            old.retire();
-        }
+        drop(old.map(|old| old.core().retire()));
         effect
     }
 
@@ -489,7 +493,10 @@ impl PoolAllocator {
         let building = self.building.lock();
         let planned = self.with_control(|access| {
             let is_needed = !access.is_committed() && access.control.changed;
-            (is_needed && self.pool.load().is_none()).then(|| access.control.plan())
+            (is_needed && self.pool.load().is_none()).then(|| Plan {
+                generation: access.control.new_generation(),
+                ..access.control.plan()
+            })
         });
         let Some(planned) = planned else {
             return Ok(None);

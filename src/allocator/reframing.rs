@@ -101,9 +101,14 @@ impl Reframing {
     }
 
     /// Frees the memory of the present frames before the new memory is allocated. Waits at most
-    /// `timeout` until all present frames are back, and hands out none meanwhile.
+    /// `timeout` until all present frames are back, and hands out none meanwhile: callers wait, and
+    /// [`try_acquire`](KsAllocator::try_acquire) fails with
+    /// [`Exhausted`](crate::AcquireError::Exhausted). A decommit or a close ends the drain. Commits
+    /// that have to allocate wait for it.
     ///
-    /// Without it, the memory of both exists for as long as one of the present frames is out.
+    /// Without it, the memory of both exists for as long as one of the present frames is out. In
+    /// Kernel mode it does all the same: handles keep the old kernel object, with its memory, until
+    /// the change is done.
     ///
     /// ```
     /// use std::time::Duration;
@@ -172,7 +177,8 @@ impl PoolAllocator {
     /// So source and sink need not stop: the sink sees the change with the first new frame. A
     /// [`FramePool`] of an earlier generation goes on to deliver frames; see
     /// [`FramePool::newest`]. It is also the one to [redeem](FramePool::redeem) frames that were
-    /// lent before the change.
+    /// lent before the change: the last handle of a generation ends its loans, and the allocator
+    /// drops its own here, so keep one while frames are lent.
     ///
     /// The state and the number of frames out that
     /// [`allocator_status`](KsAllocator::allocator_status) returns are those of the new
@@ -181,8 +187,8 @@ impl PoolAllocator {
     /// # Errors
     ///
     /// See [`ReframeError`]. Nothing has changed then, with one exception: if the old memory was
-    /// [drained](Reframing::drain) and the new memory cannot be allocated, nothing is committed any
-    /// more.
+    /// [drained](Reframing::drain) in User mode and the new memory cannot be allocated, nothing is
+    /// committed any more.
     ///
     /// ```
     /// use ks_allocator::{Framing, KsAllocator, PoolAllocator};
@@ -212,40 +218,45 @@ impl PoolAllocator {
         prepare: impl FnOnce(&FramePool) -> Result<(), CommitError>,
     ) -> Result<Framing, ReframeError> {
         let actual = self.config.actual(&reframing.framing)?;
+        if self
+            .pool
+            .load()
+            .as_ref()
+            .is_some_and(|pool| pool.core().is_in_other_process())
+        {
+            return Err(ReframeError::OtherProcess);
+        }
+        // Dropped after the lock of `building`, because the end of waits and of pools may run code
+        // of the user's.
+        let mut ended = Vec::new();
+        let planned;
         let building = self.building.lock();
-        let planned = self.plan_next_generation(&reframing, actual);
-        let Some((old, plan)) = planned else {
+        planned = self.plan_next_generation(&reframing, actual);
+        let Some((old, plan)) = &planned else {
             return Err(ReframeError::NotCommitted);
         };
-        let old = old.core_handle();
+        let mut drain = None;
         if let Some(timeout) = reframing.drain {
-            drop(old.pause());
-            if !old.wait_idle(Instant::now().checked_add(timeout)) {
-                drop(building);
-                let not_idle = NotIdle::from(old.diagnostics.holders(&**old));
-                drop(old.resume());
-                return Err(not_idle.into());
-            }
-            // All frames are back, and the pool is not resumed any more.
-            old.free_memory_once_idle();
+            let drain = drain.insert(Drain::begin(self, old.core_handle(), &mut ended));
+            drain.wait(timeout)?;
         }
-        let next = FramePool::next_generation(&self.configure(plan), old);
+        let next = FramePool::next_generation(&self.configure(*plan), old.core());
         let result = match &next {
             Ok(next) => prepare(next)
                 .map_err(ReframeError::from)
-                .and_then(|()| self.take_over(old, next, plan)),
+                .and_then(|()| self.take_over(old.core_handle(), next, *plan)),
             Err(_) => Err(ReframeError::NotCommitted),
         };
-        let is_lost = result.is_err() && reframing.drain.is_some() && self.give_up(old);
-        // The lock first: the end of a pool and of waits may run code of the user's.
-        drop(building);
-        if is_lost {
-            old.retire();
+        if let (Some(drain), true) = (&mut drain, result.is_ok()) {
+            drain.is_done = true;
         }
+        drop(drain);
+        drop(building);
+        drop(ended);
         next?;
         drop(result?);
-        old.diagnostics.pool_event(EventKind::Reframed);
-        old.free_memory_once_idle();
+        old.core().diagnostics.pool_event(EventKind::Reframed);
+        old.core().free_memory_once_idle();
         self.trace_commit(CommitEffect::NewMemory);
         Ok(actual)
     }
@@ -256,8 +267,8 @@ impl PoolAllocator {
     /// # Errors
     ///
     /// See [`ReframeError`]. If the allocator is not committed: [`ReframeError::Framing`] while
-    /// frames of the last commit are out, and the errors of
-    /// [`commit`](KsAllocator::commit).
+    /// frames of the last commit are out, and the errors of [`commit`](KsAllocator::commit), after
+    /// which framing and mode stay as they were set.
     ///
     /// ```
     /// use ks_allocator::{KsAllocator, PoolAllocator, Requirements, Sizes, negotiate};
@@ -320,6 +331,7 @@ impl PoolAllocator {
         self.with_control(|access| {
             let pool = self.pool().filter(|_| access.is_committed())?;
             let plan = Plan {
+                generation: access.control.new_generation(),
                 framing,
                 frame_len: reframing.framing.frame_size,
                 video: reframing.video,
@@ -351,19 +363,16 @@ impl PoolAllocator {
         })
     }
 
-    /// Decommits a pool whose memory was freed already: it cannot be committed again. Returns
-    /// false if it is not the present pool any more.
-    fn give_up(&self, pool: &Handle) -> bool {
+    /// Decommits a pool without memory: it cannot be committed again.
+    fn detach(&self, pool: &Handle) {
         self.with_control(|access| {
-            let is_present = self.has_pool(pool);
-            if is_present {
+            if self.has_pool(pool) {
                 (access.control.committed, access.control.changed) = (false, true);
                 access.control.flushing = pool.wait_queue().state().flushing;
                 // The caller keeps the pool.
                 self.pool.store(None);
             }
-            is_present
-        })
+        });
     }
 
     /// Returns whether this is the present pool.
@@ -372,5 +381,68 @@ impl PoolAllocator {
         present
             .as_ref()
             .is_some_and(|present| ptr::eq(present.core(), pool))
+    }
+}
+
+/// A pause of the present pool, until the next generation takes over or the change fails, also by a
+/// panic of code of the user's.
+struct Drain<'a> {
+    allocator: &'a PoolAllocator,
+    pool: &'a Handle,
+    /// Waits that the end of the drain has ended.
+    ended: &'a mut Vec<WakeOnDrop>,
+    has_freed_memory: bool,
+    /// True if the next generation has taken over.
+    is_done: bool,
+}
+
+impl<'a> Drain<'a> {
+    fn begin(
+        allocator: &'a PoolAllocator,
+        pool: &'a Handle,
+        ended: &'a mut Vec<WakeOnDrop>,
+    ) -> Self {
+        // Rejects and wakes no caller. Frames that waiters had collected come back.
+        drop(pool.pause());
+        Self {
+            allocator,
+            pool,
+            ended,
+            has_freed_memory: false,
+            is_done: false,
+        }
+    }
+
+    /// Waits until all frames are back, and frees their memory.
+    ///
+    /// In Kernel mode the memory stays: handles of the pool keep the kernel object open.
+    fn wait(&mut self, timeout: Duration) -> Result<(), ReframeError> {
+        let is_idle = self.pool.wait_drained(Instant::now().checked_add(timeout));
+        if self.pool.is_refusing() {
+            return Err(ReframeError::NotCommitted);
+        }
+        if !is_idle {
+            let holders = self.pool.diagnostics.holders(&**self.pool);
+            return Err(NotIdle::from(holders).into());
+        }
+        if self.pool.object.is_none() {
+            self.has_freed_memory = true;
+            self.pool.free_memory();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Drain<'_> {
+    fn drop(&mut self) {
+        if self.is_done {
+            return;
+        }
+        if self.has_freed_memory {
+            self.allocator.detach(self.pool);
+            self.ended.push(self.pool.retire());
+        } else {
+            self.ended.push(self.pool.resume());
+        }
     }
 }

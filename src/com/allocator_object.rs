@@ -25,6 +25,7 @@ use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 use crate::allocator::{AllocatorState, KsAllocator, LockedControl, PoolAllocator, Reframing};
 use crate::diagnostics::call_site::CallSite;
 use crate::frame::Frame;
+use crate::frame_pool::FramePool;
 use crate::framing::Framing;
 use crate::label::Label;
 use crate::memory::try_box;
@@ -37,7 +38,6 @@ use super::driver::KsDriver;
 use super::format_change::{Announcement, FormatChangeError};
 use super::hresult::{
     E_INVALIDARG, E_NOINTERFACE, E_POINTER, E_UNEXPECTED, VFW_E_ALREADY_COMMITTED,
-    VFW_E_NOT_COMMITTED,
 };
 use super::interfaces::{
     IKsAllocator, IKsAllocator_Vtbl, IKsAllocatorEx, IKsAllocatorEx_Vtbl, IMediaSample2,
@@ -342,8 +342,9 @@ impl AllocatorObject {
                 return self.sample_of_newer(frame);
             }
             self.announce_format(samples, &frame);
-            // SAFETY: samples and frame are of the same core.
-            Ok(unsafe { Sample::from_frame(samples, frame) })
+            let sample = NonNull::from(&samples[frame.slot()]);
+            // SAFETY: samples and frame are of the same core, so it is the sample of the frame.
+            Ok(unsafe { Sample::from_frame(sample, frame) })
         })?;
         out.put(sample)
     }
@@ -351,11 +352,11 @@ impl AllocatorObject {
     /// Turns a frame into its sample that came from a newer generation than the caller had.
     #[cold]
     fn sample_of_newer(&self, frame: Frame) -> Result<*mut c_void, HRESULT> {
-        let pool = frame.pool().ok_or(VFW_E_NOT_COMMITTED)?;
-        let samples = SampleTable::get_or_create(pool.core(), &self.notify)?;
+        let samples = SampleTable::get_or_create(frame.core(), &self.notify)?;
         self.announce_format(samples, &frame);
-        // SAFETY: samples and frame are of the same core.
-        Ok(unsafe { Sample::from_frame(samples, frame) })
+        let sample = NonNull::from(&samples[frame.slot()]);
+        // SAFETY: it is the sample of the frame's slot.
+        Ok(unsafe { Sample::from_frame(sample, frame) })
     }
 
     /// Gives the sample of a frame the media type of a change of format, if it is the first of the
@@ -429,19 +430,17 @@ impl AllocatorObject {
     /// Turns a frame into a sample, with its length and metadata. Returns the frame if it is not of
     /// a generation of the current pool, or if there is no memory for the samples.
     pub(super) fn frame_to_sample(&self, frame: Frame) -> Result<IMediaSample2, Frame> {
-        let (Some(current), Some(pool)) = (self.allocator.pool(), frame.pool()) else {
-            return Err(frame);
-        };
-        let core = pool.core();
-        if !core.has_same_queue(current.core()) {
+        let is_own = |pool: FramePool| frame.core().has_same_queue(pool.core());
+        if !self.allocator.pool().is_some_and(is_own) {
             return Err(frame);
         }
-        let Ok(samples) = SampleTable::get_or_create(core, &self.notify) else {
+        let Ok(samples) = SampleTable::get_or_create(frame.core(), &self.notify) else {
             return Err(frame);
         };
         self.announce_format(samples, &frame);
-        // SAFETY: samples and frame are of the same core.
-        let sample = unsafe { Sample::from_frame_with_metadata(samples, frame) };
+        let sample = NonNull::from(&samples[frame.slot()]);
+        // SAFETY: it is the sample of the frame's slot.
+        let sample = unsafe { Sample::from_frame_with_metadata(sample, frame) };
         // SAFETY: it is an `IMediaSample2`, whose one reference belongs to the result.
         Ok(unsafe { IMediaSample2::from_raw(sample) })
     }

@@ -132,14 +132,15 @@ impl Sample {
     ///
     /// # Safety
     ///
-    /// `samples` are those of the frame's core.
+    /// `sample` is that of the frame's slot.
     #[inline]
-    pub(super) unsafe fn from_frame(samples: &[Self], frame: Frame) -> *mut c_void {
-        let sample = &samples[frame.slot()];
+    pub(super) unsafe fn from_frame(sample: NonNull<Self>, frame: Frame) -> *mut c_void {
         let slot = frame.into_slot();
-        debug_assert_eq!(slot, sample.slot.0, "K1");
-        sample.references.add_first();
-        ptr::from_ref(sample).cast_mut().cast()
+        // SAFETY: by K2 the sample is valid, as its frame is out.
+        let this = unsafe { sample.as_ref() };
+        debug_assert_eq!(slot, this.slot.0, "K1");
+        this.references.add_first();
+        sample.as_ptr().cast()
     }
 
     /// Returns the sample behind its interface pointer.
@@ -173,9 +174,13 @@ impl Sample {
     ///
     /// # Safety
     ///
-    /// `samples` are those of the frame's core.
-    pub(super) unsafe fn from_frame_with_metadata(samples: &[Self], frame: Frame) -> *mut c_void {
-        let sample = &samples[frame.slot()];
+    /// `pointer` is the sample of the frame's slot.
+    pub(super) unsafe fn from_frame_with_metadata(
+        pointer: NonNull<Self>,
+        frame: Frame,
+    ) -> *mut c_void {
+        // SAFETY: by K2 the sample is valid, as its frame is out.
+        let sample = unsafe { pointer.as_ref() };
         let metadata = frame.metadata();
         let start = metadata.presentation_time_in(TimeBase::TICKS_100_NS);
         let times = start.zip(metadata.duration_in(TimeBase::TICKS_100_NS));
@@ -188,7 +193,7 @@ impl Sample {
         sample.flags.store(sample.flags.load() | flags.bits());
         sample.length.store(to_long(frame.len()));
         // SAFETY: the caller's promise is that of `from_frame`.
-        unsafe { Self::from_frame(samples, frame) }
+        unsafe { Self::from_frame(pointer, frame) }
     }
 
     /// Turns a sample into its frame, and copies the length and the metadata of the sample to the

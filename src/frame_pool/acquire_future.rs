@@ -54,7 +54,17 @@ impl<'pool> TaskAcquire<'pool> {
         }
     }
 
-    /// Returns the parts that a poll needs.
+    /// Returns the parts that a poll needs. A wait that has not begun will be one for the newest
+    /// generation of the pool.
+    fn parts_of_newest(&mut self) -> (&Handle, CallSite, &mut PendingWait) {
+        if self.pending.start().is_none() {
+            if let Some(newest) = self.pool.handle().successor() {
+                self.pool = PoolRef::Owned(newest);
+            }
+        }
+        self.parts()
+    }
+
     fn parts(&mut self) -> (&Handle, CallSite, &mut PendingWait) {
         (self.pool.handle(), self.site, &mut self.pending)
     }
@@ -139,7 +149,7 @@ impl Future for AcquireFuture<'_> {
     type Output = Result<Frame, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let (core, site, pending) = self.0.parts();
+        let (core, site, pending) = self.0.parts_of_newest();
         core.poll_acquire(site, pending, context)
             .map_ok(Frame::from)
             .map_err(AcquireError::from)
@@ -201,7 +211,7 @@ impl Future for AcquireManyFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let max = self.max;
-        let (core, site, pending) = self.acquire.parts();
+        let (core, site, pending) = self.acquire.parts_of_newest();
         several::poll(core, site, Several::UpTo(max), pending, context)
     }
 }
@@ -266,7 +276,7 @@ impl Future for AcquireExactFuture<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let count = self.count;
-        let (core, site, pending) = self.acquire.parts();
+        let (core, site, pending) = self.acquire.parts_of_newest();
         several::poll(core, site, Several::Exactly(count), pending, context)
     }
 }

@@ -58,7 +58,7 @@ use super::several;
 /// | acquire, while frames are free | 1 word, or few; in pools of more than 224 frames, at hints |
 /// | release | 1 word |
 /// | acquire that fails, or begins to wait | each word, up to 3 times |
-/// | last waiter leaves the queue; commit, decommit, flush | each word once |
+/// | first release after the last waiter has left; commit, decommit, flush | each word once |
 /// | `free_frames` | each word once |
 ///
 /// So a failing acquire costs microseconds in a pool of 4,096 frames, and tens of microseconds in
@@ -151,8 +151,9 @@ impl FramePool {
         }
     }
 
-    /// Returns the number of pools that the allocator had before this one. It is 0 for a pool
-    /// without an allocator.
+    /// Returns the generation of the pool: 0 for the first pool of an allocator and for a pool
+    /// without one, and a larger number for each pool that follows. A change that failed can leave
+    /// a number out.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
@@ -174,7 +175,7 @@ impl FramePool {
     /// # Errors
     ///
     /// - [`Exhausted`](AcquireError::Exhausted), only if all frames were out at one moment of the
-    ///   call.
+    ///   call, or a re-framing [drains](crate::Reframing::drain) the pool.
     /// - [`Flushing`](AcquireError::Flushing), [`NotCommitted`](AcquireError::NotCommitted) or
     ///   [`Closed`](AcquireError::Closed), if the pool is being flushed, is decommitted or was
     ///   closed.
@@ -772,8 +773,7 @@ impl FramePool {
     }
 
     /// Returns the number of waiters: blocked threads, and pending futures that were polled.
-    ///
-    /// Takes the lock of the wait queue.
+    /// All generations of a pool have one queue.
     ///
     /// ```
     /// # let pool = ks_allocator::FramePool::builder().frames(1).frame_size(64).build()?;
@@ -1289,12 +1289,6 @@ impl FramePool {
     /// Returns the number of frames that are out.
     pub(crate) fn frames_out(&self) -> usize {
         self.core.frames_out()
-    }
-
-    /// Closes the pool for good, and frees its memory if all frames are back, even if handles
-    /// remain.
-    pub(crate) fn retire(&self) {
-        self.core.retire();
     }
 }
 

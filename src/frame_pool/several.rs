@@ -57,15 +57,20 @@ pub(super) fn try_acquire_exact(
     count: usize,
 ) -> Result<FrameBatch, AcquireError> {
     let frames = Several::Exactly(count);
-    frames.check(core)?;
+    if let Err(error) = frames.check(core) {
+        let newest = core.successor().ok_or(error)?;
+        return try_acquire_exact(&newest, site, count);
+    }
     frames.take(core, site).or_else(|unavailable| {
         if unavailable == Unavailable::SUPERSEDED {
             return try_acquire_exact(&*core.newest_or_refusal()?, site, count);
         }
+        let free = core.free.free_frames();
         Err(match core.failed(unavailable) {
-            AcquireError::Exhausted(_) => AcquireError::TooFew {
+            // In a pool that is paused there may be enough.
+            AcquireError::Exhausted(_) if free < count => AcquireError::TooFew {
                 requested: count,
-                free: core.free.free_frames(),
+                free,
             },
             error => error,
         })
@@ -80,7 +85,10 @@ pub(super) fn acquire_exact(
     deadline: &dyn Fn() -> Option<Instant>,
 ) -> Result<FrameBatch, AcquireError> {
     let frames = Several::Exactly(count);
-    frames.check(core)?;
+    if let Err(error) = frames.check(core) {
+        let newest = core.successor().ok_or(error)?;
+        return acquire_exact(&newest, site, count, deadline);
+    }
     match frames.take(core, site) {
         Err(Unavailable::Exhausted) => {}
         Err(Unavailable::SUPERSEDED) => {
@@ -110,7 +118,10 @@ pub(super) fn poll(
 ) -> Poll<Result<FrameBatch, AcquireError>> {
     let mut polled = Poll::Pending;
     if pending.start().is_none() {
-        frames.check(core)?;
+        if let Err(error) = frames.check(core) {
+            let newest = core.successor().ok_or(error)?;
+            return poll(&newest, site, frames, pending, context);
+        }
         polled = match frames.take(core, site.in_this_thread()) {
             Err(Unavailable::Exhausted) => Poll::Pending,
             other => Poll::Ready(other),

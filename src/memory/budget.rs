@@ -53,9 +53,9 @@ impl Budget {
     }
 }
 
-/// Part of a budget that a segment uses.
+/// Part of a budget that a segment, or the kernel object of one, uses.
 #[derive(Debug)]
-pub(super) struct Reservation {
+pub(crate) struct Reservation {
     budget: Budget,
     bytes: usize,
 }

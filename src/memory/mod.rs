@@ -60,7 +60,7 @@ pub use self::kernel_object::{BorrowedKernelObject, OwnedKernelObject};
 pub use self::remote::{RemoteFrames, RemoteFramesMut};
 pub use self::segment_info::{SegmentChunk, SegmentInfo};
 
-pub(crate) use self::budget::Budget;
+pub(crate) use self::budget::{Budget, Reservation};
 pub(crate) use self::custom::CustomMemory;
 pub(crate) use self::guard_pages::{DescribeSlot, GuardPages};
 #[cfg(feature = "windows")]

@@ -32,7 +32,7 @@ pub(crate) struct Segment {
     pages: Pages,
     unmet: Vec<UnmetRequest>,
     /// Dropped last.
-    _reservation: Option<Reservation>,
+    reservation: Option<Reservation>,
 }
 
 /// The pages of a segment, unmapped on drop.
@@ -130,12 +130,17 @@ impl Segment {
             user_registration: None,
             pages,
             unmet: requests.into_unmet(),
-            _reservation: reservation,
+            reservation,
         };
         if let Some(register) = &plan.register {
             segment.user_registration = Some(register.call(&segment.info())?);
         }
         Ok((segment, object))
+    }
+
+    /// Takes the part of the budget, for an object that keeps the memory for longer.
+    pub(crate) fn take_reservation(&mut self) -> Option<Reservation> {
+        self.reservation.take()
     }
 
     fn info(&self) -> SegmentInfo {

@@ -141,7 +141,7 @@ impl Core {
     pub(crate) fn acquire_now(&self, site: CallSite) -> Result<Acquired, Unavailable> {
         self.try_acquire(site).map_err(|unavailable| {
             if unavailable == Unavailable::Exhausted {
-                self.diagnostics.count_failed_acquire();
+                self.count_failed_acquire();
                 if self.waits {
                     return Unavailable::Refused(Refusal::TimedOut);
                 }
@@ -477,6 +477,9 @@ impl Core {
         site: CallSite,
         deadline: Option<Instant>,
     ) -> Result<NonNull<Slot>, Unavailable> {
+        if let Some(newest) = self.successor() {
+            return newest.wait(site, deadline);
+        }
         match self.wait_for(site, deadline, 1, &mut Vec::new()) {
             Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.wait(site, deadline),
             other => other,
@@ -647,12 +650,17 @@ impl Core {
     #[cold]
     pub(crate) fn failed(&self, unavailable: Unavailable) -> AcquireError {
         if unavailable == Unavailable::Exhausted {
-            match self.successor() {
-                Some(newest) => newest.diagnostics.count_failed_acquire(),
-                None => self.diagnostics.count_failed_acquire(),
-            }
+            self.count_failed_acquire();
         }
         unavailable.into()
+    }
+
+    /// Counts an acquire that found no frame free and did not wait, in the newest generation.
+    fn count_failed_acquire(&self) {
+        match self.successor() {
+            Some(newest) => newest.diagnostics.count_failed_acquire(),
+            None => self.diagnostics.count_failed_acquire(),
+        }
     }
 
     /// Adds the holders of the frames to an error that is about them.
@@ -794,7 +802,11 @@ impl Core {
         // used after the last of them is given away.
         let this = unsafe { core.as_ref() };
         if this.is_in_other_process() {
-            // By P2.
+            // By P2. The waiters are threads of the other process.
+            while how == PutBack::Wanted {
+                this.free.clear_waiters();
+                how = put_back(word, flips);
+            }
             return;
         }
         let mut frames = this.free.bits_of(word, flips);

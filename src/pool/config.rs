@@ -34,7 +34,7 @@ pub(crate) struct PoolConfig {
     pub(crate) spins: bool,
     /// True if callers may wait for a frame.
     pub(crate) waits: bool,
-    /// Number of pools that the allocator has made before.
+    /// Larger than that of each pool that the allocator has made before.
     pub(crate) generation: u64,
 }
 

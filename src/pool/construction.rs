@@ -57,7 +57,8 @@ fn assemble(
 ) -> Result<Handle, CommitError> {
     let frames = config.framing.frames;
     let layout = config.memory.layout(&config.framing)?;
-    let (segment, object) = Segment::map(&layout, &config.memory)?;
+    let (mut segment, object) = Segment::map(&layout, &config.memory)?;
+    let reservation = object.as_ref().and_then(|_| segment.take_reservation());
     let diagnostics = Diagnostics::new(&config.diagnostics, frames)?;
     let loans = Loans::new(frames, segment.id())?;
     let process = Process::current().map_err(|source| CommitError::Os {
@@ -95,6 +96,7 @@ fn assemble(
         address: segment.address(),
         segment: NoAllocMutex::new(Some(segment)),
         object,
+        _reservation: reservation,
         loans,
         diagnostics,
         attachments: config.attachments.clone(),

@@ -44,7 +44,7 @@
 //! | acquire of a free frame | as in the parent, in the copy | fails (P1) |
 //! | acquire that has to wait | fails (P2) | fails (P1) |
 //! | release | as in the parent, in the copy | changes the copy of the words only (P1) |
-//! | release while threads wait | the frame stays out in the copy (P2) | the same |
+//! | release after threads have waited | as above: no waiter gets the frame | the same |
 //! | commit, decommit, flush, the last handle | no effect (P2) | no effect (P2) |
 //! | lend, redeem, revoke | | fail (P1) |
 //!
@@ -75,7 +75,7 @@ use crate::framing::FrameLayout;
 use crate::holders::{HolderState, SourceLocation};
 use crate::label::Label;
 use crate::memory::{
-    DescribeSlot, GuardPages, MemoryPlan, OwnedKernelObject, Segment, SegmentInfo,
+    DescribeSlot, GuardPages, MemoryPlan, OwnedKernelObject, Reservation, Segment, SegmentInfo,
 };
 use crate::memory_options::CommitReport;
 use crate::panics::catch_panics;
@@ -122,6 +122,8 @@ pub(crate) struct Core {
     /// The kernel object that owns the segment in Kernel mode. It stays open while the pool has a
     /// handle, through which it can be asked for.
     pub(crate) object: Option<OwnedKernelObject>,
+    /// In Kernel mode, for the object.
+    pub(super) _reservation: Option<Reservation>,
     /// Protects the memory of free frames, if the pool has guard pages.
     pub(crate) guard_pages: Option<GuardPages>,
     /// Address of the segment, as long as there is one.
@@ -277,7 +279,7 @@ impl Core {
     }
 
     /// Looks whether the pool is idle (I1).
-    fn look(&self) -> Look {
+    pub(super) fn look(&self) -> Look {
         let availability = self.wait_queue().availability(&self.free);
         let is_open = availability == Availability::Open;
         // Acquire: pairs with the Release by which each released frame gave up its part. The
@@ -309,12 +311,12 @@ impl Core {
     }
 
     /// Frees the memory. The lock is free meanwhile, because memory of the user's is freed by code
-    /// of the user's.
+    /// of the user's, which may also panic.
     pub(super) fn drop_segment(&self) {
         let segment = self.segment.lock().take();
         #[cfg(all(test, loom))]
         self.write_to_slots();
-        drop(segment);
+        catch_panics(|| drop(segment));
     }
 
     /// Gives up parts of `refs`: 1 per frame that came back to a closed pool, or [`HANDLES`]. Frees
@@ -340,8 +342,7 @@ impl Core {
                 fence(Ordering::Acquire);
                 // SAFETY: the caller's parts keep the core alive.
                 let this = unsafe { core.as_ref() };
-                // Memory of the user's is freed by code of the user's, which may panic.
-                catch_panics(|| this.drop_segment());
+                this.drop_segment();
             }
             // Release: the caller's use of the pool happens before its end; pairs with the fence
             // above and the one in `free`.
@@ -582,10 +583,13 @@ impl Drop for Handle {
             return;
         }
         // mutant: last-handle-closes
-        // A superseded pool is closed already.
-        drop(self.change_own_state(&|state| state.committed = false));
+        let closed = self.change_own_state(&|state| state.committed = false);
         self.lineage.forget(self.0);
-        self.diagnostics.on_last_handle_dropped(&**self);
+        // The frames of a pool that is superseded are out as long as their holders like.
+        if let Ok(rejected) = closed {
+            drop(rejected);
+            self.diagnostics.on_last_handle_dropped(&**self);
+        }
         let lent = self.loans.revoke_all().map(|slot| self.slot(slot));
         // SAFETY: by L1 the handle of the frame is this thread's, which keeps the slot alive.
         lent.filter(|slot| unsafe { slot.as_ref() }.handles.remove())

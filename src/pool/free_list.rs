@@ -19,8 +19,8 @@
 //! |---|---|---|---|---|---|
 //! | 0 | 0 | some | frames are free | clears the lowest bit | sets its bit |
 //! | 0 | 0 | none | no frame is free in this word | searches the other words | sets its bit |
-//! | 0 | 1 | none | callers wait | enters the wait queue | assigns its frame to a waiter |
-//! | 0 | 1 | some | a wait starts | clears the lowest bit | assigns its frame to a waiter |
+//! | 0 | 1 | none | callers wait, or have waited | enters the wait queue | asks the wait queue |
+//! | 0 | 1 | some | a wait starts, or has ended | clears the lowest bit | asks the wait queue |
 //! | 1 | any | any | closed | fails | sets its bit, then gives up its part of the pool's `refs` |
 //!
 //! # Frames and words

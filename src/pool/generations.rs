@@ -6,16 +6,18 @@
 //! older generation acquires frames of the newest.
 
 use std::mem;
+use std::time::Instant;
 
 use crate::sync::{Arc, Ordering};
 
 use super::core::{Core, HANDLES, Handle, RETIRED};
+use super::idle::Look;
 use super::wait_queue::{
     Availability, EndedWaits, PoolState, Refusal, RejectedWaiters, Served, StateChange, Superseded,
 };
 
-/// Tells waiters that their waits have ended, when it is dropped. That may run wakers, so no lock
-/// may be held then.
+/// Waits that have ended. When it is dropped, the waiters are told, and frames that no waiter takes
+/// are released. That may run wakers, so no lock may be held then.
 #[derive(Debug)]
 #[must_use = "ends the waits when it is dropped, which must happen after all locks are released"]
 pub(crate) struct WakeOnDrop(EndedWaits);
@@ -52,6 +54,10 @@ impl Core {
 
     /// Returns a handle of the newest generation, if it is not the first and was not dropped.
     pub(crate) fn newest(&self) -> Option<Handle> {
+        if self.is_in_other_process() {
+            // By P2.
+            return None;
+        }
         let newest = self.lineage.newest.lock();
         let core = newest.0?;
         // SAFETY: by N1, with the lock held.
@@ -110,8 +116,9 @@ impl Core {
         WakeOnDrop(self.in_step(|| self.wait_queue().resume(&self.free, &record)))
     }
 
-    /// Makes `next`, which is of the same lineage, the newest generation after this one, and
-    /// retires this one. Waiters get frames of `next` when the result is dropped.
+    /// Makes `next`, which is of the same lineage, the newest generation after this one. Waiters
+    /// get frames of `next` when the result is dropped. The caller then
+    /// [frees the memory](Self::free_memory_once_idle) of this one.
     ///
     /// # Errors
     ///
@@ -132,18 +139,47 @@ impl Core {
                 Err(refusal) => (StateChange::None, Err(refusal)),
             }
         })?;
-        self.free_memory_once_idle();
         Ok(WakeOnDrop(ended))
     }
 
-    /// Closes the pool for good, and frees its memory once all frames are back (C5, C7).
-    pub(crate) fn retire(&self) {
-        if self.is_in_other_process() {
-            // By P2.
-            return;
+    /// Closes the pool for good, and frees its memory once all frames are back (C5, C7). Waiters
+    /// are told when the result is dropped.
+    pub(crate) fn retire(&self) -> WakeOnDrop {
+        let rejected = self.change_own_state(&|state| state.retired = true);
+        if !self.is_in_other_process() {
+            self.free_memory_once_idle();
         }
-        drop(self.change_own_state(&|state| state.retired = true));
-        self.free_memory_once_idle();
+        WakeOnDrop(EndedWaits {
+            rejected: rejected.ok().flatten(),
+            ..EndedWaits::default()
+        })
+    }
+
+    /// Blocks until all frames of a paused pool are back, `deadline` has passed, or the pool
+    /// [refuses](Self::is_refusing) callers. Returns false if the deadline has passed.
+    pub(crate) fn wait_drained(&self, deadline: Option<Instant>) -> bool {
+        self.idle_waiters.wait(deadline, || {
+            if self.is_refusing() {
+                Look::Idle
+            } else {
+                self.look()
+            }
+        })
+    }
+
+    /// Returns whether the pool refuses callers for good or until a commit.
+    pub(crate) fn is_refusing(&self) -> bool {
+        !matches!(
+            self.wait_queue().state().refusal(),
+            None | Some(Refusal::Flushing)
+        )
+    }
+
+    /// Frees the memory of a paused pool whose frames are all back, and which is not resumed.
+    pub(crate) fn free_memory(&self) {
+        // First, so that no change of state by another thread finds the flag and does it.
+        self.drop_segment();
+        self.refs.fetch_or(RETIRED, Ordering::AcqRel);
     }
 
     /// Frees the memory of a closed pool that is not opened again: now, or with its last frame

@@ -848,7 +848,7 @@ impl Queue {
         served: &mut Vec<Served>,
     ) -> usize {
         if !self.entries.is_empty() {
-            // Before the words are opened, so that waiters go first.
+            // Before the words are opened: frames that come back then go to the waiters.
             // mutant: waiters-go-first
             free.set_waiters();
         }
@@ -876,15 +876,21 @@ impl Queue {
         let mut given_back = Vec::new();
         // mutant: new-round
         self.round += 1;
-        let (kept, rejected) = mem::take(&mut self.entries)
-            .into_iter()
-            .partition::<VecDeque<_>, _>(|entry| entry.wanted <= frames);
-        self.entries = kept;
-        for entry in self.entries.iter_mut() {
+        let mut rejected = VecDeque::new();
+        // In place, because the queue keeps the room that it has.
+        for _ in 0..self.entries.len() {
+            let Some(mut entry) = self.entries.pop_front() else {
+                break;
+            };
+            if entry.wanted > frames {
+                rejected.push_back(entry);
+                continue;
+            }
             entry.round = self.round;
             entry.missing = entry.wanted;
             // mutant: restart-the-waiter
-            entry.waiter.restart(entry, &mut given_back);
+            entry.waiter.restart(&entry, &mut given_back);
+            self.entries.push_back(entry);
         }
         let rejected = (!rejected.is_empty()).then_some(RejectedWaiters {
             entries: rejected,
