@@ -11,6 +11,7 @@ use crate::mode::AllocatorMode;
 use crate::negotiation::Agreement;
 use crate::pool::core::{Core, Handle};
 use crate::pool::generations::WakeOnDrop;
+use crate::pool::wait_queue::Refusal;
 use crate::recording::EventKind;
 use crate::video::VideoLayout;
 
@@ -218,12 +219,8 @@ impl PoolAllocator {
         prepare: impl FnOnce(&FramePool) -> Result<(), CommitError>,
     ) -> Result<Framing, ReframeError> {
         let actual = self.config.actual(&reframing.framing)?;
-        if self
-            .pool
-            .load()
-            .as_ref()
-            .is_some_and(|pool| pool.core().is_in_other_process())
-        {
+        let pool = self.pool();
+        if pool.is_some_and(|pool| pool.core().is_in_other_process()) {
             return Err(ReframeError::OtherProcess);
         }
         // Dropped after the lock of `building`, because the end of waits and of pools may run code
@@ -417,13 +414,13 @@ impl<'a> Drain<'a> {
     ///
     /// In Kernel mode the memory stays: handles of the pool keep the kernel object open.
     fn wait(&mut self, timeout: Duration) -> Result<(), ReframeError> {
-        let is_idle = self.pool.wait_drained(Instant::now().checked_add(timeout));
-        if self.pool.is_refusing() {
-            return Err(ReframeError::NotCommitted);
-        }
-        if !is_idle {
-            let holders = self.pool.diagnostics.holders(&**self.pool);
-            return Err(NotIdle::from(holders).into());
+        match self.pool.wait_drained(Instant::now().checked_add(timeout)) {
+            Ok(()) => {}
+            Err(Refusal::TimedOut) => {
+                let holders = self.pool.diagnostics.holders(&**self.pool);
+                return Err(NotIdle::from(holders).into());
+            }
+            Err(_) => return Err(ReframeError::NotCommitted),
         }
         if self.pool.object.is_none() {
             self.has_freed_memory = true;

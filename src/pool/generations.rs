@@ -5,6 +5,7 @@
 //! have the same [`Lineage`](super::lineage), with the wait queue. A caller that has a handle of an
 //! older generation acquires frames of the newest.
 
+use std::cell::Cell;
 use std::mem;
 use std::time::Instant;
 
@@ -155,24 +156,25 @@ impl Core {
         })
     }
 
-    /// Blocks until all frames of a paused pool are back, `deadline` has passed, or the pool
-    /// [refuses](Self::is_refusing) callers. Returns false if the deadline has passed.
-    pub(crate) fn wait_drained(&self, deadline: Option<Instant>) -> bool {
-        self.idle_waiters.wait(deadline, || {
-            if self.is_refusing() {
-                Look::Idle
-            } else {
-                self.look()
+    /// Blocks until all frames of a paused pool are back.
+    ///
+    /// Fails once `deadline` has passed, with [`Refusal::TimedOut`], or as soon as the pool refuses
+    /// callers for good or until a commit, with the reason.
+    pub(crate) fn wait_drained(&self, deadline: Option<Instant>) -> Result<(), Refusal> {
+        let refusal = Cell::new(None);
+        let is_idle = self.idle_waiters.wait(deadline, || {
+            let found = self.wait_queue().state().refusal();
+            refusal.set(found.filter(|&refusal| refusal != Refusal::Flushing));
+            match refusal.get() {
+                Some(_) => Look::Idle,
+                None => self.look(),
             }
-        })
-    }
-
-    /// Returns whether the pool refuses callers for good or until a commit.
-    pub(crate) fn is_refusing(&self) -> bool {
-        !matches!(
-            self.wait_queue().state().refusal(),
-            None | Some(Refusal::Flushing)
-        )
+        });
+        match refusal.get() {
+            Some(refusal) => Err(refusal),
+            None if is_idle => Ok(()),
+            None => Err(Refusal::TimedOut),
+        }
     }
 
     /// Frees the memory of a paused pool whose frames are all back, and which is not resumed.
