@@ -147,6 +147,8 @@ pub use self::negotiation::{
     AgreedValue, Agreement, Choice, Conflict, Decision, NoAlternative, Pipe, PipeConflict,
     Requirements, Sizes, Stage, UnmetWish, kernel_streaming, negotiate, negotiate_alternatives,
 };
+#[cfg(feature = "recording-export")]
+pub use self::recording::LabelUsage;
 pub use self::recording::{
     DepthForecast, Event, EventKind, FrameSource, HolderShare, LabelForecast, Pacing, Recording,
     Saving, SavingMeans, Sizing, SizingOptions, WaitTotals,

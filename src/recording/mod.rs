@@ -18,6 +18,9 @@ mod text;
 mod sizing;
 
 #[cfg(feature = "recording-export")]
+mod usage;
+
+#[cfg(feature = "recording-export")]
 mod picture;
 #[cfg(feature = "recording-export")]
 mod trace;
@@ -27,3 +30,5 @@ pub use self::sizing::{
     DepthForecast, FrameSource, HolderShare, LabelForecast, Pacing, Saving, SavingMeans, Sizing,
     SizingOptions, WaitTotals,
 };
+#[cfg(feature = "recording-export")]
+pub use self::usage::LabelUsage;
