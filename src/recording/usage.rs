@@ -66,7 +66,8 @@ impl fmt::Display for LabelUsage {
         }?;
         write!(
             f,
-            ": {} acquired, held for {} in all, at most {} at once; {} waits, {} in all, {} at most",
+            ": {} acquired, held for {} in all, at most {} at once; \
+             {} waits, {} in all, {} at most",
             self.acquires,
             Rounded(self.held),
             self.most_at_once,
