@@ -105,7 +105,8 @@ impl Reframing {
     /// `timeout` until all present frames are back, and hands out none meanwhile: callers wait, and
     /// [`try_acquire`](KsAllocator::try_acquire) fails with
     /// [`Exhausted`](crate::AcquireError::Exhausted). A decommit or a close ends the drain. Commits
-    /// that have to allocate wait for it.
+    /// that have to allocate wait for it. Code of the user's that runs when the old memory is freed
+    /// must not commit or re-frame the allocator.
     ///
     /// Without it, the memory of both exists for as long as one of the present frames is out. In
     /// Kernel mode it does all the same: handles keep the old kernel object, with its memory, until
@@ -422,10 +423,21 @@ impl<'a> Drain<'a> {
             }
             Err(_) => return Err(ReframeError::NotCommitted),
         }
-        if self.pool.object.is_none() {
-            self.has_freed_memory = true;
-            self.pool.free_memory();
+        if self.pool.object.is_some() {
+            return Ok(());
         }
+        let allocator = self.allocator;
+        let is_present = allocator.with_control(|access| {
+            let is_present = access.is_committed() && allocator.has_pool(self.pool);
+            // So a commit makes a new pool, after this change.
+            access.control.changed |= is_present;
+            is_present
+        });
+        if !is_present {
+            return Err(ReframeError::NotCommitted);
+        }
+        self.has_freed_memory = true;
+        self.pool.free_memory();
         Ok(())
     }
 }

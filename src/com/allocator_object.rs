@@ -420,9 +420,14 @@ impl AllocatorObject {
             Ok(())
         });
         // After the locks of the allocator: the end of a media type runs code of the client's.
-        drop(replaced);
         if let (Err(_), Some(generation)) = (&result, announced) {
-            drop(self.announcement.take(generation));
+            drop(match replaced {
+                Some((earlier, media_type)) => self.announcement.set(earlier, media_type),
+                None => self
+                    .announcement
+                    .take(generation)
+                    .map(|own| (generation, own)),
+            });
         }
         Ok(result?)
     }

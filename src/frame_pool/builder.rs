@@ -478,8 +478,8 @@ impl FramePoolBuilder {
     /// memory.
     ///
     /// If it fails, so does the commit, with [`CommitError::Os`](crate::CommitError::Os). Like a
-    /// [`FrameMemory`], it must not commit the allocator that it is called for. With guard pages
-    /// most of the segment is not accessible.
+    /// [`FrameMemory`], it must not commit or re-frame the allocator that it is called for. With
+    /// guard pages most of the segment is not accessible.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -523,8 +523,8 @@ impl FramePoolBuilder {
     }
 
     /// Attaches a value to each slot: `make` is called once per slot with its number, when the pool
-    /// is built. Like a [`FrameMemory`], it must not commit the allocator that it is called for.
-    /// The holder of a frame finds the value by [`Frame::attachment`], and other holders
+    /// is built. Like a [`FrameMemory`], it must not commit or re-frame the allocator that it is
+    /// called for. The holder of a frame finds the value by [`Frame::attachment`], and other holders
     /// find it as it was left.
     ///
     /// It is for what a program or a library keeps per buffer: a descriptor, a texture, side data

@@ -56,8 +56,8 @@ use super::requests::MemoryRequests;
 pub trait FrameMemory: Send + Sync {
     /// Allocates at least `bytes` bytes for a segment. `bytes` is not 0.
     ///
-    /// It may call the allocator that it allocates for, but must not commit it: a commit waits for
-    /// the commit that runs.
+    /// It may call the allocator that it allocates for, but must not commit or re-frame it: that
+    /// waits for the commit that runs.
     ///
     /// # Errors
     ///
