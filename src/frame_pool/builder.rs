@@ -524,8 +524,8 @@ impl FramePoolBuilder {
 
     /// Attaches a value to each slot: `make` is called once per slot with its number, when the pool
     /// is built. Like a [`FrameMemory`], it must not commit or re-frame the allocator that it is
-    /// called for. The holder of a frame finds the value by [`Frame::attachment`], and other holders
-    /// find it as it was left.
+    /// called for. The holder of a frame finds the value by [`Frame::attachment`], and other
+    /// holders find it as it was left.
     ///
     /// It is for what a program or a library keeps per buffer: a descriptor, a texture, side data
     /// with memory of its own. So nothing is allocated per frame. The values are dropped with the
