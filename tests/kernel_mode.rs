@@ -811,13 +811,11 @@ mod sealed {
             let builder = builder(Kernel, 4, 1 << 20).prefault(prefault);
             let pool = builder.build().unwrap();
             let object = fstat(pool.handle().unwrap()).unwrap();
-            let allocated = object.st_blocks * 512;
+            // The types of the two fields depend on the processor.
+            let allocated = i128::from(object.st_blocks) * 512;
+            let size = i128::from(object.st_size);
             if prefault {
-                assert!(
-                    allocated >= object.st_size,
-                    "{allocated} of {}",
-                    object.st_size
-                );
+                assert!(allocated >= size, "{allocated} of {size}");
             } else {
                 assert_eq!(allocated, 0);
             }

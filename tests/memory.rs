@@ -5,7 +5,7 @@
 
 #[cfg(target_os = "linux")]
 use ks_allocator::AllocatorMode;
-use ks_allocator::{BuildError, CommitError, FramePool, Framing};
+use ks_allocator::FramePool;
 
 use support::pool::pool;
 
@@ -35,7 +35,10 @@ fn a_pool_may_be_larger_than_2_gib() {
 }
 
 #[test]
+#[cfg(target_pointer_width = "64")]
 fn the_out_of_memory_error_contains_the_number_of_bytes() {
+    use ks_allocator::{BuildError, CommitError, Framing};
+
     let builder = FramePool::builder()
         .frames(Framing::MAX_FRAMES)
         .frame_size(isize::MAX as usize / Framing::MAX_FRAMES - 128)
