@@ -394,3 +394,77 @@ fn the_root_lists_the_modules_bottom_up() {
     }
     assert_eq!(listed.len(), LAYERS.concat().len());
 }
+
+/// Returns the modules that a file allows to contain `unsafe` code: those whose declaration carries
+/// the attribute, or the file's own module if the attribute is on anything else.
+fn modules_with_unsafe_code(module: &[String], text: &str) -> BTreeSet<String> {
+    text.match_indices("unsafe_code")
+        .filter(|(at, _)| {
+            // Not in a comment, which has no `#[`.
+            let before = text[..*at].trim_end();
+            ["#[expect(", "#![expect(", "#[allow(", "#![allow("]
+                .iter()
+                .any(|attribute| before.ends_with(attribute))
+        })
+        .map(|(at, _)| {
+            let attribute_end = at + text[at..].find(")]").unwrap() + ")]".len();
+            let item = text[attribute_end..].trim_start();
+            let child = item
+                .split([';', '{', '\n'])
+                .next()
+                .and_then(|head| head.trim_start_matches("pub(crate) ").strip_prefix("mod "))
+                .filter(|_| item.lines().next().unwrap().ends_with(';'));
+            let path = module.iter().map(String::as_str).chain(child);
+            path.collect::<Vec<_>>().join("::")
+        })
+        .collect()
+}
+
+#[test]
+fn the_page_on_unsafe_code_names_each_module_that_may_contain_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut allowed = modules_with_unsafe_code(&[], include_str!("../src/lib.rs"));
+    for source in sources() {
+        let text = fs::read_to_string(root.join(&source.path)).unwrap();
+        allowed.extend(modules_with_unsafe_code(&source.module, &text));
+    }
+    let page = include_str!("../docs/safety.md");
+    let (_, table) = page.split_once("\n## Modules\n").unwrap();
+    let (table, _) = table.split_once("\n## ").unwrap();
+    let listed: BTreeSet<String> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(listed, allowed, "left: docs/safety.md, right: src");
+}
+
+#[test]
+fn modules_with_unsafe_code_are_found_however_they_are_allowed() {
+    let found = |text: &str| {
+        let modules = modules_with_unsafe_code(&["pool".to_owned()], text);
+        modules.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    let reason = "reason = \"it is so\"";
+    assert_eq!(
+        found(&format!("#[expect(unsafe_code, {reason})]\nmod a;")),
+        "pool::a"
+    );
+    assert_eq!(
+        found(&format!(
+            "#[expect(\n    unsafe_code,\n    {reason}\n)]\npub(crate) mod b;\n"
+        )),
+        "pool::b"
+    );
+    assert_eq!(
+        found(&format!("#[expect(unsafe_code, {reason})]\nfn c() {{}}")),
+        "pool"
+    );
+    assert_eq!(
+        found(&format!(
+            "mod d {{\n    #![expect(unsafe_code, {reason})]\n}}"
+        )),
+        "pool"
+    );
+    assert_eq!(found("// carry an `expect(unsafe_code)` here\nmod e;"), "");
+}
