@@ -741,11 +741,14 @@ impl Run {
         }
     }
 
-    /// A copy is made in the pool of the frame, unless another pool has taken over from it.
+    /// A copy is made in the pool of the frame. It fails if another pool has taken over from that.
     fn make_mut(&mut self, number: usize) {
         let model = &mut self.model;
         let pool = model.held[number].pool;
-        let available = model.available(model.newest(pool));
+        let available = match model.pools[pool].next {
+            Some(_) => Err(Refusal::Closed),
+            None => model.available(pool),
+        };
         let held = &mut model.held[number];
         let Handles::Shared(handles) = &mut held.handles else {
             return;
@@ -764,10 +767,6 @@ impl Run {
             assert_eq!(frame.len(), held.len);
             frame.generation()
         });
-        if model.pools[pool].next.is_some() {
-            eprintln!("XXX {copied:?} {:?}", model.pools[pool].generation);
-            std::process::abort();
-        }
         match copied {
             Ok(generation) => {
                 assert!(available.is_ok_and(|free| free > 0), "{available:?}");

@@ -82,7 +82,9 @@ fn check_token(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         }
     }
     let forged = FrameToken::from_bytes(bytes);
-    if bytes != right && !tokens.contains(&forged) {
+    // The length is for the borrower alone.
+    let names_no_loan = |token: &FrameToken| token.to_bytes()[..24] != bytes[..24];
+    if tokens.iter().all(names_no_loan) {
         assert!(pool.redeem(forged).is_err());
         assert!(pool.revoke(forged).is_err());
     }
