@@ -27,9 +27,9 @@ mod support {
 
 const THREADS: usize = 4;
 const ROUNDS: usize = if cfg!(debug_assertions) {
-    10_000
+    20_000
 } else {
-    60_000
+    300_000
 };
 
 /// Time stamps before and after a call. There is a moment after each stamp, with its number, so
@@ -58,8 +58,9 @@ fn timed<T>(clock: &AtomicU64, call: impl FnOnce() -> T) -> (T, Call) {
     (result, start..clock.fetch_add(1, Ordering::SeqCst))
 }
 
-/// A thread that acquires until no frame is free, releases some frames, and begins again.
-fn work(pool: &FramePool, clock: &AtomicU64, seed: u64) -> History {
+/// A thread that acquires until it has as many frames as it may, or until no frame is free. Then it
+/// releases some, and begins again.
+fn work(pool: &FramePool, clock: &AtomicU64, seed: u64, max_held: usize) -> History {
     let mut random = Random(seed);
     let mut history = History::default();
     let mut held: Vec<(Frame, Call)> = Vec::new();
@@ -73,7 +74,11 @@ fn work(pool: &FramePool, clock: &AtomicU64, seed: u64) -> History {
         });
     };
     for _ in 0..ROUNDS {
-        let max = 1 + random.below(3);
+        if held.len() == max_held {
+            let any = random.below(held.len());
+            release(&mut history, held.swap_remove(any));
+        }
+        let max = (1 + random.below(3)).min(max_held - held.len());
         // Single frames and batches have ways of their own through the free list.
         let (result, call) = if max == 1 {
             let (result, call) = timed(clock, || pool.try_acquire());
@@ -146,7 +151,11 @@ fn double_hold(holds: &[Hold]) -> Option<&[Hold]> {
 }
 
 #[track_caller]
-fn assert_linearizable(frames: usize, set: impl Fn(FramePoolBuilder) -> FramePoolBuilder) {
+fn assert_linearizable(
+    frames: usize,
+    max_held: usize,
+    set: impl Fn(FramePoolBuilder) -> FramePoolBuilder,
+) {
     let builder = FramePool::builder().frames(frames).frame_size(64);
     let pool = set(builder).build().unwrap();
     let clock = AtomicU64::new(0);
@@ -158,7 +167,7 @@ fn assert_linearizable(frames: usize, set: impl Fn(FramePoolBuilder) -> FramePoo
                 let (pool, clock, barrier) = (&pool, &clock, &barrier);
                 scope.spawn(move || {
                     barrier.wait();
-                    work(pool, clock, seed)
+                    work(pool, clock, seed, max_held)
                 })
             })
             .collect();
@@ -169,7 +178,11 @@ fn assert_linearizable(frames: usize, set: impl Fn(FramePoolBuilder) -> FramePoo
         }
     });
     assert_eq!(pool.free_frames(), frames);
-    assert!(!history.failures.is_empty(), "the pool was never empty");
+    let is_ever_empty = max_held == usize::MAX;
+    assert!(
+        !is_ever_empty || !history.failures.is_empty(),
+        "the pool was never empty"
+    );
     if let Some(failure) = wrong_failure(&mut history, frames) {
         panic!("an acquire failed at {failure:?} while a frame was free at each moment");
     }
@@ -180,25 +193,40 @@ fn assert_linearizable(frames: usize, set: impl Fn(FramePoolBuilder) -> FramePoo
 
 #[test]
 fn a_pool_of_one_word() {
-    assert_linearizable(3, |builder| builder.shards(1));
-    assert_linearizable(64, |builder| builder.shards(1));
+    assert_linearizable(3, usize::MAX, |builder| builder.shards(1));
+    assert_linearizable(64, usize::MAX, |builder| builder.shards(1));
 }
 
 #[test]
 fn a_pool_of_several_words() {
-    assert_linearizable(3, |builder| builder.shards(3));
-    assert_linearizable(8, |builder| builder.shards(8));
-    assert_linearizable(130, |builder| builder);
+    assert_linearizable(3, usize::MAX, |builder| builder.shards(3));
+    assert_linearizable(8, usize::MAX, |builder| builder.shards(8));
+    assert_linearizable(130, usize::MAX, |builder| builder);
+}
+
+/// The threads hold at most as many frames as the pool has, or one less. Then an acquire may hardly
+/// ever fail, or never.
+#[test]
+fn a_pool_that_is_almost_empty() {
+    for caches in [true, false] {
+        assert_linearizable(THREADS, 1, |builder| builder.shards(THREADS).caches(caches));
+        assert_linearizable(THREADS + 1, 1, |builder| {
+            builder.shards(THREADS + 1).caches(caches)
+        });
+        assert_linearizable(8 * THREADS + 1, 8, |builder| {
+            builder.shards(64).caches(caches)
+        });
+    }
 }
 
 #[test]
 fn a_pool_without_caches() {
-    assert_linearizable(5, |builder| builder.shards(5).caches(false));
+    assert_linearizable(5, usize::MAX, |builder| builder.shards(5).caches(false));
 }
 
 #[test]
 fn a_pool_of_many_words_with_hints() {
-    assert_linearizable(4_000, |builder| builder);
+    assert_linearizable(4_000, usize::MAX, |builder| builder);
 }
 
 #[test]
