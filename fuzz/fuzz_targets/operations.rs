@@ -151,6 +151,14 @@ impl Held {
         }
     }
 
+    /// Checks one byte at either end, which is quick.
+    fn check_ends(&self) {
+        let bytes = self.bytes();
+        assert_eq!(bytes.len(), self.len);
+        let ends = [bytes.first(), bytes.last()];
+        assert!(ends.into_iter().flatten().all(|&byte| byte == self.fill));
+    }
+
     fn check(&self) {
         let (prefix, capacity) = match &self.handles {
             Handles::Unique(frame) => (frame.prefix(), frame.capacity()),
@@ -624,10 +632,15 @@ impl Run {
             Operation::Acquire(how) => self.acquire(how),
             Operation::Drop(number) => {
                 if let Some(number) = pick(number, &model.held) {
-                    drop(model.held.swap_remove(number));
+                    let held = model.held.swap_remove(number);
+                    held.check();
+                    drop(held);
                 }
             }
-            Operation::DropAll => model.held.clear(),
+            Operation::DropAll => {
+                model.held.iter().for_each(Held::check);
+                model.held.clear();
+            }
             Operation::Share(number) => {
                 if let Some(number) = pick(number, &model.held) {
                     let mut held = model.held.swap_remove(number);
@@ -811,7 +824,7 @@ impl Run {
                 (free, model.pools[*number].framing)
             );
         }
-        model.held.iter().for_each(Held::check);
+        model.held.iter().for_each(Held::check_ends);
     }
 }
 
@@ -836,6 +849,7 @@ fuzz_target!(|data: &[u8]| {
         run.apply(operation);
         run.check();
     }
+    run.model.held.iter().for_each(Held::check);
     // Frames and handles outlive the allocator.
     let Run { allocator, model } = run;
     drop(allocator);

@@ -124,7 +124,7 @@ fn read_recording(input: &mut Unstructured<'_>) -> arbitrary::Result<Value> {
     ];
     let mut at = 0_u64;
     let mut events = Vec::new();
-    for _ in 0..input.int_in_range(0..=40)? {
+    for _ in 0..input.int_in_range(0..=16)? {
         let step: u32 = input.arbitrary()?;
         // Most events are in order.
         at = match step {
