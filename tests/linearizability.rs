@@ -44,7 +44,7 @@ struct Hold {
     release: Call,
 }
 
-/// What the threads did.
+/// The calls of the threads.
 #[derive(Debug, Default)]
 struct History {
     holds: Vec<Hold>,
@@ -136,11 +136,12 @@ fn certainly_not_exhausted(holds: &mut [Hold], frames: usize) -> Vec<Range<u64>>
 /// Returns a failure at whose every moment some frame was certainly free.
 fn wrong_failure(history: &mut History, frames: usize) -> Option<Call> {
     let free = certainly_not_exhausted(&mut history.holds, frames);
-    history.failures.iter().cloned().find(|failure| {
+    let is_wrong = |failure: &&Call| {
         let after = free.partition_point(|range| range.start <= failure.start);
         let before = after.checked_sub(1).map(|number| &free[number]);
         before.is_some_and(|range| failure.end <= range.end)
-    })
+    };
+    history.failures.iter().find(is_wrong).cloned()
 }
 
 /// Returns two holds of one frame that were certainly at one time. The holds are in order.
