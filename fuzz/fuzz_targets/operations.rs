@@ -798,7 +798,9 @@ impl Run {
                     0 => Err(Refusal::Exhausted),
                     _ => Ok(free),
                 });
-                assert_eq!(Err(refusal(&error)), expected);
+                // Which error it is after another pool has taken over is not specified.
+                let is_superseded = model.pools[pool].next.is_some();
+                assert!(is_superseded || Err(refusal(&error)) == expected, "{error}");
                 handles.push(handle);
             }
         }
