@@ -478,6 +478,19 @@ fn a_layout_travels_with_the_frames_of_its_generation() {
 }
 
 #[test]
+fn a_shared_frame_of_an_old_generation_is_written_in_place_and_not_copied() {
+    let allocator = committed(2, 296);
+    let mut one = allocator.acquire().unwrap().share();
+    let two = one.clone();
+    allocator.reframe(Framing::new(2, 240)).unwrap();
+    assert_eq!(one.make_mut().map(|_| ()), Err(AcquireError::NotCommitted));
+    assert_eq!(allocator.free_frames(), 2);
+    drop(two);
+    one.make_mut().unwrap().fill(1);
+    assert_eq!(*one, [1; 296]);
+}
+
+#[test]
 fn a_recording_ends_with_the_change_and_the_next_begins_with_a_commit() {
     let builder = FramePool::builder().frames(1).frame_size(64).record(100);
     let allocator = PoolAllocator::from_builder(&builder).unwrap();

@@ -186,7 +186,8 @@ impl SharedFrame {
     ///
     /// Returns the error of [`try_acquire`](crate::FramePool::try_acquire) if a copy is needed and
     /// no frame can be acquired. The error names the holders of the frames. The handle is as
-    /// before.
+    /// before. After a [re-framing](crate::PoolAllocator::reframe) there are no more frames like
+    /// this one, and a copy fails with [`NotCommitted`](AcquireError::NotCommitted).
     ///
     /// ```
     /// use ks_allocator::AcquireError;
@@ -215,10 +216,12 @@ impl SharedFrame {
     fn copy(&self, location: &'static Location<'static>) -> Result<Frame, AcquireError> {
         let core = self.held.core();
         let label = self.held.slot().holder.acquirer().label();
-        let mut copy: Frame = core
-            .try_acquire(CallSite::at(core.made_by(), location, label))
-            .map_err(|unavailable| core.explained(core.failed(unavailable)))?
-            .into();
+        let site = CallSite::at(core.made_by(), location, label);
+        let mut copy = None;
+        // Of the same generation: a frame of another may have other sizes.
+        core.try_acquire_exact(site, 1, |acquired| copy = Some(Frame::from(acquired)))
+            .map_err(|unavailable| core.explained(core.failed(unavailable)))?;
+        let mut copy = copy.ok_or(AcquireError::NotCommitted)?;
         core.diagnostics.count_copy();
         copy.copy_from(&self.held);
         Ok(copy)
