@@ -218,6 +218,7 @@ struct Model {
     changed: bool,
     committed: bool,
     flushing: bool,
+    /// Least generation of the next pool. A change that fails leaves out a number.
     next_generation: u64,
     /// Number of the allocator's pool.
     present: Option<usize>,
@@ -293,12 +294,13 @@ impl Model {
     }
 
     /// Makes the next pool, which is the allocator's from now on.
-    fn adopt(&mut self, framing: Framing, frame_len: usize, flushing: bool) {
+    fn adopt(&mut self, framing: Framing, frame_len: usize, flushing: bool, generation: u64) {
+        assert!(generation >= self.next_generation, "{generation}");
         self.pools.push(ModelPool {
             framing,
             frame_len,
             mode: self.mode,
-            generation: self.next_generation,
+            generation,
             closed: false,
             flushing,
             committed: true,
@@ -307,7 +309,7 @@ impl Model {
         self.present = Some(self.pools.len() - 1);
         (self.framing, self.frame_len) = (framing, frame_len);
         (self.committed, self.changed) = (true, false);
-        self.next_generation += 1;
+        self.next_generation = generation + 1;
     }
 
     fn hold(&mut self, mut frame: Frame, pool: usize) {
@@ -400,7 +402,8 @@ impl Run {
         match fits(model.framing) {
             Ok(()) => {
                 result.unwrap();
-                model.adopt(model.framing, model.frame_len, model.flushing);
+                let generation = generation_of(&self.allocator);
+                model.adopt(model.framing, model.frame_len, model.flushing, generation);
             }
             Err(kind) => assert_eq!(kind_of(&result.unwrap_err()), kind),
         }
@@ -438,12 +441,13 @@ impl Run {
             (Ok(()), Ok(framing)) => {
                 assert_eq!(framing, actual);
                 let flushing = model.pools[old].flushing;
-                model.adopt(actual, request.frame_size, flushing);
+                let generation = generation_of(&self.allocator);
+                model.adopt(actual, request.frame_size, flushing, generation);
                 model.pools[old].next = model.present;
             }
             (Err(kind), Err(ReframeError::Commit(error))) => {
                 assert_eq!(kind_of(&error), kind);
-                if drain {
+                if drain && model.pools[old].mode == AllocatorMode::User {
                     // The old memory is gone, so nothing is committed any more.
                     (model.committed, model.changed) = (false, true);
                     model.flushing = model.pools[old].flushing;
@@ -828,6 +832,11 @@ impl Run {
         }
         model.held.iter().for_each(Held::check_ends);
     }
+}
+
+fn generation_of(allocator: &PoolAllocator) -> u64 {
+    let pool = allocator.pool().expect("it is committed");
+    pool.generation()
 }
 
 fuzz_target!(|data: &[u8]| {
