@@ -234,8 +234,8 @@ impl ComAllocator {
     /// use std::ptr;
     ///
     /// use ks_allocator::com::{
-    ///     AM_MEDIA_TYPE, ComAllocator, FORMAT_VideoInfo, IMediaSample, IMemAllocator, S_FALSE,
-    ///     S_OK, video_info_header, video_subtype,
+    ///     AM_MEDIA_TYPE, AM_SAMPLE2_PROPERTIES, ComAllocator, FORMAT_VideoInfo, IMediaSample2,
+    ///     IMemAllocator, S_OK, SampleFlags, video_info_header, video_subtype,
     /// };
     /// use ks_allocator::{Framing, KsAllocator, PoolAllocator, VideoFormat, VideoLayout};
     /// use windows_core::Interface;
@@ -255,14 +255,17 @@ impl ComAllocator {
     /// unsafe { allocator.change_format(&media_type, 2) }?;
     ///
     /// let client = allocator.cast::<IMemAllocator>()?;
-    /// for expected in [S_OK, S_FALSE] {
+    /// for is_announced in [true, false] {
     ///     let mut sample = ptr::null_mut();
     ///     assert_eq!(unsafe { client.GetBuffer(&mut sample, ptr::null(), ptr::null(), 0) }, S_OK);
-    ///     let sample = unsafe { IMediaSample::from_raw(sample) };
+    ///     let sample = unsafe { IMediaSample2::from_raw(sample) };
     ///     assert_eq!(unsafe { sample.GetSize() }, 640 * 480 * 3 / 2);
-    ///     let mut announced = ptr::null_mut();
-    ///     assert_eq!(unsafe { sample.GetMediaType(&mut announced) }, expected);
-    /// #   // A client frees it.
+    ///     let mut properties = AM_SAMPLE2_PROPERTIES::default();
+    ///     let size = size_of::<AM_SAMPLE2_PROPERTIES>() as u32;
+    ///     let out = (&raw mut properties).cast();
+    ///     assert_eq!(unsafe { sample.GetProperties(size, out) }, S_OK);
+    ///     let flags = SampleFlags::from_bits_retain(properties.dwSampleFlags);
+    ///     assert_eq!(flags.contains(SampleFlags::TYPECHANGED), is_announced);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```

@@ -7,9 +7,9 @@ use ks_allocator::com::{
     video_subtype,
 };
 use ks_allocator::{Framing, KsAllocator as _, ReframeError, VideoFormat, VideoLayout};
-use windows_core::GUID;
+use windows_core::{GUID, Interface as _};
 
-use crate::client::Allocator;
+use crate::client::{Allocator, Sample};
 use crate::support::wait_until::wait_until;
 use crate::vtables::*;
 
@@ -96,10 +96,9 @@ fn a_frame_of_rust_code_announces_the_format_too() {
     // SAFETY: the format block is that of `header`.
     unsafe { rust.change_format(&media_type, 1) }.unwrap();
     let sample = rust.frame_to_sample(rust.acquire().unwrap()).unwrap();
-    let mut announced = std::ptr::null_mut();
-    // SAFETY: the result can be written. It leaks, which the test can afford.
-    let result = unsafe { sample.GetMediaType(&raw mut announced) };
-    assert_eq!(result, ks_allocator::com::S_OK);
+    // SAFETY: it is an `IMediaSample2` pointer, whose reference `into_raw` gives up.
+    let sample = unsafe { Sample::from_raw(sample.into_raw()) };
+    assert_eq!(sample.media_type().unwrap().format(), header);
 }
 
 #[test]
