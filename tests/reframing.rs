@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::panic::catch_unwind;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -605,13 +605,14 @@ impl<F: FnMut()> Drop for OnFree<F> {
 #[test]
 fn code_that_runs_when_old_memory_is_freed_may_use_the_allocator_and_may_panic() {
     let cell = Arc::new(OnceLock::<PoolAllocator>::new());
-    let of_builder = Arc::clone(&cell);
+    let of_builder = Arc::downgrade(&cell);
     let builder = FramePool::builder().frames(2).frame_size(64);
     let builder = builder.register_segment(move |_| {
-        let allocator = Arc::clone(&of_builder);
+        let cell = Weak::clone(&of_builder);
         Ok(OnFree(move || {
-            let allocator = allocator.get().unwrap();
-            assert!(allocator.framing().frames > 2, "of the user's");
+            if let Some(allocator) = cell.upgrade().as_ref().and_then(|cell| cell.get()) {
+                assert!(allocator.framing().frames > 2, "of the user's");
+            }
         }))
     });
     let allocator = PoolAllocator::from_builder(&builder).unwrap();
