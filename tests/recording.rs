@@ -134,7 +134,7 @@ fn the_trace_has_one_bar_per_hold_and_per_wait() {
     for (name, min) in [
         ("capture", 20.0),
         ("encoder", 40.0),
-        ("late waits", 40.0),
+        ("late waits", 10.0), // it may begin late
         (&thread, 80.0),
     ] {
         let took = trace.milliseconds(name);
