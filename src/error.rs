@@ -9,8 +9,10 @@ use std::io;
 use thiserror::Error;
 
 use crate::holders::Holders;
+use crate::label::Label;
 use crate::memory_options::MemoryRequest;
 use crate::mode::AllocatorMode;
+use crate::share::{Share, ShareShortage};
 
 /// Error of an acquire.
 ///
@@ -115,7 +117,10 @@ impl From<AcquireError> for io::Error {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Starvation(Option<Box<[Holders; 1]>>);
+pub struct Starvation {
+    holders: Option<Box<[Holders; 1]>>,
+    shortage: Option<ShareShortage>,
+}
 
 impl Starvation {
     /// Returns the report on the holders of the frames, or `None` if none was made.
@@ -126,20 +131,36 @@ impl Starvation {
     /// ```
     #[must_use]
     pub fn holders(&self) -> Option<&Holders> {
-        self.0.as_deref().map(|[holders]| holders)
+        self.holders.as_deref().map(|[holders]| holders)
     }
-}
 
-impl From<Holders> for Starvation {
-    /// Without the report if it cannot be allocated.
-    fn from(holders: Holders) -> Self {
+    /// Returns how the caller's share kept it from a frame, if it did: see
+    /// [`Share`](crate::Share).
+    ///
+    /// ```
+    /// # use ks_allocator::Starvation;
+    /// assert!(Starvation::default().shortage().is_none());
+    /// ```
+    #[must_use]
+    pub fn shortage(&self) -> Option<ShareShortage> {
+        self.shortage
+    }
+
+    /// Adds the share's part in the error, unless there is one already.
+    pub(crate) fn or_shortage(mut self, shortage: Option<ShareShortage>) -> Self {
+        self.shortage = self.shortage.or(shortage);
+        self
+    }
+
+    /// Adds a report on the holders of the frames, if it can be allocated.
+    pub(crate) fn with_holders(mut self, holders: Holders) -> Self {
         // A `Vec`, because a `Box` aborts the process if there is no memory.
         let mut boxed = Vec::new();
-        if boxed.try_reserve_exact(1).is_err() {
-            return Self(None);
+        if boxed.try_reserve_exact(1).is_ok() {
+            boxed.push(holders);
+            self.holders = boxed.into_boxed_slice().try_into().ok();
         }
-        boxed.push(holders);
-        Self(boxed.into_boxed_slice().try_into().ok())
+        self
     }
 }
 
@@ -151,12 +172,14 @@ impl PartialEq for Starvation {
 
 impl Eq for Starvation {}
 
-/// Text to append to the error's own: a colon and the report's summary, or nothing.
+/// Text to append to the error's own: a colon, and what is known of the share and the holders.
 impl fmt::Display for Starvation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.holders() {
-            Some(holders) => write!(f, ": {holders:#}"),
-            None => Ok(()),
+        match (&self.shortage, self.holders()) {
+            (Some(shortage), Some(holders)) => write!(f, ": {shortage}; {holders:#}"),
+            (Some(shortage), None) => write!(f, ": {shortage}"),
+            (None, Some(holders)) => write!(f, ": {holders:#}"),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -396,6 +419,10 @@ pub enum CommitError {
         /// Reason why they are not available.
         reason: &'static str,
     },
+    /// The [shares](crate::FramePoolBuilder::share) do not fit the number of frames.
+    /// (`E_INVALIDARG`.)
+    #[error(transparent)]
+    Shares(#[from] ShareError),
     /// The system is out of memory. (`E_OUTOFMEMORY`.)
     #[error("out of memory: an allocation of {bytes} bytes failed")]
     OutOfMemory {
@@ -450,7 +477,9 @@ pub enum CommitError {
 impl From<CommitError> for io::Error {
     fn from(error: CommitError) -> Self {
         let kind = match &error {
-            CommitError::FramingNotSet { .. } => io::ErrorKind::InvalidInput,
+            CommitError::FramingNotSet { .. } | CommitError::Shares(_) => {
+                io::ErrorKind::InvalidInput
+            }
             CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => {
                 io::ErrorKind::OutOfMemory
             }
@@ -463,6 +492,77 @@ impl From<CommitError> for io::Error {
             CommitError::UnmetRequest { source, .. } | CommitError::Os { source, .. } => {
                 source.kind()
             }
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Error of the [shares](crate::Share) of a pool: they contradict each other or the pool.
+///
+/// ```
+/// use ks_allocator::{FramePool, Share, ShareError};
+///
+/// let builder = FramePool::builder().frames(4).frame_size(64);
+/// let pool = builder.share(Share::new("preview").reserve(2)).build()?;
+/// let error = pool.set_share(Share::new("preview").reserve(5)).unwrap_err();
+/// assert_eq!(error, ShareError::Reserves { reserved: 5, frames: 4 });
+/// assert_eq!(pool.shares()[0].reserve, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum ShareError {
+    /// The reserves of all shares together are more than the pool has frames.
+    #[error("the shares reserve {reserved} frames, of a pool of {frames}")]
+    Reserves {
+        /// Sum of the reserves, in frames.
+        reserved: usize,
+        /// Number of frames of the pool.
+        frames: usize,
+    },
+    /// The limit of a share is less than its reserve.
+    #[error("`{label}` reserves {reserve} frames, but its limit is {limit}")]
+    Limit {
+        /// Label of the share.
+        label: Label,
+        /// Its reserve, in frames.
+        reserve: usize,
+        /// Its limit, in frames.
+        limit: usize,
+    },
+    /// There are more shares than [`Share::MAX_SHARES`], or more frames than
+    /// [`Share::MAX_FRAMES`].
+    #[error(
+        "{shares} shares of {frames} frames are too many; a pool can have {max_shares} shares of \
+         {max_frames} frames",
+        max_shares = Share::MAX_SHARES,
+        max_frames = Share::MAX_FRAMES
+    )]
+    TooMany {
+        /// Number of shares.
+        shares: usize,
+        /// Number of frames of the pool.
+        frames: usize,
+    },
+    /// The pool was not built with a share of this label.
+    #[error("the pool was not built with a share for `{label}`")]
+    Unknown {
+        /// The label.
+        label: Label,
+    },
+    /// The caller runs in a child process that was forked after the pool was made.
+    #[error("the pool belongs to the process that this process was forked from")]
+    OtherProcess,
+}
+
+impl From<ShareError> for io::Error {
+    fn from(error: ShareError) -> Self {
+        let kind = match error {
+            ShareError::OtherProcess => io::ErrorKind::Unsupported,
+            ShareError::Reserves { .. }
+            | ShareError::Limit { .. }
+            | ShareError::TooMany { .. }
+            | ShareError::Unknown { .. } => io::ErrorKind::InvalidInput,
         };
         Self::new(kind, error)
     }

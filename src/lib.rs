@@ -84,6 +84,8 @@ mod memory_options;
 
 mod holders;
 
+mod share;
+
 mod error;
 
 mod framing;
@@ -123,7 +125,7 @@ pub use self::contents::Contents;
 pub use self::diagnostics::stats::Stats;
 pub use self::error::{
     AcquireError, BuildError, CommitError, FramingError, LengthError, ModeError, NotIdle,
-    NotResident, ReframeError, Starvation, TokenError,
+    NotResident, ReframeError, ShareError, Starvation, TokenError,
 };
 pub use self::frame::{Frame, FrameBatch, FrameSlice, SharedFrame};
 #[cfg(feature = "stream")]
@@ -153,6 +155,7 @@ pub use self::recording::{
     DepthForecast, Event, EventKind, FrameSource, HolderShare, LabelForecast, Pacing, Recording,
     Saving, SavingMeans, Sizing, SizingOptions, WaitTotals,
 };
+pub use self::share::{Share, ShareShortage, ShareUsage};
 pub use self::token::FrameToken;
 pub use self::video::{
     LayoutError, Padding, Plane, PlaneFormat, PlaneLayout, PlaneMut, Planes, PlanesError,

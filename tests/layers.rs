@@ -23,6 +23,7 @@ const LAYERS: [&[&str]; 5] = [
         "negotiation",
         "panics",
         "recording",
+        "share",
         "token",
         "tracing_events",
         "video",

@@ -542,6 +542,15 @@ impl PoolAllocator {
         config.video = plan.video;
         config.memory.mode = plan.mode;
         config.generation = plan.generation;
+        // They may have changed since they were declared.
+        if let Some(shares) = self
+            .pool
+            .load()
+            .as_deref()
+            .and_then(FramePool::declared_shares)
+        {
+            config.shares = shares;
+        }
         config
     }
 }

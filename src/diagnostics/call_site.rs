@@ -58,6 +58,10 @@ impl CallSite {
         }
     }
 
+    pub(crate) fn label(self) -> Option<Label> {
+        self.acquirer.label()
+    }
+
     pub(crate) fn location(self) -> Option<&'static Location<'static>> {
         self.location
     }

@@ -220,7 +220,7 @@ impl SharedFrame {
         let mut copy = None;
         // Of the same generation: a frame of another may have other sizes.
         core.try_acquire_exact(site, 1, |acquired| copy = Some(Frame::from(acquired)))
-            .map_err(|unavailable| core.explained(core.failed(unavailable)))?;
+            .map_err(|unavailable| core.explained(core.failed(unavailable, label), label))?;
         let mut copy = copy.ok_or(AcquireError::NotCommitted)?;
         core.diagnostics.count_copy();
         copy.copy_from(&self.held);

@@ -16,6 +16,7 @@ use crate::mode::AllocatorMode;
 use crate::negotiation::Agreement;
 use crate::pool::config::PoolConfig;
 use crate::pool::wait_queue::PoolState;
+use crate::share::Share;
 use crate::video::VideoLayout;
 
 use super::pool::FramePool;
@@ -787,6 +788,29 @@ impl FramePoolBuilder {
     /// ```
     pub fn record(mut self, events: usize) -> Self {
         self.config.diagnostics.recorded_events = events;
+        self
+    }
+
+    /// Declares the [share](Share) of the callers with a label: how many frames they always get,
+    /// and how many they can have. Replaces an earlier one with the same label.
+    ///
+    /// ```
+    /// use ks_allocator::{FramePool, Share};
+    ///
+    /// let builder = FramePool::builder().frames(8).frame_size(64);
+    /// let builder = builder.share(Share::new("preview").reserve(2).limit(4));
+    /// let pool = builder.share(Share::new("network").limit(3)).build()?;
+    ///
+    /// let network = pool.with_label("network");
+    /// let sent: Vec<_> = std::iter::from_fn(|| network.try_acquire().ok()).collect();
+    /// assert_eq!(sent.len(), 3);
+    /// # Ok::<(), ks_allocator::BuildError>(())
+    /// ```
+    pub fn share(mut self, share: Share) -> Self {
+        self.config
+            .shares
+            .retain(|other| other.label != share.label);
+        self.config.shares.push(share);
         self
     }
 

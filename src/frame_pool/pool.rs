@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::Stats;
-use crate::error::{AcquireError, CommitError, NotIdle, NotResident, Starvation, TokenError};
+use crate::error::{
+    AcquireError, CommitError, NotIdle, NotResident, ShareError, Starvation, TokenError,
+};
 use crate::frame::{Frame, FrameBatch, SharedFrame};
 use crate::framing::{Framing, greatest_common_divisor};
 use crate::holders::Holders;
@@ -20,6 +22,7 @@ use crate::pool::construction;
 use crate::pool::core::{Core, Handle};
 use crate::pool::wait_queue::{PoolState, RejectedWaiters};
 use crate::recording::{EventKind, Recording};
+use crate::share::{Share, ShareUsage};
 use crate::token::FrameToken;
 use crate::tracing_events;
 use crate::video::VideoLayout;
@@ -242,7 +245,7 @@ impl FramePool {
     pub(crate) fn try_acquire_at(&self, site: CallSite) -> Result<Frame, AcquireError> {
         match self.core.try_acquire(site) {
             Ok(acquired) => Ok(acquired.into()),
-            Err(unavailable) => Err(self.core.failed(unavailable)),
+            Err(unavailable) => Err(self.core.failed(unavailable, self.label)),
         }
     }
 
@@ -308,7 +311,7 @@ impl FramePool {
         };
         match acquired {
             Ok(acquired) => Ok(acquired.into()),
-            Err(unavailable) => Err(self.core.explained(unavailable.into())),
+            Err(unavailable) => Err(self.core.explained(unavailable.into(), self.label)),
         }
     }
 
@@ -437,7 +440,7 @@ impl FramePool {
         let max = max.min(FrameBatch::MAX);
         self.core
             .try_acquire_many(self.call_site(), max, |acquired| batch.add(acquired))
-            .map_err(|unavailable| self.core.failed(unavailable))?;
+            .map_err(|unavailable| self.core.failed(unavailable, self.label))?;
         Ok(batch.reversed())
     }
 
@@ -501,7 +504,7 @@ impl FramePool {
         // A deadline beyond the range of `Instant` is none.
         let deadline = || Instant::now().checked_add(timeout);
         several::acquire_exact(&self.core, self.call_site(), count, &deadline)
-            .map_err(|error| self.core.explained(error))
+            .map_err(|error| self.core.explained(error, self.label))
     }
 
     /// Acquires exactly `count` frames, or fails at once.
@@ -622,6 +625,64 @@ impl FramePool {
         }
     }
 
+    /// Returns what each [share](Share) of the pool has used, in the order in which the shares were
+    /// declared; that of all callers without one is the last. Empty for a pool without shares.
+    ///
+    /// ```
+    /// # use ks_allocator::{FramePool, Share};
+    /// let share = Share::new("preview").reserve(1);
+    /// let pool = FramePool::builder().frames(4).frame_size(64).share(share).build()?;
+    /// let frames = (pool.acquire()?, pool.with_label("preview").acquire()?);
+    /// let held: Vec<_> = pool.shares().iter().map(|usage| usage.held).collect();
+    /// assert_eq!(held, [1, 1]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn shares(&self) -> Vec<ShareUsage> {
+        match self.core.free.shares() {
+            Some(shares) => self.core.wait_queue().usage(shares),
+            None => Vec::new(),
+        }
+    }
+
+    /// Returns the shares as they are now, for a pool that follows.
+    pub(crate) fn declared_shares(&self) -> Option<Vec<Share>> {
+        let newest = self.newest();
+        newest.core.free.shares().map(|shares| shares.declared())
+    }
+
+    /// Changes the reserve and the limit of a [share](Share) that the pool was built with, in the
+    /// newest generation and in those that follow.
+    ///
+    /// A reserve that is raised takes the frames that become free next, before any caller. A share
+    /// that has more frames than a lowered limit keeps them, and gets none until it has fewer.
+    ///
+    /// # Errors
+    ///
+    /// A [`ShareError`] with the numbers. Nothing is changed then.
+    ///
+    /// ```
+    /// use ks_allocator::{FramePool, Share};
+    ///
+    /// let builder = FramePool::builder().frames(4).frame_size(64);
+    /// let pool = builder.share(Share::new("preview")).build()?;
+    /// let taken: Vec<_> = (0..3).map(|_| pool.acquire()).collect::<Result<_, _>>()?;
+    ///
+    /// pool.set_share(Share::new("preview").reserve(2).limit(2))?;
+    /// let preview = pool.shares()[0];
+    /// assert_eq!((preview.reserve, preview.reserved), (2, 1));
+    /// drop(taken);
+    /// assert_eq!(pool.shares()[0].reserved, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_share(&self, share: Share) -> Result<(), ShareError> {
+        if self.core.is_in_other_process() {
+            return Err(ShareError::OtherProcess);
+        }
+        let label = self.core.made_by().label_of(share.label);
+        self.core.change_share(&Share { label, ..share })
+    }
+
     /// Returns the holders of the frames that are out, and the number of waiters.
     ///
     /// Each entry has the source line and the thread of the acquire, the label, and how long the
@@ -671,7 +732,7 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn explain(&self, error: AcquireError) -> AcquireError {
-        self.core.explained(error)
+        self.core.explained(error, self.label)
     }
 
     /// Returns the error of a wait that the caller has given up: [`TimedOut`] with a report on the

@@ -19,8 +19,8 @@ pub(super) enum Several {
 }
 
 impl Several {
-    fn check(self, core: &Core) -> Result<(), AcquireError> {
-        let max = core.free.frames().min(FrameBatch::MAX);
+    fn check(self, core: &Core, site: CallSite) -> Result<(), AcquireError> {
+        let max = core.free.most_at_once(site.label()).min(FrameBatch::MAX);
         match self {
             Self::Exactly(requested) if requested > max => {
                 Err(AcquireError::TooMany { requested, max })
@@ -57,7 +57,7 @@ pub(super) fn try_acquire_exact(
     count: usize,
 ) -> Result<FrameBatch, AcquireError> {
     let frames = Several::Exactly(count);
-    if let Err(error) = frames.check(core) {
+    if let Err(error) = frames.check(core, site) {
         let newest = core.successor().ok_or(error)?;
         return try_acquire_exact(&newest, site, count);
     }
@@ -66,7 +66,7 @@ pub(super) fn try_acquire_exact(
             return try_acquire_exact(&*core.newest_or_refusal()?, site, count);
         }
         let free = core.free.free_frames();
-        Err(match core.failed(unavailable) {
+        Err(match core.failed(unavailable, site.label()) {
             // In a pool that is paused there may be enough.
             AcquireError::Exhausted(_) if free < count => AcquireError::TooFew {
                 requested: count,
@@ -85,7 +85,7 @@ pub(super) fn acquire_exact(
     deadline: &dyn Fn() -> Option<Instant>,
 ) -> Result<FrameBatch, AcquireError> {
     let frames = Several::Exactly(count);
-    if let Err(error) = frames.check(core) {
+    if let Err(error) = frames.check(core, site) {
         let newest = core.successor().ok_or(error)?;
         return acquire_exact(&newest, site, count, deadline);
     }
@@ -118,7 +118,7 @@ pub(super) fn poll(
 ) -> Poll<Result<FrameBatch, AcquireError>> {
     let mut polled = Poll::Pending;
     if pending.start().is_none() {
-        if let Err(error) = frames.check(core) {
+        if let Err(error) = frames.check(core, site) {
             let newest = core.successor().ok_or(error)?;
             return poll(&newest, site, frames, pending, context);
         }

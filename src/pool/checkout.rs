@@ -29,14 +29,17 @@ use crate::contents::Contents;
 use crate::diagnostics::WaitStart;
 use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::WaitEnd;
-use crate::error::{AcquireError, Starvation};
+use crate::error::{AcquireError, ShareError, Starvation};
+use crate::label::Label;
 use crate::metadata::Metadata;
+use crate::share::Share;
 use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_id};
 
 use super::core::{Core, Slot};
 use super::free_list::{PutBack, TakeError, put_back};
+use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
-use super::wait_queue::{self, Availability, Outcome, PendingWait, Refusal, WaitParams};
+use super::wait_queue::{self, Availability, Outcome, PendingWait, Refusal, Served, WaitParams};
 
 /// Number of times that a caller looks for a frame before it enters the wait queue: first in
 /// successive turns of a loop, then with other threads running in between.
@@ -113,7 +116,7 @@ impl Core {
     pub(crate) fn try_acquire(&self, site: CallSite) -> Result<Acquired, Unavailable> {
         let taken = match self.take_local() {
             Some(taken) => taken,
-            None => self.take_anywhere()?,
+            None => self.take_anywhere(site)?,
         };
         // SAFETY: taking the frame made the caller its unique holder.
         unsafe { Self::record_and_begin(taken, site) }
@@ -227,9 +230,9 @@ impl Core {
 
     /// Takes a free frame from any word.
     #[cold]
-    fn take_anywhere(&self) -> Result<Taken, Unavailable> {
+    fn take_anywhere(&self, site: CallSite) -> Result<Taken, Unavailable> {
         let mut taken = None;
-        self.take_many(1, |slot| taken = Some(slot))?;
+        self.take_many(site, 1, |slot| taken = Some(slot))?;
         taken
             .map(|slot| self.taken(slot))
             .ok_or(Unavailable::Exhausted)
@@ -249,7 +252,7 @@ impl Core {
         if self.is_memory_of_other_process() {
             return Err(Unavailable::OtherProcess);
         }
-        self.take_many(max, |slot| self.begin_taken(slot, site, &mut each))
+        self.take_many(site, max, |slot| self.begin_taken(slot, site, &mut each))
     }
 
     /// Takes up to `max` free frames of this generation, at least 1, and passes each to `each`.
@@ -262,7 +265,7 @@ impl Core {
         if self.is_memory_of_other_process() {
             return Err(Unavailable::OtherProcess);
         }
-        self.take_own(max, |slot| self.begin_taken(slot, site, &mut each))
+        self.take_own(site, max, |slot| self.begin_taken(slot, site, &mut each))
     }
 
     /// Begins the use of a frame that the caller has taken, and passes it to `each`.
@@ -373,18 +376,123 @@ impl Core {
     #[inline]
     fn take_many(
         &self,
+        site: CallSite,
         max: usize,
         mut each: impl FnMut(NonNull<Slot>),
     ) -> Result<(), Unavailable> {
-        match self.take_own(max, &mut each) {
-            Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.take_many(max, each),
+        match self.take_own(site, max, &mut each) {
+            Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.take_many(site, max, each),
             other => other,
         }
     }
 
-    /// Takes 1 to `max` free frames, and passes the slot of each to `each`.
+    /// Takes 1 to `max` free frames of this generation, and passes the slot of each to `each`.
     #[inline]
-    fn take_own(&self, max: usize, mut each: impl FnMut(NonNull<Slot>)) -> Result<(), Unavailable> {
+    fn take_own(
+        &self,
+        site: CallSite,
+        max: usize,
+        each: impl FnMut(NonNull<Slot>),
+    ) -> Result<(), Unavailable> {
+        match self.free.shares() {
+            None => self.take_frames(max, each),
+            Some(shares) => self.take_with_permits(shares, site, max, each),
+        }
+    }
+
+    /// Draws permits, and takes a frame with each.
+    #[cold]
+    fn take_with_permits(
+        &self,
+        shares: &Shares,
+        site: CallSite,
+        max: usize,
+        mut each: impl FnMut(NonNull<Slot>),
+    ) -> Result<(), Unavailable> {
+        let share = shares.index_of(site.label());
+        let permits = self.draw(shares, share, Wanted::up_to(max))?;
+        let mut taken = 0;
+        // By Q2 frames can be missing for a moment.
+        let result = self.take_frames(permits, |slot| {
+            taken += 1;
+            each(slot);
+        });
+        // mutant: unused-permits-are-given-back
+        self.give(share, permits - taken);
+        result
+    }
+
+    /// Draws permits, at least 1.
+    fn draw(
+        &self,
+        shares: &Shares,
+        share: ShareIndex,
+        wanted: Wanted,
+    ) -> Result<usize, Unavailable> {
+        let (mut drawn, must_serve) = shares.draw(share, wanted);
+        if must_serve || drawn == Err(Denied::Queued) {
+            self.serve();
+        }
+        if drawn == Err(Denied::Queued) && !self.is_in_other_process() {
+            drawn = self.wait_queue().draw(&self.free, share, wanted);
+        }
+        drawn.map_err(|_| match self.wait_queue().availability(&self.free) {
+            Availability::Refused(refusal) => Unavailable::Refused(refusal),
+            Availability::Open | Availability::Paused => Unavailable::Exhausted,
+        })
+    }
+
+    /// Gives permits of this pool back.
+    fn give(&self, share: ShareIndex, permits: usize) {
+        if let Some(shares) = self.free.shares() {
+            if shares.give(share, permits) {
+                self.serve();
+            }
+        }
+    }
+
+    /// Passes permits and free frames to queued callers, in a pool with shares (W11).
+    #[cold]
+    pub(super) fn serve(&self) {
+        if self.is_in_other_process() {
+            // By P2.
+            return;
+        }
+        let record = |number, site| self.record(number, site);
+        while let Some(Served { handoff, frame }) = self.wait_queue().serve(&self.free, &record) {
+            if !handoff.assign(frame, || ()) {
+                // SAFETY: the waiter has canceled, so the frame is this thread's, which has not
+                // begun to use it and gives it up.
+                unsafe { Self::return_unused(frame) };
+            }
+        }
+    }
+
+    /// Changes a share of the newest generation.
+    pub(crate) fn change_share(&self, share: &Share) -> Result<(), ShareError> {
+        self.wait_queue().change_share(share)?;
+        self.serve_newest();
+        Ok(())
+    }
+
+    /// As [`serve`](Self::serve), in the newest generation. Does nothing in a pool without shares.
+    fn serve_newest(&self) {
+        if self.free.shares().is_some() {
+            match self.successor() {
+                Some(newest) => newest.serve(),
+                None => self.serve(),
+            }
+        }
+    }
+
+    /// Takes 1 to `max` free frames, and passes the slot of each to `each`. The caller has permits,
+    /// if it needs some.
+    #[inline]
+    fn take_frames(
+        &self,
+        max: usize,
+        mut each: impl FnMut(NonNull<Slot>),
+    ) -> Result<(), Unavailable> {
         loop {
             let taken = self.free.take_many(max, |mut place| {
                 while place.bits != 0 {
@@ -423,8 +531,17 @@ impl Core {
         if core.is_memory_of_other_process() {
             // SAFETY: the caller is the frame's unique holder, its use has not begun, and the
             // caller gives it up.
-            unsafe { Self::return_frame(pointer) };
+            unsafe { Self::return_unused(FrameId::of(pointer)) };
             return Err(Unavailable::OtherProcess);
+        }
+        if let Some(shares) = core.free.shares() {
+            let share = shares.index_of(site.label());
+            slot.state.with_mut(|state| {
+                // SAFETY: by S2 the unique holder has the state to itself.
+                let state = unsafe { &mut *state };
+                // By `Share::MAX_SHARES`.
+                state.share = u8::try_from(share).unwrap_or(0);
+            });
         }
         if let Some(guard_pages) = &core.guard_pages {
             // SAFETY: the caller owns the frame, which is out and keeps the segment alive (C5).
@@ -522,7 +639,13 @@ impl Core {
             wanted,
             deadline,
             on_taken: &|number| self.record(number, site),
-            on_enqueued: &|| self.diagnostics.on_enqueued(self),
+            on_enqueued: &|| {
+                if self.free.shares().is_some() {
+                    // mutant: queued-caller-serves
+                    self.serve();
+                }
+                self.diagnostics.on_enqueued(self);
+            },
             alarm: self
                 .diagnostics
                 .starved_at(start)
@@ -530,18 +653,41 @@ impl Core {
         };
         let outcome = self.wait_queue().wait(&self.free, params, others);
         if outcome.is_err() {
-            Self::return_unused(mem::take(others));
+            self.return_all_unused(mem::take(others));
         }
         self.end_wait(start, site, outcome, reported.get() || is_late())
     }
 
-    /// Returns frames that were assigned to the caller, which did not begin to use them.
-    fn return_unused(frames: Vec<FrameId>) {
+    /// Returns frames that were assigned to a caller whose wait has ended without an outcome, and
+    /// which did not begin to use them.
+    fn return_all_unused(&self, frames: Vec<FrameId>) {
         for frame in frames {
             // SAFETY: the frame was assigned to the caller, which did not begin to use it and gives
             // it up. It is of a core.
-            unsafe { Self::return_frame(frame.slot()) };
+            unsafe { Self::return_unused(frame) };
         }
+        // The place in the line is free, too.
+        // mutant: ended-wait-serves
+        self.serve_newest();
+    }
+
+    /// Returns a frame whose holder is recorded, and whose use has not begun.
+    ///
+    /// # Safety
+    ///
+    /// As for [`return_frame`](Self::return_frame). The frame is that of a core.
+    pub(super) unsafe fn return_unused(frame: FrameId) {
+        let pointer = frame.slot::<Self>();
+        // SAFETY: the frame is out and keeps the slot alive.
+        let slot = unsafe { pointer.as_ref() };
+        // SAFETY: the frame is out and keeps the core alive.
+        let core = unsafe { slot.core.as_ref() };
+        if let Some(shares) = core.free.shares() {
+            // mutant: unused-frame-gives-its-permit
+            core.give(shares.index_of(slot.holder.acquirer().label()), 1);
+        }
+        // SAFETY: the caller is the frame's unique holder, and gives it up.
+        unsafe { Self::return_frame(pointer) };
     }
 
     /// Polls the acquire of a task, whose place in the queue is `pending`.
@@ -593,6 +739,9 @@ impl Core {
         match pending.poll(self.wait_queue(), &self.free, context, wait, &on_taken) {
             Poll::Pending => {
                 if enqueued.is_none() {
+                    if self.free.shares().is_some() {
+                        self.serve();
+                    }
                     self.diagnostics.on_enqueued(self);
                 }
                 if self.diagnostics.is_starved(start) && pending.is_first_alarm() {
@@ -602,7 +751,7 @@ impl Core {
             }
             Poll::Ready(outcome) => {
                 if outcome.is_err() {
-                    Self::return_unused(pending.take_others());
+                    self.return_all_unused(pending.take_others());
                 }
                 let reported = !pending.is_first_alarm();
                 Poll::Ready(self.end_wait(start, site, outcome, reported))
@@ -616,7 +765,7 @@ impl Core {
         let Some(start) = pending.start().filter(|_| !self.is_in_other_process()) else {
             return;
         };
-        Self::return_unused(pending.cancel(self.wait_queue()));
+        self.return_all_unused(pending.cancel(self.wait_queue()));
         // Last, because a hook may run, which must not delay the frame. The future keeps the core
         // alive.
         let reported = !pending.is_first_alarm();
@@ -639,6 +788,9 @@ impl Core {
                 Refusal::Flushing | Refusal::NotCommitted | Refusal::Closed | Refusal::Superseded,
             ) => WaitEnd::Refused,
         };
+        if let Some(shares) = self.free.shares() {
+            shares.count_wait(shares.index_of(site.label()), start.at.elapsed());
+        }
         self.diagnostics.end_wait(start, site, end, reported, self);
         outcome.map(FrameId::slot).map_err(Unavailable::Refused)
     }
@@ -648,11 +800,34 @@ impl Core {
 impl Core {
     /// Returns the error of a caller that did not wait, and counts it.
     #[cold]
-    pub(crate) fn failed(&self, unavailable: Unavailable) -> AcquireError {
+    pub(crate) fn failed(&self, unavailable: Unavailable, label: Option<Label>) -> AcquireError {
         if unavailable == Unavailable::Exhausted {
             self.count_failed_acquire();
         }
-        unavailable.into()
+        self.with_shortage(unavailable.into(), label)
+    }
+
+    /// Adds the part that the share of the callers with this label has in an error.
+    fn with_shortage(&self, error: AcquireError, label: Option<Label>) -> AcquireError {
+        let Some(shares) = self.free.shares() else {
+            return error;
+        };
+        let shortage = match self.successor() {
+            Some(newest) => newest
+                .free
+                .shares()
+                .and_then(|shares| shares.shortage_of(label)),
+            None => shares.shortage_of(label),
+        };
+        match error {
+            AcquireError::Exhausted(starvation) => {
+                AcquireError::Exhausted(starvation.or_shortage(shortage))
+            }
+            AcquireError::TimedOut(starvation) => {
+                AcquireError::TimedOut(starvation.or_shortage(shortage))
+            }
+            other => other,
+        }
     }
 
     /// Counts an acquire that found no frame free and did not wait, in the newest generation.
@@ -663,22 +838,26 @@ impl Core {
         }
     }
 
-    /// Adds the holders of the frames to an error that is about them.
+    /// Adds the holders of the frames, and the share of the caller, to an error that is about them.
     #[cold]
-    pub(crate) fn explained(&self, error: AcquireError) -> AcquireError {
+    pub(crate) fn explained(&self, error: AcquireError, label: Option<Label>) -> AcquireError {
         let holders = || match self.successor() {
-            Some(newest) => newest.diagnostics.sampled_holders(&*newest).into(),
-            None => self.diagnostics.sampled_holders(self).into(),
+            Some(newest) => newest.diagnostics.sampled_holders(&*newest),
+            None => self.diagnostics.sampled_holders(self),
         };
-        match error {
-            AcquireError::Exhausted(_) => AcquireError::Exhausted(holders()),
-            AcquireError::TimedOut(_) => AcquireError::TimedOut(holders()),
-            AcquireError::TooFew { .. }
+        match self.with_shortage(error, label) {
+            AcquireError::Exhausted(starvation) => {
+                AcquireError::Exhausted(starvation.with_holders(holders()))
+            }
+            AcquireError::TimedOut(starvation) => {
+                AcquireError::TimedOut(starvation.with_holders(holders()))
+            }
+            error @ (AcquireError::TooFew { .. }
             | AcquireError::TooMany { .. }
             | AcquireError::Flushing
             | AcquireError::NotCommitted
             | AcquireError::Closed
-            | AcquireError::OtherProcess => error,
+            | AcquireError::OtherProcess) => error,
         }
     }
 }
@@ -826,6 +1005,9 @@ impl Core {
                     if frames.bits == 0 {
                         return;
                     }
+                } else if let Some(shares) = this.free.shares() {
+                    // mutant: vain-frame-gives-its-permit
+                    this.give(shares.index_of(site.label()), 1);
                 }
             }
             how = put_back(word, frames.flips());
@@ -872,6 +1054,14 @@ impl Core {
             unsafe { guard_pages.protect(slot.number) };
         }
         core.diagnostics.on_release(&slot.holder, slot.number);
+        if core.free.shares().is_some() {
+            let share = slot.state.with(|state| {
+                // SAFETY: by S2 the unique holder has the state to itself.
+                unsafe { (*state).share }
+            });
+            // mutant: release-gives-its-permit
+            core.give(share.into(), 1);
+        }
     }
 
     /// Writes zeroes over prefix and payload.

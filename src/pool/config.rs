@@ -7,6 +7,7 @@ use crate::framing::Framing;
 use crate::memory::MemoryPlan;
 use crate::memory_options::MemoryOptions;
 use crate::mode::AllocatorMode;
+use crate::share::Share;
 use crate::video::VideoLayout;
 
 use super::attachment::AttachmentConfig;
@@ -26,6 +27,8 @@ pub(crate) struct PoolConfig {
     pub(crate) contents: Contents,
     pub(crate) diagnostics: DiagnosticsConfig,
     pub(crate) attachments: AttachmentConfig,
+    /// The shares of callers, if there are any.
+    pub(crate) shares: Vec<Share>,
     /// Number of words that frames are dealt to in turn; `None` for the default.
     pub(crate) shards: Option<usize>,
     /// True if threads prefer the frames that they used last.
@@ -57,6 +60,7 @@ impl PoolConfig {
             contents: Contents::Keep,
             diagnostics: DiagnosticsConfig::default(),
             attachments: AttachmentConfig::default(),
+            shares: Vec::new(),
             shards: None,
             caches: true,
             // A model would explore every attempt.

@@ -23,6 +23,7 @@ use super::free_list::{FreeList, Lanes};
 use super::idle::IdleWaiters;
 use super::lineage::Lineage;
 use super::loans::Loans;
+use super::shares::Shares;
 use super::slot::Lengths;
 use super::wait_queue::PoolState;
 
@@ -37,14 +38,24 @@ const MAX_ROTATING_SIZE: usize = 64 * 1024;
 
 /// Allocates a pool, and returns its first handle.
 pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, CommitError> {
-    let lineage = Lineage::new(state, config.generation);
-    assemble(config, lineage, state == PoolState::OPEN)
+    let shares = shares(config)?;
+    let lineage = Lineage::new(state, config.generation, shares.clone());
+    assemble(config, lineage, shares, state == PoolState::OPEN)
 }
 
 /// Allocates a newer generation of the pool of `core`, and returns its first handle. It is closed
 /// until it takes over.
 pub(crate) fn build_next(config: &PoolConfig, core: &Core) -> Result<Handle, CommitError> {
-    assemble(config, Arc::clone(&core.lineage), false)
+    assemble(config, Arc::clone(&core.lineage), shares(config)?, false)
+}
+
+/// Makes the permits of a pool with shares.
+fn shares(config: &PoolConfig) -> Result<Option<Arc<Shares>>, CommitError> {
+    if config.shares.is_empty() {
+        return Ok(None);
+    }
+    let shares = Shares::new(&config.shares, config.framing.frames)?;
+    Ok(Some(Arc::new(shares)))
 }
 
 /// Allocates a pool of a lineage, open or closed.
@@ -53,6 +64,7 @@ pub(crate) fn build_next(config: &PoolConfig, core: &Core) -> Result<Handle, Com
 fn assemble(
     config: &PoolConfig,
     lineage: Arc<Lineage<Core>>,
+    shares: Option<Arc<Shares>>,
     is_open: bool,
 ) -> Result<Handle, CommitError> {
     let frames = config.framing.frames;
@@ -68,14 +80,16 @@ fn assemble(
     // Custom memory may be a shared mapping, too.
     let shares_memory = object.is_some() || config.memory.custom.is_some();
     let mut slots = try_with_capacity::<Slot>(frames)?;
-    let free = free_list(config, is_open)?;
+    let has_shares = shares.is_some();
+    let free = free_list(config, is_open)?.with_shares(shares);
     let attachments = config.attachments.make_all(frames)?;
 
     let allocation = NonNull::from(Box::leak(try_box_uninit::<Core>()?));
     let core = allocation.cast::<Core>();
     let works_per_frame = config.contents != Contents::Keep
         || segment.guard_pages().is_some()
-        || config.diagnostics.per_frame();
+        || config.diagnostics.per_frame()
+        || has_shares;
     let needs = (works_per_frame || shares_memory, works_per_frame);
     fill_slots(
         &mut slots,
@@ -101,7 +115,8 @@ fn assemble(
         diagnostics,
         attachments: config.attachments.clone(),
         works_per_frame,
-        spins: config.spins,
+        // A caller that spins would need a permit first.
+        spins: config.spins && !has_shares,
         waits: config.waits,
         shares_memory,
         process,

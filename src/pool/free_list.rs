@@ -7,8 +7,8 @@
 //! Each word is one `AtomicU64` on its own cache line:
 //!
 //! ```text
-//!  63 ....... 30   29 ................. 16     15       14     13 ...................... 0
-//!  version         one epoch bit per frame   CLOSED  WAITERS   one bit per frame, set = free
+//!  63 ... 31    30    29 ................. 16     15       14     13 ...................... 0
+//!  version   PERMITS  one epoch bit per frame   CLOSED  WAITERS   one bit per frame, set = free
 //! ```
 //!
 //! A release adds 1 to the version, sets the bit of the frame and inverts its epoch bit. (The
@@ -22,6 +22,9 @@
 //! | 0 | 1 | none | callers wait, or have waited | enters the wait queue | asks the wait queue |
 //! | 0 | 1 | some | a wait starts, or has ended | clears the lowest bit | asks the wait queue |
 //! | 1 | any | any | closed | fails | sets its bit, then gives up its part of the pool's `refs` |
+//!
+//! `PERMITS` is set in all words of a pool with [shares](super::shares) for ever, and keeps
+//! [`FreeList::take_local`] out of them: it would take a frame without a permit.
 //!
 //! # Frames and words
 //!
@@ -47,7 +50,7 @@
 //!   the call. A single word proves this by itself. Several words cannot be read at once, so each
 //!   has a version that every release increments. Two successive scans that find no free bit and
 //!   the same versions prove that all words were empty between the two. (The proof is wrong only
-//!   if a multiple of 2^34 releases falls between the scans.)
+//!   if a multiple of 2^33 releases falls between the scans.)
 //! - **F7** The epoch bit of a frame is inverted by each release into its word, in the exchange
 //!   that frees the frame, and by nothing else.
 
@@ -55,10 +58,12 @@ use crossbeam_utils::CachePadded;
 
 use crate::crate_copy::{CrateCopy, this_copy};
 use crate::error::CommitError;
+use crate::label::Label;
 use crate::memory::try_with_capacity;
-use crate::sync::{AtomicU64, Ordering, prefetch};
+use crate::sync::{Arc, AtomicU64, Ordering, prefetch};
 
 use super::hints::{Hints, MAX_WORDS_WITHOUT_HINTS};
+use super::shares::Shares;
 use super::starts::{Start, Starts};
 
 const CLOSED: u64 = 1 << 15;
@@ -68,7 +73,8 @@ const WAITERS: u64 = 1 << 14;
 const FRAMES_PER_WORD: usize = 14;
 const FREE: u64 = ones(FRAMES_PER_WORD);
 const EPOCH_SHIFT: u32 = 16;
-const VERSION_SHIFT: u32 = 30;
+const PERMITS: u64 = 1 << 30;
+const VERSION_SHIFT: u32 = 31;
 const VERSION_STEP: u64 = 1 << VERSION_SHIFT;
 
 /// Maximum number of words that frames are dealt to in turn.
@@ -87,6 +93,8 @@ pub(crate) struct FreeList {
     starts: Starts,
     hints: Hints,
     made_by: &'static CrateCopy,
+    /// The permits that callers need, if the pool has shares.
+    shares: Option<Arc<Shares>>,
     /// Generation of the pool, which its wait queue compares.
     pub(crate) generation: u64,
 }
@@ -114,8 +122,8 @@ impl Shard {
         // Acquire: as in `take`.
         // mutant: take-first-load
         let seen = self.word.load(Ordering::Acquire);
-        let free = seen & (CLOSED | FREE);
-        // At least one frame is free, and `CLOSED` is not set.
+        let free = seen & (PERMITS | CLOSED | FREE);
+        // At least one frame is free, and neither flag is set.
         // mutant: take-first-checks-closed
         if !(1..=FREE).contains(&free) {
             return Err(seen);
@@ -253,8 +261,26 @@ impl FreeList {
             starts: Starts::new(words, remembers_starts),
             hints: Hints::new(words)?,
             made_by: this_copy(),
+            shares: None,
             generation: 0,
         })
+    }
+
+    /// Returns the list as one whose frames are taken with permits only.
+    pub(crate) fn with_shares(mut self, shares: Option<Arc<Shares>>) -> Self {
+        if shares.is_some() {
+            for word in self.words() {
+                // mutant: permits-flag
+                word.fetch_or(PERMITS, Ordering::Relaxed);
+            }
+        }
+        self.shares = shares;
+        self
+    }
+
+    /// Returns the permits that a caller needs before it takes a frame, if it needs one.
+    pub(crate) fn shares(&self) -> Option<&Arc<Shares>> {
+        self.shares.as_ref()
     }
 
     /// Returns the list as that of another generation.
@@ -272,6 +298,14 @@ impl FreeList {
     /// Makes the start of the calling thread.
     pub(crate) fn prepare_thread(&self) {
         self.starts.set(self.starts.get());
+    }
+
+    /// Returns the largest number of frames that callers with this label can ever have at one time.
+    pub(crate) fn most_at_once(&self, label: Option<Label>) -> usize {
+        match &self.shares {
+            Some(shares) => shares.most(shares.index_of(label)),
+            None => self.frames,
+        }
     }
 
     /// Returns the number of frames, free or not.
@@ -332,7 +366,7 @@ impl FreeList {
     /// thread changed the word meanwhile. So two threads that meet in a word part.
     #[cold]
     fn leave_contended(&self, word: usize, seen: u64) {
-        if seen & FREE != 0 && seen & CLOSED == 0 {
+        if seen & FREE != 0 && seen & (PERMITS | CLOSED) == 0 {
             self.starts.set(Start::at((word + 1) % self.shards.len()));
         }
     }

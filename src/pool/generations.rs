@@ -34,14 +34,14 @@ impl Drop for WakeOnDrop {
             if !handoff.assign(frame, || ()) {
                 // SAFETY: the waiter has canceled, so the frame is this thread's, which has not
                 // begun to use it and gives it up.
-                unsafe { Core::return_frame(frame.slot()) };
+                unsafe { Core::return_unused(frame) };
             }
         }
         drop(rejected);
         for frame in given_back {
             // SAFETY: a waiter had collected the frame, had not begun to use it, and gave it back
             // (W8). So it is this thread's, which gives it up.
-            unsafe { Core::return_frame(frame.slot()) };
+            unsafe { Core::return_unused(frame) };
         }
     }
 }

@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 
 use crate::sync::{Arc, NoAllocMutex};
 
+use super::shares::Shares;
 use super::wait_queue::{PoolState, WaitQueue};
 
 /// The part of a pool that all its generations share. Their cores are `C`s.
@@ -32,9 +33,9 @@ pub(super) struct Newest<C>(pub(super) Option<NonNull<C>>);
 unsafe impl<C: Sync> Send for Newest<C> {}
 
 impl<C> Lineage<C> {
-    pub(super) fn new(state: PoolState, generation: u64) -> Arc<Self> {
+    pub(super) fn new(state: PoolState, generation: u64, shares: Option<Arc<Shares>>) -> Arc<Self> {
         Arc::new(Self {
-            wait_queue: WaitQueue::new(state, generation),
+            wait_queue: WaitQueue::new(state, generation, shares),
             newest: NoAllocMutex::new(Newest(None)),
         })
     }

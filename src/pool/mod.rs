@@ -7,6 +7,7 @@
 //! | [`config`] | what a pool is made from | |
 //! | [`hints`] | words that may have free frames, in large pools | |
 //! | [`starts`] | words where the searches of threads start | |
+//! | [`shares`] | permits of callers, in pools with shares | |
 //! | [`free_list`] | free frames, one bit per frame | |
 //! | [`idle`] | callers that wait until all frames are back | |
 //! | [`loans`] | frames that are lent to other processes | |
@@ -26,6 +27,7 @@
 //! | letter | subject | stated in |
 //! |---|---|---|
 //! | F | free list | [`free_list`] |
+//! | Q | shares | [`shares`] |
 //! | W, D | wait queue, deferred wakes | [`wait_queue`] |
 //! | I | waiting until all frames are back | [`idle`] |
 //! | L | loans | [`loans`] |
@@ -60,6 +62,7 @@ mod idle;
 )]
 mod lineage;
 pub(crate) mod loans;
+pub(crate) mod shares;
 #[expect(unsafe_code, reason = "argues which threads may touch a slot")]
 pub(crate) mod slot;
 mod starts;

@@ -66,6 +66,8 @@ pub(crate) struct State {
     /// True if every acquire in this pool has work beyond the holder record. It never changes; it
     /// is here because an acquire has this cache line at hand.
     pub(crate) needs_begin: bool,
+    /// The share that has the frame, in a pool with shares.
+    pub(crate) share: u8,
     pub(crate) metadata: Metadata,
     /// A value of the user's, which survives the release.
     pub(crate) attachment: Option<Attachment>,
@@ -151,6 +153,7 @@ impl<C> Slot<C> {
             length: frame_len,
             needs_reset,
             needs_begin,
+            share: 0,
             metadata: Metadata::default(),
             attachment,
         };

@@ -69,6 +69,26 @@
 //!   finds the newer one, and that open: it is [installed](WaitQueue::hand_over) and published
 //!   before the old words are closed, and a caller that looks for it waits until it is open.
 //!
+//! # Shares
+//!
+//! In a pool with [shares](super::shares) a caller needs a permit. Without one it is *queued*, in a
+//! list before the queue proper: it gets a permit when its share allows it (Q5), and goes over into
+//! the queue. So a release passes frames to callers with permits only, and all of the above holds
+//! for these. W2 does not hold for queued callers: frames may be free that are not for them.
+//!
+//! ```text
+//!           enqueue           permits           frames
+//!   caller ---------> queued ---------> queue ---------> outcome
+//! ```
+//!
+//! - **W10** An entry in the queue has a permit for each frame that it misses, of the newest
+//!   generation. The permit of a frame that was handed out goes with the frame: to the waiter, or,
+//!   if the frame arrives in vain, back with it. An entry that leaves otherwise gives its permits
+//!   back; at a pause or a hand-over it is queued again.
+//! - **W11** A call that made permits or places in the line free [serves](WaitQueue::serve) the
+//!   queue afterwards: until no queued caller can get a permit, and no caller with a permit a free
+//!   frame.
+//!
 //! # Wakes inside wakes
 //!
 //! A waker may poll its task at once, and the task may release a frame, which wakes the next task.
@@ -98,14 +118,16 @@ use std::time::{Duration, Instant};
 
 use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::{WaitStart, nanoseconds};
-use crate::error::{AcquireError, Starvation};
+use crate::error::{AcquireError, ShareError, Starvation};
 use crate::panics::catch_panics;
+use crate::share::{Share, ShareUsage};
 use crate::sync::{
     Arc, ArrayQueue, AtomicU64, NoAllocMutex, Ordering, Thread, const_thread_local, current_thread,
     park_until, unmodeled,
 };
 
 use super::free_list::FreeList;
+use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
 
 /// Number of idle waiters that are kept for reuse, so that a wait does not allocate.
@@ -258,14 +280,21 @@ impl Summary {
         }
     }
 
-    fn update(&self, entries: &VecDeque<QueueEntry>) {
-        if let Some(first) = entries.front() {
-            let since = first.start.at.saturating_duration_since(self.began);
+    fn update(&self, queue: &Queue) {
+        let entries = queue.entries.len() + queue.queued.len();
+        let fronts = [queue.entries.front(), queue.queued.front()];
+        if let Some(first) = fronts
+            .into_iter()
+            .flatten()
+            .map(|front| front.start.at)
+            .min()
+        {
+            let since = first.saturating_duration_since(self.began);
             self.first_since
                 .store(nanoseconds(since), Ordering::Relaxed);
         }
         // Release: pairs with the Acquire in `read`, for a start that is not older than the number.
-        self.entries.store(entries.len() as u64, Ordering::Release);
+        self.entries.store(entries as u64, Ordering::Release);
     }
 
     fn read(&self) -> (usize, Option<Instant>) {
@@ -280,6 +309,10 @@ impl Summary {
 #[derive(Debug)]
 struct Queue {
     entries: VecDeque<QueueEntry>,
+    /// Callers without permits, in a pool with shares, in the order of their tickets.
+    queued: VecDeque<QueueEntry>,
+    /// The permits of the newest generation.
+    shares: Option<Arc<Shares>>,
     next_ticket: Ticket,
     state: PoolState,
     /// The newest generation.
@@ -486,12 +519,14 @@ enum Enqueued {
 
 impl WaitQueue {
     /// Creates an empty queue for a pool in this state, whose first generation is this.
-    pub(crate) fn new(state: PoolState, generation: u64) -> Self {
+    pub(crate) fn new(state: PoolState, generation: u64, shares: Option<Arc<Shares>>) -> Self {
         let spares = ArrayQueue::new(SPARES);
         while spares.push(Arc::new(Waiter::new())).is_ok() {}
         let this = Self {
             queue: NoAllocMutex::new(Queue {
                 entries: new_entries(),
+                queued: VecDeque::new(),
+                shares,
                 next_ticket: 0,
                 state,
                 generation,
@@ -605,10 +640,12 @@ impl WaitQueue {
             return Enqueued::Done(Err(refusal));
         }
         let mut missing = wanted;
+        let needs_permits = queue.shares.is_some();
         // By W2 only the first waiter can find a frame. If a thread outside the queue takes it
         // first, `take` fails, and no frame is free from then on (F3).
         // mutant: enqueue-looks-again
-        if queue.entries.is_empty() && queue.state.is_open() && free.set_waiters() {
+        if !needs_permits && queue.entries.is_empty() && queue.state.is_open() && free.set_waiters()
+        {
             // mutant: enqueue-takes
             while let Ok(taken) = free.take(1) {
                 let frame = on_taken(free.frame_at(taken));
@@ -623,7 +660,7 @@ impl WaitQueue {
         queue.next_ticket += 1;
         let round = queue.round;
         waiter.start(ticket, round, wake, missing);
-        queue.entries.push_back(QueueEntry {
+        queue.push_back(QueueEntry {
             ticket,
             round,
             start,
@@ -631,7 +668,7 @@ impl WaitQueue {
             wanted,
             missing,
         });
-        self.summary.update(&queue.entries);
+        self.summary.update(&queue);
         Enqueued::Waiting(ticket)
     }
 
@@ -652,13 +689,8 @@ impl WaitQueue {
     /// that the waiter has canceled (W3).
     fn remove(&self, ticket: Ticket) {
         let mut queue = self.queue.lock();
-        if let Ok(index) = queue
-            .entries
-            .binary_search_by_key(&ticket, |entry| entry.ticket)
-        {
-            queue.entries.remove(index);
-            self.summary.update(&queue.entries);
-        }
+        queue.remove(ticket);
+        self.summary.update(&queue);
     }
 
     /// Returns the first waiter, for a releasing thread whose frame is [`Wanted`]. Pops its entry,
@@ -683,9 +715,59 @@ impl WaitQueue {
             return Some(Handoff::of(first));
         }
         let entry = queue.entries.pop_front()?;
-        self.summary.update(&queue.entries);
+        self.summary.update(&queue);
         // mutant: pop-before-assign
         Some(Handoff::of(&entry))
+    }
+
+    /// Takes a free frame for the first caller that has a permit, after it has given permits to the
+    /// queued callers that can have some. Returns `None` once there is nothing left to do. The
+    /// caller calls this in a loop, and assigns each frame after this function has returned (W4).
+    pub(crate) fn serve(
+        &self,
+        free: &FreeList,
+        record: &dyn Fn(usize, CallSite) -> FrameId,
+    ) -> Option<Served> {
+        let mut queue = self.queue.lock();
+        if queue.generation != free.generation || !queue.state.is_open() {
+            return None;
+        }
+        let served = queue.serve(free, record);
+        if served.is_none() {
+            queue.mark_queued();
+        }
+        self.summary.update(&queue);
+        served
+    }
+
+    /// Draws permits behind the queued callers (Q4).
+    pub(crate) fn draw(
+        &self,
+        free: &FreeList,
+        share: ShareIndex,
+        wanted: Wanted,
+    ) -> Result<usize, Denied> {
+        let queue = self.queue.lock();
+        match &queue.shares {
+            Some(shares) if queue.generation == free.generation => {
+                let turn = queue.turn_of(share).ok_or(Denied::Queued)?;
+                shares.draw_in_turn(share, wanted, turn == Turn::Any)
+            }
+            _ => Err(Denied::Queued),
+        }
+    }
+
+    /// Changes a share of the newest generation. The caller serves the queue afterwards.
+    pub(crate) fn change_share(&self, share: &Share) -> Result<(), ShareError> {
+        let queue = self.queue.lock();
+        let unknown = ShareError::Unknown { label: share.label };
+        queue.shares.as_ref().ok_or(unknown)?.change(share)
+    }
+
+    /// Returns the use of these shares, in step with the calls that draw under the lock.
+    pub(crate) fn usage(&self, shares: &Shares) -> Vec<ShareUsage> {
+        let _queue = self.queue.lock();
+        shares.usage()
     }
 
     /// Changes the state of the pool, and opens or closes the free list accordingly. If the pool
@@ -706,7 +788,7 @@ impl WaitQueue {
         let effect = self.apply(&queue, was_open, free);
         let refusal = queue.state.refusal();
         let rejected = refusal.and_then(|refusal| queue.reject_all(refusal));
-        self.summary.update(&queue.entries);
+        self.summary.update(&queue);
         Ok((effect, rejected))
     }
 
@@ -742,7 +824,7 @@ impl WaitQueue {
         }
         queue.state.paused = true;
         let change = self.apply(&queue, was_open, free);
-        (change, queue.restart_waits(free.frames()))
+        (change, queue.restart_waits(free))
     }
 
     /// Ends a pause. If that opens the pool, its free frames go to the first waiters. The caller
@@ -767,7 +849,7 @@ impl WaitQueue {
             StateChange::None
         };
         self.publish(queue.state, queue.generation);
-        self.summary.update(&queue.entries);
+        self.summary.update(&queue);
         (change, ended)
     }
 
@@ -792,9 +874,13 @@ impl WaitQueue {
             Some(refusal) => return Err(refusal),
         }
         let was_open = queue.state.is_open();
+        if let (Some(old), Some(next)) = (old.shares(), next.shares()) {
+            // They may have changed while `next` was made.
+            next.adopt(old);
+        }
         queue.state.paused = false;
         queue.generation = next.generation;
-        let mut ended = queue.restart_waits(next.frames());
+        let mut ended = queue.restart_waits(next);
         // mutant: install-before-closing
         let installed = install();
         self.publish(queue.state, queue.generation);
@@ -808,7 +894,7 @@ impl WaitQueue {
             queue.open(next, record, &mut ended.served);
         }
         drop(installed);
-        self.summary.update(&queue.entries);
+        self.summary.update(&queue);
         Ok((change, ended))
     }
 
@@ -831,12 +917,152 @@ impl WaitQueue {
 
 impl Queue {
     fn reject_all(&mut self, refusal: Refusal) -> Option<RejectedWaiters> {
-        if self.entries.is_empty() {
+        self.queue_all();
+        if self.entries.is_empty() && self.queued.is_empty() {
             return None;
         }
         // mutant: reject-empties-queue
-        let entries = mem::replace(&mut self.entries, new_entries());
+        let mut entries = mem::replace(&mut self.entries, new_entries());
+        entries.append(&mut self.queued);
         Some(RejectedWaiters { entries, refusal })
+    }
+
+    /// Adds a caller at the end: of the queued ones, in a pool with shares.
+    fn push_back(&mut self, entry: QueueEntry) {
+        match &self.shares {
+            Some(shares) => {
+                shares.set_queued(share_of(shares, &entry));
+                self.queued.push_back(entry);
+            }
+            None => self.entries.push_back(entry),
+        }
+    }
+
+    /// Removes the entry of `ticket`, if there is one.
+    fn remove(&mut self, ticket: Ticket) {
+        let Some(shares) = &self.shares else {
+            let found = self
+                .entries
+                .binary_search_by_key(&ticket, |entry| entry.ticket);
+            drop(found.map(|index| self.entries.remove(index)));
+            return;
+        };
+        // Callers get their permits in another order than that of their tickets.
+        let is_it = |entry: &QueueEntry| entry.ticket == ticket;
+        if let Some(index) = self.entries.iter().position(is_it) {
+            if let Some(entry) = self.entries.remove(index) {
+                // mutant: canceled-entry-gives-permits
+                give_permits(shares, &entry);
+            }
+        }
+        if let Some(index) = self.queued.iter().position(is_it) {
+            self.queued.remove(index);
+        }
+    }
+
+    /// Makes all callers queued ones, which give their permits back (W10).
+    fn queue_all(&mut self) {
+        let Some(shares) = &self.shares else {
+            return;
+        };
+        for entry in self.entries.drain(..) {
+            // mutant: queued-again-gives-permits
+            give_permits(shares, &entry);
+            self.queued.push_back(entry);
+        }
+        let queued = self.queued.make_contiguous();
+        queued.sort_by_key(|entry| entry.ticket);
+    }
+
+    /// Sets the flags by which calls find the queued callers, and clears those that are not needed
+    /// any more (Q3).
+    fn mark_queued(&self) {
+        if let Some(shares) = &self.shares {
+            shares.set_all_queued(|share| {
+                let mut queued = self.queued.iter();
+                queued.any(|entry| share_of(shares, entry) == share)
+            });
+        }
+    }
+
+    /// Returns what a caller of `share` may draw from behind the queued callers: nothing, if one of
+    /// them is of the same share (Q5).
+    fn turn_of(&self, share: ShareIndex) -> Option<Turn> {
+        let shares = self.shares.as_ref()?;
+        let mut turn = if shares.complete_reserves() {
+            Turn::Any
+        } else {
+            Turn::Reserve
+        };
+        for entry in &self.queued {
+            let other = share_of(shares, entry);
+            if other == share {
+                return None;
+            }
+            if !shares.is_at_limit(other, entry.wanted) {
+                turn = Turn::Reserve;
+            }
+        }
+        Some(turn)
+    }
+
+    /// Gives permits to the first queued caller that can have all that it wants, which then enters
+    /// the queue (Q5). Returns false if there is none.
+    fn admit(&mut self) -> bool {
+        let Some(shares) = &self.shares else {
+            return false;
+        };
+        let mut may_use_common = shares.complete_reserves();
+        // One bit per share.
+        let mut passed_over = 0_u64;
+        for index in 0..self.queued.len() {
+            let entry = &self.queued[index];
+            let share = share_of(shares, entry);
+            if passed_over & 1 << share != 0 {
+                continue;
+            }
+            passed_over |= 1 << share;
+            let wanted = Wanted::exactly(entry.wanted);
+            match shares.draw_in_turn(share, wanted, may_use_common) {
+                Ok(_) => {
+                    let entry = self.queued.remove(index);
+                    self.entries.extend(entry);
+                    return true;
+                }
+                Err(Denied::Common) => may_use_common = false,
+                Err(Denied::Limit | Denied::Queued) => {}
+            }
+        }
+        false
+    }
+
+    /// Takes a free frame for the first caller that has a permit. See [`WaitQueue::serve`].
+    fn serve(
+        &mut self,
+        free: &FreeList,
+        record: &dyn Fn(usize, CallSite) -> FrameId,
+    ) -> Option<Served> {
+        loop {
+            if let Some(first) = self.entries.front_mut() {
+                if let Ok(taken) = free.take(1) {
+                    let frame = record(free.frame_at(taken), first.start.site);
+                    let handoff = Handoff::of(first);
+                    first.missing -= 1;
+                    // mutant: serve-all-that-a-waiter-wants
+                    if first.missing == 0 {
+                        self.entries.pop_front();
+                    }
+                    return Some(Served { handoff, frame });
+                }
+            }
+            if !self.admit() {
+                return None;
+            }
+            if self.entries.len() == 1 {
+                // mutant: admitted-caller-sets-waiters
+                free.set_waiters();
+            }
+        }
     }
 
     /// Opens the words, and takes their frames for the first waiters. Adds those to `served`, and
@@ -854,35 +1080,39 @@ impl Queue {
         }
         let out = free.open();
         // mutant: serve-waiters
-        while let Some(first) = self.entries.front_mut() {
-            let Ok(taken) = free.take(1) else {
-                return out;
-            };
-            let frame = record(free.frame_at(taken), first.start.site);
-            let handoff = Handoff::of(first);
-            first.missing -= 1;
-            // mutant: serve-all-that-a-waiter-wants
-            if first.missing == 0 {
-                self.entries.pop_front();
-            }
-            served.push(Served { handoff, frame });
+        while let Some(next) = self.serve(free, record) {
+            served.push(next);
         }
+        self.mark_queued();
         out
     }
 
-    /// Lets all waits begin anew, for frames of a generation that has `frames` frames. Returns the
-    /// waiters that want more than that, and the frames that others have collected (W8).
-    fn restart_waits(&mut self, frames: usize) -> EndedWaits {
+    /// Lets all waits begin anew, for frames of `next`. Returns the waiters that want more than
+    /// that can give, and the frames that others have collected (W8).
+    fn restart_waits(&mut self, next: &FreeList) -> EndedWaits {
         let mut given_back = Vec::new();
+        self.queue_all();
+        if let Some(old) = &self.shares {
+            // The frames of the generation that are still out need not look for callers.
+            old.set_all_queued(|_| false);
+        }
+        self.shares = next.shares().cloned();
+        self.mark_queued();
+        let is_queued = self.shares.is_some();
         // mutant: new-round
         self.round += 1;
         let mut rejected = VecDeque::new();
         // In place, because the queue keeps the room that it has.
-        for _ in 0..self.entries.len() {
-            let Some(mut entry) = self.entries.pop_front() else {
+        let entries = if is_queued {
+            &mut self.queued
+        } else {
+            &mut self.entries
+        };
+        for _ in 0..entries.len() {
+            let Some(mut entry) = entries.pop_front() else {
                 break;
             };
-            if entry.wanted > frames {
+            if entry.wanted > next.most_at_once(entry.start.site.label()) {
                 rejected.push_back(entry);
                 continue;
             }
@@ -890,7 +1120,7 @@ impl Queue {
             entry.missing = entry.wanted;
             // mutant: restart-the-waiter
             entry.waiter.restart(&entry, &mut given_back);
-            self.entries.push_back(entry);
+            entries.push_back(entry);
         }
         let rejected = (!rejected.is_empty()).then_some(RejectedWaiters {
             entries: rejected,
@@ -902,6 +1132,24 @@ impl Queue {
             given_back,
         }
     }
+}
+
+/// What a caller may draw permits from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Any,
+    /// The reserve of its share only, because others that want common units come first.
+    Reserve,
+}
+
+/// Returns the share of the caller of an entry.
+fn share_of(shares: &Shares, entry: &QueueEntry) -> ShareIndex {
+    shares.index_of(entry.start.site.label())
+}
+
+/// Gives back the permits of an entry. The caller serves the queue afterwards.
+fn give_permits(shares: &Shares, entry: &QueueEntry) {
+    let _ = shares.give(share_of(shares, entry), entry.missing);
 }
 
 /// A waiter and a frame that was taken for it, which is not assigned yet.
@@ -1285,7 +1533,7 @@ mod testing {
             assert_eq!(free.take(frames).unwrap().count(), frames);
             Arc::new(Self {
                 free,
-                wait_queue: WaitQueue::new(PoolState::OPEN, 0),
+                wait_queue: WaitQueue::new(PoolState::OPEN, 0, None),
             })
         }
 

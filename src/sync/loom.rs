@@ -48,6 +48,7 @@ atomic! { AtomicU64, u64;
     load(order: Ordering) -> u64;
     store(value: u64, order: Ordering);
     fetch_add(value: u64, order: Ordering) -> u64;
+    fetch_sub(value: u64, order: Ordering) -> u64;
     fetch_or(bits: u64, order: Ordering) -> u64;
     fetch_and(bits: u64, order: Ordering) -> u64;
     compare_exchange(
