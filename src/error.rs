@@ -423,6 +423,20 @@ pub enum CommitError {
     /// (`E_INVALIDARG`.)
     #[error(transparent)]
     Shares(#[from] ShareError),
+    /// The marks of [`on_low`](crate::FramePoolBuilder::on_low) do not fit each other, or the
+    /// number of frames. (`E_INVALIDARG`.)
+    #[error(
+        "of {frames} frames, {low} free ones are low, and {recovered} are enough again; the second \
+         number must be larger than the first, and at most the number of frames"
+    )]
+    Levels {
+        /// Number of free frames that is low.
+        low: usize,
+        /// Number of free frames that is enough again.
+        recovered: usize,
+        /// Number of frames of the pool.
+        frames: usize,
+    },
     /// The system is out of memory. (`E_OUTOFMEMORY`.)
     #[error("out of memory: an allocation of {bytes} bytes failed")]
     OutOfMemory {
@@ -477,9 +491,9 @@ pub enum CommitError {
 impl From<CommitError> for io::Error {
     fn from(error: CommitError) -> Self {
         let kind = match &error {
-            CommitError::FramingNotSet { .. } | CommitError::Shares(_) => {
-                io::ErrorKind::InvalidInput
-            }
+            CommitError::FramingNotSet { .. }
+            | CommitError::Shares(_)
+            | CommitError::Levels { .. } => io::ErrorKind::InvalidInput,
             CommitError::TooLarge { .. } | CommitError::OutOfMemory { .. } => {
                 io::ErrorKind::OutOfMemory
             }

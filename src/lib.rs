@@ -84,6 +84,7 @@ mod memory_options;
 
 mod holders;
 
+mod level;
 mod share;
 
 mod error;
@@ -136,6 +137,7 @@ pub use self::frame_pool::{
 pub use self::framing::Framing;
 pub use self::holders::{Holder, HolderState, Holders, SourceLocation};
 pub use self::label::Label;
+pub use self::level::Level;
 pub use self::memory::{
     BorrowedKernelObject, FrameMemory, MemoryBlock, OwnedKernelObject, RemoteFrames,
     RemoteFramesMut, SegmentChunk, SegmentInfo,

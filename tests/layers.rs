@@ -17,6 +17,7 @@ const LAYERS: [&[&str]; 5] = [
         "framing",
         "holders",
         "label",
+        "level",
         "memory_options",
         "metadata",
         "mode",

@@ -92,7 +92,7 @@ impl From<CommitError> for HRESULT {
     fn from(error: CommitError) -> Self {
         match error {
             CommitError::FramingNotSet { .. } => VFW_E_SIZENOTSET,
-            CommitError::Shares(_) => E_INVALIDARG,
+            CommitError::Shares(_) | CommitError::Levels { .. } => E_INVALIDARG,
             CommitError::TooLarge { .. }
             | CommitError::OutOfMemory { .. }
             | CommitError::OverBudget { .. }

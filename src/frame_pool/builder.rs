@@ -10,6 +10,7 @@ use crate::error::BuildError;
 use crate::framing::Framing;
 use crate::holders::Holders;
 use crate::label::Label;
+use crate::level::{Level, LevelConfig, LevelHook};
 use crate::memory::{Budget, CustomMemory, FrameMemory, RegisterSegment, SegmentInfo};
 use crate::memory_options::HugePages;
 use crate::mode::AllocatorMode;
@@ -811,6 +812,56 @@ impl FramePoolBuilder {
             .shares
             .retain(|other| other.label != share.label);
         self.config.shares.push(share);
+        self
+    }
+
+    /// Sets a function that is told when only `low` frames are free, or fewer, and when `recovered`
+    /// frames are free again. With it a source can slow down before the pool is empty.
+    ///
+    /// The calls follow one another, and alternate: the first is [`Level::Low`]. The function runs
+    /// in the thread whose acquire or release changes the level, before that call returns, so it
+    /// should be short. A frame that a thread releases counts as free, and is free after the call.
+    /// So does a frame that goes to a caller that waits: choose `recovered` at least 2 above `low`
+    /// if callers wait often. A panic of the function is caught.
+    ///
+    /// With it, each acquire and release counts on a cache line that all threads share. In a
+    /// [re-framed](crate::PoolAllocator::reframe) pool the frames of the newest generation count.
+    ///
+    /// The build fails with [`CommitError::Levels`](crate::CommitError::Levels) unless `low` is less
+    /// than `recovered`, and that is at most the number of frames.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    ///
+    /// use ks_allocator::{FramePool, Level};
+    ///
+    /// let is_slow = Arc::new(AtomicBool::new(false));
+    /// let slow_down = Arc::clone(&is_slow);
+    /// let pool = FramePool::builder()
+    ///     .frames(8)
+    ///     .frame_size(64)
+    ///     .on_low(2, 4, move |level| {
+    ///         slow_down.store(matches!(level, Level::Low { .. }), Ordering::Relaxed);
+    ///     })
+    ///     .build()?;
+    /// let frames: Vec<_> = (0..6).map(|_| pool.acquire()).collect::<Result<_, _>>()?;
+    /// assert!(is_slow.load(Ordering::Relaxed));
+    /// drop(frames);
+    /// assert!(!is_slow.load(Ordering::Relaxed));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_low(
+        mut self,
+        low: usize,
+        recovered: usize,
+        hook: impl Fn(Level) + Send + Sync + 'static,
+    ) -> Self {
+        self.config.levels = Some(LevelConfig {
+            low,
+            recovered,
+            hook: LevelHook::new(hook),
+        });
         self
     }
 

@@ -31,7 +31,9 @@ use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::stats::WaitEnd;
 use crate::error::{AcquireError, ShareError, Starvation};
 use crate::label::Label;
+use crate::level::Level;
 use crate::metadata::Metadata;
+use crate::recording::EventKind;
 use crate::share::Share;
 use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_id};
 
@@ -552,6 +554,9 @@ impl Core {
             unsafe { core.zero(slot) };
         }
         core.diagnostics.on_acquire(&slot.holder, slot.number, site);
+        if let Some(levels) = &core.lineage.levels {
+            levels.acquired(core.free.generation, |level| core.note_level(level));
+        }
         Ok(())
     }
 
@@ -1054,6 +1059,9 @@ impl Core {
             unsafe { guard_pages.protect(slot.number) };
         }
         core.diagnostics.on_release(&slot.holder, slot.number);
+        if let Some(levels) = &core.lineage.levels {
+            levels.released(core.free.generation, |level| core.note_level(level));
+        }
         if core.free.shares().is_some() {
             let share = slot.state.with(|state| {
                 // SAFETY: by S2 the unique holder has the state to itself.
@@ -1062,6 +1070,14 @@ impl Core {
             // mutant: release-gives-its-permit
             core.give(share.into(), 1);
         }
+    }
+
+    /// Records that the hook is told of a level.
+    fn note_level(&self, level: Level) {
+        self.diagnostics.pool_event(match level {
+            Level::Low { .. } => EventKind::RanLow,
+            Level::Recovered { .. } => EventKind::Recovered,
+        });
     }
 
     /// Writes zeroes over prefix and payload.

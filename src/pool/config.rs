@@ -4,6 +4,7 @@ use crate::contents::Contents;
 use crate::diagnostics::config::DiagnosticsConfig;
 use crate::error::FramingError;
 use crate::framing::Framing;
+use crate::level::LevelConfig;
 use crate::memory::MemoryPlan;
 use crate::memory_options::MemoryOptions;
 use crate::mode::AllocatorMode;
@@ -27,6 +28,8 @@ pub(crate) struct PoolConfig {
     pub(crate) contents: Contents,
     pub(crate) diagnostics: DiagnosticsConfig,
     pub(crate) attachments: AttachmentConfig,
+    /// The levels of free frames of which the user wants to be told.
+    pub(crate) levels: Option<LevelConfig>,
     /// The shares of callers, if there are any.
     pub(crate) shares: Vec<Share>,
     /// Number of words that frames are dealt to in turn; `None` for the default.
@@ -60,6 +63,7 @@ impl PoolConfig {
             contents: Contents::Keep,
             diagnostics: DiagnosticsConfig::default(),
             attachments: AttachmentConfig::default(),
+            levels: None,
             shares: Vec::new(),
             shards: None,
             caches: true,

@@ -11,6 +11,7 @@ use std::thread::available_parallelism;
 use crate::contents::Contents;
 use crate::diagnostics::Diagnostics;
 use crate::error::CommitError;
+use crate::level::LevelConfig;
 use crate::memory::{Segment, try_box_uninit, try_with_capacity};
 #[cfg(feature = "windows")]
 use crate::sync::OnceLock;
@@ -21,6 +22,7 @@ use super::config::PoolConfig;
 use super::core::{Core, HANDLES, Handle, Slot};
 use super::free_list::{FreeList, Lanes};
 use super::idle::IdleWaiters;
+use super::levels::Levels;
 use super::lineage::Lineage;
 use super::loans::Loans;
 use super::shares::Shares;
@@ -39,14 +41,32 @@ const MAX_ROTATING_SIZE: usize = 64 * 1024;
 /// Allocates a pool, and returns its first handle.
 pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, CommitError> {
     let shares = shares(config)?;
-    let lineage = Lineage::new(state, config.generation, shares.clone());
+    let levels = levels(config)?;
+    let lineage = Lineage::new(state, config.generation, shares.clone(), levels);
     assemble(config, lineage, shares, state == PoolState::OPEN)
 }
 
 /// Allocates a newer generation of the pool of `core`, and returns its first handle. It is closed
 /// until it takes over.
 pub(crate) fn build_next(config: &PoolConfig, core: &Core) -> Result<Handle, CommitError> {
+    levels(config)?;
     assemble(config, Arc::clone(&core.lineage), shares(config)?, false)
+}
+
+/// Makes the count of free frames, if the user wants to be told of them.
+fn levels(config: &PoolConfig) -> Result<Option<Levels>, CommitError> {
+    let Some(levels) = &config.levels else {
+        return Ok(None);
+    };
+    let (frames, &LevelConfig { low, recovered, .. }) = (config.framing.frames, levels);
+    if low >= recovered || recovered > frames {
+        return Err(CommitError::Levels {
+            low,
+            recovered,
+            frames,
+        });
+    }
+    Ok(Some(Levels::new(levels, config.generation, frames)))
 }
 
 /// Makes the permits of a pool with shares.
@@ -89,6 +109,7 @@ fn assemble(
     let works_per_frame = config.contents != Contents::Keep
         || segment.guard_pages().is_some()
         || config.diagnostics.per_frame()
+        || config.levels.is_some()
         || has_shares;
     let needs = (works_per_frame || shares_memory, works_per_frame);
     fill_slots(

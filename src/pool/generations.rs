@@ -13,15 +13,29 @@ use crate::sync::{Arc, Ordering};
 
 use super::core::{Core, HANDLES, Handle, RETIRED};
 use super::idle::Look;
+use super::levels::Levels;
 use super::wait_queue::{
     Availability, EndedWaits, PoolState, Refusal, RejectedWaiters, Served, StateChange, Superseded,
 };
 
 /// Waits that have ended. When it is dropped, the waiters are told, and frames that no waiter takes
 /// are released. That may run wakers, so no lock may be held then.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[must_use = "ends the waits when it is dropped, which must happen after all locks are released"]
-pub(crate) struct WakeOnDrop(EndedWaits);
+pub(crate) struct WakeOnDrop {
+    ended: EndedWaits,
+    /// Those that a hook has to be told of.
+    levels: Option<Arc<Levels>>,
+}
+
+impl From<EndedWaits> for WakeOnDrop {
+    fn from(ended: EndedWaits) -> Self {
+        Self {
+            ended,
+            levels: None,
+        }
+    }
+}
 
 impl Drop for WakeOnDrop {
     fn drop(&mut self) {
@@ -29,7 +43,10 @@ impl Drop for WakeOnDrop {
             served,
             rejected,
             given_back,
-        } = mem::take(&mut self.0);
+        } = mem::take(&mut self.ended);
+        if let Some(levels) = &self.levels {
+            levels.run(|_| ());
+        }
         for Served { handoff, frame } in served {
             if !handoff.assign(frame, || ()) {
                 // SAFETY: the waiter has canceled, so the frame is this thread's, which has not
@@ -108,13 +125,14 @@ impl Core {
     /// Stops handing out frames. Callers wait until [`resume`](Self::resume), or until a newer
     /// generation takes over.
     pub(crate) fn pause(&self) -> WakeOnDrop {
-        WakeOnDrop(self.in_step(|| self.wait_queue().pause(&self.free)))
+        self.in_step(|| self.wait_queue().pause(&self.free)).into()
     }
 
     /// Ends a [pause](Self::pause). Waiters get the free frames when the result is dropped.
     pub(crate) fn resume(&self) -> WakeOnDrop {
         let record = |number, site| self.record(number, site);
-        WakeOnDrop(self.in_step(|| self.wait_queue().resume(&self.free, &record)))
+        self.in_step(|| self.wait_queue().resume(&self.free, &record))
+            .into()
     }
 
     /// Makes `next`, which is of the same lineage, the newest generation after this one. Waiters
@@ -127,7 +145,13 @@ impl Core {
     pub(crate) fn hand_over(&self, next: &Handle) -> Result<WakeOnDrop, Refusal> {
         debug_assert!(Arc::ptr_eq(&self.lineage, &next.lineage));
         let record = |number, site| next.record(number, site);
+        let mut levels = None;
         let install = || {
+            if let Some(counted) = &self.lineage.levels {
+                // Before a frame of `next` goes out (V3).
+                let runs = counted.switch(next.free.generation, next.free.frames());
+                levels = runs.then(|| Arc::clone(counted));
+            }
             let mut newest = self.lineage.newest.lock();
             newest.0 = Some(next.pointer());
             // Locked until the words are open (W9).
@@ -140,7 +164,7 @@ impl Core {
                 Err(refusal) => (StateChange::None, Err(refusal)),
             }
         })?;
-        Ok(WakeOnDrop(ended))
+        Ok(WakeOnDrop { ended, levels })
     }
 
     /// Closes the pool for good, and frees its memory once all frames are back (C5, C7). Waiters
@@ -150,10 +174,11 @@ impl Core {
         if !self.is_in_other_process() {
             self.free_memory_once_idle();
         }
-        WakeOnDrop(EndedWaits {
+        let ended = EndedWaits {
             rejected: rejected.ok().flatten(),
             ..EndedWaits::default()
-        })
+        };
+        ended.into()
     }
 
     /// Blocks until all frames of a paused pool are back.

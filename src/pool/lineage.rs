@@ -15,6 +15,7 @@ use std::ptr::NonNull;
 
 use crate::sync::{Arc, NoAllocMutex};
 
+use super::levels::Levels;
 use super::shares::Shares;
 use super::wait_queue::{PoolState, WaitQueue};
 
@@ -22,6 +23,8 @@ use super::wait_queue::{PoolState, WaitQueue};
 #[derive(Debug)]
 pub(crate) struct Lineage<C> {
     pub(super) wait_queue: WaitQueue,
+    /// The count of free frames, if the user wants to be told of them.
+    pub(super) levels: Option<Arc<Levels>>,
     pub(super) newest: NoAllocMutex<Newest<C>>,
 }
 
@@ -33,8 +36,14 @@ pub(super) struct Newest<C>(pub(super) Option<NonNull<C>>);
 unsafe impl<C: Sync> Send for Newest<C> {}
 
 impl<C> Lineage<C> {
-    pub(super) fn new(state: PoolState, generation: u64, shares: Option<Arc<Shares>>) -> Arc<Self> {
+    pub(super) fn new(
+        state: PoolState,
+        generation: u64,
+        shares: Option<Arc<Shares>>,
+        levels: Option<Levels>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            levels: levels.map(Arc::new),
             wait_queue: WaitQueue::new(state, generation, shares),
             newest: NoAllocMutex::new(Newest(None)),
         })

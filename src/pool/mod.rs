@@ -7,6 +7,7 @@
 //! | [`config`] | what a pool is made from | |
 //! | [`hints`] | words that may have free frames, in large pools | |
 //! | [`starts`] | words where the searches of threads start | |
+//! | [`levels`] | count of free frames, in pools whose user wants to know | |
 //! | [`shares`] | permits of callers, in pools with shares | |
 //! | [`free_list`] | free frames, one bit per frame | |
 //! | [`idle`] | callers that wait until all frames are back | |
@@ -28,6 +29,7 @@
 //! |---|---|---|
 //! | F | free list | [`free_list`] |
 //! | Q | shares | [`shares`] |
+//! | V | levels of free frames | [`levels`] |
 //! | W, D | wait queue, deferred wakes | [`wait_queue`] |
 //! | I | waiting until all frames are back | [`idle`] |
 //! | L | loans | [`loans`] |
@@ -56,6 +58,7 @@ pub(crate) mod free_list;
 pub(crate) mod generations;
 mod hints;
 mod idle;
+mod levels;
 #[expect(
     unsafe_code,
     reason = "lets threads pass on a pointer to the newest core"

@@ -94,11 +94,15 @@ pub enum EventKind {
     /// The next generation of the pool took over, by
     /// [`PoolAllocator::reframe`](crate::PoolAllocator::reframe).
     Reframed,
+    /// Few frames were free: [`Level::Low`](crate::Level::Low).
+    RanLow,
+    /// Enough frames were free again: [`Level::Recovered`](crate::Level::Recovered).
+    Recovered,
 }
 
 impl EventKind {
     /// All kinds. The recorder stores a kind as its index in this array.
-    pub(crate) const ALL: [Self; 16] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Acquired,
         Self::Released,
         Self::Shared,
@@ -115,6 +119,8 @@ impl EventKind {
         Self::FlushEnded,
         Self::Closed,
         Self::Reframed,
+        Self::RanLow,
+        Self::Recovered,
     ];
 
     /// Returns `true` for the events of a wait.
@@ -158,6 +164,8 @@ impl fmt::Display for EventKind {
             Self::FlushEnded => "flush ended",
             Self::Closed => "closed",
             Self::Reframed => "reframed",
+            Self::RanLow => "ran low",
+            Self::Recovered => "recovered",
         })
     }
 }
