@@ -1,6 +1,7 @@
 //! Levels: the hook that is told when few frames are free.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,7 @@
 //! Shares of a pool: reserves, limits and the order of waiting callers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::future::Future;
 use std::pin::pin;
@@ -514,7 +515,7 @@ fn stress_shares_keep_their_bounds() {
                         3 => {
                             waits.fetch_add(1, Ordering::Relaxed);
                             let wait = handle.acquire_exact_timeout(wanted, LONG);
-                            wait.unwrap().into_iter().collect()
+                            wait.unwrap().collect()
                         }
                         _ => {
                             let mut future = pin!(handle.acquire_async());

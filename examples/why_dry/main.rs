@@ -55,6 +55,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let recording = pool.recording().ok_or("`record` turns the recorder on")?;
     recording.write_trace(File::create(trace)?)?;
     recording.write_svg(File::create(picture)?)?;
+    for usage in recording.usage() {
+        println!("{usage}");
+    }
     println!("{:#}\n", recording.sizing());
     println!("Open {trace} in https://ui.perfetto.dev and {picture} in a browser.");
 

@@ -145,6 +145,7 @@ impl Recorder {
         Recording {
             pool: None,
             frames,
+            shares: Vec::new(),
             lost: next - 1 - events.len() as u64,
             events,
             read_at: Duration::from_nanos(now.nanoseconds),

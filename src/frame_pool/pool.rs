@@ -788,7 +788,9 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn recording(&self) -> Option<Recording> {
-        self.core.diagnostics.recording(&*self.core)
+        let mut recording = self.core.diagnostics.recording(&*self.core)?;
+        recording.shares = self.shares();
+        Some(recording)
     }
 
     /// Returns counts of what happened since the pool was made.

@@ -491,7 +491,7 @@ impl Shares {
             word.with_limit(limit).with_reserve(reserve)
         });
         // The caller serves the queue anyway.
-        let _ = self.add_common(before.units() - after.units());
+        let _served_by_the_caller = self.add_common(before.units() - after.units());
         // A give from now on finds a reserve that is not complete (Q3).
         // mutant: raise-marks-the-common-word
         self.common.fetch_or(QUEUED, Ordering::Relaxed);
@@ -502,7 +502,7 @@ impl Shares {
     pub(crate) fn adopt(&self, other: &Self) {
         // Twice, because a reserve may only fit once another is cut.
         for share in other.declared().iter().chain(&other.declared()) {
-            let _ = self.change(share);
+            let _kept = self.change(share);
         }
     }
 
@@ -540,7 +540,7 @@ impl Shares {
             match cell.exchange(seen, after) {
                 Ok(()) => {
                     // The lock is held, so the caller serves the queue afterwards.
-                    let _ = self.add_common(in_hand - missing);
+                    let _served_by_the_caller = self.add_common(in_hand - missing);
                     return true;
                 }
                 Err(now) => seen = now,
@@ -725,7 +725,7 @@ mod loom_models {
 
     fn give_counted(shares: &Shares, share: ShareIndex, out: &AtomicU64) {
         out.fetch_sub(1, Ordering::Relaxed);
-        let _ = shares.give(share, 1);
+        let _nobody_is_queued = shares.give(share, 1);
     }
 
     /// Q1: there are never more permits than frames, and a share that has less than its reserve

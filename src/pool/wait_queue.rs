@@ -1149,7 +1149,7 @@ fn share_of(shares: &Shares, entry: &QueueEntry) -> ShareIndex {
 
 /// Gives back the permits of an entry. The caller serves the queue afterwards.
 fn give_permits(shares: &Shares, entry: &QueueEntry) {
-    let _ = shares.give(share_of(shares, entry), entry.missing);
+    let _served_by_the_caller = shares.give(share_of(shares, entry), entry.missing);
 }
 
 /// A waiter and a frame that was taken for it, which is not assigned yet.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::label::Label;
+use crate::share::ShareUsage;
 
 /// Last events of a pool, oldest first: see [`FramePool::recording`](crate::FramePool::recording).
 ///
@@ -26,6 +27,9 @@ pub struct Recording {
     pub pool: Option<Label>,
     /// Number of frames in the pool.
     pub frames: usize,
+    /// The [shares](crate::Share) of the pool, as they were when the recording was read.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub shares: Vec<ShareUsage>,
     /// Recorded events, in the order in which they were written.
     pub events: Vec<Event>,
     /// Number of events that are missing: later events overwrote them, or they were being written
@@ -198,6 +202,7 @@ pub(super) mod tests {
         Recording {
             pool: None,
             frames: 2,
+            shares: Vec::new(),
             events: events.to_vec(),
             lost,
             read_at: Duration::from_millis(read_at),

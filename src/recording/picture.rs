@@ -8,6 +8,9 @@ use std::fmt::{self, Write as _};
 use std::io;
 use std::time::Duration;
 
+use crate::label::Label;
+use crate::share::ShareUsage;
+
 use super::event::{EventKind, Recording};
 use super::palette::{Paint, Palette};
 use super::svg::write_document;
@@ -43,7 +46,8 @@ impl Recording {
     ///
     /// The picture has one lane per slot, with one bar per holder of its frame, colored by label.
     /// Spans in which the pool was dry are red: a caller waited and no frame was free. The waiting
-    /// callers have lanes at the bottom.
+    /// callers have lanes at the bottom. Below the title stand the [shares](crate::Share), and
+    /// dashed lines show events of the pool, such as when it ran low.
     ///
     /// The size of the picture is limited. Bars that are too short to be drawn are summed up per
     /// pixel column: the height of the column is the share of its time in which the frame was out,
@@ -77,6 +81,18 @@ impl Recording {
         let _written = picture.draw();
         write_document(out, WIDTH, picture.y, &picture.body)
     }
+}
+
+/// Returns the bounds of a share, and how many frames it had at most: `preview 2 to 4, had up to 3`.
+fn bounds_of(usage: &ShareUsage) -> String {
+    let name = usage.share.map_or("others", Label::name);
+    format!(
+        "{} {} to {}, had up to {}",
+        Short(name),
+        usage.reserve,
+        usage.limit,
+        usage.most_held
+    )
 }
 
 /// Picture that is being drawn, from top to bottom.
@@ -151,6 +167,18 @@ impl Picture<'_> {
                 Xml(&shares)
             )?;
             self.y = 58.0;
+        }
+        if !self.recording.shares.is_empty() {
+            let shares = self.recording.shares.iter().map(bounds_of);
+            let shares: Vec<_> = shares.collect();
+            self.y += 10.0;
+            writeln!(
+                self.body,
+                "<text x=\"16\" y=\"{:.0}\">Shares: {}.</text>",
+                self.y,
+                Xml(&shares.join("; "))
+            )?;
+            self.y += 10.0;
         }
         Ok(())
     }

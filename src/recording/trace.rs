@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::time::Duration;
 
 use crate::label::Label;
+use crate::share::ShareUsage;
 
 use super::event::{Event, EventKind, Recording};
 use super::timeline::{Owner, Span, Timeline};
@@ -33,6 +34,8 @@ impl Recording {
     /// - one track of the pool, which shows when it was dry: a caller waited and no frame was free;
     /// - a counter of the free frames, which includes the unclaimed frames in a
     ///   [batch](crate::FrameBatch);
+    /// - in a pool with [shares](crate::Share), a counter of the frames of each share, as far as
+    ///   their acquires are recorded, and the reserves and limits as metadata;
     /// - as metadata, the number of frames needed, by [`sizing`](Self::sizing), unless the number
     ///   of events times the number of frames is above 2 million.
     ///
@@ -61,8 +64,9 @@ impl Recording {
         write!(
             trace.out,
             "{{\"displayTimeUnit\":\"ms\",\
-             \"otherData\":{{\"frames\":{frames},\"lost\":{lost}{}}},\"traceEvents\":[",
-            self.trace_sizing()
+             \"otherData\":{{\"frames\":{frames},\"lost\":{lost}{}{}}},\"traceEvents\":[",
+            self.trace_sizing(),
+            self.trace_bounds()
         )?;
         let pool = self.pool.map_or("pool", Label::name);
         trace.name("process_name", POOL, pool)?;
@@ -90,6 +94,15 @@ impl Recording {
         )
     }
 
+    /// Returns the metadata about the shares, with a comma before it.
+    fn trace_bounds(&self) -> String {
+        if self.shares.is_empty() {
+            return String::new();
+        }
+        let shares: Vec<_> = self.shares.iter().map(ShareUsage::to_string).collect();
+        format!(",\"shares\":{}", JsonString(&shares.join("; ")))
+    }
+
     fn trace_pool(&self, timeline: &Timeline, trace: &mut Trace<impl Write>) -> io::Result<()> {
         if self.lost > 0 {
             let lost = format!("{} events lost", self.lost);
@@ -104,6 +117,13 @@ impl Recording {
         for (at, free) in timeline.free_frames(self.frames) {
             trace.begin("C", POOL, at, "free frames")?;
             write!(trace.out, ",\"args\":{{\"free\":{free}}}}}")?;
+        }
+        for share in self.shares.iter().filter_map(|usage| usage.share) {
+            let name = format!("frames of {share}");
+            for (at, frames) in self.frames_of_share(share) {
+                trace.begin("C", POOL, at, &name)?;
+                write!(trace.out, ",\"args\":{{\"frames\":{frames}}}}}")?;
+            }
         }
         Ok(())
     }

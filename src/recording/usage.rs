@@ -1,6 +1,6 @@
 //! Use of a pool by label: who held how many frames, for how long, and who waited.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -138,6 +138,29 @@ impl Recording {
             (two.held, name(one)).cmp(&(one.held, name(two)))
         });
         all
+    }
+}
+
+impl Recording {
+    /// Returns the number of frames of a share over time: one entry per change. Frames that were
+    /// acquired before the first event are left out.
+    #[cfg(feature = "recording-export")]
+    pub(super) fn frames_of_share(&self, share: Label) -> Vec<(Duration, usize)> {
+        let mut slots = HashSet::new();
+        let mut counts = Vec::new();
+        for event in &self.events {
+            let changed = match (event.kind, event.slot) {
+                (EventKind::Acquired, Some(slot)) if event.label == Some(share) => {
+                    slots.insert(slot)
+                }
+                (EventKind::Acquired | EventKind::Released, Some(slot)) => slots.remove(&slot),
+                _ => false,
+            };
+            if changed {
+                counts.push((event.at, slots.len()));
+            }
+        }
+        counts
     }
 }
 

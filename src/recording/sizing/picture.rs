@@ -375,6 +375,7 @@ mod tests {
 
     fn sizing(depths: Vec<DepthForecast>) -> Sizing {
         let recording = Recording {
+            shares: Vec::new(),
             pool: None,
             frames: depths.len() / 2,
             events: Vec::new(),

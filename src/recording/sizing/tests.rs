@@ -121,6 +121,7 @@ impl Pipeline {
 
 fn recording_of(frames: usize, events: impl IntoIterator<Item = Event>, read_at: u64) -> Recording {
     Recording {
+        shares: Vec::new(),
         pool: None,
         frames,
         events: events.into_iter().collect(),
