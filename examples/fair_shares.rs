@@ -31,7 +31,7 @@ const PERIOD: Duration = Duration::from_millis(4);
 /// Time in which the network sends a picture.
 const SENDING: Duration = Duration::from_millis(24);
 
-/// What a branch of the pipeline has seen.
+/// Pictures that a branch of the pipeline missed, and its waits.
 #[derive(Clone, Copy, Debug, Default)]
 struct Branch {
     missed: u32,
@@ -53,8 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let missed = |branches: [Branch; 3]| branches.map(|branch| branch.missed);
     let ([preview, encoder, _], [fair_preview, fair_encoder, _]) = (missed(without), missed(with));
     println!(
-        "fair_shares: pictures={PICTURES} missed without shares: preview={preview} \
-         encoder={encoder}; with shares: preview={fair_preview} encoder={fair_encoder}"
+        "fair_shares: without preview={preview} encoder={encoder} \
+         with preview={fair_preview} encoder={fair_encoder}"
     );
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::sync::unmodeled;
 
-/// Whether few frames of a pool are free, as told to the hook of
+/// Level of the free frames of a pool, as told to the function of
 /// [`FramePoolBuilder::on_low`](crate::FramePoolBuilder::on_low).
 ///
 /// ```

@@ -170,6 +170,7 @@ pub use self::video::{
 #[doc = include_str!("../docs/negotiation.md")]
 #[doc = include_str!("../docs/processes.md")]
 #[doc = include_str!("../docs/reframing.md")]
+#[doc = include_str!("../docs/shares.md")]
 #[doc = include_str!("../docs/sizing.md")]
 #[doc = include_str!("../docs/video.md")]
 #[doc = include_str!("../README.md")]

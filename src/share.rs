@@ -13,7 +13,7 @@ use crate::label::Label;
 ///
 /// Shares are declared when the pool is built. Frames that are acquired through a handle
 /// [with that label](crate::FramePool::with_label) then count for the share, from the acquire until
-/// the frame is free again, whoever holds it meanwhile: [relabeling](crate::Frame::set_label) a
+/// the frame is free again, through all its holders: [relabeling](crate::Frame::set_label) a
 /// frame, sharing it and lending it to another process change nothing. So a peer that hangs holds
 /// at most the limit.
 ///
@@ -167,7 +167,7 @@ impl fmt::Display for ShareShortage {
     }
 }
 
-/// What a share of a pool has used, returned by [`FramePool::shares`](crate::FramePool::shares).
+/// Use of a share of a pool, returned by [`FramePool::shares`](crate::FramePool::shares).
 ///
 /// While the pool is in use, each number is right for some moment of the call. How long the share
 /// held its frames is in a recording: see [`Recording::usage`](crate::Recording::usage), by label.

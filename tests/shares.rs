@@ -236,7 +236,7 @@ fn a_waiter_is_passed_over_while_its_share_has_its_limit() {
 }
 
 #[test]
-fn nobody_overtakes_a_waiter_that_may_have_the_frame() {
+fn no_caller_overtakes_a_waiter_that_may_have_the_frame() {
     let pool = pool(2, &[Share::new("other").limit(1)]);
     let all = take_all(&pool);
     let mut waiting = pin!(pool.acquire_async());

@@ -827,8 +827,8 @@ impl FramePoolBuilder {
     /// With it, each acquire and release counts on a cache line that all threads share. In a
     /// [re-framed](crate::PoolAllocator::reframe) pool the frames of the newest generation count.
     ///
-    /// The build fails with [`CommitError::Levels`](crate::CommitError::Levels) unless `low` is less
-    /// than `recovered`, and that is at most the number of frames.
+    /// The build fails with [`CommitError::Levels`](crate::CommitError::Levels) unless `low` is
+    /// less than `recovered`, and that is at most the number of frames.
     ///
     /// ```
     /// use std::sync::Arc;

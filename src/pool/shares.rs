@@ -36,12 +36,12 @@
 //!   give. So a give that makes units free for a queued caller finds the flag, or the caller's draw
 //!   finds the units. A flag may be set longer than that.
 //! - **Q4** A call that finds `QUEUED` in a word from which it wants units draws under the lock,
-//!   behind the queued callers. So nobody overtakes them.
-//! - **Q5** Under the lock, permits go to reserves that are not complete, and then to queued callers
-//!   in their order. A caller is passed over if another of its share is queued before it, if its
-//!   share has the limit, or if it wants common units, and a reserve or a caller before it wants
-//!   some too. A caller that wants several permits gets all at once, so no two keep permits from
-//!   each other.
+//!   behind the queued callers. So no caller overtakes them.
+//! - **Q5** Under the lock, permits go to reserves that are not complete, and then to queued
+//!   callers in their order. A caller is passed over if another of its share is queued before it,
+//!   if its share has the limit, or if it wants common units, and a reserve or a caller before it
+//!   wants some too. A caller that wants several permits gets all at once, so no two keep permits
+//!   from each other.
 //! - **Q6** A raised reserve is complete only as far as units were free for it. What is missing is
 //!   taken from the units that become common next.
 //!
@@ -198,7 +198,7 @@ impl Wanted {
 /// Maximum number of permits of one draw, which the count in the word can take.
 const MAX_DRAW: u64 = 1 << 14;
 
-/// What a caller may draw from.
+/// Units that a caller may draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
     /// The caller does not hold the lock of the queue.
@@ -725,7 +725,7 @@ mod loom_models {
 
     fn give_counted(shares: &Shares, share: ShareIndex, out: &AtomicU64) {
         out.fetch_sub(1, Ordering::Relaxed);
-        let _nobody_is_queued = shares.give(share, 1);
+        let _no_caller_is_queued = shares.give(share, 1);
     }
 
     /// Q1: there are never more permits than frames, and a share that has less than its reserve
@@ -802,11 +802,12 @@ mod loom_models {
 
     /// Q3: a caller that is queued while another share gives a common unit back, gets it.
     ///
-    /// Kills: common units not given back; the flag of the common word not found, or not set.
+    /// Kills: common units not given back; the flag of the common word not found, or not set; no
+    /// `WAITERS` for a caller that has a permit.
     #[test]
     fn a_caller_gets_the_common_unit_of_another_share() {
         loom::model(|| {
-            let pool = pool(2, &[share(), Share::new("reserved").reserve(1)]);
+            let pool = pool(1, &[share()]);
             let frame = pool.with_label("share").try_acquire().unwrap();
             let releaser = thread::spawn(move || drop(frame));
             drop(pool.acquire().unwrap());
@@ -904,8 +905,8 @@ mod loom_models {
         });
     }
 
-    /// W10: a caller that waits, with or without a permit, gets a frame around a hand-over, and both
-    /// generations have all permits back.
+    /// W10: a caller that waits, with or without a permit, gets a frame around a hand-over, and
+    /// both generations have all permits back.
     ///
     /// Kills: the permits of entries kept when they are queued again.
     #[test]

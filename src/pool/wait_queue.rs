@@ -1134,7 +1134,7 @@ impl Queue {
     }
 }
 
-/// What a caller may draw permits from.
+/// Units that a caller may draw, behind the queued callers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Any,

@@ -83,7 +83,7 @@ impl Recording {
     }
 }
 
-/// Returns the bounds of a share, and how many frames it had at most: `preview 2 to 4, had up to 3`.
+/// Returns the bounds of a share, and how many frames it had: `preview 2 to 4, had up to 3`.
 fn bounds_of(usage: &ShareUsage) -> String {
     let name = usage.share.map_or("others", Label::name);
     format!(
