@@ -118,7 +118,7 @@ impl Core {
     pub(crate) fn try_acquire(&self, site: CallSite) -> Result<Acquired, Unavailable> {
         let taken = match self.take_local() {
             Some(taken) => taken,
-            None => self.take_anywhere(site)?,
+            None => self.take_anywhere(site.label())?,
         };
         // SAFETY: taking the frame made the caller its unique holder.
         unsafe { Self::record_and_begin(taken, site) }
@@ -232,9 +232,9 @@ impl Core {
 
     /// Takes a free frame from any word.
     #[cold]
-    fn take_anywhere(&self, site: CallSite) -> Result<Taken, Unavailable> {
+    fn take_anywhere(&self, label: Option<Label>) -> Result<Taken, Unavailable> {
         let mut taken = None;
-        self.take_many(site, 1, |slot| taken = Some(slot))?;
+        self.take_many(label, 1, |slot| taken = Some(slot))?;
         taken
             .map(|slot| self.taken(slot))
             .ok_or(Unavailable::Exhausted)
@@ -254,7 +254,9 @@ impl Core {
         if self.is_memory_of_other_process() {
             return Err(Unavailable::OtherProcess);
         }
-        self.take_many(site, max, |slot| self.begin_taken(slot, site, &mut each))
+        self.take_many(site.label(), max, |slot| {
+            self.begin_taken(slot, site, &mut each)
+        })
     }
 
     /// Takes up to `max` free frames of this generation, at least 1, and passes each to `each`.
@@ -267,7 +269,9 @@ impl Core {
         if self.is_memory_of_other_process() {
             return Err(Unavailable::OtherProcess);
         }
-        self.take_own(site, max, |slot| self.begin_taken(slot, site, &mut each))
+        self.take_own(site.label(), max, |slot| {
+            self.begin_taken(slot, site, &mut each)
+        })
     }
 
     /// Begins the use of a frame that the caller has taken, and passes it to `each`.
@@ -378,12 +382,12 @@ impl Core {
     #[inline]
     fn take_many(
         &self,
-        site: CallSite,
+        label: Option<Label>,
         max: usize,
         mut each: impl FnMut(NonNull<Slot>),
     ) -> Result<(), Unavailable> {
-        match self.take_own(site, max, &mut each) {
-            Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.take_many(site, max, each),
+        match self.take_own(label, max, &mut each) {
+            Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.take_many(label, max, each),
             other => other,
         }
     }
@@ -392,13 +396,13 @@ impl Core {
     #[inline]
     fn take_own(
         &self,
-        site: CallSite,
+        label: Option<Label>,
         max: usize,
         each: impl FnMut(NonNull<Slot>),
     ) -> Result<(), Unavailable> {
         match self.free.shares() {
             None => self.take_frames(max, each),
-            Some(shares) => self.take_with_permits(shares, site, max, each),
+            Some(shares) => self.take_with_permits(shares, label, max, each),
         }
     }
 
@@ -407,11 +411,11 @@ impl Core {
     fn take_with_permits(
         &self,
         shares: &Shares,
-        site: CallSite,
+        label: Option<Label>,
         max: usize,
         mut each: impl FnMut(NonNull<Slot>),
     ) -> Result<(), Unavailable> {
-        let share = shares.index_of(site.label());
+        let share = shares.index_of(label);
         let permits = self.draw(shares, share, Wanted::up_to(max))?;
         let mut taken = 0;
         // By Q2 frames can be missing for a moment.

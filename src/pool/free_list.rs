@@ -7,8 +7,8 @@
 //! Each word is one `AtomicU64` on its own cache line:
 //!
 //! ```text
-//!  63 ... 31    30    29 ................. 16     15       14     13 ...................... 0
-//!  version   PERMITS  one epoch bit per frame   CLOSED  WAITERS   one bit per frame, set = free
+//!  63 ....... 30   29 ................. 16     15       14     13 ...................... 0
+//!  version         one epoch bit per frame   CLOSED  WAITERS   one bit per frame, set = free
 //! ```
 //!
 //! A release adds 1 to the version, sets the bit of the frame and inverts its epoch bit. (The
@@ -22,9 +22,6 @@
 //! | 0 | 1 | none | callers wait, or have waited | enters the wait queue | asks the wait queue |
 //! | 0 | 1 | some | a wait starts, or has ended | clears the lowest bit | asks the wait queue |
 //! | 1 | any | any | closed | fails | sets its bit, then gives up its part of the pool's `refs` |
-//!
-//! `PERMITS` is set in all words of a pool with [shares](super::shares) for ever, and keeps
-//! [`FreeList::take_local`] out of them: it would take a frame without a permit.
 //!
 //! # Frames and words
 //!
@@ -50,7 +47,7 @@
 //!   the call. A single word proves this by itself. Several words cannot be read at once, so each
 //!   has a version that every release increments. Two successive scans that find no free bit and
 //!   the same versions prove that all words were empty between the two. (The proof is wrong only
-//!   if a multiple of 2^33 releases falls between the scans.)
+//!   if a multiple of 2^34 releases falls between the scans.)
 //! - **F7** The epoch bit of a frame is inverted by each release into its word, in the exchange
 //!   that frees the frame, and by nothing else.
 
@@ -73,8 +70,7 @@ const WAITERS: u64 = 1 << 14;
 const FRAMES_PER_WORD: usize = 14;
 const FREE: u64 = ones(FRAMES_PER_WORD);
 const EPOCH_SHIFT: u32 = 16;
-const PERMITS: u64 = 1 << 30;
-const VERSION_SHIFT: u32 = 31;
+const VERSION_SHIFT: u32 = 30;
 const VERSION_STEP: u64 = 1 << VERSION_SHIFT;
 
 /// Maximum number of words that frames are dealt to in turn.
@@ -122,8 +118,8 @@ impl Shard {
         // Acquire: as in `take`.
         // mutant: take-first-load
         let seen = self.word.load(Ordering::Acquire);
-        let free = seen & (PERMITS | CLOSED | FREE);
-        // At least one frame is free, and neither flag is set.
+        let free = seen & (CLOSED | FREE);
+        // At least one frame is free, and `CLOSED` is not set.
         // mutant: take-first-checks-closed
         if !(1..=FREE).contains(&free) {
             return Err(seen);
@@ -266,13 +262,12 @@ impl FreeList {
         })
     }
 
-    /// Returns the list as one whose frames are taken with permits only.
+    /// Returns the list as one whose frames are taken with permits only, never by
+    /// [`take_local`](Self::take_local).
     pub(crate) fn with_shares(mut self, shares: Option<Arc<Shares>>) -> Self {
         if shares.is_some() {
-            for word in self.words() {
-                // mutant: permits-flag
-                word.fetch_or(PERMITS, Ordering::Relaxed);
-            }
+            // mutant: no-frame-without-a-permit
+            self.starts.put_out_of_reach();
         }
         self.shares = shares;
         self
@@ -333,7 +328,7 @@ impl FreeList {
     }
 
     /// Takes the lowest free bit of the word where the calling thread starts. Returns the offset of
-    /// the frame, and its epoch.
+    /// the frame, and its epoch. Finds none in a pool with shares.
     #[inline(always)]
     pub(crate) fn take_local(&self) -> Option<(usize, bool)> {
         let start = self.starts.get();
@@ -357,7 +352,7 @@ impl FreeList {
 
     /// Returns the word where the calling thread starts.
     fn start(&self) -> usize {
-        let start = self.starts.get().word();
+        let start = self.starts.get().word_in_reach();
         // A start is a hint, and may be one of a larger pool.
         if start < self.shards.len() { start } else { 0 }
     }
@@ -366,7 +361,7 @@ impl FreeList {
     /// thread changed the word meanwhile. So two threads that meet in a word part.
     #[cold]
     fn leave_contended(&self, word: usize, seen: u64) {
-        if seen & FREE != 0 && seen & (PERMITS | CLOSED) == 0 {
+        if seen & FREE != 0 && seen & CLOSED == 0 {
             self.starts.set(Start::at((word + 1) % self.shards.len()));
         }
     }

@@ -9,13 +9,20 @@
 //! - in the same word, in a pool of large frames. A frame that was released last is still in a
 //!   cache, which saves more than a word that no other thread uses.
 //!
-//! A start is a hint. It may be any number: a search looks at all words before it fails, and the
-//! free list checks that there is such a word. So the memory ordering of starts does not matter,
-//! and models do not see them.
+//! In a pool with [shares](super::shares) all starts are *out of reach*: they are larger than any
+//! index of a word, so that the fast acquire, which draws no permit, finds no word. The slow one
+//! takes the mark off.
+//!
+//! Apart from that, a start is a hint. It may be any number: a search looks at all words before it
+//! fails, and the free list checks that there is such a word. So the memory ordering of starts does
+//! not matter, and models do not see them.
 
 use std::cell::Cell;
 
 use crate::sync::{Ordering, const_thread_local, unmodeled};
+
+/// Mark of a start that is out of reach. No entry of a thread has it.
+const OUT_OF_REACH: usize = 1 << 31;
 
 /// Number of pools whose starts a thread remembers.
 const POOLS: usize = 4;
@@ -28,12 +35,14 @@ static NEXT_SERIAL: unmodeled::AtomicU32 = unmodeled::AtomicU32::new(1);
 /// The starts of all threads in one pool.
 #[derive(Debug)]
 pub(super) struct Starts {
-    /// The serial number of the pool, in the upper half; 0 if all threads start in word 0.
+    /// The serial number of the pool, in the upper half; 0 if all threads start in word 0. With
+    /// `OUT_OF_REACH`, if starts are.
     key: u64,
     /// Index of the pool's entry in `STARTS`. Pools that are made one after the other have
     /// different ones.
     entry: usize,
-    /// The bits of an entry that are remembered: all or none.
+    /// The bits of an entry that are remembered: all or none, but not `OUT_OF_REACH` if that is in
+    /// the key.
     remembered: u64,
     words: usize,
     /// The word where the next thread starts for the first time.
@@ -68,6 +77,11 @@ impl Start {
         self.0 / 2
     }
 
+    /// Returns the word, also if the start is out of reach.
+    pub(super) fn word_in_reach(self) -> usize {
+        (self.0 & !OUT_OF_REACH) / 2
+    }
+
     #[inline(always)]
     pub(super) fn is_moving(self) -> bool {
         self.0 % 2 == 1
@@ -94,6 +108,13 @@ impl Starts {
         }
     }
 
+    /// Puts all starts out of reach. No thread has asked for one yet.
+    pub(super) fn put_out_of_reach(&mut self) {
+        // An entry never has the mark, so it differs from the key by it.
+        self.key |= OUT_OF_REACH as u64;
+        self.remembered &= !(OUT_OF_REACH as u64);
+    }
+
     /// Returns where the calling thread starts.
     #[inline(always)]
     pub(super) fn get(&self) -> Start {
@@ -113,14 +134,16 @@ impl Starts {
     /// Returns where the calling thread starts for the first time: each in another word.
     #[cold]
     fn first(&self) -> Start {
+        let is_out_of_reach = self.key & OUT_OF_REACH as u64 != 0;
+        let mark = if is_out_of_reach { OUT_OF_REACH } else { 0 };
         if self.remembered == 0 {
-            return Start::at(0);
+            return Start(mark);
         }
         // Relaxed: the words only have to differ.
         let first = self.next_first.fetch_add(1, Ordering::Relaxed);
         let start = Start::at(first % self.words);
         self.set(start);
-        start
+        Start(start.0 | mark)
     }
 
     /// Sets where the calling thread starts next.
@@ -173,6 +196,25 @@ mod tests {
             scope.spawn(first).join().unwrap()
         });
         assert_eq!(elsewhere, 0, "the first thread that asked");
+    }
+
+    #[test]
+    fn starts_out_of_reach_are_remembered_and_never_in_reach() {
+        for remembers in [true, false] {
+            let mut starts = Starts::new(20, remembers);
+            starts.put_out_of_reach();
+            let mut expected = starts.get().word_in_reach();
+            for start in [Start::after(2, 20, 8), Start::at(11), starts.get()] {
+                assert!(starts.get().word() > 1 << 24, "more than any pool has");
+                assert_eq!(starts.get().word_in_reach(), expected);
+                starts.set(start);
+                expected = if remembers { start.word_in_reach() } else { 0 };
+            }
+            // A pool in reach with the same entry of the thread.
+            let other = Starts::new(20, true);
+            other.set(Start::at(7));
+            assert!(starts.get().word() > 1 << 24, "more than any pool has");
+        }
     }
 
     #[test]
