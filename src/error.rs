@@ -569,6 +569,16 @@ pub enum ShareError {
     OtherProcess,
 }
 
+impl ShareError {
+    /// Replaces the label of the share.
+    pub(crate) fn with_label(mut self, own: Label) -> Self {
+        if let Self::Limit { label, .. } | Self::Unknown { label } = &mut self {
+            *label = own;
+        }
+        self
+    }
+}
+
 impl From<ShareError> for io::Error {
     fn from(error: ShareError) -> Self {
         let kind = match error {

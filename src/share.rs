@@ -15,15 +15,19 @@ use crate::label::Label;
 /// [with that label](crate::FramePool::with_label) then count for the share, from the acquire until
 /// the frame is free again, through all its holders: [relabeling](crate::Frame::set_label) a
 /// frame, sharing it and lending it to another process change nothing. So a peer that hangs holds
-/// at most the limit.
+/// at most the limit. (A copy that [`make_mut`](crate::SharedFrame::make_mut) makes is a frame that
+/// the label of the shared frame acquires.)
 ///
-/// - An acquire that does not wait fails only if its share has its limit, or if all frames that the
-///   share may have are out. A frame that another call is just acquiring or releasing counts as
-///   out.
-/// - Callers that wait are served in the order in which they came, as far as their shares allow:
-///   one whose share has its limit is passed over, and one whose share is below its reserve is
-///   never passed over. A caller that waits for several common frames at once holds up those
-///   behind it that want common frames.
+/// - An acquire that does not wait fails only if its share has its limit, if all frames that the
+///   share may have are out, or if a caller of the same share waits for several frames. A frame
+///   that another call is just acquiring or releasing counts as out.
+/// - Callers that wait are served in the order in which they came, as far as their shares allow.
+///   Those of one share never pass each other. One whose share has its limit is passed over by
+///   other shares, and so is one that wants common frames while none are free, by those below
+///   their reserves. A caller that waits for several frames gets all at once; until then the
+///   common frames that become free are kept for it, if it is the first that wants some.
+/// - A share whose limit is lowered keeps the frames that it has. A caller that waits for more
+///   frames at once than the limit then allows waits until it is raised.
 /// - Each generation of a [re-framed](crate::PoolAllocator::reframe) pool counts for itself.
 ///
 /// A pool without shares pays nothing for them. In a pool with shares, every acquire and release
@@ -135,7 +139,7 @@ impl Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ShareShortage {
-    /// The share has as many frames as its limit allows, or the call wants more.
+    /// The share has as many frames as its limit allows, or would have more than that.
     Limit {
         /// Label of the share, or `None` for the callers without one.
         share: Option<Label>,
@@ -151,6 +155,15 @@ pub enum ShareShortage {
         /// Number of frames that the share has.
         held: u16,
     },
+}
+
+impl ShareShortage {
+    /// Replaces the label.
+    pub(crate) fn with_label(mut self, change: impl FnOnce(Label) -> Label) -> Self {
+        let (Self::Limit { share, .. } | Self::Common { share, .. }) = &mut self;
+        *share = share.map(change);
+        self
+    }
 }
 
 impl fmt::Display for ShareShortage {
@@ -198,8 +211,8 @@ pub struct ShareUsage {
     pub share: Option<Label>,
     /// Number of frames that the share always gets.
     pub reserve: usize,
-    /// Number of those that the share can have now. It is less than `reserve` while frames that
-    /// other shares took before the reserve was raised are still out.
+    /// Number of those that are kept for the share, or that it has. It is less than `reserve` while
+    /// frames that others took before the reserve was raised are still out.
     pub reserved: usize,
     /// Number of frames that the share can have at one time.
     pub limit: usize,
@@ -209,7 +222,8 @@ pub struct ShareUsage {
     pub most_held: usize,
     /// Number of frames that the share has acquired.
     pub acquires: u64,
-    /// Number of its calls and futures that waited, and whose wait has ended.
+    /// Number of its calls and futures that waited, and whose wait has ended. It ended in this
+    /// generation of the pool, or began in it.
     pub waits: u64,
     /// Sum of the durations of those waits.
     pub total_wait: Duration,

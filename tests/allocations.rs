@@ -13,7 +13,7 @@ use std::task::{Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use ks_allocator::{AcquireError, Frame, FramePool, Holders, KsAllocator, Starvation};
+use ks_allocator::{AcquireError, Frame, FramePool, Holders, KsAllocator, Share, Starvation};
 
 use support::committed_allocator::committed_allocator;
 use support::poll_once::poll_once;
@@ -260,6 +260,35 @@ fn an_async_wait_allocates_nothing() {
         }
     });
     assert_eq!(count, 0);
+}
+
+#[test]
+fn waits_for_a_share_allocate_nothing() {
+    let builder = FramePool::builder().frames(32).frame_size(64);
+    let pool = builder.share(Share::new("one").reserve(1)).build().unwrap();
+    let one = pool.with_label("one");
+    pool.prepare_thread();
+    let (held, rest) = (
+        pool.acquire_exact(16).unwrap(),
+        pool.acquire_exact(15).unwrap(),
+    );
+    let mut waiting: [_; 16] = std::array::from_fn(|_| Box::pin(pool.acquire_async()));
+    let mut poll_all = || {
+        let waiting = waiting.iter_mut();
+        let polled = waiting.map(|future| poll_once(future.as_mut(), Waker::noop()).is_ready());
+        polled.filter(|&is_ready| is_ready).count()
+    };
+    let count = allocations(|| {
+        assert_eq!(poll_all(), 0);
+        for _ in 0..1000 {
+            drop(one.try_acquire().unwrap());
+            assert!(pool.try_acquire().is_err());
+        }
+        drop(held);
+        assert_eq!(poll_all(), 16);
+    });
+    assert_eq!(count, 0);
+    drop(rest);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use ks_allocator::{
     AcquireError, AllocatorMode, Contents, Frame, FramePool, FramePoolBuilder, Framing,
-    KsAllocator, PoolAllocator, ReframeError, TokenError,
+    KsAllocator, PoolAllocator, ReframeError, Share, ShareError, TokenError,
 };
 
 const FRAMES: usize = 4;
@@ -156,6 +156,28 @@ impl Wake for Report {
     fn wake(self: Arc<Self>) {
         self.0.send(()).unwrap();
     }
+}
+
+#[test]
+fn a_child_draws_on_the_shares_of_its_copy() {
+    let builder = FramePool::builder().frames(4).frame_size(64);
+    let pool = builder.share(Share::new("one").limit(1)).build().unwrap();
+    let one = pool.with_label("one");
+    let held = one.try_acquire().unwrap();
+    let mut waiting = pin!(one.acquire_async());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    in_child(|| {
+        // More than the count of a share holds before a lock is needed to empty it.
+        for _ in 0..40_000 {
+            drop(pool.try_acquire().unwrap());
+        }
+        assert!(one.try_acquire().is_err());
+        drop(held);
+        drop(one.try_acquire().unwrap());
+        let error = pool.set_share(Share::new("one")).unwrap_err();
+        assert_eq!(error, ShareError::OtherProcess);
+    });
 }
 
 #[test]

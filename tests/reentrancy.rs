@@ -9,6 +9,7 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::ptr::NonNull;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use ks_allocator::{
     AcquireError, AllocatorMode, FrameMemory, FramePool, FramePoolBuilder, FrameToken, Framing,
-    KsAllocator, MemoryBlock, PoolAllocator, Starvation,
+    KsAllocator, MemoryBlock, PoolAllocator, Share, Starvation,
 };
 
 const SHORT: Duration = Duration::from_millis(1);
@@ -319,5 +320,41 @@ mod subscribers {
             reframe(&allocator);
             assert!(CALLS.get() >= 3, "{}", CALLS.get());
         });
+    }
+}
+
+/// A waker that acquires a frame, and waits for it.
+struct AcquiringWaker {
+    pool: FramePool,
+    acquired: AtomicUsize,
+}
+
+impl Wake for AcquiringWaker {
+    fn wake(self: Arc<Self>) {
+        drop(self.pool.acquire_timeout(Duration::from_secs(20)).unwrap());
+        self.acquired.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// The wake is part of a release, whose other frames, or whose own frame, the waker can get.
+#[test]
+fn a_waker_can_wait_for_the_frames_that_its_thread_releases() {
+    let builder = FramePool::builder().frames(2).frame_size(64);
+    let with_share = builder.clone().share(Share::new("one").limit(1));
+    for (builder, held) in [(builder, 2), (with_share, 1)] {
+        let pool = builder.build().unwrap();
+        let one = pool.with_label("one");
+        let frames = one.acquire_exact(held).unwrap();
+        let acquiring = Arc::new(AcquiringWaker {
+            pool: pool.clone(),
+            acquired: AtomicUsize::new(0),
+        });
+        let waker = Waker::from(Arc::clone(&acquiring));
+        let mut waiting = pin!(one.acquire_async());
+        let mut context = Context::from_waker(&waker);
+        assert!(waiting.as_mut().poll(&mut context).is_pending());
+        drop(frames);
+        assert_eq!(acquiring.acquired.load(Ordering::Relaxed), 1);
+        assert!(waiting.as_mut().poll(&mut context).is_ready());
     }
 }

@@ -562,3 +562,166 @@ fn stress_shares_keep_their_bounds() {
     pool.set_share(Share::new("mixed").reserve(1)).unwrap();
     assert_eq!(take_all(&pool).len(), 3);
 }
+
+#[test]
+fn a_full_count_does_not_keep_a_permit_from_a_waiter() {
+    let pool = pool(2, &[Share::new("full").limit(1)]);
+    let full = pool.with_label("full");
+    for _ in 0..32_766 {
+        drop(full.try_acquire().unwrap());
+    }
+    let held = full.try_acquire().unwrap();
+    let mut waiting = pin!(full.acquire_async());
+    assert!(poll(&mut waiting).is_pending());
+    drop(held);
+    assert!(poll(&mut waiting).is_ready());
+    assert_eq!(usage(&pool, Some("full")).acquires, 32_768);
+}
+
+#[test]
+fn frames_that_were_not_got_are_not_counted() {
+    let pool = pool(40, &[Share::new("one").reserve(1)]);
+    let rest = pool.acquire_exact(23).unwrap();
+    assert_eq!(pool.try_acquire_many(32).unwrap().len(), 16);
+    pool.begin_flush();
+    for _ in 0..5 {
+        assert!(pool.with_label("one").try_acquire().is_err());
+    }
+    let others = usage(&pool, None);
+    assert_eq!((others.acquires, others.most_held), (39, 39));
+    let one = usage(&pool, Some("one"));
+    assert_eq!((one.acquires, one.most_held), (0, 0));
+    drop(rest);
+}
+
+#[test]
+fn waits_are_counted_however_they_end() {
+    let pool = pool(1, &[Share::new("none").limit(0)]);
+    let none = pool.with_label("none");
+    assert!(none.acquire_timeout(Duration::from_millis(1)).is_err());
+    {
+        let mut waiting = pin!(none.acquire_async());
+        assert!(poll(&mut waiting).is_pending());
+    }
+    assert_eq!(usage(&pool, Some("none")).waits, 2);
+}
+
+#[test]
+fn an_error_about_several_frames_says_what_the_share_lacks() {
+    let pool = pool(6, &[Share::new("two").limit(2)]);
+    let two = pool.with_label("two");
+    let _held = two.try_acquire().unwrap();
+    let error = two.try_acquire_exact(2).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no frame is free: `two` has 1 of at most 2"
+    );
+}
+
+#[test]
+fn huge_numbers_are_refused() {
+    let huge = Share::new("huge").reserve(usize::MAX);
+    let error = builder(4, &[huge, Share::new("one").reserve(1)]).build();
+    let expected = "the shares reserve 18446744073709551615 frames, of a pool of 4";
+    if cfg!(target_pointer_width = "64") {
+        assert_eq!(error.unwrap_err().to_string(), expected);
+    }
+    let pool = pool(4, &[Share::new("huge"), Share::new("one").reserve(1)]);
+    assert!(pool.set_share(huge).is_err());
+    pool.set_share(Share::new("huge").limit(usize::MAX))
+        .unwrap();
+    assert_eq!(take_all(&pool.with_label("huge")).len(), 3);
+}
+
+#[test]
+fn only_the_first_waiter_of_a_share_keeps_common_frames_from_others() {
+    let pool = pool(6, &[Share::new("net").limit(2)]);
+    let net = pool.with_label("net");
+    let _held = net.try_acquire().unwrap();
+    let mut two = pin!(net.acquire_exact_async(2));
+    assert!(poll(&mut two).is_pending());
+    // It could have a frame, but comes after one that has to wait for its limit.
+    let mut one = pin!(net.acquire_async());
+    assert!(poll(&mut one).is_pending());
+    assert_eq!(take_all(&pool).len(), 5);
+}
+
+#[test]
+fn a_reserve_that_the_share_has_already_is_complete_at_once() {
+    let pool = pool(4, &[Share::new("late"), Share::new("has")]);
+    let _held = pool.with_label("has").acquire_exact(2).unwrap();
+    let _others = take_all(&pool);
+    pool.set_share(Share::new("late").reserve(1)).unwrap();
+    pool.set_share(Share::new("has").reserve(2)).unwrap();
+    assert_eq!(usage(&pool, Some("late")).reserved, 0);
+    assert_eq!(usage(&pool, Some("has")).reserved, 2);
+}
+
+/// Returns a committed allocator with a share of the label "net".
+fn allocator(frames: usize, net: Share) -> PoolAllocator {
+    let allocator = PoolAllocator::from_builder(&builder(frames, &[net])).unwrap();
+    allocator.commit().unwrap();
+    allocator
+}
+
+#[test]
+fn a_limit_above_the_number_of_frames_counts_once_there_are_more() {
+    let allocator = allocator(4, Share::new("net").limit(6));
+    for frames in [16, 5, 16] {
+        allocator.reframe(Framing::new(frames, 64)).unwrap();
+        let net = allocator.pool().unwrap().with_label("net");
+        assert_eq!(take_all(&net).len(), frames.min(6));
+    }
+}
+
+#[test]
+fn a_changed_share_outlives_the_pool() {
+    let allocator = allocator(4, Share::new("net").limit(3));
+    let pool = allocator.pool().unwrap();
+    pool.set_share(Share::new("net").limit(1)).unwrap();
+    for frames in [5, 6] {
+        allocator.decommit();
+        allocator.set_framing(&Framing::new(frames, 64)).unwrap();
+        allocator.commit().unwrap();
+        let pool = allocator.pool().unwrap();
+        assert_eq!(usage(&pool, Some("net")).limit, 1);
+    }
+    // Also after a commit that failed.
+    allocator.decommit();
+    allocator.set_framing(&Framing::new(70_000, 64)).unwrap();
+    allocator.commit().unwrap_err();
+    allocator.set_framing(&Framing::new(4, 64)).unwrap();
+    allocator.commit().unwrap();
+    let pool = allocator.pool().unwrap();
+    assert_eq!(usage(&pool, Some("net")).limit, 1);
+}
+
+#[test]
+fn waits_that_a_share_does_not_allow_now_go_on_through_changes_of_framing() {
+    let allocator = allocator(3, Share::new("net").limit(2));
+    let pool = allocator.pool().unwrap();
+    let net = pool.with_label("net");
+    let held = net.try_acquire().unwrap();
+    let mut two = pin!(net.acquire_exact_async(2));
+    let mut one = pin!(net.acquire_async());
+    assert!(poll(&mut two).is_pending());
+    assert!(poll(&mut one).is_pending());
+    pool.set_share(Share::new("net").limit(0)).unwrap();
+
+    let reframing = ks_allocator::Reframing::new(Framing::new(3, 64)).drain(SOON);
+    allocator.reframe(reframing).unwrap_err();
+    allocator.reframe(Framing::new(3, 64)).unwrap();
+    assert!(poll(&mut one).is_pending());
+    assert!(poll(&mut two).is_pending());
+    // In the order in which they came.
+    pool.set_share(Share::new("net").limit(1)).unwrap();
+    assert!(poll(&mut one).is_pending());
+    pool.set_share(Share::new("net").limit(2)).unwrap();
+    let Poll::Ready(Ok(batch)) = poll(&mut two) else {
+        panic!("the share may have two frames");
+    };
+    assert!(poll(&mut one).is_pending());
+    drop(batch);
+    assert!(poll(&mut one).is_ready());
+    drop(held);
+}

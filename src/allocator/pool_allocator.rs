@@ -15,6 +15,7 @@ use crate::memory_options::CommitReport;
 use crate::mode::AllocatorMode;
 use crate::pool::config::PoolConfig;
 use crate::pool::wait_queue::{PoolState, RejectedWaiters};
+use crate::share::Share;
 use crate::sync::Mutex;
 use crate::tracing_events;
 use crate::video::VideoLayout;
@@ -68,6 +69,8 @@ pub(super) struct Control {
     pub(super) committed: bool,
     /// The flush state for the first pool. A later pool takes over the state of the one before.
     pub(super) flushing: bool,
+    /// The shares of the last pool, if there is no pool now.
+    pub(super) shares: Option<Vec<Share>>,
     /// Generation of the next pool.
     pub(super) next_generation: u64,
 }
@@ -216,6 +219,7 @@ impl PoolAllocator {
             changed: true,
             committed: false,
             flushing: false,
+            shares: None,
             next_generation: 0,
         };
         Self {
@@ -474,6 +478,7 @@ impl PoolAllocator {
             old = self.pool.swap(None);
             if let Some(old) = &old {
                 access.control.flushing = old.is_flushing();
+                access.control.shares = old.declared_shares();
             }
             Ok(None)
         });
@@ -542,13 +547,11 @@ impl PoolAllocator {
         config.video = plan.video;
         config.memory.mode = plan.mode;
         config.generation = plan.generation;
-        // They may have changed since they were declared.
-        if let Some(shares) = self
-            .pool
-            .load()
-            .as_deref()
-            .and_then(FramePool::declared_shares)
-        {
+        let changed = match self.pool.load().as_deref() {
+            Some(pool) => pool.declared_shares(),
+            None => self.with_control(|access| access.control.shares.clone()),
+        };
+        if let Some(shares) = changed {
             config.shares = shares;
         }
         config

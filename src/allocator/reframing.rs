@@ -367,6 +367,9 @@ impl PoolAllocator {
             if self.has_pool(pool) {
                 (access.control.committed, access.control.changed) = (false, true);
                 access.control.flushing = pool.wait_queue().state().flushing;
+                if let Some(pool) = self.pool.load().as_deref() {
+                    access.control.shares = pool.declared_shares();
+                }
                 // The caller keeps the pool.
                 self.pool.store(None);
             }

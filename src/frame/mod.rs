@@ -9,11 +9,11 @@
 //! - **H3** All bytes of a segment are initialized (M2). So any `u8` slice inside it is sound, also
 //!   one that reaches past the bytes that the last holder wrote.
 //! - **H4** With guard pages (M4), a frame is accessible from [`Core::begin_use`] on, which every
-//!   handle comes from, until [`Core::end_use`], after which the bytes are not used through it. A
+//!   handle comes from, until [`Core::release`], after which the bytes are not used through it. A
 //!   batch has handles of its frames.
 //!
 //! [`Core::begin_use`]: crate::pool::core::Core::begin_use
-//! [`Core::end_use`]: crate::pool::core::Core::end_use
+//! [`Core::release`]: crate::pool::core::Core::release
 
 mod attachment;
 mod batch;

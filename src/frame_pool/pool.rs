@@ -639,10 +639,14 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn shares(&self) -> Vec<ShareUsage> {
-        match self.core.free.shares() {
-            Some(shares) => self.core.wait_queue().usage(shares),
-            None => Vec::new(),
+        let Some(shares) = self.core.free.shares() else {
+            return Vec::new();
+        };
+        let mut usage = self.core.wait_queue().usage(shares);
+        for ShareUsage { share, .. } in &mut usage {
+            *share = share.map(|label| self.core.made_by().own_label(label));
         }
+        usage
     }
 
     /// Returns the shares as they are now, for a pool that follows.
@@ -680,7 +684,8 @@ impl FramePool {
             return Err(ShareError::OtherProcess);
         }
         let label = self.core.made_by().label_of(share.label);
-        self.core.change_share(&Share { label, ..share })
+        let changed = self.core.change_share(&Share { label, ..share });
+        changed.map_err(|error| error.with_label(share.label))
     }
 
     /// Returns the holders of the frames that are out, and the number of waiters.

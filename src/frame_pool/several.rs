@@ -66,7 +66,7 @@ pub(super) fn try_acquire_exact(
             return try_acquire_exact(&*core.newest_or_refusal()?, site, count);
         }
         let free = core.free.free_frames();
-        Err(match core.failed(unavailable, site.label()) {
+        Err(match core.failed_for(unavailable, site.label(), count) {
             // In a pool that is paused there may be enough.
             AcquireError::Exhausted(_) if free < count => AcquireError::TooFew {
                 requested: count,

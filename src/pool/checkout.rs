@@ -41,7 +41,9 @@ use super::core::{Core, Slot};
 use super::free_list::{PutBack, TakeError, put_back};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
-use super::wait_queue::{self, Availability, Outcome, PendingWait, Refusal, Served, WaitParams};
+use super::wait_queue::{
+    self, Availability, DeferredUntilDrop, Outcome, PendingWait, Refusal, Served, WaitParams,
+};
 
 /// Number of times that a caller looks for a frame before it enters the wait queue: first in
 /// successive turns of a loop, then with other threads running in between.
@@ -424,7 +426,10 @@ impl Core {
             each(slot);
         });
         // mutant: unused-permits-are-given-back
-        self.give(share, permits - taken);
+        self.give_unused(share, permits - taken);
+        if taken > 0 {
+            shares.note_held(share);
+        }
         result
     }
 
@@ -439,13 +444,26 @@ impl Core {
         if must_serve || drawn == Err(Denied::Queued) {
             self.serve();
         }
-        if drawn == Err(Denied::Queued) && !self.is_in_other_process() {
-            drawn = self.wait_queue().draw(&self.free, share, wanted);
+        if drawn == Err(Denied::Queued) {
+            drawn = if self.is_in_other_process() {
+                // By P2. The queued callers are threads of the other process.
+                shares.draw_in_turn(share, wanted, true)
+            } else {
+                self.wait_queue().draw(&self.free, share, wanted)
+            };
         }
         drawn.map_err(|_| match self.wait_queue().availability(&self.free) {
             Availability::Refused(refusal) => Unavailable::Refused(refusal),
             Availability::Open | Availability::Paused => Unavailable::Exhausted,
         })
+    }
+
+    /// Gives permits back for which the caller has used no frame.
+    fn give_unused(&self, share: ShareIndex, permits: usize) {
+        if let Some(shares) = self.free.shares().filter(|_| permits > 0) {
+            shares.uncount(share, permits);
+            self.give(share, permits);
+        }
     }
 
     /// Gives permits of this pool back.
@@ -691,12 +709,15 @@ impl Core {
         let slot = unsafe { pointer.as_ref() };
         // SAFETY: the frame is out and keeps the core alive.
         let core = unsafe { slot.core.as_ref() };
-        if let Some(shares) = core.free.shares() {
+        let wakes = DeferredUntilDrop::begin();
+        if core.free.shares().is_some() {
+            let label = slot.holder.acquirer().label();
             // mutant: unused-frame-gives-its-permit
-            core.give(shares.index_of(slot.holder.acquirer().label()), 1);
+            core.give_unused(core.free.share_of(label), 1);
         }
         // SAFETY: the caller is the frame's unique holder, and gives it up.
         unsafe { Self::return_frame(pointer) };
+        drop(wakes);
     }
 
     /// Polls the acquire of a task, whose place in the queue is `pending`.
@@ -745,12 +766,15 @@ impl Core {
         let start = enqueued.unwrap_or_else(|| self.diagnostics.begin_wait(site, self));
         let on_taken = |number| self.record(number, site);
         let wait = (start, wanted);
-        match pending.poll(self.wait_queue(), &self.free, context, wait, &on_taken) {
+        let mut poll = || pending.poll(self.wait_queue(), &self.free, context, wait, &on_taken);
+        let mut polled = poll();
+        if polled.is_pending() && enqueued.is_none() && self.free.shares().is_some() {
+            self.serve();
+            polled = poll();
+        }
+        match polled {
             Poll::Pending => {
                 if enqueued.is_none() {
-                    if self.free.shares().is_some() {
-                        self.serve();
-                    }
                     self.diagnostics.on_enqueued(self);
                 }
                 if self.diagnostics.is_starved(start) && pending.is_first_alarm() {
@@ -775,12 +799,21 @@ impl Core {
             return;
         };
         self.return_all_unused(pending.cancel(self.wait_queue()));
+        self.count_wait(start);
         // Last, because a hook may run, which must not delay the frame. The future keeps the core
         // alive.
         let reported = !pending.is_first_alarm();
         let site = site.in_this_thread();
         self.diagnostics
             .end_wait(start, site, WaitEnd::Cancelled, reported, self);
+    }
+
+    /// Counts a wait that has ended, for the share of its caller.
+    fn count_wait(&self, start: WaitStart) {
+        if let Some(shares) = self.free.shares() {
+            let share = shares.index_of(start.site.label());
+            shares.count_wait(share, start.at.elapsed());
+        }
     }
 
     fn end_wait(
@@ -797,9 +830,7 @@ impl Core {
                 Refusal::Flushing | Refusal::NotCommitted | Refusal::Closed | Refusal::Superseded,
             ) => WaitEnd::Refused,
         };
-        if let Some(shares) = self.free.shares() {
-            shares.count_wait(shares.index_of(site.label()), start.at.elapsed());
-        }
+        self.count_wait(start);
         self.diagnostics.end_wait(start, site, end, reported, self);
         outcome.map(FrameId::slot).map_err(Unavailable::Refused)
     }
@@ -810,23 +841,40 @@ impl Core {
     /// Returns the error of a caller that did not wait, and counts it.
     #[cold]
     pub(crate) fn failed(&self, unavailable: Unavailable, label: Option<Label>) -> AcquireError {
+        self.failed_for(unavailable, label, 1)
+    }
+
+    /// Returns the error of a caller that wanted several frames and did not wait, and counts it.
+    #[cold]
+    pub(crate) fn failed_for(
+        &self,
+        unavailable: Unavailable,
+        label: Option<Label>,
+        wanted: usize,
+    ) -> AcquireError {
         if unavailable == Unavailable::Exhausted {
             self.count_failed_acquire();
         }
-        self.with_shortage(unavailable.into(), label)
+        self.with_shortage(unavailable.into(), label, wanted)
     }
 
     /// Adds the part that the share of the callers with this label has in an error.
-    fn with_shortage(&self, error: AcquireError, label: Option<Label>) -> AcquireError {
-        let Some(shares) = self.free.shares() else {
+    fn with_shortage(
+        &self,
+        error: AcquireError,
+        label: Option<Label>,
+        wanted: usize,
+    ) -> AcquireError {
+        if self.free.shares().is_none() {
             return error;
+        }
+        let shortage_in = |core: &Self| {
+            let shortage = core.free.shares()?.shortage_of(label, wanted)?;
+            Some(shortage.with_label(|label| core.made_by().own_label(label)))
         };
         let shortage = match self.successor() {
-            Some(newest) => newest
-                .free
-                .shares()
-                .and_then(|shares| shares.shortage_of(label)),
-            None => shares.shortage_of(label),
+            Some(newest) => shortage_in(&newest),
+            None => shortage_in(self),
         };
         match error {
             AcquireError::Exhausted(starvation) => {
@@ -854,7 +902,7 @@ impl Core {
             Some(newest) => newest.diagnostics.sampled_holders(&*newest),
             None => self.diagnostics.sampled_holders(self),
         };
-        match self.with_shortage(error, label) {
+        match self.with_shortage(error, label, 1) {
             AcquireError::Exhausted(starvation) => {
                 AcquireError::Exhausted(starvation.with_holders(holders()))
             }
@@ -881,29 +929,61 @@ impl Core {
     #[inline(always)]
     pub(crate) unsafe fn release(slot: NonNull<Slot>) {
         // SAFETY: the caller is the frame's unique holder.
-        unsafe { Self::end_use(slot) };
-        // SAFETY: the caller is the frame's unique holder, and gives it up.
-        unsafe { Self::return_frame(slot) };
+        if unsafe { Self::needs_reset(slot) } {
+            // SAFETY: the caller is the frame's unique holder, and gives it up.
+            unsafe { Self::release_slow(slot) };
+        } else {
+            // SAFETY: the caller is the frame's unique holder, and gives it up.
+            unsafe { Self::return_frame(slot) };
+        }
     }
 
-    /// Ends the use of a frame: clears the metadata.
+    /// The rest of [`release`](Self::release), if the end of the frame's use is work.
+    ///
+    /// # Safety
+    ///
+    /// As for [`release`](Self::release).
+    #[cold]
+    unsafe fn release_slow(slot: NonNull<Slot>) {
+        // SAFETY: the caller is the frame's unique holder.
+        let wakes = unsafe { Self::end_use(slot) };
+        // SAFETY: the caller is the frame's unique holder, and gives it up.
+        unsafe { Self::return_frame(slot) };
+        drop(wakes);
+    }
+
+    /// Returns whether the end of a frame's use is work.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the frame's unique holder.
+    #[inline(always)]
+    unsafe fn needs_reset(slot: NonNull<Slot>) -> bool {
+        // SAFETY: the frame is out and keeps the slot alive.
+        let slot = unsafe { slot.as_ref() };
+        slot.state.with(|state| {
+            // SAFETY: by S2 the unique holder has the state to itself.
+            unsafe { (*state).needs_reset }
+        })
+    }
+
+    /// Ends the use of a frame: clears the metadata. Wakes are deferred until the result is
+    /// dropped, which the caller does when the frame is back (D2).
     ///
     /// # Safety
     ///
     /// The caller is the frame's unique holder, and does not use its bytes before the next
     /// [`begin_use`](Self::begin_use).
     #[inline(always)]
-    pub(crate) unsafe fn end_use(slot: NonNull<Slot>) {
-        // SAFETY: the frame is out and keeps the slot alive.
-        let slot = unsafe { slot.as_ref() };
-        let needs_reset = slot.state.with(|state| {
-            // SAFETY: by S2 the unique holder has the state to itself.
-            unsafe { (*state).needs_reset }
-        });
-        if needs_reset {
-            // SAFETY: the caller is the frame's unique holder.
-            unsafe { Self::end_use_slow(slot) };
+    unsafe fn end_use(slot: NonNull<Slot>) -> Option<DeferredUntilDrop> {
+        // SAFETY: the caller is the frame's unique holder.
+        if !unsafe { Self::needs_reset(slot) } {
+            return None;
         }
+        // SAFETY: the caller is the frame's unique holder, which keeps the slot alive.
+        let slot = unsafe { slot.as_ref() };
+        // SAFETY: the caller is the frame's unique holder.
+        unsafe { Self::end_use_slow(slot) }
     }
 
     /// Puts a frame back into its word, or passes it to the first waiter.
@@ -928,9 +1008,11 @@ impl Core {
     #[inline]
     pub(crate) unsafe fn release_many(slots: impl IntoIterator<Item = NonNull<Slot>>) {
         let mut pending: Option<(NonNull<Self>, NonNull<AtomicU64>, u64)> = None;
+        // A caller that is woken may want the frames that are not back yet.
+        let wakes = DeferredUntilDrop::begin();
         for pointer in slots {
             // SAFETY: the caller is the frame's unique holder.
-            unsafe { Self::end_use(pointer) };
+            drop(unsafe { Self::end_use(pointer) });
             // SAFETY: the frame is out and keeps the slot alive.
             let slot = unsafe { pointer.as_ref() };
             pending = match pending {
@@ -950,6 +1032,7 @@ impl Core {
             // SAFETY: the caller is the frames' unique holder, and gives them up.
             unsafe { Self::return_to_word(core, word, flips) };
         }
+        drop(wakes);
     }
 
     /// Puts back the frames of `flips` into their word, or passes them to waiters.
@@ -1014,9 +1097,9 @@ impl Core {
                     if frames.bits == 0 {
                         return;
                     }
-                } else if let Some(shares) = this.free.shares() {
+                } else {
                     // mutant: vain-frame-gives-its-permit
-                    this.give(shares.index_of(site.label()), 1);
+                    this.give_unused(this.free.share_of(site.label()), 1);
                 }
             }
             how = put_back(word, frames.flips());
@@ -1041,7 +1124,7 @@ impl Core {
     ///
     /// As for [`end_use`](Self::end_use).
     #[cold]
-    unsafe fn end_use_slow(slot: &Slot) {
+    unsafe fn end_use_slow(slot: &Slot) -> Option<DeferredUntilDrop> {
         // SAFETY: the frame is out and keeps the core alive.
         let core = unsafe { slot.core.as_ref() };
         slot.state.with_mut(|state| {
@@ -1066,14 +1149,15 @@ impl Core {
         if let Some(levels) = &core.lineage.levels {
             levels.released(core.free.generation, |level| core.note_level(level));
         }
-        if core.free.shares().is_some() {
-            let share = slot.state.with(|state| {
-                // SAFETY: by S2 the unique holder has the state to itself.
-                unsafe { (*state).share }
-            });
-            // mutant: release-gives-its-permit
-            core.give(share.into(), 1);
-        }
+        core.free.shares()?;
+        let share = slot.state.with(|state| {
+            // SAFETY: by S2 the unique holder has the state to itself.
+            unsafe { (*state).share }
+        });
+        let wakes = DeferredUntilDrop::begin();
+        // mutant: release-gives-its-permit
+        core.give(share.into(), 1);
+        Some(wakes)
     }
 
     /// Records that the hook is told of a level.

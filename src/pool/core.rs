@@ -45,6 +45,7 @@
 //! | acquire that has to wait | fails (P2) | fails (P1) |
 //! | release | as in the parent, in the copy | changes the copy of the words only (P1) |
 //! | release after threads have waited | as above: no waiter gets the frame | the same |
+//! | permits of callers that waited at the fork | not there any more | the same |
 //! | commit, decommit, flush, the last handle | no effect (P2) | no effect (P2) |
 //! | lend, redeem, revoke | | fail (P1) |
 //!

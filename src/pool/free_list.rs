@@ -60,7 +60,7 @@ use crate::memory::try_with_capacity;
 use crate::sync::{Arc, AtomicU64, Ordering, prefetch};
 
 use super::hints::{Hints, MAX_WORDS_WITHOUT_HINTS};
-use super::shares::Shares;
+use super::shares::{ShareIndex, Shares};
 use super::starts::{Start, Starts};
 
 const CLOSED: u64 = 1 << 15;
@@ -293,6 +293,12 @@ impl FreeList {
     /// Makes the start of the calling thread.
     pub(crate) fn prepare_thread(&self) {
         self.starts.set(self.starts.get());
+    }
+
+    /// Returns the share of the callers with this label.
+    pub(crate) fn share_of(&self, label: Option<Label>) -> ShareIndex {
+        let shares = self.shares.as_ref();
+        shares.map_or(0, |shares| shares.index_of(label))
     }
 
     /// Returns the largest number of frames that callers with this label can ever have at one time.

@@ -13,6 +13,7 @@
 //! | [`idle`] | callers that wait until all frames are back | |
 //! | [`loans`] | frames that are lent to other processes | |
 //! | [`slot`] | what belongs to one frame | yes |
+//! | [`permit_queue`] | callers that wait for a permit, in pools with shares | |
 //! | [`wait_queue`] | callers that wait for a frame | |
 //! | [`lineage`] | what the generations of a pool share | yes |
 //! | [`core`] | what the handles and frames of a pool share, and its lifetime | yes |
@@ -65,6 +66,7 @@ mod levels;
 )]
 mod lineage;
 pub(crate) mod loans;
+mod permit_queue;
 pub(crate) mod shares;
 #[expect(unsafe_code, reason = "argues which threads may touch a slot")]
 pub(crate) mod slot;

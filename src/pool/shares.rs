@@ -30,11 +30,11 @@
 //!   So at any moment as many frames as there are callers with a permit and without a frame are
 //!   free, or held by callers without a permit, which are about to put them back. Such a caller
 //!   waits for a frame like a caller of a pool without shares.
-//! - **Q3** `QUEUED` is set in the word of each share with a queued caller, and in the common word
-//!   if there is any queued caller or a reserve that is not complete, whenever the lock of the wait
-//!   queue is free. It is set before the caller's own draw, and both change the same words as a
-//!   give. So a give that makes units free for a queued caller finds the flag, or the caller's draw
-//!   finds the units. A flag may be set longer than that.
+//! - **Q3** `QUEUED` is set in the word of each share with a queued caller whenever the lock of the
+//!   wait queue is free; and in the common word whenever a queued caller has failed for want of
+//!   common units, or a reserve is not complete. It is set before a queued caller draws, and both
+//!   change the same words as a give. So a give that makes units free for a queued caller finds the
+//!   flag, or the caller's draw finds the units. A flag may be set longer than that.
 //! - **Q4** A call that finds `QUEUED` in a word from which it wants units draws under the lock,
 //!   behind the queued callers. So no caller overtakes them.
 //! - **Q5** Under the lock, permits go to reserves that are not complete, and then to queued
@@ -116,7 +116,7 @@ impl Word {
     /// Returns the word after a draw, or `None` if the number of permits drawn overflows.
     fn after_draw(self, permits: u64) -> Option<Self> {
         let fits = self.drawn() + permits <= Self::MAX_DRAWN;
-        fits.then_some(Self(self.0 + permits + (permits << Self::DRAWN_SHIFT)))
+        fits.then(|| Self(self.0 + permits + (permits << Self::DRAWN_SHIFT)))
     }
 
     fn after_give(self, permits: u64) -> Self {
@@ -131,8 +131,8 @@ impl Word {
         Self(self.0 & !(Self::FIELD << Self::LIMIT_SHIFT) | limit << Self::LIMIT_SHIFT)
     }
 
-    fn without_drawn(self) -> Self {
-        Self(self.0 & !(Self::MAX_DRAWN << Self::DRAWN_SHIFT))
+    fn with_drawn(self, drawn: u64) -> Self {
+        Self(self.0 & !(Self::MAX_DRAWN << Self::DRAWN_SHIFT) | drawn << Self::DRAWN_SHIFT)
     }
 }
 
@@ -153,6 +153,9 @@ struct Cell {
     label: u64,
     /// Reserve that was asked for (Q6). Written with the lock of the queue held.
     wanted_reserve: unmodeled::AtomicU64,
+    /// Limit that was asked for, or `NO_LIMIT`. It may be more than the pool has frames, which is
+    /// the limit in the word then. Written with the lock of the queue held.
+    wanted_limit: unmodeled::AtomicU64,
     most_held: unmodeled::AtomicU64,
     /// Permits drawn before those in the word. Written with the lock of the queue held.
     drawn_before: unmodeled::AtomicU64,
@@ -163,6 +166,9 @@ struct Cell {
     longest_wait: unmodeled::AtomicU64,
 }
 
+/// Stands for no limit.
+const NO_LIMIT: u64 = u64::MAX;
+
 /// The reason why a draw failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Denied {
@@ -172,6 +178,30 @@ pub(crate) enum Denied {
     Common,
     /// The call has to draw under the lock: callers are queued, or the count of permits is full.
     Queued,
+}
+
+/// Some of the shares of a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShareSet(u32);
+
+// The callers without a share are one more.
+const _: () = assert!(Share::MAX_SHARES < u32::BITS as usize);
+
+impl ShareSet {
+    pub(crate) fn contains(self, share: ShareIndex) -> bool {
+        self.0 & 1 << share != 0
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Adds a share. Returns false if it was in the set before.
+    pub(crate) fn insert(&mut self, share: ShareIndex) -> bool {
+        let is_new = !self.contains(share);
+        self.0 |= 1 << share;
+        is_new
+    }
 }
 
 /// Number of permits that a caller wants.
@@ -220,18 +250,18 @@ impl Shares {
         }
         let mut common = frames;
         let mut cells = try_with_capacity(shares.len() + 1)?;
-        cells.push(CachePadded::new(Cell::new(0, 0, frames)));
+        cells.push(CachePadded::new(Cell::new(0, 0, None, frames)));
         for share in shares {
-            let (reserve, limit) = (share.reserve, share.limit.unwrap_or(frames).min(frames));
             check(share)?;
             common = common
-                .checked_sub(reserve)
+                .checked_sub(share.reserve)
                 .ok_or_else(|| ShareError::Reserves {
-                    reserved: shares.iter().map(|share| share.reserve).sum(),
+                    reserved: sum(shares.iter().map(|share| share.reserve)),
                     frames,
                 })?;
             let label = Label::to_number(Some(share.label));
-            cells.push(CachePadded::new(Cell::new(label.into(), reserve, limit)));
+            let cell = Cell::new(label.into(), share.reserve, share.limit, frames);
+            cells.push(CachePadded::new(cell));
         }
         Ok(Self {
             cells,
@@ -245,12 +275,11 @@ impl Shares {
         let mut shares = Vec::new();
         for cell in &self.cells[1..] {
             if let Some(label) = cell.label() {
-                let word = cell.load();
-                let limit = self.is_limited(word).then_some(to_usize(word.limit()));
+                let limit = cell.wanted_limit.load(Ordering::Relaxed);
                 shares.push(Share {
                     label,
                     reserve: to_usize(cell.wanted_reserve.load(Ordering::Relaxed)),
-                    limit,
+                    limit: (limit != NO_LIMIT).then_some(to_usize(limit)),
                 });
             }
         }
@@ -274,24 +303,19 @@ impl Shares {
         to_usize(self.cells[share].load().limit().min(unreserved))
     }
 
-    /// Returns whether the share would have more than its limit with `wanted` more permits.
-    pub(crate) fn is_at_limit(&self, share: ShareIndex, wanted: usize) -> bool {
-        let word = self.cells[share].load();
-        self.is_limited(word) && word.held() + wanted as u64 > word.limit()
-    }
-
     fn is_limited(&self, word: Word) -> bool {
         word.limit() < self.frames
     }
 
-    /// Returns how the share of the callers with this label keeps them from another frame at this
-    /// moment, if it does.
-    pub(crate) fn shortage_of(&self, label: Option<Label>) -> Option<ShareShortage> {
+    /// Returns how the share of the callers with this label keeps them from `wanted` more frames at
+    /// this moment, if it does.
+    pub(crate) fn shortage_of(&self, label: Option<Label>, wanted: usize) -> Option<ShareShortage> {
         let share = self.index_of(label);
         let cell = &self.cells[share];
         let word = cell.load();
         let (held, label) = (to_u16(word.held()), cell.label());
-        if word.held() >= word.limit() {
+        let after = word.held().saturating_add(wanted as u64);
+        if after > word.limit() {
             // Without a limit, all frames are out, which is not for the share to say.
             return self.is_limited(word).then_some(ShareShortage::Limit {
                 share: label,
@@ -299,8 +323,8 @@ impl Shares {
                 limit: to_u16(word.limit()),
             });
         }
-        let is_within = word.held() < word.reserve();
-        let is_short = !is_within && self.common.load(Ordering::Relaxed) & COMMON == 0;
+        let missing = after.saturating_sub(word.units());
+        let is_short = missing > self.common.load(Ordering::Relaxed) & COMMON;
         // Without reserves, too, all frames are out.
         let is_reserved = to_usize(self.frames) > self.most(share);
         (is_short && is_reserved).then_some(ShareShortage::Common { share: label, held })
@@ -380,7 +404,6 @@ impl Shares {
             match cell.exchange(seen, after) {
                 Ok(()) => {
                     in_hand -= after.units() - seen.units();
-                    cell.note_held(after);
                     break Ok(to_usize(permits));
                 }
                 Err(now) => seen = now,
@@ -421,6 +444,28 @@ impl Shares {
         units > 0 && self.common.fetch_add(units, Ordering::Relaxed) & QUEUED != 0
     }
 
+    /// Notes that the share has frames for all permits that it drew.
+    pub(crate) fn note_held(&self, share: ShareIndex) {
+        let cell = &self.cells[share];
+        let held = cell.load().held();
+        // Mostly no new maximum, and then nothing is written.
+        if held > cell.most_held.load(Ordering::Relaxed) {
+            cell.most_held.fetch_max(held, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes permits off the count of those drawn, which are about to be given back unused.
+    pub(crate) fn uncount(&self, share: ShareIndex, permits: usize) {
+        let (cell, permits) = (&self.cells[share], permits as u64);
+        let (before, _) = cell.update(|word| match word.drawn().checked_sub(permits) {
+            Some(drawn) => word.with_drawn(drawn),
+            None => word,
+        });
+        if before.drawn() < permits {
+            cell.drawn_before.fetch_sub(permits, Ordering::Relaxed);
+        }
+    }
+
     /// Gives permits back. Returns whether the caller has to [serve the queue].
     ///
     /// [serve the queue]: super::wait_queue::WaitQueue::serve
@@ -439,28 +484,30 @@ impl Shares {
         before.is_queued() || serves_others
     }
 
-    /// Notes that a caller of the share is queued (Q3). The lock of the queue is held.
+    /// Notes that a caller of the share is queued (Q3). The lock of the queue is held, and the
+    /// queue is served afterwards.
     pub(crate) fn set_queued(&self, share: ShareIndex) {
         // mutant: queue-marks-the-share
         self.cells[share].word.fetch_or(QUEUED, Ordering::Relaxed);
+    }
+
+    /// Notes that a caller or a reserve may want common units (Q3). The lock of the queue is held.
+    pub(crate) fn set_common_wanted(&self) {
         // mutant: queue-marks-the-common-word
         self.common.fetch_or(QUEUED, Ordering::Relaxed);
     }
 
-    /// Notes which shares have queued callers. The lock of the queue is held.
-    pub(crate) fn set_all_queued(&self, is_queued: impl Fn(ShareIndex) -> bool) {
-        let mut any = self.lacks_reserve();
+    /// Notes which shares have queued callers, and whether one of these wants common units. The
+    /// lock of the queue is held.
+    pub(crate) fn mark_queued(&self, queued: ShareSet, wants_common: bool) {
         for (share, cell) in self.cells.iter().enumerate() {
-            if is_queued(share) {
-                any = true;
-                cell.word.fetch_or(QUEUED, Ordering::Relaxed);
-            } else if cell.load().is_queued() {
-                cell.word.fetch_and(!QUEUED, Ordering::Relaxed);
+            match (queued.contains(share), cell.load().is_queued()) {
+                (true, false) => drop(cell.word.fetch_or(QUEUED, Ordering::Relaxed)),
+                (false, true) => drop(cell.word.fetch_and(!QUEUED, Ordering::Relaxed)),
+                (true, true) | (false, false) => {}
             }
         }
-        if any {
-            self.common.fetch_or(QUEUED, Ordering::Relaxed);
-        } else {
+        if !wants_common && !self.lacks_reserve() {
             self.common.fetch_and(COMMON, Ordering::Relaxed);
         }
     }
@@ -476,7 +523,7 @@ impl Shares {
         })?;
         let reserve_of = |cell: &Cell| to_usize(cell.wanted_reserve.load(Ordering::Relaxed));
         let others = self.cells.iter().enumerate().filter(|&(at, _)| at != share);
-        let others: usize = others.map(|(_, cell)| reserve_of(cell)).sum();
+        let others = sum(others.map(|(_, cell)| reserve_of(cell)));
         let frames = to_usize(self.frames);
         let reserved = others.saturating_add(changed.reserve);
         if reserved > frames {
@@ -486,6 +533,8 @@ impl Shares {
         let limit = changed.limit.unwrap_or(frames).min(frames) as u64;
         let reserve = changed.reserve as u64;
         cell.wanted_reserve.store(reserve, Ordering::Relaxed);
+        cell.wanted_limit
+            .store(wanted_limit(changed.limit), Ordering::Relaxed);
         let (before, after) = cell.update(|word| {
             let reserve = word.reserve().min(reserve);
             word.with_limit(limit).with_reserve(reserve)
@@ -498,25 +547,32 @@ impl Shares {
         Ok(())
     }
 
-    /// Takes over the reserves and limits of another generation, as far as they fit.
+    /// Takes over the reserves and limits of another generation. A reserve that does not fit stays
+    /// as it is, and so does a limit that is less.
     pub(crate) fn adopt(&self, other: &Self) {
+        let declared = other.declared();
         // Twice, because a reserve may only fit once another is cut.
-        for share in other.declared().iter().chain(&other.declared()) {
-            let _kept = self.change(share);
+        for (share, own) in declared.iter().chain(&declared).zip(self.declared()) {
+            let reserve = own.reserve;
+            if self.change(share).is_err() {
+                let _kept = self.change(&Share { reserve, ..*share });
+            }
         }
     }
 
     /// Completes the reserves as far as there are common units (Q6). Returns whether all are
     /// complete. The lock of the queue is held.
     pub(crate) fn complete_reserves(&self) -> bool {
-        self.cells.iter().all(|cell| {
+        let mut are_complete = true;
+        for cell in &self.cells {
             while cell.lacks_reserve() {
                 if !self.raise_reserve(cell) {
-                    return false;
+                    are_complete = false;
+                    break;
                 }
             }
-            true
-        })
+        }
+        are_complete
     }
 
     fn lacks_reserve(&self) -> bool {
@@ -566,13 +622,15 @@ impl Shares {
 }
 
 impl Cell {
-    fn new(label: u64, reserve: usize, limit: usize) -> Self {
+    fn new(label: u64, reserve: usize, limit: Option<usize>, frames: usize) -> Self {
         let reserve = reserve as u64;
         let zero = || unmodeled::AtomicU64::new(0);
+        let in_word = limit.unwrap_or(frames).min(frames) as u64;
         Self {
-            word: AtomicU64::new(Word::new(reserve, limit as u64).0),
+            word: AtomicU64::new(Word::new(reserve, in_word).0),
             label,
             wanted_reserve: unmodeled::AtomicU64::new(reserve),
+            wanted_limit: unmodeled::AtomicU64::new(wanted_limit(limit)),
             most_held: zero(),
             drawn_before: zero(),
             waits: zero(),
@@ -613,16 +671,9 @@ impl Cell {
         self.load().reserve() < self.wanted_reserve.load(Ordering::Relaxed)
     }
 
-    fn note_held(&self, after: Word) {
-        // Mostly no new maximum, and then nothing is written.
-        if after.held() > self.most_held.load(Ordering::Relaxed) {
-            self.most_held.fetch_max(after.held(), Ordering::Relaxed);
-        }
-    }
-
     /// Moves the count of permits out of the word. The lock of the queue is held.
     fn fold_drawn(&self) {
-        let (before, _) = self.update(Word::without_drawn);
+        let (before, _) = self.update(|word| word.with_drawn(0));
         self.drawn_before
             .fetch_add(before.drawn(), Ordering::Relaxed);
     }
@@ -646,6 +697,10 @@ impl Cell {
     }
 }
 
+fn wanted_limit(limit: Option<usize>) -> u64 {
+    limit.map_or(NO_LIMIT, |limit| limit as u64)
+}
+
 /// Checks what can be wrong with a share by itself.
 fn check(share: &Share) -> Result<(), ShareError> {
     match share.limit {
@@ -656,6 +711,10 @@ fn check(share: &Share) -> Result<(), ShareError> {
         }),
         _ => Ok(()),
     }
+}
+
+fn sum(numbers: impl Iterator<Item = usize>) -> usize {
+    numbers.fold(0, usize::saturating_add)
 }
 
 /// All numbers of this module were a `usize` before.

@@ -104,14 +104,17 @@
 //! - **D1** Only the wake is deferred, not the assignment: the frame is the waiter's at once, and
 //!   the waiter may take or return it before it is woken.
 //! - **D2** A deferred wake runs on the same thread: when the waker that runs returns or panics, or
-//!   before the thread blocks in this queue, whichever is first. So a thread that acquires by a
-//!   blocking call in a waker does not wait for a task that it has to wake. (A waker that blocks in
-//!   another way delays the deferred wakes.)
+//!   before the thread blocks in this queue, whichever is first. A release in a pool with shares
+//!   passes permits on before it puts its frame back, and a batch is released word by word. Both
+//!   defer the wakes until all their frames are back, because a caller may want these. So a thread
+//!   that acquires by a blocking call in a waker does not wait for a task that it has to wake. (A
+//!   waker that blocks in another way delays the deferred wakes.)
 //! - **D3** The list links the waiters themselves, so a release allocates nothing. A waiter whose
 //!   wake is deferred is in one list only: it is not kept for reuse until it has been woken.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::iter;
 use std::mem::{self, ManuallyDrop};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -127,6 +130,7 @@ use crate::sync::{
 };
 
 use super::free_list::FreeList;
+use super::permit_queue::{Caller, PermitQueue};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
 
@@ -281,14 +285,10 @@ impl Summary {
     }
 
     fn update(&self, queue: &Queue) {
-        let entries = queue.entries.len() + queue.queued.len();
-        let fronts = [queue.entries.front(), queue.queued.front()];
-        if let Some(first) = fronts
-            .into_iter()
-            .flatten()
-            .map(|front| front.start.at)
-            .min()
-        {
+        let entries = queue.len();
+        let queued = queue.queued.as_ref().and_then(PermitQueue::front);
+        let fronts = queue.entries.front().into_iter().chain(queued);
+        if let Some(first) = fronts.map(|front| front.start.at).min() {
             let since = first.saturating_duration_since(self.began);
             self.first_since
                 .store(nanoseconds(since), Ordering::Relaxed);
@@ -309,10 +309,8 @@ impl Summary {
 #[derive(Debug)]
 struct Queue {
     entries: VecDeque<QueueEntry>,
-    /// Callers without permits, in a pool with shares, in the order of their tickets.
-    queued: VecDeque<QueueEntry>,
-    /// The permits of the newest generation.
-    shares: Option<Arc<Shares>>,
+    /// The callers without permits, in a pool with shares.
+    queued: Option<PermitQueue<QueueEntry>>,
     next_ticket: Ticket,
     state: PoolState,
     /// The newest generation.
@@ -329,10 +327,26 @@ struct QueueEntry {
     round: u64,
     start: WaitStart,
     waiter: Arc<Waiter>,
+    /// The caller's share, in a pool with shares.
+    share: ShareIndex,
     /// Number of frames that the waiter waits for.
     wanted: usize,
     /// Number of those that were not handed out to the waiter yet.
     missing: usize,
+}
+
+impl Caller for QueueEntry {
+    fn share(&self) -> ShareIndex {
+        self.share
+    }
+
+    fn wanted(&self) -> usize {
+        self.wanted
+    }
+
+    fn ticket(&self) -> Ticket {
+        self.ticket
+    }
 }
 
 /// Parameters of a blocking wait.
@@ -499,6 +513,33 @@ impl DeferredWakes {
     }
 }
 
+/// Defers the wakes of tasks on this thread until it is dropped.
+#[derive(Debug)]
+pub(super) struct DeferredUntilDrop {
+    /// False if the thread runs a waker, or defers wakes already.
+    is_first: bool,
+}
+
+impl DeferredUntilDrop {
+    pub(super) fn begin() -> Self {
+        let was_waking = DEFERRED.with(|deferred| deferred.is_waking.replace(true));
+        Self {
+            is_first: !was_waking,
+        }
+    }
+}
+
+impl Drop for DeferredUntilDrop {
+    fn drop(&mut self) {
+        if self.is_first {
+            DEFERRED.with(|deferred| {
+                deferred.run();
+                deferred.is_waking.set(false);
+            });
+        }
+    }
+}
+
 /// Wakes a task, and then the tasks whose wakes were deferred meanwhile.
 fn wake_task(waker: TaskWaker) {
     DEFERRED.with(|deferred| {
@@ -525,8 +566,7 @@ impl WaitQueue {
         let this = Self {
             queue: NoAllocMutex::new(Queue {
                 entries: new_entries(),
-                queued: VecDeque::new(),
-                shares,
+                queued: shares.map(|shares| PermitQueue::new(shares, SPARES)),
                 next_ticket: 0,
                 state,
                 generation,
@@ -640,7 +680,7 @@ impl WaitQueue {
             return Enqueued::Done(Err(refusal));
         }
         let mut missing = wanted;
-        let needs_permits = queue.shares.is_some();
+        let needs_permits = queue.queued.is_some();
         // By W2 only the first waiter can find a frame. If a thread outside the queue takes it
         // first, `take` fails, and no frame is free from then on (F3).
         // mutant: enqueue-looks-again
@@ -665,6 +705,7 @@ impl WaitQueue {
             round,
             start,
             waiter: Arc::clone(waiter),
+            share: free.share_of(start.site.label()),
             wanted,
             missing,
         });
@@ -733,9 +774,6 @@ impl WaitQueue {
             return None;
         }
         let served = queue.serve(free, record);
-        if served.is_none() {
-            queue.mark_queued();
-        }
         self.summary.update(&queue);
         served
     }
@@ -748,11 +786,8 @@ impl WaitQueue {
         wanted: Wanted,
     ) -> Result<usize, Denied> {
         let queue = self.queue.lock();
-        match &queue.shares {
-            Some(shares) if queue.generation == free.generation => {
-                let turn = queue.turn_of(share).ok_or(Denied::Queued)?;
-                shares.draw_in_turn(share, wanted, turn == Turn::Any)
-            }
+        match &queue.queued {
+            Some(queued) if queue.generation == free.generation => queued.draw(share, wanted),
             _ => Err(Denied::Queued),
         }
     }
@@ -761,7 +796,7 @@ impl WaitQueue {
     pub(crate) fn change_share(&self, share: &Share) -> Result<(), ShareError> {
         let queue = self.queue.lock();
         let unknown = ShareError::Unknown { label: share.label };
-        queue.shares.as_ref().ok_or(unknown)?.change(share)
+        queue.queued.as_ref().ok_or(unknown)?.shares().change(share)
     }
 
     /// Returns the use of these shares, in step with the calls that draw under the lock.
@@ -918,122 +953,74 @@ impl WaitQueue {
 impl Queue {
     fn reject_all(&mut self, refusal: Refusal) -> Option<RejectedWaiters> {
         self.queue_all();
-        if self.entries.is_empty() && self.queued.is_empty() {
-            return None;
-        }
         // mutant: reject-empties-queue
         let mut entries = mem::replace(&mut self.entries, new_entries());
-        entries.append(&mut self.queued);
+        if let Some(queued) = &mut self.queued {
+            entries.extend(iter::from_fn(|| queued.pop_front()));
+            queued.mark();
+        }
+        if entries.is_empty() {
+            return None;
+        }
         Some(RejectedWaiters { entries, refusal })
     }
 
-    /// Adds a caller at the end: of the queued ones, in a pool with shares.
+    /// Adds a caller at the end: of those without permits, in a pool with shares.
     fn push_back(&mut self, entry: QueueEntry) {
-        match &self.shares {
-            Some(shares) => {
-                shares.set_queued(share_of(shares, &entry));
-                self.queued.push_back(entry);
+        match &mut self.queued {
+            Some(queued) => {
+                // So that no releasing thread has to allocate.
+                self.entries.reserve(queued.len() + 1);
+                queued.push_back(entry);
             }
             None => self.entries.push_back(entry),
         }
     }
 
-    /// Removes the entry of `ticket`, if there is one.
-    fn remove(&mut self, ticket: Ticket) {
-        let Some(shares) = &self.shares else {
-            let found = self
-                .entries
-                .binary_search_by_key(&ticket, |entry| entry.ticket);
-            drop(found.map(|index| self.entries.remove(index)));
-            return;
-        };
-        // Callers get their permits in another order than that of their tickets.
-        let is_it = |entry: &QueueEntry| entry.ticket == ticket;
-        if let Some(index) = self.entries.iter().position(is_it) {
-            if let Some(entry) = self.entries.remove(index) {
-                // mutant: canceled-entry-gives-permits
-                give_permits(shares, &entry);
-            }
-        }
-        if let Some(index) = self.queued.iter().position(is_it) {
-            self.queued.remove(index);
+    /// Removes the first entry of those that [`push_back`](Self::push_back) adds to.
+    fn pop_front(&mut self) -> Option<QueueEntry> {
+        match &mut self.queued {
+            Some(queued) => queued.pop_front(),
+            None => self.entries.pop_front(),
         }
     }
 
-    /// Makes all callers queued ones, which give their permits back (W10).
+    fn len(&self) -> usize {
+        self.entries.len() + self.queued.as_ref().map_or(0, PermitQueue::len)
+    }
+
+    /// Removes the entry of `ticket`, if there is one.
+    fn remove(&mut self, ticket: Ticket) {
+        let index = match &mut self.queued {
+            None => {
+                let key = |entry: &QueueEntry| entry.ticket;
+                self.entries.binary_search_by_key(&ticket, key).ok()
+            }
+            Some(queued) => {
+                queued.remove(ticket);
+                // Callers get their permits in another order than that of their tickets.
+                let is_it = |entry: &QueueEntry| entry.ticket == ticket;
+                self.entries.iter().position(is_it)
+            }
+        };
+        let removed = index.and_then(|index| self.entries.remove(index));
+        if let (Some(entry), Some(queued)) = (removed, &self.queued) {
+            // mutant: canceled-entry-gives-permits
+            give_permits(queued.shares(), &entry);
+        }
+    }
+
+    /// Takes the permits of all callers back, which wait for them again (W10).
     fn queue_all(&mut self) {
-        let Some(shares) = &self.shares else {
+        let Some(queued) = &mut self.queued else {
             return;
         };
         for entry in self.entries.drain(..) {
             // mutant: queued-again-gives-permits
-            give_permits(shares, &entry);
-            self.queued.push_back(entry);
+            give_permits(queued.shares(), &entry);
+            queued.push_back(entry);
         }
-        let queued = self.queued.make_contiguous();
-        queued.sort_by_key(|entry| entry.ticket);
-    }
-
-    /// Sets the flags by which calls find the queued callers, and clears those that are not needed
-    /// any more (Q3).
-    fn mark_queued(&self) {
-        if let Some(shares) = &self.shares {
-            shares.set_all_queued(|share| {
-                let mut queued = self.queued.iter();
-                queued.any(|entry| share_of(shares, entry) == share)
-            });
-        }
-    }
-
-    /// Returns what a caller of `share` may draw from behind the queued callers: nothing, if one of
-    /// them is of the same share (Q5).
-    fn turn_of(&self, share: ShareIndex) -> Option<Turn> {
-        let shares = self.shares.as_ref()?;
-        let mut turn = if shares.complete_reserves() {
-            Turn::Any
-        } else {
-            Turn::Reserve
-        };
-        for entry in &self.queued {
-            let other = share_of(shares, entry);
-            if other == share {
-                return None;
-            }
-            if !shares.is_at_limit(other, entry.wanted) {
-                turn = Turn::Reserve;
-            }
-        }
-        Some(turn)
-    }
-
-    /// Gives permits to the first queued caller that can have all that it wants, which then enters
-    /// the queue (Q5). Returns false if there is none.
-    fn admit(&mut self) -> bool {
-        let Some(shares) = &self.shares else {
-            return false;
-        };
-        let mut may_use_common = shares.complete_reserves();
-        // One bit per share.
-        let mut passed_over = 0_u64;
-        for index in 0..self.queued.len() {
-            let entry = &self.queued[index];
-            let share = share_of(shares, entry);
-            if passed_over & 1 << share != 0 {
-                continue;
-            }
-            passed_over |= 1 << share;
-            let wanted = Wanted::exactly(entry.wanted);
-            match shares.draw_in_turn(share, wanted, may_use_common) {
-                Ok(_) => {
-                    let entry = self.queued.remove(index);
-                    self.entries.extend(entry);
-                    return true;
-                }
-                Err(Denied::Common) => may_use_common = false,
-                Err(Denied::Limit | Denied::Queued) => {}
-            }
-        }
-        false
+        queued.sort();
     }
 
     /// Takes a free frame for the first caller that has a permit. See [`WaitQueue::serve`].
@@ -1055,9 +1042,12 @@ impl Queue {
                     return Some(Served { handoff, frame });
                 }
             }
-            if !self.admit() {
+            let queued = self.queued.as_mut()?;
+            let Some(entry) = queued.admit() else {
+                queued.mark();
                 return None;
-            }
+            };
+            self.entries.push_back(entry);
             if self.entries.len() == 1 {
                 // mutant: admitted-caller-sets-waiters
                 free.set_waiters();
@@ -1083,7 +1073,6 @@ impl Queue {
         while let Some(next) = self.serve(free, record) {
             served.push(next);
         }
-        self.mark_queued();
         out
     }
 
@@ -1092,27 +1081,18 @@ impl Queue {
     fn restart_waits(&mut self, next: &FreeList) -> EndedWaits {
         let mut given_back = Vec::new();
         self.queue_all();
-        if let Some(old) = &self.shares {
-            // The frames of the generation that are still out need not look for callers.
-            old.set_all_queued(|_| false);
+        if let (Some(queued), Some(shares)) = (&mut self.queued, next.shares()) {
+            queued.switch(shares);
         }
-        self.shares = next.shares().cloned();
-        self.mark_queued();
-        let is_queued = self.shares.is_some();
         // mutant: new-round
         self.round += 1;
         let mut rejected = VecDeque::new();
         // In place, because the queue keeps the room that it has.
-        let entries = if is_queued {
-            &mut self.queued
-        } else {
-            &mut self.entries
-        };
-        for _ in 0..entries.len() {
-            let Some(mut entry) = entries.pop_front() else {
+        for _ in 0..self.len() {
+            let Some(mut entry) = self.pop_front() else {
                 break;
             };
-            if entry.wanted > next.most_at_once(entry.start.site.label()) {
+            if entry.wanted > next.frames() {
                 rejected.push_back(entry);
                 continue;
             }
@@ -1120,7 +1100,7 @@ impl Queue {
             entry.missing = entry.wanted;
             // mutant: restart-the-waiter
             entry.waiter.restart(&entry, &mut given_back);
-            entries.push_back(entry);
+            self.push_back(entry);
         }
         let rejected = (!rejected.is_empty()).then_some(RejectedWaiters {
             entries: rejected,
@@ -1134,22 +1114,9 @@ impl Queue {
     }
 }
 
-/// Units that a caller may draw, behind the queued callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
-    Any,
-    /// The reserve of its share only, because others that want common units come first.
-    Reserve,
-}
-
-/// Returns the share of the caller of an entry.
-fn share_of(shares: &Shares, entry: &QueueEntry) -> ShareIndex {
-    shares.index_of(entry.start.site.label())
-}
-
 /// Gives back the permits of an entry. The caller serves the queue afterwards.
 fn give_permits(shares: &Shares, entry: &QueueEntry) {
-    let _served_by_the_caller = shares.give(share_of(shares, entry), entry.missing);
+    let _served_by_the_caller = shares.give(entry.share, entry.missing);
 }
 
 /// A waiter and a frame that was taken for it, which is not assigned yet.
