@@ -5,11 +5,12 @@ use std::thread;
 use ks_allocator::com::ComAllocator;
 use ks_allocator::{
     AcquireError, AllocatorMode, Contents, FrameFlags, FramePool, Framing, FramingError,
-    KsAllocator as _, Metadata, PoolAllocator, Starvation,
+    KsAllocator as _, Metadata, PoolAllocator, Share, Starvation,
 };
 
 use crate::client::Allocator;
 use crate::support::committed_allocator::committed_allocator;
+use crate::support::wait_until::wait_until;
 use crate::vtables::*;
 
 /// Returns a committed allocator of 64-byte buffers for Rust code and for a COM client.
@@ -35,6 +36,39 @@ fn frames_and_samples_come_from_one_pool() {
     assert_eq!(rust.allocator_status().allocated_frames, 3);
     drop((frame, sample, last));
     assert_eq!((com.free_count(), rust.free_frames()), (3, 3));
+}
+
+#[test]
+fn get_buffer_has_a_share() {
+    let builder = FramePool::builder().frames(4).frame_size(64);
+    let builder = builder.share(Share::new("GetBuffer").reserve(1).limit(2));
+    let com = Allocator::from_rust(PoolAllocator::from_builder(&builder).unwrap());
+    let rust = com.rust();
+    assert_eq!(com.commit(), S_OK);
+    // The reserve is not for Rust code.
+    let frames: Vec<_> = std::iter::from_fn(|| rust.try_acquire().ok()).collect();
+    assert_eq!(frames.len(), 3);
+    let first = com.get_buffer(NOWAIT).unwrap();
+    assert_eq!(com.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
+    drop(frames);
+    // The limit is not for Rust code either.
+    let second = com.get_buffer(NOWAIT).unwrap();
+    assert_eq!(com.get_buffer(NOWAIT).unwrap_err(), VFW_E_TIMEOUT);
+    thread::scope(|scope| {
+        let waiter = scope.spawn(|| drop(com.get_buffer(0).unwrap()));
+        wait_until(|| rust.pool().unwrap().waiting() > 0);
+        assert!(rust.try_acquire().is_ok());
+        drop(first);
+        waiter.join().unwrap();
+    });
+    drop(second);
+    assert!(
+        rust.pool()
+            .unwrap()
+            .shares()
+            .iter()
+            .all(|share| share.held == 0)
+    );
 }
 
 #[test]

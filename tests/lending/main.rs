@@ -22,7 +22,7 @@ use std::thread;
 use ks_allocator::{
     AcquireError, AllocatorMode, AllocatorState, BorrowedKernelObject, Frame, FrameFlags,
     FramePool, FramePoolBuilder, FrameToken, Framing, FramingError, HolderState, KsAllocator,
-    OwnedKernelObject, RemoteFrames, RemoteFramesMut, Starvation, TokenError,
+    OwnedKernelObject, RemoteFrames, RemoteFramesMut, Share, Starvation, TokenError,
 };
 
 use process::{Parent, Peer};
@@ -211,6 +211,24 @@ fn a_waiter_gets_the_frame_that_is_revoked() {
         drop(pool.revoke(token).unwrap());
         assert_eq!(waiter.join().unwrap(), Ok(0));
     });
+}
+
+#[test]
+fn a_peer_holds_at_most_what_its_share_allows() {
+    let share = Share::new("peer").limit(2);
+    let pool = builder().frames(4).share(share).build().unwrap();
+    let peer = pool.with_label("peer");
+    let tokens: Vec<_> = (0..2).map(|_| lent(&peer)).collect();
+    assert!(peer.try_acquire().is_err());
+    // The others go on, whatever the peer does with its frames.
+    assert_eq!(pool.acquire_exact(2).unwrap().len(), 2);
+    let frame = pool.redeem(tokens[0]).unwrap();
+    assert!(peer.try_acquire().is_err());
+    drop(frame);
+    assert!(peer.try_acquire().is_ok());
+    drop(pool.revoke_all());
+    assert_eq!(pool.shares()[0].held, 0);
+    assert_eq!(peer.acquire_exact(2).unwrap().len(), 2);
 }
 
 #[test]
