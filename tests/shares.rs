@@ -365,6 +365,17 @@ fn a_raised_reserve_takes_the_frames_that_come_back() {
 }
 
 #[test]
+fn a_reserve_that_is_raised_during_a_flush_is_kept_afterwards() {
+    let pool = pool(4, &[Share::new("late")]);
+    pool.begin_flush();
+    pool.set_share(Share::new("late").reserve(2)).unwrap();
+    pool.end_flush();
+    let others = take_all(&pool);
+    let late = take_all(&pool.with_label("late"));
+    assert_eq!((others.len(), late.len()), (2, 2));
+}
+
+#[test]
 fn a_raised_limit_serves_those_that_wait_for_it() {
     let pool = pool(4, &[Share::new("network").limit(0)]);
     let network = pool.with_label("network");
