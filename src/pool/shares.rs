@@ -731,7 +731,7 @@ mod loom_models {
     use std::future::Future;
     use std::pin::pin;
     use std::sync::Arc;
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Context, Waker};
 
     use loom::thread;
 
