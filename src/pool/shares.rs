@@ -157,7 +157,7 @@ struct Cell {
     /// the limit in the word then. Written with the lock of the queue held.
     wanted_limit: unmodeled::AtomicU64,
     most_held: unmodeled::AtomicU64,
-    /// Permits drawn before those in the word. Written with the lock of the queue held.
+    /// Permits drawn before those in the word.
     drawn_before: unmodeled::AtomicU64,
     waits: unmodeled::AtomicU64,
     /// In nanoseconds.
