@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 use crate::label::Label;
+use crate::share::ShareUsage;
 
 /// Report on the frames that were out, and the callers that were waiting, at one moment: see
 /// [`FramePool::holders`](crate::FramePool::holders).
@@ -51,6 +52,10 @@ pub struct Holders {
     pub waiting: usize,
     /// Time that the first caller in the wait queue had waited; `None` if no caller was waiting.
     pub longest_waiting: Option<Duration>,
+    /// The [shares](crate::Share) of the pool. Empty in
+    /// [reports of waiting callers](Holders#reports-of-waiting-callers), whose errors say what the
+    /// share of the caller lacked.
+    pub shares: Vec<ShareUsage>,
 }
 
 /// Holder of one frame.
@@ -312,6 +317,9 @@ impl fmt::Display for Holders {
                 write!(f, "; {count} callers are waiting, the longest for {time}")?;
             }
         }
+        for share in &self.shares {
+            write!(f, "; {share}")?;
+        }
         if f.alternate() || self.entries.is_empty() {
             Ok(())
         } else {
@@ -430,6 +438,7 @@ mod tests {
             omitted: 0,
             waiting: 3,
             longest_waiting: Some(Duration::from_millis(400)),
+            shares: Vec::new(),
         }
     }
 
@@ -476,6 +485,7 @@ mod tests {
             omitted: 0,
             waiting: 1,
             longest_waiting: Some(Duration::from_micros(15)),
+            shares: Vec::new(),
         };
         assert_eq!(
             format!("{report:#}"),
@@ -519,6 +529,7 @@ mod tests {
             omitted: 0,
             waiting: 0,
             longest_waiting: None,
+            shares: Vec::new(),
         };
         assert_eq!(report.to_string(), "0 of 4 frames are out");
     }

@@ -82,10 +82,10 @@ mod token;
 
 mod memory_options;
 
-mod holders;
-
 mod level;
 mod share;
+
+mod holders;
 
 mod error;
 

@@ -200,7 +200,8 @@ impl fmt::Display for ShareShortage {
 /// assert_eq!(usage.waits, 1);
 /// assert!(usage.longest_wait >= Duration::from_millis(1));
 /// assert_eq!((others.share, others.acquires), (None, 0));
-/// assert_eq!(usage.to_string(), "`network` has 1 frame, reserve 0, limit 1");
+/// let text = usage.to_string();
+/// assert!(text.starts_with("`network` has 1 frame, reserve 0, limit 1, waited once, "));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,6 +245,11 @@ impl fmt::Display for ShareUsage {
             limit,
             ..
         } = self;
-        write!(f, "{held} {frames}, reserve {reserve}, limit {limit}")
+        write!(f, "{held} {frames}, reserve {reserve}, limit {limit}")?;
+        match (self.waits, self.longest_wait) {
+            (0, _) => Ok(()),
+            (1, wait) => write!(f, ", waited once, {wait:.1?}"),
+            (waits, longest) => write!(f, ", waited {waits} times, {longest:.1?} at most"),
+        }
     }
 }

@@ -161,6 +161,23 @@ fn an_error_says_what_the_share_lacks() {
 }
 
 #[test]
+fn a_report_on_holders_says_what_the_shares_have() {
+    let pool = pool(4, &[Share::new("network").limit(1)]);
+    let network = pool.with_label("network");
+    let _held = network.try_acquire().unwrap();
+    let holders = pool.holders();
+    assert_eq!(holders.shares, pool.shares());
+    let text = format!("{holders:#}");
+    assert!(
+        text.contains("; `network` has 1 frame, reserve 0, limit 1; "),
+        "{text}"
+    );
+    network.acquire_timeout(SOON).unwrap_err();
+    let text = pool.holders().to_string();
+    assert!(text.contains(" limit 1, waited once, "), "{text}");
+}
+
+#[test]
 fn a_pool_without_shares_has_none() {
     let pool = pool(1, &[]);
     assert_eq!(pool.shares(), []);

@@ -330,6 +330,7 @@ impl Diagnostics {
             entries,
             waiting,
             longest_waiting: first_since.map(|since| since.elapsed()),
+            shares: Vec::new(),
         }
     }
 

@@ -719,7 +719,9 @@ impl FramePool {
     /// ```
     #[must_use]
     pub fn holders(&self) -> Holders {
-        self.core.diagnostics.holders(&*self.core)
+        let mut holders = self.core.diagnostics.holders(&*self.core);
+        holders.shares = self.shares();
+        holders
     }
 
     /// Adds a report on the present holders to an [`Exhausted`](AcquireError::Exhausted) or
