@@ -154,7 +154,10 @@ impl Picture<'_> {
         }
         write!(self.body, " over {whole}: ")?;
         match self.timeline.dry.len() {
-            0 => writeln!(self.body, "no caller had to wait</text>")?,
+            0 if self.timeline.waits.is_empty() => {
+                writeln!(self.body, "no caller had to wait</text>")?;
+            }
+            0 => writeln!(self.body, "callers waited for their shares</text>")?,
             1 => writeln!(self.body, "dry once, for {dry}</text>")?,
             times => writeln!(self.body, "dry {times} times, for {dry} in total</text>")?,
         }

@@ -1,6 +1,7 @@
 //! Timeline of a recording: its events turned into spans of time, per frame and per waiting caller.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;
@@ -159,6 +160,11 @@ struct TimelineBuilder {
     now: Duration,
     /// Slots that had an event, with the start and the owner of the current hold, if any.
     slots: HashMap<usize, Option<(Duration, Owner)>>,
+    /// Number of slots with a hold.
+    out: usize,
+    /// Number of frames, in a pool with shares. There a caller may wait while frames are free, and
+    /// a frame that is released may not be for the first waiter.
+    frames_with_shares: Option<usize>,
     /// Waits that have not ended.
     waits: BTreeMap<u64, OpenWait>,
     /// Numbers of the open waits that have no frame assigned. The lowest is served first.
@@ -189,6 +195,8 @@ impl TimelineBuilder {
             starts_in_the_middle: recording.lost > 0,
             now: from,
             slots: HashMap::new(),
+            out: 0,
+            frames_with_shares: (!recording.shares.is_empty()).then_some(recording.frames),
             waits: BTreeMap::new(),
             queue: BTreeSet::new(),
             dry_since: None,
@@ -217,6 +225,7 @@ impl TimelineBuilder {
         self.now = self.now.max(event.at.min(MAX_TIME));
         if let Some(slot) = event.slot {
             self.apply_to_frame(slot, event);
+            self.update_dry();
         }
         if let Some(number) = event.wait {
             match event.kind {
@@ -260,21 +269,30 @@ impl TimelineBuilder {
     fn begin_earlier_hold(&mut self, slot: usize, owner: Owner) {
         let from = self.timeline.whole.from;
         let hold = self.starts_in_the_middle.then_some((from, owner));
-        self.slots.entry(slot).or_insert(hold);
+        if let Entry::Vacant(entry) = self.slots.entry(slot) {
+            entry.insert(hold);
+            self.out += usize::from(hold.is_some());
+        }
     }
 
+    /// Begins a hold of a slot that has none.
     fn begin_hold(&mut self, slot: usize, owner: Owner) {
         self.slots.insert(slot, Some((self.now, owner)));
+        self.out += 1;
     }
 
     fn end_hold(&mut self, slot: usize) {
         if let Some((from, owner)) = self.slots.insert(slot, None).flatten() {
             let span = Span { from, to: self.now };
             self.timeline.holds.push(HoldSpan { slot, span, owner });
+            self.out -= 1;
         }
     }
 
     fn assign_to_first_waiter(&mut self, slot: usize) {
+        if self.frames_with_shares.is_some() {
+            return;
+        }
         if let Some(first) = self.queue.pop_first() {
             if let Some(wait) = self.waits.get_mut(&first) {
                 wait.assigned = Some(slot);
@@ -326,11 +344,17 @@ impl TimelineBuilder {
         });
     }
 
-    /// Begins or ends a dry span after a change of the queue.
+    /// Returns whether a caller waits and no frame is free.
+    fn is_dry(&self) -> bool {
+        let none_is_free = |frames| self.out >= frames;
+        !self.queue.is_empty() && self.frames_with_shares.is_none_or(none_is_free)
+    }
+
+    /// Begins or ends a dry span after a change of the queue or of a frame.
     fn update_dry(&mut self) {
-        match (self.dry_since, self.queue.is_empty()) {
-            (None, false) => self.dry_since = Some(self.now),
-            (Some(from), true) => {
+        match (self.dry_since, self.is_dry()) {
+            (None, true) => self.dry_since = Some(self.now),
+            (Some(from), false) => {
                 self.dry_since = None;
                 let span = Span { from, to: self.now };
                 if !span.length().is_zero() {
@@ -453,6 +477,37 @@ mod tests {
         assert_eq!(holds(&timeline), expected);
         assert_eq!(timeline.waits.len(), 1);
         assert_eq!(dry(&timeline), [(5, 6)]);
+    }
+
+    #[test]
+    fn a_pool_with_shares_is_dry_while_a_caller_waits_and_no_frame_is_free() {
+        let events = [
+            event(0, Acquired, 0, "network"),
+            event(10, WaitBegan, 0, "network"),
+            event(20, Acquired, 1, "encoder"),
+            event(30, Released, 1, "encoder"),
+            event(40, Released, 0, "network"),
+            event(50, Acquired, 0, "network"),
+            event(50, WaitServed, 0, "network"),
+        ];
+        let share = crate::frame_pool::FramePool::builder()
+            .frames(2)
+            .frame_size(64)
+            .share(crate::share::Share::new("network").limit(1));
+        let with_shares = Recording {
+            shares: share.build().unwrap().shares(),
+            ..recording(&events, 0, 60)
+        };
+        let timeline = Timeline::new(&with_shares);
+        assert_eq!(dry(&timeline), [(20, 30)]);
+        assert!(
+            timeline
+                .holds
+                .iter()
+                .all(|hold| hold.owner != Owner::Unclaimed)
+        );
+        // Without shares the wait ends once the frame is released.
+        assert_eq!(dry(&Timeline::new(&recording(&events, 0, 60))), [(10, 30)]);
     }
 
     #[test]
