@@ -37,9 +37,9 @@ use crate::share::{Share, ShareShortage};
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// All frames are out, or a re-framing [drains](crate::Reframing::drain) the pool, and the
-    /// caller asked not to wait. (`VFW_E_TIMEOUT` under
-    /// `AM_GBF_NOWAIT`.)
+    /// All frames are out, a re-framing [drains](crate::Reframing::drain) the pool, or the caller's
+    /// [share](crate::Share) allows no more, and the caller asked not to wait. (`VFW_E_TIMEOUT`
+    /// under `AM_GBF_NOWAIT`.)
     #[error("no frame is free{0}")]
     Exhausted(Starvation),
     /// No frame became available to the caller before its timeout expired.

@@ -47,10 +47,11 @@ use super::several;
 /// call, with two exceptions: pools with [guard pages](crate::FramePoolBuilder::guard_pages), and a
 /// thread's first use of any pool.
 ///
-/// Callers that wait are served in FIFO order: a frame that is released goes to the first caller in
-/// the wait queue. Two threads that release a frame each at the same time may wake the second
-/// caller before the first, which already has its frame assigned or is about to. A call that blocks
-/// [first tries again](crate::FramePoolBuilder::spin_before_wait) while the queue is empty.
+/// Callers that wait are served in FIFO order, as far as [shares](Share) allow: a frame that is
+/// released goes to the first caller in the wait queue. Two threads that release a frame each at
+/// the same time may wake the second caller before the first, which already has its frame assigned
+/// or is about to. A call that blocks [first tries
+/// again](crate::FramePoolBuilder::spin_before_wait) while the queue is empty.
 ///
 /// # Cost by number of frames
 ///
@@ -178,7 +179,8 @@ impl FramePool {
     /// # Errors
     ///
     /// - [`Exhausted`](AcquireError::Exhausted), only if all frames were out at one moment of the
-    ///   call, or a re-framing [drains](crate::Reframing::drain) the pool.
+    ///   call, a re-framing [drains](crate::Reframing::drain) the pool, or the caller's [`Share`]
+    ///   allows no more.
     /// - [`Flushing`](AcquireError::Flushing), [`NotCommitted`](AcquireError::NotCommitted) or
     ///   [`Closed`](AcquireError::Closed), if the pool is being flushed, is decommitted or was
     ///   closed.
