@@ -549,12 +549,13 @@ impl Shares {
     /// Takes over the reserves and limits of another generation. A reserve that does not fit stays
     /// as it is, and so does a limit that is less.
     pub(crate) fn adopt(&self, other: &Self) {
-        let declared = other.declared();
         // Twice, because a reserve may only fit once another is cut.
-        for (share, own) in declared.iter().chain(&declared).zip(self.declared()) {
-            let reserve = own.reserve;
-            if self.change(share).is_err() {
-                let _kept = self.change(&Share { reserve, ..*share });
+        for _ in 0..2 {
+            for (share, own) in other.declared().iter().zip(self.declared()) {
+                let reserve = own.reserve;
+                if self.change(share).is_err() {
+                    let _kept = self.change(&Share { reserve, ..*share });
+                }
             }
         }
     }
@@ -723,6 +724,27 @@ fn to_usize(number: u64) -> usize {
 
 fn to_u16(number: u64) -> u16 {
     u16::try_from(number).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reserves_that_moved_from_one_share_to_another_are_adopted() {
+        let share = |name, reserve| Share::new(name).reserve(reserve).limit(4);
+        let make = |one, two| Shares::new(&[share("one", one), share("two", two)], 4).unwrap();
+        let old = make(3, 0);
+        for next in [make(0, 3), make(0, 0), make(1, 1), make(3, 0)] {
+            next.adopt(&old);
+            assert_eq!(next.declared(), old.declared());
+        }
+        // As far as they fit: the limits are taken over in any case.
+        let small = Shares::new(&[share("one", 0), share("two", 0).limit(1)], 2).unwrap();
+        small.adopt(&old);
+        assert_eq!(small.declared(), [share("one", 0), share("two", 0)]);
+    }
 }
 
 #[cfg(test)]
