@@ -78,6 +78,22 @@ pub enum AcquireError {
     OtherProcess,
 }
 
+impl AcquireError {
+    /// Replaces the report of an error that has one.
+    pub(crate) fn map_starvation(self, change: impl FnOnce(Starvation) -> Starvation) -> Self {
+        match self {
+            Self::Exhausted(starvation) => Self::Exhausted(change(starvation)),
+            Self::TimedOut(starvation) => Self::TimedOut(change(starvation)),
+            Self::TooFew { .. }
+            | Self::TooMany { .. }
+            | Self::Flushing
+            | Self::NotCommitted
+            | Self::Closed
+            | Self::OtherProcess => self,
+        }
+    }
+}
+
 impl From<AcquireError> for io::Error {
     fn from(error: AcquireError) -> Self {
         let kind = match error {

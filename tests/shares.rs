@@ -4,10 +4,10 @@
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,14 @@ use ks_allocator::{
     KsAllocator, PoolAllocator, Share, ShareError, ShareShortage, ShareUsage,
 };
 
+use support::poll_once::poll_once;
 use support::random::Random;
+use support::wait_until::wait_until;
 
 mod support {
+    pub(crate) mod poll_once;
     pub(crate) mod random;
+    pub(crate) mod wait_until;
 }
 
 const SOON: Duration = Duration::from_millis(20);
@@ -59,17 +63,7 @@ fn shortage(error: &AcquireError) -> Option<ShareShortage> {
 }
 
 fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    let mut context = Context::from_waker(Waker::noop());
-    std::pin::Pin::new(future).poll(&mut context)
-}
-
-/// Waits until as many callers wait.
-fn wait_for_waiters(pool: &FramePool, waiters: usize) {
-    let start = Instant::now();
-    while pool.waiting() < waiters {
-        assert!(start.elapsed() < LONG, "{} wait", pool.waiting());
-        thread::yield_now();
-    }
+    poll_once(Pin::new(future), Waker::noop())
 }
 
 #[test]
@@ -399,7 +393,7 @@ fn a_raised_limit_serves_those_that_wait_for_it() {
     assert!(network.try_acquire().is_err());
     thread::scope(|scope| {
         let waiter = scope.spawn(|| network.acquire_timeout(LONG).map(drop));
-        wait_for_waiters(&pool, 1);
+        wait_until(|| pool.waiting() > 0);
         pool.set_share(Share::new("network")).unwrap();
         waiter.join().unwrap().unwrap();
     });

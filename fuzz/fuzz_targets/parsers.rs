@@ -1,6 +1,7 @@
 //! Bytes and texts from elsewhere: structures of kernel streaming, tokens and saved recordings.
 //!
-//! What is accepted is written and read again, and must be equal. No input may cause a panic.
+//! Each value that a parser accepts is written and read again, and must be equal. No input may
+//! cause a panic.
 
 #![no_main]
 

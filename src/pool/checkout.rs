@@ -418,7 +418,7 @@ impl Core {
         mut each: impl FnMut(NonNull<Slot>),
     ) -> Result<(), Unavailable> {
         let share = shares.index_of(label);
-        let permits = self.draw(shares, share, Wanted::up_to(max))?;
+        let permits = self.draw(shares, share, max)?;
         let mut taken = 0;
         // By Q2 frames can be missing for a moment.
         let result = self.take_frames(permits, |slot| {
@@ -433,13 +433,9 @@ impl Core {
         result
     }
 
-    /// Draws permits, at least 1.
-    fn draw(
-        &self,
-        shares: &Shares,
-        share: ShareIndex,
-        wanted: Wanted,
-    ) -> Result<usize, Unavailable> {
+    /// Draws 1 to `max` permits.
+    fn draw(&self, shares: &Shares, share: ShareIndex, max: usize) -> Result<usize, Unavailable> {
+        let wanted = Wanted::up_to(max);
         let (mut drawn, must_serve) = shares.draw(share, wanted);
         if must_serve || drawn == Err(Denied::Queued) {
             self.serve();
@@ -478,17 +474,22 @@ impl Core {
     /// Passes permits and free frames to queued callers, in a pool with shares (W11).
     #[cold]
     pub(super) fn serve(&self) {
-        if self.is_in_other_process() {
-            // By P2.
+        // By P2 not in another process.
+        if self.free.shares().is_none() || self.is_in_other_process() {
             return;
         }
         let record = |number, site| self.record(number, site);
-        while let Some(Served { handoff, frame }) = self.wait_queue().serve(&self.free, &record) {
-            if !handoff.assign(frame, || ()) {
-                // SAFETY: the waiter has canceled, so the frame is this thread's, which has not
-                // begun to use it and gives it up.
-                unsafe { Self::return_unused(frame) };
-            }
+        while let Some(served) = self.wait_queue().serve(&self.free, &record) {
+            Self::deliver(served);
+        }
+    }
+
+    /// Assigns a frame to the waiter that it was taken for, or returns it if that has canceled.
+    pub(super) fn deliver(Served { handoff, frame }: Served) {
+        if !handoff.assign(frame, || ()) {
+            // SAFETY: the waiter has canceled, so the frame is this thread's, which has not begun
+            // to use it and gives it up.
+            unsafe { Self::return_unused(frame) };
         }
     }
 
@@ -499,13 +500,10 @@ impl Core {
         Ok(())
     }
 
-    /// As [`serve`](Self::serve), in the newest generation. Does nothing in a pool without shares.
+    /// As [`serve`](Self::serve), in the newest generation.
     fn serve_newest(&self) {
         if self.free.shares().is_some() {
-            match self.successor() {
-                Some(newest) => newest.serve(),
-                None => self.serve(),
-            }
+            self.in_newest(Self::serve);
         }
     }
 
@@ -667,10 +665,8 @@ impl Core {
             deadline,
             on_taken: &|number| self.record(number, site),
             on_enqueued: &|| {
-                if self.free.shares().is_some() {
-                    // mutant: queued-caller-serves
-                    self.serve();
-                }
+                // mutant: queued-caller-serves
+                self.serve();
                 self.diagnostics.on_enqueued(self);
             },
             alarm: self
@@ -872,50 +868,21 @@ impl Core {
             let shortage = core.free.shares()?.shortage_of(label, wanted)?;
             Some(shortage.with_label(|label| core.made_by().own_label(label)))
         };
-        let shortage = match self.successor() {
-            Some(newest) => shortage_in(&newest),
-            None => shortage_in(self),
-        };
-        match error {
-            AcquireError::Exhausted(starvation) => {
-                AcquireError::Exhausted(starvation.or_shortage(shortage))
-            }
-            AcquireError::TimedOut(starvation) => {
-                AcquireError::TimedOut(starvation.or_shortage(shortage))
-            }
-            other => other,
-        }
+        let shortage = self.in_newest(shortage_in);
+        error.map_starvation(|starvation| starvation.or_shortage(shortage))
     }
 
     /// Counts an acquire that found no frame free and did not wait, in the newest generation.
     fn count_failed_acquire(&self) {
-        match self.successor() {
-            Some(newest) => newest.diagnostics.count_failed_acquire(),
-            None => self.diagnostics.count_failed_acquire(),
-        }
+        self.in_newest(|newest| newest.diagnostics.count_failed_acquire());
     }
 
     /// Adds the holders of the frames, and the share of the caller, to an error that is about them.
     #[cold]
     pub(crate) fn explained(&self, error: AcquireError, label: Option<Label>) -> AcquireError {
-        let holders = || match self.successor() {
-            Some(newest) => newest.diagnostics.sampled_holders(&*newest),
-            None => self.diagnostics.sampled_holders(self),
-        };
-        match self.with_shortage(error, label, 1) {
-            AcquireError::Exhausted(starvation) => {
-                AcquireError::Exhausted(starvation.with_holders(holders()))
-            }
-            AcquireError::TimedOut(starvation) => {
-                AcquireError::TimedOut(starvation.with_holders(holders()))
-            }
-            error @ (AcquireError::TooFew { .. }
-            | AcquireError::TooMany { .. }
-            | AcquireError::Flushing
-            | AcquireError::NotCommitted
-            | AcquireError::Closed
-            | AcquireError::OtherProcess) => error,
-        }
+        let holders = || self.in_newest(|newest| newest.diagnostics.sampled_holders(newest));
+        self.with_shortage(error, label, 1)
+            .map_starvation(|starvation| starvation.with_holders(holders()))
     }
 }
 

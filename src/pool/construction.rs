@@ -41,7 +41,9 @@ const MAX_ROTATING_SIZE: usize = 64 * 1024;
 /// Allocates a pool, and returns its first handle.
 pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, CommitError> {
     let shares = shares(config)?;
-    let levels = levels(config)?;
+    check_levels(config)?;
+    let levels = config.levels.as_ref();
+    let levels = levels.map(|levels| Levels::new(levels, config.generation, config.framing.frames));
     let lineage = Lineage::new(state, config.generation, shares.clone(), levels);
     assemble(config, lineage, shares, state == PoolState::OPEN)
 }
@@ -49,24 +51,23 @@ pub(crate) fn build(config: &PoolConfig, state: PoolState) -> Result<Handle, Com
 /// Allocates a newer generation of the pool of `core`, and returns its first handle. It is closed
 /// until it takes over.
 pub(crate) fn build_next(config: &PoolConfig, core: &Core) -> Result<Handle, CommitError> {
-    levels(config)?;
+    check_levels(config)?;
     assemble(config, Arc::clone(&core.lineage), shares(config)?, false)
 }
 
-/// Makes the count of free frames, if the user wants to be told of them.
-fn levels(config: &PoolConfig) -> Result<Option<Levels>, CommitError> {
-    let Some(levels) = &config.levels else {
-        return Ok(None);
-    };
-    let (frames, &LevelConfig { low, recovered, .. }) = (config.framing.frames, levels);
-    if low >= recovered || recovered > frames {
-        return Err(CommitError::Levels {
-            low,
-            recovered,
-            frames,
-        });
+/// Checks that the levels of free frames fit each other and the pool.
+fn check_levels(config: &PoolConfig) -> Result<(), CommitError> {
+    let frames = config.framing.frames;
+    match config.levels {
+        Some(LevelConfig { low, recovered, .. }) if low >= recovered || recovered > frames => {
+            Err(CommitError::Levels {
+                low,
+                recovered,
+                frames,
+            })
+        }
+        _ => Ok(()),
     }
-    Ok(Some(Levels::new(levels, config.generation, frames)))
 }
 
 /// Makes the permits of a pool with shares.

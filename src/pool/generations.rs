@@ -15,7 +15,7 @@ use super::core::{Core, HANDLES, Handle, RETIRED};
 use super::idle::Look;
 use super::levels::Levels;
 use super::wait_queue::{
-    Availability, EndedWaits, PoolState, Refusal, RejectedWaiters, Served, StateChange, Superseded,
+    Availability, EndedWaits, PoolState, Refusal, RejectedWaiters, StateChange, Superseded,
 };
 
 /// Waits that have ended. When it is dropped, the waiters are told, and frames that no waiter takes
@@ -47,13 +47,7 @@ impl Drop for WakeOnDrop {
         if let Some(levels) = &self.levels {
             levels.run(|_| ());
         }
-        for Served { handoff, frame } in served {
-            if !handoff.assign(frame, || ()) {
-                // SAFETY: the waiter has canceled, so the frame is this thread's, which has not
-                // begun to use it and gives it up.
-                unsafe { Core::return_unused(frame) };
-            }
-        }
+        served.into_iter().for_each(Core::deliver);
         drop(rejected);
         for frame in given_back {
             // SAFETY: a waiter had collected the frame, had not begun to use it, and gave it back
@@ -95,6 +89,14 @@ impl Core {
         let availability = self.wait_queue().availability(&self.free);
         let is_superseded = availability == Availability::Refused(Refusal::Superseded);
         is_superseded.then(|| self.newest()).flatten()
+    }
+
+    /// Calls `work` with the newest generation.
+    pub(crate) fn in_newest<R>(&self, work: impl FnOnce(&Self) -> R) -> R {
+        match self.successor() {
+            Some(newest) => work(&newest),
+            None => work(self),
+        }
     }
 
     /// Opens or closes the newest generation.

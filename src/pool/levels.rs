@@ -66,10 +66,28 @@ impl Levels {
     }
 
     fn count(&self, generation: u64, change: impl Fn(u64) -> u64, note: impl Fn(Level)) {
+        let of_generation = word_of(generation, 0) >> GENERATION_SHIFT;
+        let runs = self.change(|word| {
+            // mutant: count-the-newest
+            (word >> GENERATION_SHIFT == of_generation).then(|| change(word))
+        });
+        if runs {
+            self.run(note);
+        }
+    }
+
+    /// Begins to count for a generation whose `frames` frames are all free. Returns whether the
+    /// caller is the runner, and has to [`run`](Self::run) once it holds no lock.
+    #[must_use = "if this is true, the caller has to run"]
+    pub(super) fn switch(&self, generation: u64, frames: usize) -> bool {
+        self.change(|word| Some(word_of(generation, frames) | word & (RUNNING | LOW)))
+    }
+
+    /// Replaces the word by what `change` returns for it, unless that is nothing. Returns whether
+    /// the caller is the runner from now on (V1).
+    fn change(&self, change: impl Fn(u64) -> Option<u64>) -> bool {
         let mut seen = self.word.load(Ordering::Relaxed);
-        // mutant: count-the-newest
-        while seen >> GENERATION_SHIFT == word_of(generation, 0) >> GENERATION_SHIFT {
-            let changed = change(seen);
+        while let Some(changed) = change(seen) {
             // mutant: one-runner
             let runs = changed & RUNNING == 0 && self.is_wrong(changed);
             let after = if runs { changed | RUNNING } else { changed };
@@ -78,31 +96,11 @@ impl Levels {
                 .word
                 .compare_exchange_weak(seen, after, Ordering::Acquire, Ordering::Relaxed)
             {
-                Ok(_) if runs => return self.run(note),
-                Ok(_) => return,
-                Err(now) => seen = now,
-            }
-        }
-    }
-
-    /// Begins to count for a generation whose `frames` frames are all free. Returns whether the
-    /// caller is the runner, and has to [`run`](Self::run) once it holds no lock.
-    #[must_use = "if this is true, the caller has to run"]
-    pub(super) fn switch(&self, generation: u64, frames: usize) -> bool {
-        let mut seen = self.word.load(Ordering::Relaxed);
-        loop {
-            let changed = word_of(generation, frames) | seen & (RUNNING | LOW);
-            let runs = changed & RUNNING == 0 && self.is_wrong(changed);
-            let after = if runs { changed | RUNNING } else { changed };
-            // Acquire: as in `count`.
-            match self
-                .word
-                .compare_exchange_weak(seen, after, Ordering::Acquire, Ordering::Relaxed)
-            {
                 Ok(_) => return runs,
                 Err(now) => seen = now,
             }
         }
+        false
     }
 
     /// Tells the hook, until what it knows is right (V2). The caller is the runner.

@@ -53,6 +53,7 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use crate::diagnostics::nanoseconds;
 use crate::error::{CommitError, ShareError};
 use crate::label::Label;
 use crate::memory::try_with_capacity;
@@ -139,6 +140,9 @@ impl Word {
 /// The permits of a pool.
 #[derive(Debug)]
 pub(crate) struct Shares {
+    /// Numbers of the labels, 0 for the callers without a share. Each acquire reads some, so they
+    /// are away from the cells, whose cache lines change.
+    labels: Vec<u16>,
     cells: Vec<CachePadded<Cell>>,
     /// Number of common units, and `QUEUED`.
     common: CachePadded<AtomicU64>,
@@ -149,8 +153,6 @@ pub(crate) struct Shares {
 #[derive(Debug)]
 struct Cell {
     word: AtomicU64,
-    /// Number of the label, or 0 for the callers without a share.
-    label: u64,
     /// Reserve that was asked for (Q6). Written with the lock of the queue held.
     wanted_reserve: unmodeled::AtomicU64,
     /// Limit that was asked for, or `NO_LIMIT`. It may be more than the pool has frames, which is
@@ -225,9 +227,6 @@ impl Wanted {
     }
 }
 
-/// Maximum number of permits of one draw, which the count in the word can take.
-const MAX_DRAW: u64 = 1 << 14;
-
 /// Units that a caller may draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
@@ -249,8 +248,10 @@ impl Shares {
             }));
         }
         let mut common = frames;
+        let mut labels = try_with_capacity(shares.len() + 1)?;
+        labels.push(Label::to_number(None));
         let mut cells = try_with_capacity(shares.len() + 1)?;
-        cells.push(CachePadded::new(Cell::new(0, 0, None, frames)));
+        cells.push(CachePadded::new(Cell::new(0, None, frames)));
         for share in shares {
             check(share)?;
             common = common
@@ -259,11 +260,12 @@ impl Shares {
                     reserved: sum(shares.iter().map(|share| share.reserve)),
                     frames,
                 })?;
-            let label = Label::to_number(Some(share.label));
-            let cell = Cell::new(label.into(), share.reserve, share.limit, frames);
+            labels.push(Label::to_number(Some(share.label)));
+            let cell = Cell::new(share.reserve, share.limit, frames);
             cells.push(CachePadded::new(cell));
         }
         Ok(Self {
+            labels,
             cells,
             common: CachePadded::new(AtomicU64::new(common as u64)),
             frames: frames as u64,
@@ -272,35 +274,42 @@ impl Shares {
 
     /// Returns the shares as they are now, for a pool that follows.
     pub(crate) fn declared(&self) -> Vec<Share> {
-        let mut shares = Vec::new();
-        for cell in &self.cells[1..] {
-            if let Some(label) = cell.label() {
-                let limit = cell.wanted_limit.load(Ordering::Relaxed);
-                shares.push(Share {
-                    label,
-                    reserve: to_usize(cell.wanted_reserve.load(Ordering::Relaxed)),
-                    limit: (limit != NO_LIMIT).then_some(to_usize(limit)),
-                });
-            }
-        }
-        shares
+        let shares = self.cells.iter().enumerate().filter_map(|(index, cell)| {
+            let limit = cell.wanted_limit.load(Ordering::Relaxed);
+            Some(Share {
+                label: self.label(index)?,
+                reserve: cell.wanted_reserve(),
+                limit: (limit != NO_LIMIT).then_some(to_usize(limit)),
+            })
+        });
+        shares.collect()
+    }
+
+    fn label(&self, share: ShareIndex) -> Option<Label> {
+        Label::from_number(self.labels[share])
+    }
+
+    fn find(&self, label: Option<Label>) -> Option<ShareIndex> {
+        let number = Label::to_number(label);
+        self.labels.iter().position(|&label| label == number)
     }
 
     /// Returns the share of the callers with this label.
     pub(crate) fn index_of(&self, label: Option<Label>) -> ShareIndex {
-        let number = u64::from(Label::to_number(label));
-        let position = self.cells.iter().position(|cell| cell.label == number);
-        position.unwrap_or(0)
+        self.find(label).unwrap_or(0)
+    }
+
+    /// Returns the number of frames that are to be reserved for other shares.
+    fn reserved_by_others(&self, share: ShareIndex) -> usize {
+        let others = self.cells.iter().enumerate().filter(|&(at, _)| at != share);
+        sum(others.map(|(_, cell)| cell.wanted_reserve()))
     }
 
     /// Returns the largest number of frames that the share can ever have at one time, as the shares
     /// are now.
     pub(crate) fn most(&self, share: ShareIndex) -> usize {
-        let reserve_of = |cell: &Cell| cell.wanted_reserve.load(Ordering::Relaxed);
-        let others = self.cells.iter().enumerate().filter(|&(at, _)| at != share);
-        let reserved: u64 = others.map(|(_, cell)| reserve_of(cell)).sum();
-        let unreserved = self.frames.saturating_sub(reserved);
-        to_usize(self.cells[share].load().limit().min(unreserved))
+        let unreserved = to_usize(self.frames).saturating_sub(self.reserved_by_others(share));
+        to_usize(self.cells[share].load().limit()).min(unreserved)
     }
 
     fn is_limited(&self, word: Word) -> bool {
@@ -311,9 +320,8 @@ impl Shares {
     /// this moment, if it does.
     pub(crate) fn shortage_of(&self, label: Option<Label>, wanted: usize) -> Option<ShareShortage> {
         let share = self.index_of(label);
-        let cell = &self.cells[share];
-        let word = cell.load();
-        let (held, label) = (to_u16(word.held()), cell.label());
+        let word = self.cells[share].load();
+        let (held, label) = (to_u16(word.held()), self.label(share));
         let after = word.held().saturating_add(wanted as u64);
         if after > word.limit() {
             // Without a limit, all frames are out, which is not for the share to say.
@@ -369,7 +377,7 @@ impl Shares {
         source: Source,
     ) -> (Result<usize, Denied>, bool) {
         let cell = &self.cells[share];
-        let (min, max) = (min as u64, (max as u64).min(MAX_DRAW.max(min as u64)));
+        let (min, max) = (min as u64, (max as u64).min(Word::MAX_DRAWN));
         let mut seen = cell.load();
         // Common units that were taken out of their word (Q1).
         let mut in_hand = 0;
@@ -516,15 +524,11 @@ impl Shares {
     /// serves the queue afterwards.
     pub(crate) fn change(&self, changed: &Share) -> Result<(), ShareError> {
         check(changed)?;
-        let label = u64::from(Label::to_number(Some(changed.label)));
-        let found = self.cells.iter().position(|cell| cell.label == label);
-        let share = found.ok_or(ShareError::Unknown {
-            label: changed.label,
-        })?;
-        let reserve_of = |cell: &Cell| to_usize(cell.wanted_reserve.load(Ordering::Relaxed));
-        let others = self.cells.iter().enumerate().filter(|&(at, _)| at != share);
-        let others = sum(others.map(|(_, cell)| reserve_of(cell)));
+        let label = changed.label;
+        let unknown = ShareError::Unknown { label };
+        let share = self.find(Some(label)).ok_or(unknown)?;
         let frames = to_usize(self.frames);
+        let others = self.reserved_by_others(share);
         let reserved = others.saturating_add(changed.reserve);
         if reserved > frames {
             return Err(ShareError::Reserves { reserved, frames });
@@ -542,7 +546,7 @@ impl Shares {
         // The caller serves the queue anyway.
         let _served_by_the_caller = self.add_common(before.units() - after.units());
         // A give from now on finds a reserve that is not complete (Q3).
-        self.common.fetch_or(QUEUED, Ordering::Relaxed);
+        self.set_common_wanted();
         Ok(())
     }
 
@@ -607,28 +611,28 @@ impl Shares {
     /// Counts a wait of the share that has ended.
     pub(crate) fn count_wait(&self, share: ShareIndex, duration: Duration) {
         let cell = &self.cells[share];
-        let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        let took = nanoseconds(duration);
         cell.waits.fetch_add(1, Ordering::Relaxed);
-        cell.total_wait.fetch_add(nanoseconds, Ordering::Relaxed);
-        cell.longest_wait.fetch_max(nanoseconds, Ordering::Relaxed);
+        cell.total_wait.fetch_add(took, Ordering::Relaxed);
+        cell.longest_wait.fetch_max(took, Ordering::Relaxed);
     }
 
     /// Returns the use of all shares, that of the callers without a share last. The lock of the
     /// queue is held.
     pub(crate) fn usage(&self) -> Vec<ShareUsage> {
-        let others_last = self.cells[1..].iter().chain(&self.cells[..1]);
-        others_last.map(|cell| cell.usage()).collect()
+        let others_last = (1..self.cells.len()).chain([0]);
+        let usage = others_last.map(|share| self.cells[share].usage(self.label(share)));
+        usage.collect()
     }
 }
 
 impl Cell {
-    fn new(label: u64, reserve: usize, limit: Option<usize>, frames: usize) -> Self {
+    fn new(reserve: usize, limit: Option<usize>, frames: usize) -> Self {
         let reserve = reserve as u64;
         let zero = || unmodeled::AtomicU64::new(0);
         let in_word = limit.unwrap_or(frames).min(frames) as u64;
         Self {
             word: AtomicU64::new(Word::new(reserve, in_word).0),
-            label,
             wanted_reserve: unmodeled::AtomicU64::new(reserve),
             wanted_limit: unmodeled::AtomicU64::new(wanted_limit(limit)),
             most_held: zero(),
@@ -639,8 +643,8 @@ impl Cell {
         }
     }
 
-    fn label(&self) -> Option<Label> {
-        u16::try_from(self.label).ok().and_then(Label::from_number)
+    fn wanted_reserve(&self) -> usize {
+        to_usize(self.wanted_reserve.load(Ordering::Relaxed))
     }
 
     fn load(&self) -> Word {
@@ -678,13 +682,13 @@ impl Cell {
             .fetch_add(before.drawn(), Ordering::Relaxed);
     }
 
-    fn usage(&self) -> ShareUsage {
+    fn usage(&self, share: Option<Label>) -> ShareUsage {
         let word = self.load();
         let duration =
             |counter: &unmodeled::AtomicU64| Duration::from_nanos(counter.load(Ordering::Relaxed));
         ShareUsage {
-            share: self.label(),
-            reserve: to_usize(self.wanted_reserve.load(Ordering::Relaxed)),
+            share,
+            reserve: self.wanted_reserve(),
             reserved: to_usize(word.reserve()),
             limit: to_usize(word.limit()),
             held: to_usize(word.held()),

@@ -542,12 +542,8 @@ impl Drop for DeferredUntilDrop {
 
 /// Wakes a task, and then the tasks whose wakes were deferred meanwhile.
 fn wake_task(waker: TaskWaker) {
-    DEFERRED.with(|deferred| {
-        deferred.is_waking.set(true);
-        waker.wake();
-        deferred.run();
-        deferred.is_waking.set(false);
-    });
+    let _deferred = DeferredUntilDrop::begin();
+    waker.wake();
 }
 
 /// Result of [`WaitQueue::enqueue`].
