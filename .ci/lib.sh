@@ -62,6 +62,23 @@ need_packages() {
     }
 }
 
+# use_rust DIRECTORY VERSION [PACKAGE...]: unpacks a toolchain, as .ci/toolchain does, and makes
+# Cargo use it.
+use_rust() {
+    "$root/.ci/toolchain" "$@"
+    export PATH=$1/usr/bin:$PATH
+    export LD_LIBRARY_PATH=$1/usr/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    export RUSTC=$1/usr/bin/rustc RUSTDOC=$1/usr/bin/rustdoc
+}
+
+# use_rust_for TARGET: as use_rust, with a toolchain that builds the standard library from source.
+# 1.96 is the first version that links for Windows.
+use_rust_for() {
+    use_rust "$CI_DIR/rust-windows" 1.96+ rust-web-src rust-web-clippy
+    export RUSTC_BOOTSTRAP=1 CARGO_BUILD_TARGET=$1
+    export CARGO_UNSTABLE_BUILD_STD=std,panic_unwind,test
+}
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 # Where the scripts put what they download and unpack. git ignores target/.
 CI_DIR=$root/target/ci
