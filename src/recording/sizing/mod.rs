@@ -24,7 +24,8 @@
 //! - A source that is paced by a clock asks at the recorded time, or when it is done with its
 //!   previous frame, if that is later. The work that it cannot skip is its least recorded delay
 //!   after a wait, if that is less than a quarter of its period, and nothing otherwise. A recorded
-//!   request that a wait had delayed is due one period after the request before it.
+//!   request that a wait had delayed is due one period after the request before it, and keeps its
+//!   recorded delay, so that a replay with the recorded frames has the recorded waits.
 //!
 //! Requests are served in the order in which they are made. A served waiter goes on after the
 //! median of the recorded times between a release and the end of the wait that it served.

@@ -15,7 +15,7 @@ use super::pacing::{Pacing, Request, median, pacing_of, period_of};
 const MAX_TIME: Duration = Duration::from_secs(1 << 32);
 
 /// Minimum number of frames that a stage has given up before it is taken to keep some.
-const MIN_ENDS: usize = 8;
+const MIN_ENDS: usize = 16;
 
 /// Steps of a recording. Times are in nanoseconds since its first event.
 #[derive(Clone, Debug)]
@@ -553,15 +553,15 @@ fn pace_by_clock(steps: &mut [Step], numbers: &[usize], requests: &[Request]) {
     for (index, request) in requests.iter().enumerate() {
         let follows_wait = index > 0 && requests[index - 1].wait > 0;
         let was_idle = request.gap.is_none_or(|gap| gap > work + period / 16);
-        due = if was_idle || !follows_wait {
-            request.at
+        let step = &mut steps[numbers[index]];
+        if was_idle || !follows_wait {
+            due = request.at;
+            step.delay = work.min(step.delay);
         } else {
             // It was late.
-            request.at.min(period.saturating_add(due))
-        };
-        let step = &mut steps[numbers[index]];
+            due = request.at.min(period.saturating_add(due));
+        }
         step.not_before = due;
-        step.delay = work.min(step.delay);
     }
 }
 

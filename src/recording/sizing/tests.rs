@@ -198,6 +198,24 @@ fn forecasts_of_a_source_paced_by_its_work_are_exact_whatever_was_recorded() {
     }
 }
 
+#[test]
+fn a_clock_that_has_caught_up_asks_no_earlier_than_recorded() {
+    // Each frame takes 19 microseconds less than a period, so that the source catches up with its
+    // clock while it still waits for each frame.
+    let mut frames = vec![(1, 9_880); 20];
+    frames[0].1 = 20_100;
+    let pipeline = Pipeline {
+        period: Some(10_000),
+        frames,
+        show: 100,
+        keeps: 0,
+        labels: LABELS,
+    };
+    let sizing = pipeline.record(1).sizing_with(&options(&pipeline));
+    assert_eq!(sizing.recorded, pipeline.waits(1));
+    assert_eq!(sizing.at(1).unwrap().waits, sizing.recorded);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
