@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ks_allocator::{
     AcquireError, AllocatorMode, AllocatorState, CommitError, EventKind, Frame, FramePool, Framing,
-    KsAllocator, PoolAllocator, ReframeError, Reframing, VideoFormat, VideoLayout,
+    KsAllocator, PoolAllocator, ReframeError, Reframing, Share, VideoFormat, VideoLayout,
 };
 
 use support::committed_allocator::committed_allocator as committed;
@@ -384,17 +384,20 @@ fn a_drain_is_not_held_up_by_frames_that_a_waiter_has_collected() {
 fn a_drained_change_without_new_memory_decommits() {
     let builder = FramePool::builder()
         .frames(2)
-        .frame_size(3072)
-        .max_bytes(6144);
+        .frame_size(1024)
+        .max_bytes(8192);
     let allocator = PoolAllocator::from_builder(&builder).unwrap();
     allocator.commit().unwrap();
+    // The memory of an earlier generation leaves too little.
+    let _earlier = allocator.acquire().unwrap();
+    allocator.reframe(Framing::new(2, 1024)).unwrap();
     let pool = allocator.pool().unwrap();
     let held = [pool.acquire().unwrap(), pool.acquire().unwrap()];
     thread::scope(|scope| {
         let waiter = scope.spawn(|| pool.acquire().map(drop));
         wait_for_waiters(&pool, 1);
         let change = scope.spawn(|| {
-            let drain = Reframing::new(Framing::new(3, 3072)).drain(A_MINUTE);
+            let drain = Reframing::new(Framing::new(3, 2560)).drain(A_MINUTE);
             allocator.reframe(drain).unwrap_err()
         });
         // The frames come back to a pool that hands out none.
@@ -418,7 +421,42 @@ fn a_drained_change_without_new_memory_decommits() {
         Err(AcquireError::NotCommitted)
     );
     allocator.commit().unwrap();
-    assert_eq!(allocator.acquire().unwrap().len(), 3072);
+    assert_eq!(allocator.acquire().unwrap().len(), 1024);
+}
+
+#[test]
+fn a_change_that_cannot_be_is_refused_before_the_drain() {
+    let builder = FramePool::builder()
+        .frames(2)
+        .frame_size(1024)
+        .share(Share::new("preview").reserve(2))
+        .max_bytes(8192);
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let pool = allocator.pool().unwrap();
+    let preview = pool.with_label("preview");
+    let refused = |framing| {
+        let drain = Reframing::new(framing).drain(A_MINUTE);
+        let ReframeError::Commit(error) = allocator.reframe(drain).unwrap_err() else {
+            panic!("the memory cannot be as wanted");
+        };
+        error.to_string()
+    };
+    for held in [preview.try_acquire().ok(), None] {
+        assert_eq!(
+            refused(Framing::new(3, 3072)),
+            "9216 bytes are needed, and 2048 of at most 8192 bytes are in use"
+        );
+        assert_eq!(
+            refused(Framing::new(1, 64)),
+            "the shares reserve 2 frames, of a pool of 1"
+        );
+        drop(held);
+    }
+    assert_eq!(
+        preview.try_acquire().unwrap().generation(),
+        pool.generation()
+    );
 }
 
 #[test]

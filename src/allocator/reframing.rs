@@ -9,6 +9,7 @@ use crate::framing::Framing;
 use crate::memory::Budget;
 use crate::mode::AllocatorMode;
 use crate::negotiation::Agreement;
+use crate::pool::construction;
 use crate::pool::core::{Core, Handle};
 use crate::pool::generations::WakeOnDrop;
 use crate::pool::wait_queue::Refusal;
@@ -106,7 +107,8 @@ impl Reframing {
     /// [`try_acquire`](KsAllocator::try_acquire) fails with
     /// [`Exhausted`](crate::AcquireError::Exhausted). A decommit or a close ends the drain. Commits
     /// that have to allocate wait for it. Code of the user's that runs when the old memory is freed
-    /// must not commit or re-frame the allocator.
+    /// must not commit or re-frame the allocator. A framing that cannot be, such as one beyond the
+    /// [limit](crate::FramePoolBuilder::max_bytes) by itself, is refused before the drain.
     ///
     /// Without it, the memory of both exists for as long as one of the present frames is out. In
     /// Kernel mode it does all the same: handles keep the old kernel object, with its memory, until
@@ -235,6 +237,8 @@ impl PoolAllocator {
         };
         let mut drain = None;
         if let Some(timeout) = reframing.drain {
+            // Before callers have to wait, and before the memory is given up.
+            construction::check(&self.configure(*plan))?;
             let drain = drain.insert(Drain::begin(self, old.core_handle(), &mut ended));
             drain.wait(timeout)?;
         }

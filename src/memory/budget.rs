@@ -25,6 +25,18 @@ impl Budget {
         self.in_use.load(Ordering::Relaxed)
     }
 
+    /// Checks that `needed` bytes fit if nothing else is in use.
+    pub(crate) fn check(&self, needed: usize) -> Result<(), CommitError> {
+        if needed <= self.max {
+            return Ok(());
+        }
+        Err(CommitError::OverBudget {
+            needed,
+            in_use: self.in_use(),
+            max: self.max,
+        })
+    }
+
     /// Reserves `needed` bytes, until the result is dropped.
     pub(super) fn reserve(&self, needed: usize) -> Result<Reservation, CommitError> {
         let mut in_use = self.in_use();

@@ -82,12 +82,22 @@ pub(crate) struct MemoryPlan {
 impl MemoryPlan {
     /// Computes the layout of a framing in such memory.
     pub(crate) fn layout(&self, framing: &Framing) -> Result<FrameLayout, CommitError> {
-        match (self.guard_pages, &self.custom) {
-            (false, _) => FrameLayout::new(framing),
-            (true, None) => GuardPages::layout(framing),
-            (true, Some(_)) => Err(CommitError::GuardPagesUnsupported {
-                reason: "the pool does not change access rights of custom memory",
-            }),
+        if self.custom.is_some() {
+            if self.mode == AllocatorMode::Kernel {
+                return Err(CommitError::ModeUnsupported {
+                    mode: self.mode,
+                    reason: "custom memory is not owned by a kernel object",
+                });
+            }
+            if self.guard_pages {
+                return Err(CommitError::GuardPagesUnsupported {
+                    reason: "the pool does not change access rights of custom memory",
+                });
+            }
+        }
+        match self.guard_pages {
+            false => FrameLayout::new(framing),
+            true => GuardPages::layout(framing),
         }
     }
 }
@@ -153,23 +163,19 @@ impl Segment {
         plan: &MemoryPlan,
         requests: &mut MemoryRequests,
     ) -> Result<(Pages, Option<OwnedKernelObject>), CommitError> {
-        match (plan.mode, &plan.custom) {
-            (AllocatorMode::User, None) => {
+        if let Some(memory) = &plan.custom {
+            let pages = CustomPages::allocate(memory, bytes, requests)?;
+            return Ok((Pages::Custom(pages), None));
+        }
+        match plan.mode {
+            AllocatorMode::User => {
                 let pages = UserPages::map(bytes, requests)?;
                 Ok((Pages::User(pages), None))
             }
-            (AllocatorMode::User, Some(memory)) => {
-                let pages = CustomPages::allocate(memory, bytes, requests)?;
-                Ok((Pages::Custom(pages), None))
-            }
-            (AllocatorMode::Kernel, None) => {
+            AllocatorMode::Kernel => {
                 let (mapping, object) = kernel_mode::map(bytes, requests, plan.peers_may_write)?;
                 Ok((Pages::Kernel(mapping), Some(object)))
             }
-            (mode @ AllocatorMode::Kernel, Some(_)) => Err(CommitError::ModeUnsupported {
-                mode,
-                reason: "custom memory is not owned by a kernel object",
-            }),
         }
     }
 

@@ -55,6 +55,17 @@ pub(crate) fn build_next(config: &PoolConfig, core: &Core) -> Result<Handle, Com
     assemble(config, Arc::clone(&core.lineage), shares(config)?, false)
 }
 
+/// Checks all of a configuration that can be known before the memory is requested.
+pub(crate) fn check(config: &PoolConfig) -> Result<(), CommitError> {
+    shares(config)?;
+    check_levels(config)?;
+    let layout = config.memory.layout(&config.framing)?;
+    match &config.memory.budget {
+        Some(budget) => budget.check(layout.total),
+        None => Ok(()),
+    }
+}
+
 /// Checks that the levels of free frames fit each other and the pool.
 fn check_levels(config: &PoolConfig) -> Result<(), CommitError> {
     let frames = config.framing.frames;
