@@ -18,11 +18,13 @@ use ks_allocator::{
 
 use support::poll_once::poll_once;
 use support::random::Random;
+use support::share_model;
 use support::wait_until::wait_until;
 
 mod support {
     pub(crate) mod poll_once;
     pub(crate) mod random;
+    pub(crate) mod share_model;
     pub(crate) mod wait_until;
 }
 
@@ -754,214 +756,10 @@ fn waits_that_a_share_does_not_allow_now_go_on_through_changes_of_framing() {
     drop(held);
 }
 
-/// A share of the model.
-#[derive(Clone, Copy, Debug)]
-struct ModelShare {
-    wanted_reserve: usize,
-    reserve: usize,
-    limit: usize,
-    held: usize,
-}
-
-impl ModelShare {
-    /// Units with `more` frames more.
-    fn units(&self, more: usize) -> usize {
-        self.reserve.max(self.held + more)
-    }
-}
-
-/// A pool as the documentation describes it, used by one thread. Share 0 is that of the callers
-/// without one.
-#[derive(Debug)]
-struct Model {
-    frames: usize,
-    shares: Vec<ModelShare>,
-    /// Waiting callers: their share and the number of frames that they want.
-    queue: Vec<(usize, usize, usize)>,
-    /// True if a reserve or a waiting caller lacks common frames.
-    wants_common: bool,
-}
-
-impl Model {
-    fn common(&self) -> usize {
-        let units: usize = self.shares.iter().map(|share| share.units(0)).sum();
-        self.frames - units
-    }
-
-    /// Tells whether the share can have `more` frames, or whether it lacks common ones.
-    fn allows(&self, share: usize, more: usize, may_use_common: bool) -> Result<(), bool> {
-        let of = &self.shares[share];
-        if of.held + more > of.limit {
-            return Err(of.limit == self.frames);
-        }
-        let missing = of.units(more) - of.units(0);
-        let common = if may_use_common { self.common() } else { 0 };
-        if missing <= common { Ok(()) } else { Err(true) }
-    }
-
-    /// Completes reserves and serves waiting callers. Returns the numbers of those.
-    fn settle(&mut self) -> Vec<usize> {
-        let mut served = Vec::new();
-        'again: loop {
-            for share in 0..self.shares.len() {
-                while self.shares[share].reserve < self.shares[share].wanted_reserve {
-                    let of = self.shares[share];
-                    if of.held <= of.reserve && self.common() == 0 {
-                        break;
-                    }
-                    self.shares[share].reserve += 1;
-                }
-            }
-            let is_complete = |share: &ModelShare| share.reserve == share.wanted_reserve;
-            let mut may_use_common = self.shares.iter().all(is_complete);
-            let mut passed_over = Vec::new();
-            for at in 0..self.queue.len() {
-                let (number, share, wanted) = self.queue[at];
-                if passed_over.contains(&share) {
-                    continue;
-                }
-                match self.allows(share, wanted, may_use_common) {
-                    Ok(()) => {
-                        self.shares[share].held += wanted;
-                        self.queue.remove(at);
-                        served.push(number);
-                        continue 'again;
-                    }
-                    Err(lacks_common) => may_use_common &= !lacks_common,
-                }
-                passed_over.push(share);
-            }
-            self.wants_common = !may_use_common;
-            return served;
-        }
-    }
-
-    fn can_take_at_once(&self, share: usize, wanted: usize) -> bool {
-        let is_first = self.queue.iter().all(|&(_, other, _)| other != share);
-        is_first && self.allows(share, wanted, !self.wants_common).is_ok()
-    }
-}
-
-/// Runs random operations of one thread in a pool and in the model, which must agree on each.
 #[test]
-fn a_pool_does_what_the_model_says() {
-    const LABELS: [&str; 4] = ["", "one", "two", "three"];
-    for seed in 1..=60 {
+fn an_allocator_does_what_the_model_says() {
+    for seed in 1..=100 {
         let mut random = Random(seed);
-        let mut below = |bound: usize| random.below(bound);
-        let frames = 2 + below(7);
-        let mut shares = vec![ModelShare {
-            wanted_reserve: 0,
-            reserve: 0,
-            limit: frames,
-            held: 0,
-        }];
-        let mut declared = Vec::new();
-        let mut unreserved = frames;
-        for label in &LABELS[1..] {
-            let reserve = below(unreserved + 1);
-            unreserved -= reserve;
-            let limit = (reserve + below(frames)).min(frames);
-            declared.push(Share::new(*label).reserve(reserve).limit(limit));
-            shares.push(ModelShare {
-                wanted_reserve: reserve,
-                reserve,
-                limit,
-                held: 0,
-            });
-        }
-        let pool = pool(frames, &declared);
-        let handles = LABELS.map(|label| match label {
-            "" => pool.clone(),
-            label => pool.with_label(label),
-        });
-        let mut model = Model {
-            frames,
-            shares,
-            queue: Vec::new(),
-            wants_common: false,
-        };
-        let mut held: Vec<(usize, Frame)> = Vec::new();
-        let mut waiting = Vec::new();
-        for number in 0..400 {
-            let (share, wanted) = (below(4), 1 + below(3));
-            let handle = &handles[share];
-            match below(8) {
-                0 | 1 => {
-                    let expected = model.can_take_at_once(share, 1);
-                    let acquired = handle.try_acquire();
-                    assert_eq!(acquired.is_ok(), expected, "{model:?}");
-                    if let Ok(frame) = acquired {
-                        model.shares[share].held += 1;
-                        held.push((share, frame));
-                    }
-                }
-                2 | 3 => {
-                    let mut future = Box::pin(handle.acquire_exact_async(wanted));
-                    match poll(&mut future) {
-                        Poll::Ready(Ok(batch)) => {
-                            assert!(model.can_take_at_once(share, wanted), "{model:?}");
-                            model.shares[share].held += wanted;
-                            held.extend(batch.map(|frame| (share, frame)));
-                        }
-                        Poll::Ready(Err(error)) => {
-                            let of = |share: &ModelShare| share.wanted_reserve;
-                            let reserved: usize = model.shares.iter().map(of).sum();
-                            let own = model.shares[share].wanted_reserve;
-                            let most = model.shares[share].limit.min(frames + own - reserved);
-                            assert!(wanted > most, "{error}");
-                        }
-                        Poll::Pending => {
-                            assert!(!model.can_take_at_once(share, wanted), "{model:?}");
-                            model.queue.push((number, share, wanted));
-                            waiting.push((number, share, future));
-                        }
-                    }
-                }
-                4 | 5 if !held.is_empty() => {
-                    let (share, frame) = held.swap_remove(below(held.len()));
-                    model.shares[share].held -= 1;
-                    drop(frame);
-                }
-                6 if !waiting.is_empty() => {
-                    let (number, ..) = waiting.swap_remove(below(waiting.len()));
-                    model.queue.retain(|&(other, ..)| other != number);
-                }
-                7 if share > 0 => {
-                    let (reserve, limit) = (below(frames), below(frames + 1));
-                    let changed = Share::new(LABELS[share]).reserve(reserve).limit(limit);
-                    let others = model.shares.iter().enumerate();
-                    let others = others.filter(|&(other, _)| other != share);
-                    let reserved: usize = others.map(|(_, of)| of.wanted_reserve).sum();
-                    let fits = reserve <= limit && reserved + reserve <= frames;
-                    assert_eq!(pool.set_share(changed).is_ok(), fits);
-                    if fits {
-                        let of = &mut model.shares[share];
-                        of.wanted_reserve = reserve;
-                        of.reserve = of.reserve.min(reserve);
-                        of.limit = limit;
-                    }
-                }
-                _ => {}
-            }
-            let served = model.settle();
-            waiting.retain_mut(|(number, share, future)| match poll(future) {
-                Poll::Pending => {
-                    assert!(!served.contains(number), "{number} waits, {model:?}");
-                    true
-                }
-                Poll::Ready(batch) => {
-                    assert!(served.contains(number), "{number} is served, {model:?}");
-                    held.extend(batch.unwrap().map(|frame| (*share, frame)));
-                    false
-                }
-            });
-            for (usage, of) in pool.shares().iter().zip(&model.shares[1..]) {
-                let found = (usage.held, usage.reserve, usage.reserved, usage.limit);
-                let expected = (of.held, of.wanted_reserve, of.reserve, of.limit);
-                assert_eq!(found, expected, "{model:?}");
-            }
-            assert_eq!(pool.free_frames(), frames - held.len());
-        }
+        share_model::run(&mut |limit| Some(random.below(limit)));
     }
 }

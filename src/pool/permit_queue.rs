@@ -133,6 +133,12 @@ impl<C: Caller> PermitQueue<C> {
         None
     }
 
+    /// Completes the reserves as far as possible, while no caller may get a frame (Q6).
+    pub(super) fn complete_reserves(&mut self) {
+        self.wants_common |= !self.shares.complete_reserves();
+        self.mark();
+    }
+
     /// Sets the flags by which calls find the callers, and clears those that are not needed any
     /// more (Q3). To be called once [`admit`](Self::admit) finds no caller.
     pub(super) fn mark(&self) {

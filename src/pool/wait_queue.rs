@@ -766,7 +766,13 @@ impl WaitQueue {
         record: &dyn Fn(usize, CallSite) -> FrameId,
     ) -> Option<Served> {
         let mut queue = self.queue.lock();
-        if queue.generation != free.generation || !queue.state.is_open() {
+        if queue.generation != free.generation {
+            return None;
+        }
+        if !queue.state.is_open() {
+            if let Some(queued) = &mut queue.queued {
+                queued.complete_reserves();
+            }
             return None;
         }
         let served = queue.serve(free, record);
