@@ -26,7 +26,7 @@ mod support {
 }
 
 const THREADS: usize = 4;
-const ROUNDS: usize = if cfg!(debug_assertions) {
+const ROUNDS: usize = if cfg!(any(debug_assertions, ks_allocator_preempt)) {
     20_000
 } else {
     300_000

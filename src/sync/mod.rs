@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `std` | the types of std, `parking_lot` and crossbeam, in all builds but those of models |
 //! | `loom` | their stand-ins in models |
+//! | `preempted` | atomics and locks that preempt threads at random, for tests |
 //! | [`unmodeled`] | types that are std's in models, too, so that loom does not see them |
 //! | `thread_id` | the thread ids of reports |
 //! | `prefetch` | prefetching of cache lines |
@@ -40,6 +41,8 @@ mod loom;
     expect(dead_code, reason = "models have no thread ids")
 )]
 mod os_thread;
+#[cfg(all(ks_allocator_preempt, not(all(test, loom))))]
+mod preempted;
 mod prefetch;
 mod process;
 #[cfg(not(all(test, loom)))]

@@ -6,13 +6,17 @@ pub(crate) use std::thread::Thread;
 
 use std::time::Instant;
 
-use super::unmodeled;
-
+#[cfg(ks_allocator_preempt)]
+pub(crate) use super::preempted::{AtomicU64, AtomicUsize, NoAllocMutex};
+#[cfg(not(ks_allocator_preempt))]
 pub(crate) type AtomicU64 = std::sync::atomic::AtomicU64;
+#[cfg(not(ks_allocator_preempt))]
 pub(crate) type AtomicUsize = std::sync::atomic::AtomicUsize;
+#[cfg(not(ks_allocator_preempt))]
+pub(crate) type NoAllocMutex<T> = super::unmodeled::Mutex<T>;
+
 pub(crate) type ArrayQueue<T> = crossbeam_queue::ArrayQueue<T>;
 pub(crate) type Mutex<T> = parking_lot::Mutex<T>;
-pub(crate) type NoAllocMutex<T> = unmodeled::Mutex<T>;
 pub(crate) type OnceLock<T> = std::sync::OnceLock<T>;
 
 #[cfg(feature = "windows")]

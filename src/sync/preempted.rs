@@ -1,0 +1,123 @@
+//! Atomics and locks before whose accesses threads are preempted at random: in builds with
+//! `--cfg ks_allocator_preempt`.
+//!
+//! A test that many threads run then meets interleavings that are rare otherwise, at any number of
+//! processors. A weak exchange also fails at random, as it may.
+
+use std::cell::Cell;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+/// Defines an atomic before whose accesses threads are preempted.
+macro_rules! atomic {
+    (
+        $name:ident, $value:ty;
+        $($method:ident($($argument:ident: $type:ty),+) $(-> $result:ty)?;)+
+    ) => {
+        #[derive(Debug)]
+        #[repr(transparent)]
+        pub(crate) struct $name(std::sync::atomic::$name);
+
+        impl $name {
+            pub(crate) const fn new(value: $value) -> Self {
+                Self(std::sync::atomic::$name::new(value))
+            }
+
+            $(pub(crate) fn $method(&self, $($argument: $type),+) $(-> $result)? {
+                preempt();
+                self.0.$method($($argument),+)
+            })+
+
+            pub(crate) fn compare_exchange_weak(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                preempt();
+                if random() % 16 == 0 {
+                    return Err(self.0.load(failure));
+                }
+                self.0.compare_exchange_weak(current, new, success, failure)
+            }
+        }
+    };
+}
+
+atomic! { AtomicU64, u64;
+    load(order: Ordering) -> u64;
+    store(value: u64, order: Ordering);
+    fetch_add(value: u64, order: Ordering) -> u64;
+    fetch_sub(value: u64, order: Ordering) -> u64;
+    fetch_or(bits: u64, order: Ordering) -> u64;
+    fetch_and(bits: u64, order: Ordering) -> u64;
+    compare_exchange(
+        current: u64, new: u64, success: Ordering, failure: Ordering
+    ) -> Result<u64, u64>;
+}
+atomic! { AtomicUsize, usize;
+    load(order: Ordering) -> usize;
+    store(value: usize, order: Ordering);
+    fetch_add(value: usize, order: Ordering) -> usize;
+    fetch_sub(value: usize, order: Ordering) -> usize;
+    fetch_or(bits: usize, order: Ordering) -> usize;
+    fetch_and(bits: usize, order: Ordering) -> usize;
+    compare_exchange(
+        current: usize, new: usize, success: Ordering, failure: Ordering
+    ) -> Result<usize, usize>;
+}
+
+/// The mutex of other builds, before whose locking threads are preempted.
+#[derive(Debug)]
+pub(crate) struct NoAllocMutex<T>(super::unmodeled::Mutex<T>);
+
+impl<T> NoAllocMutex<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(super::unmodeled::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> std::sync::MutexGuard<'_, T> {
+        preempt();
+        self.0.lock()
+    }
+}
+
+/// Lets other threads run now and then. Each thread is slow at times: it then waits for others
+/// before every access, so that what it has read is out of date.
+fn preempt() {
+    /// Number of accesses for which a thread is slow.
+    const SLOW: u32 = 32;
+    std::thread_local!(static LEFT: Cell<u32> = const { Cell::new(0) });
+    let left = LEFT.get();
+    if left == 0 {
+        match random() % 512 {
+            0 => LEFT.set(SLOW),
+            1..32 => thread::yield_now(),
+            _ => {}
+        }
+        return;
+    }
+    LEFT.set(left - 1);
+    match random() % 16 {
+        0 => thread::sleep(Duration::from_micros(50)),
+        _ => thread::yield_now(),
+    }
+}
+
+/// Returns the next number of a xorshift generator of the calling thread.
+fn random() -> u64 {
+    std::thread_local!(static STATE: Cell<u64> = const { Cell::new(0) });
+    let mut state = STATE.get();
+    if state == 0 {
+        // The address differs from thread to thread, and from run to run.
+        state = STATE.with(|state| std::ptr::from_ref(state).addr() as u64) | 1;
+        state = state.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    STATE.set(state);
+    state >> 20
+}
