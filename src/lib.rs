@@ -158,6 +158,9 @@ pub use self::recording::{
     Saving, SavingMeans, Sizing, SizingOptions, WaitTotals,
 };
 pub use self::share::{Share, ShareShortage, ShareUsage};
+#[cfg(all(ks_allocator_preempt, not(all(test, loom))))]
+#[doc(hidden)]
+pub use self::sync::stop_before_access;
 pub use self::token::FrameToken;
 pub use self::video::{
     LayoutError, Padding, Plane, PlaneFormat, PlaneLayout, PlaneMut, Planes, PlanesError,

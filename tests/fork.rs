@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
@@ -16,11 +15,14 @@ use ks_allocator::{
     KsAllocator, PoolAllocator, ReframeError, Share, ShareError, TokenError,
 };
 
+use support::in_child::in_child;
+
+mod support {
+    pub(crate) mod in_child;
+}
+
 const FRAMES: usize = 4;
 const SIZE: usize = 5000;
-
-/// Seconds after which a child is killed.
-const TIMEOUT: u32 = 20;
 
 /// Bound of waits that end earlier unless the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -39,26 +41,6 @@ fn filled(pool: &FramePool) -> Frame {
     let mut frame = pool.acquire().unwrap();
     frame.fill(7);
     frame
-}
-
-/// Runs `child` in a forked process, and asserts that it ends without a panic and in time.
-#[expect(unsafe_code, reason = "forks")]
-fn in_child(child: impl FnOnce()) {
-    // SAFETY: the child runs `child` and ends. It uses the heap, whose locks the C library keeps
-    // consistent across a fork, and the crate, which promises to work there.
-    let id = unsafe { libc::fork() };
-    assert!(id >= 0, "fork failed");
-    if id == 0 {
-        // SAFETY: without a handler, the signal kills this process.
-        unsafe { libc::alarm(TIMEOUT) };
-        let done = catch_unwind(AssertUnwindSafe(child));
-        // SAFETY: ends the process without handlers of the parent.
-        unsafe { libc::_exit(i32::from(done.is_err())) };
-    }
-    let mut status = 0;
-    // SAFETY: waits for the child that was just made.
-    let waited = unsafe { libc::waitpid(id, &raw mut status, 0) };
-    assert_eq!((waited, status), (id, 0), "the child failed");
 }
 
 fn assert_other_process<T>(result: Result<T, AcquireError>) {

@@ -388,6 +388,14 @@ impl PoolAllocator {
             .is_some_and(|pool| pool.is_closed())
     }
 
+    /// Returns whether the caller runs in a child that was forked after the last commit. Changes of
+    /// state have no effect there, and take no lock: a thread of the parent may have held it.
+    pub(super) fn is_in_other_process(&self) -> bool {
+        let pool = self.pool.load();
+        pool.as_ref()
+            .is_some_and(|pool| pool.core().is_in_other_process())
+    }
+
     /// Calls `access` with the control state locked. `access` runs no code of the user's, such as
     /// subscribers and wakers, because that may call the allocator.
     pub(crate) fn with_control<R>(&self, access: impl FnOnce(&mut LockedControl<'_>) -> R) -> R {
@@ -417,6 +425,9 @@ impl PoolAllocator {
         change: impl FnOnce(&mut Control),
         apply: impl FnOnce(&FramePool) -> Option<RejectedWaiters>,
     ) {
+        if self.is_in_other_process() {
+            return;
+        }
         let mut control = self.control.lock();
         change(&mut control);
         let rejected = self.pool.load().as_deref().and_then(apply);
@@ -434,6 +445,9 @@ impl PoolAllocator {
         mut check: impl FnMut(&LockedControl<'_>) -> Result<bool, E>,
         mut prepare: impl FnMut(&FramePool) -> Result<(), E>,
     ) -> Result<CommitEffect, E> {
+        if self.is_in_other_process() {
+            return Ok(CommitEffect::None);
+        }
         loop {
             if let Some(effect) = self.commit_reusing(&mut check, &mut prepare)? {
                 return Ok(effect);

@@ -222,8 +222,7 @@ impl PoolAllocator {
         prepare: impl FnOnce(&FramePool) -> Result<(), CommitError>,
     ) -> Result<Framing, ReframeError> {
         let actual = self.config.actual(&reframing.framing)?;
-        let pool = self.pool();
-        if pool.is_some_and(|pool| pool.core().is_in_other_process()) {
+        if self.is_in_other_process() {
             return Err(ReframeError::OtherProcess);
         }
         // Dropped after the lock of `building`, because the end of waits and of pools may run code

@@ -448,10 +448,18 @@ impl Core {
                 self.wait_queue().draw(&self.free, share, wanted)
             };
         }
-        drawn.map_err(|_| match self.wait_queue().availability(&self.free) {
-            Availability::Refused(refusal) => Unavailable::Refused(refusal),
-            Availability::Open | Availability::Paused => Unavailable::Exhausted,
-        })
+        drawn.map_err(|_| self.why_closed().unwrap_or(Unavailable::Exhausted))
+    }
+
+    /// Returns why a caller gets no frame whatever is free, or `None` if the pool is open.
+    fn why_closed(&self) -> Option<Unavailable> {
+        match self.wait_queue().availability(&self.free) {
+            Availability::Open => None,
+            // The parent may open its pool, or may have a newer one.
+            _ if self.is_in_other_process() => Some(Unavailable::OtherProcess),
+            Availability::Paused => Some(Unavailable::Exhausted),
+            Availability::Refused(refusal) => Some(Unavailable::Refused(refusal)),
+        }
     }
 
     /// Gives permits back for which the caller has used no frame.
@@ -525,15 +533,11 @@ impl Core {
             match taken {
                 Ok(()) => return Ok(()),
                 Err(TakeError::AllOut) => return Err(Unavailable::Exhausted),
-                Err(TakeError::Closed) if self.is_in_other_process() => {
-                    return Err(Unavailable::OtherProcess);
-                }
-                Err(TakeError::Closed) => match self.wait_queue().availability(&self.free) {
-                    Availability::Refused(refusal) => return Err(Unavailable::Refused(refusal)),
-                    Availability::Paused => return Err(Unavailable::Exhausted),
+                Err(TakeError::Closed) => match self.why_closed() {
+                    Some(unavailable) => return Err(unavailable),
                     // The pool was opened in the meantime.
                     // mutant: take-after-reopening
-                    Availability::Open => continue,
+                    None => continue,
                 },
             }
         }
@@ -880,9 +884,13 @@ impl Core {
     /// Adds the holders of the frames, and the share of the caller, to an error that is about them.
     #[cold]
     pub(crate) fn explained(&self, error: AcquireError, label: Option<Label>) -> AcquireError {
+        let error = self.with_shortage(error, label, 1);
+        if self.is_in_other_process() {
+            // By P2: a report takes locks.
+            return error;
+        }
         let holders = || self.in_newest(|newest| newest.diagnostics.sampled_holders(newest));
-        self.with_shortage(error, label, 1)
-            .map_starvation(|starvation| starvation.with_holders(holders()))
+        error.map_starvation(|starvation| starvation.with_holders(holders()))
     }
 }
 

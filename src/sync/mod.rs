@@ -55,6 +55,8 @@ pub(crate) mod unmodeled;
 #[cfg(all(test, loom))]
 pub(crate) use self::loom::*;
 pub(crate) use self::os_thread::name as thread_name;
+#[cfg(all(ks_allocator_preempt, not(all(test, loom))))]
+pub use self::preempted::stop_before_access;
 pub(crate) use self::prefetch::prefetch;
 pub(crate) use self::process::Process;
 #[cfg(not(all(test, loom)))]

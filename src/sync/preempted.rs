@@ -84,12 +84,44 @@ impl<T> NoAllocMutex<T> {
     }
 }
 
+/// Something to do before an access.
+struct Stop {
+    /// Number of accesses before that one.
+    left: usize,
+    run: Box<dyn FnOnce()>,
+}
+
+std::thread_local!(static STOP: Cell<Option<Stop>> = const { Cell::new(None) });
+
+/// Has the calling thread call `run` before its access with this number, counted from 0 on from
+/// now.
+pub fn stop_before_access(number: usize, run: impl FnOnce() + 'static) {
+    let (left, run) = (number, Box::new(run));
+    STOP.set(Some(Stop { left, run }));
+}
+
+/// Calls the function that is to be called before this access, if there is one.
+fn stop() {
+    // The thread may be about to end.
+    let Ok(Some(mut stop)) = STOP.try_with(Cell::take) else {
+        return;
+    };
+    match stop.left.checked_sub(1) {
+        Some(left) => {
+            stop.left = left;
+            STOP.set(Some(stop));
+        }
+        None => (stop.run)(),
+    }
+}
+
 /// Lets other threads run now and then. Each thread is slow at times: it then waits for others
 /// before every access, so that what it has read is out of date.
 fn preempt() {
     /// Number of accesses for which a thread is slow.
     const SLOW: u32 = 32;
     std::thread_local!(static LEFT: Cell<u32> = const { Cell::new(0) });
+    stop();
     let left = LEFT.get();
     if left == 0 {
         match random() % 512 {
