@@ -33,6 +33,9 @@ use std::fmt;
 /// - In `User` mode, acquires of free frames succeed, in the copy. An acquire that would wait fails
 ///   with `OtherProcess`.
 /// - Commits, decommits and flushes of the pool have no effect.
+/// - None of these calls waits for a lock that a thread of the parent held at the fork. Others may:
+///   reports and states, [`wait_idle`](crate::FramePool::wait_idle), new labels, and changes of an
+///   allocator that has no pool or that get a framing or a mode.
 ///
 /// A fork is noticed by a handler of `pthread_atfork`. So it is not if the program makes the system
 /// call `clone` or `fork` itself. Children that execute another program, as those of

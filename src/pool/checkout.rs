@@ -533,6 +533,10 @@ impl Core {
             match taken {
                 Ok(()) => return Ok(()),
                 Err(TakeError::AllOut) => return Err(Unavailable::Exhausted),
+                // The parent's words may be open by now, but those of the copy stay closed.
+                Err(TakeError::Closed) if self.is_in_other_process() => {
+                    return Err(Unavailable::OtherProcess);
+                }
                 Err(TakeError::Closed) => match self.why_closed() {
                     Some(unavailable) => return Err(unavailable),
                     // The pool was opened in the meantime.
