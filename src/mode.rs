@@ -35,7 +35,7 @@ use std::fmt;
 /// - Commits, decommits and flushes of the pool have no effect.
 /// - None of these calls waits for a lock that a thread of the parent held at the fork. Others may:
 ///   reports and states, [`wait_idle`](crate::FramePool::wait_idle), new labels, and changes of an
-///   allocator that has no pool or that get a framing or a mode.
+///   allocator: of its framing and its mode, and all if it was not committed at the fork.
 ///
 /// A fork is noticed by a handler of `pthread_atfork`. So it is not if the program makes the system
 /// call `clone` or `fork` itself. Children that execute another program, as those of
