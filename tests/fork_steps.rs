@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::mpsc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -17,9 +17,11 @@ use ks_allocator::{
 };
 
 use support::in_child::in_child;
+use support::poll_once::poll_once;
 
 mod support {
     pub(crate) mod in_child;
+    pub(crate) mod poll_once;
 }
 
 const FRAMES: usize = 6;
@@ -60,8 +62,8 @@ fn allocator(mode: AllocatorMode, has_share: bool) -> PoolAllocator {
     allocator
 }
 
-fn poll<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
+fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    poll_once(future, Waker::noop())
 }
 
 /// Does all that a child may do with what it has copies of.

@@ -234,14 +234,15 @@ impl PoolAllocator {
         let Some((old, plan)) = &planned else {
             return Err(ReframeError::NotCommitted);
         };
+        let config = self.configure(*plan);
         let mut drain = None;
         if let Some(timeout) = reframing.drain {
             // Before callers have to wait, and before the memory is given up.
-            construction::check(&self.configure(*plan))?;
+            construction::check(&config)?;
             let drain = drain.insert(Drain::begin(self, old.core_handle(), &mut ended));
             drain.wait(timeout)?;
         }
-        let next = FramePool::next_generation(&self.configure(*plan), old.core());
+        let next = FramePool::next_generation(&config, old.core());
         let result = match &next {
             Ok(next) => prepare(next)
                 .map_err(ReframeError::from)

@@ -27,14 +27,18 @@ impl Budget {
 
     /// Checks that `needed` bytes fit if nothing else is in use.
     pub(crate) fn check(&self, needed: usize) -> Result<(), CommitError> {
-        if needed <= self.max {
-            return Ok(());
+        match needed <= self.max {
+            true => Ok(()),
+            false => Err(self.exceeded_by(needed, self.in_use())),
         }
-        Err(CommitError::OverBudget {
+    }
+
+    fn exceeded_by(&self, needed: usize, in_use: usize) -> CommitError {
+        CommitError::OverBudget {
             needed,
-            in_use: self.in_use(),
+            in_use,
             max: self.max,
-        })
+        }
     }
 
     /// Reserves `needed` bytes, until the result is dropped.
@@ -42,11 +46,7 @@ impl Budget {
         let mut in_use = self.in_use();
         loop {
             let sum = in_use.checked_add(needed).filter(|&sum| sum <= self.max);
-            let sum = sum.ok_or(CommitError::OverBudget {
-                needed,
-                in_use,
-                max: self.max,
-            })?;
+            let sum = sum.ok_or_else(|| self.exceeded_by(needed, in_use))?;
             // Relaxed: nothing but the number is read or written by its order.
             match self.in_use.compare_exchange_weak(
                 in_use,

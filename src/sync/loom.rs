@@ -40,46 +40,28 @@ macro_rules! atomic {
                 self.accesses.fetch_add(0, Ordering::Relaxed);
                 self.atomic.$method($($argument),+)
             })+
+
+            pub(crate) fn compare_exchange_weak(
+                &self,
+                current: $value,
+                new: $value,
+                success: Ordering,
+                failure: Ordering,
+            ) -> Result<$value, $value> {
+                self.accesses.fetch_add(0, Ordering::Relaxed);
+                self.atomic.compare_exchange_weak(current, new, success, failure)
+            }
         }
     };
 }
 
-atomic! { AtomicU64, u64;
-    load(order: Ordering) -> u64;
-    store(value: u64, order: Ordering);
-    fetch_add(value: u64, order: Ordering) -> u64;
-    fetch_sub(value: u64, order: Ordering) -> u64;
-    fetch_or(bits: u64, order: Ordering) -> u64;
-    fetch_and(bits: u64, order: Ordering) -> u64;
-    compare_exchange(
-        current: u64, new: u64, success: Ordering, failure: Ordering
-    ) -> Result<u64, u64>;
-    compare_exchange_weak(
-        current: u64, new: u64, success: Ordering, failure: Ordering
-    ) -> Result<u64, u64>;
-}
+with_methods!(atomic! AtomicU64, u64);
 #[cfg(test)]
 atomic! { AtomicU32, u32;
     load(order: Ordering) -> u32;
     store(value: u32, order: Ordering);
-    compare_exchange_weak(
-        current: u32, new: u32, success: Ordering, failure: Ordering
-    ) -> Result<u32, u32>;
 }
-atomic! { AtomicUsize, usize;
-    load(order: Ordering) -> usize;
-    store(value: usize, order: Ordering);
-    fetch_add(value: usize, order: Ordering) -> usize;
-    fetch_sub(value: usize, order: Ordering) -> usize;
-    fetch_or(bits: usize, order: Ordering) -> usize;
-    fetch_and(bits: usize, order: Ordering) -> usize;
-    compare_exchange(
-        current: usize, new: usize, success: Ordering, failure: Ordering
-    ) -> Result<usize, usize>;
-    compare_exchange_weak(
-        current: usize, new: usize, success: Ordering, failure: Ordering
-    ) -> Result<usize, usize>;
-}
+with_methods!(atomic! AtomicUsize, usize);
 
 /// Defines a thread-local of the model's threads, all of which run in one thread of the system.
 macro_rules! const_thread_local {

@@ -34,6 +34,25 @@
     reason = "the lint directs other files to this module"
 )]
 
+/// Passes the methods of the large atomics that the crate uses to `$define`, which makes a stand-in
+/// for one. (A weak exchange is up to each stand-in.)
+#[cfg(any(ks_allocator_preempt, all(test, loom)))]
+macro_rules! with_methods {
+    ($define:ident! $name:ident, $value:ty) => {
+        $define! { $name, $value;
+            load(order: Ordering) -> $value;
+            store(value: $value, order: Ordering);
+            fetch_add(value: $value, order: Ordering) -> $value;
+            fetch_sub(value: $value, order: Ordering) -> $value;
+            fetch_or(bits: $value, order: Ordering) -> $value;
+            fetch_and(bits: $value, order: Ordering) -> $value;
+            compare_exchange(
+                current: $value, new: $value, success: Ordering, failure: Ordering
+            ) -> Result<$value, $value>;
+        }
+    };
+}
+
 #[cfg(all(test, loom))]
 mod loom;
 #[cfg_attr(

@@ -46,28 +46,8 @@ macro_rules! atomic {
     };
 }
 
-atomic! { AtomicU64, u64;
-    load(order: Ordering) -> u64;
-    store(value: u64, order: Ordering);
-    fetch_add(value: u64, order: Ordering) -> u64;
-    fetch_sub(value: u64, order: Ordering) -> u64;
-    fetch_or(bits: u64, order: Ordering) -> u64;
-    fetch_and(bits: u64, order: Ordering) -> u64;
-    compare_exchange(
-        current: u64, new: u64, success: Ordering, failure: Ordering
-    ) -> Result<u64, u64>;
-}
-atomic! { AtomicUsize, usize;
-    load(order: Ordering) -> usize;
-    store(value: usize, order: Ordering);
-    fetch_add(value: usize, order: Ordering) -> usize;
-    fetch_sub(value: usize, order: Ordering) -> usize;
-    fetch_or(bits: usize, order: Ordering) -> usize;
-    fetch_and(bits: usize, order: Ordering) -> usize;
-    compare_exchange(
-        current: usize, new: usize, success: Ordering, failure: Ordering
-    ) -> Result<usize, usize>;
-}
+with_methods!(atomic! AtomicU64, u64);
+with_methods!(atomic! AtomicUsize, usize);
 
 /// The mutex of other builds, before whose locking threads are preempted.
 #[derive(Debug)]
@@ -93,8 +73,8 @@ struct Stop {
 
 std::thread_local!(static STOP: Cell<Option<Stop>> = const { Cell::new(None) });
 
-/// Has the calling thread call `run` before its access with this number, counted from 0 on from
-/// now.
+/// Calls `run` before an access of the calling thread: before the next one if the number is 0,
+/// before the one after that if it is 1, and so on.
 pub fn stop_before_access(number: usize, run: impl FnOnce() + 'static) {
     let (left, run) = (number, Box::new(run));
     STOP.set(Some(Stop { left, run }));
