@@ -22,7 +22,7 @@ use std::ptr::{self, NonNull};
 
 use windows_core::{GUID, HRESULT, IUnknown, IUnknown_Vtbl, Interface};
 
-use crate::allocator::{AllocatorState, KsAllocator, LockedControl, PoolAllocator, Reframing};
+use crate::allocator::{AllocatorState, KsAllocator, LockedControl, PoolAllocator};
 use crate::diagnostics::call_site::CallSite;
 use crate::frame::Frame;
 use crate::frame_pool::FramePool;
@@ -35,7 +35,7 @@ use crate::sync::{AtomicPtr, AtomicU32, Ordering, fence};
 use super::boundary::{OutPtr, Ptr, entry, requested_interface, vtable};
 use super::constants::GetBufferFlags;
 use super::driver::KsDriver;
-use super::format_change::{Announcement, FormatChangeError};
+use super::format_change::{Announcement, FormatChange, FormatChangeError};
 use super::hresult::{
     E_INVALIDARG, E_NOINTERFACE, E_POINTER, E_UNEXPECTED, VFW_E_ALREADY_COMMITTED,
 };
@@ -394,8 +394,8 @@ impl AllocatorObject {
 
 /// Conversion for Rust code.
 impl AllocatorObject {
-    /// Replaces the frames by `frames` frames for the picture of a media type, which the first
-    /// sample of them announces.
+    /// Replaces the frames by others for the picture of a media type, which the first sample of
+    /// them announces.
     ///
     /// # Safety
     ///
@@ -403,7 +403,7 @@ impl AllocatorObject {
     pub(super) unsafe fn change_format(
         &self,
         media_type: &AM_MEDIA_TYPE,
-        frames: usize,
+        change: &FormatChange,
     ) -> Result<Framing, FormatChangeError> {
         // SAFETY: the caller's promise.
         let layout = unsafe { media_type.video_layout() }?;
@@ -411,7 +411,7 @@ impl AllocatorObject {
         let pointer = unsafe { Ptr::new(media_type) };
         let copy = MediaType::copy_of(&pointer).ok().flatten();
         let copy = copy.ok_or(FormatChangeError::OutOfMemory)?;
-        let reframing = Reframing::video(frames, &layout);
+        let reframing = change.reframing(self.allocator.framing(), &layout);
         let (mut announced, mut replaced) = (None, None);
         let result = self.allocator.reframe_after(reframing, |next| {
             SampleTable::get_or_create(next.core(), &self.notify)?;

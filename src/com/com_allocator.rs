@@ -15,7 +15,7 @@ use crate::memory::try_box;
 
 use super::allocator_object::{self, AllocatorObject};
 use super::driver::{KsDriver, NoDriver};
-use super::format_change::FormatChangeError;
+use super::format_change::{FormatChange, FormatChangeError};
 use super::hresult::E_OUTOFMEMORY;
 use super::interfaces::IMediaSample2;
 use super::layouts::AM_MEDIA_TYPE;
@@ -210,18 +210,20 @@ impl ComAllocator {
         self.object().frame_to_sample(frame)
     }
 
-    /// Changes the video format in mid-stream: replaces the frames by `frames` frames for the
-    /// picture of a media type, as [`PoolAllocator::reframe`] does. The first sample of the new
-    /// frames announces the format: `GetMediaType` returns a copy of the media type, and samples
-    /// after it return `S_FALSE`, as usual.
+    /// Changes the video format in mid-stream: replaces the frames by others for the picture of a
+    /// media type, as [`PoolAllocator::reframe`] does. `change` is the number of frames, or a
+    /// [`FormatChange`]. The first sample of the new frames announces the format: `GetMediaType`
+    /// returns a copy of the media type, and samples after it return `S_FALSE`, as usual.
     ///
+    /// The new frames have the prefix that clients have set, and a multiple of the alignment.
     /// Samples that clients have stay valid. `SetProperties` fails while the allocator is
     /// committed, as before, and `GetProperties` returns the new properties. So nothing changes for
     /// clients that do not change formats.
     ///
     /// # Errors
     ///
-    /// See [`FormatChangeError`]. Nothing has changed then.
+    /// See [`FormatChangeError`]. Nothing has changed then, with one exception: see
+    /// [`PoolAllocator::reframe`].
     ///
     /// # Safety
     ///
@@ -273,10 +275,10 @@ impl ComAllocator {
     pub unsafe fn change_format(
         &self,
         media_type: &AM_MEDIA_TYPE,
-        frames: usize,
+        change: impl Into<FormatChange>,
     ) -> Result<Framing, FormatChangeError> {
         // SAFETY: the caller's promise.
-        unsafe { self.object().change_format(media_type, frames) }
+        unsafe { self.object().change_format(media_type, &change.into()) }
     }
 
     /// Turns a media sample back into a frame, if this is the only reference to it.

@@ -1,15 +1,94 @@
 //! Change of the video format in mid-stream, which the first sample of the new frames announces.
 
 use std::io;
+use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::allocator::Reframing;
 use crate::error::ReframeError;
+use crate::framing::Framing;
 use crate::sync::{AtomicCell, Mutex};
+use crate::video::VideoLayout;
 
 use super::media_type::MediaType;
 use super::shared::Shared;
 use super::video_info::VideoInfoError;
+
+/// New frames for a change of the video format: see
+/// [`ComAllocator::change_format`](super::ComAllocator::change_format). A number of frames is one.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use ks_allocator::com::{
+///     AM_MEDIA_TYPE, ComAllocator, FORMAT_VideoInfo, FormatChange, video_info_header,
+///     video_subtype,
+/// };
+/// use ks_allocator::{FramePool, KsAllocator, PoolAllocator, VideoFormat, VideoLayout};
+///
+/// // Memory for the frames of one format, but not of both at a time.
+/// let builder = FramePool::builder().frames(2).frame_size(460_800).max_bytes(1_500_000);
+/// let allocator = ComAllocator::new(PoolAllocator::from_builder(&builder)?);
+/// allocator.commit()?;
+///
+/// let layout = VideoLayout::new(VideoFormat::Nv12, 640, 480)?;
+/// let mut header = video_info_header(&layout, 400_000)?;
+/// let media_type = AM_MEDIA_TYPE {
+///     subtype: video_subtype(VideoFormat::Nv12).expect("NV12 has one"),
+///     formattype: FORMAT_VideoInfo,
+///     cbFormat: 88,
+///     pbFormat: header.as_mut_ptr(),
+///     ..AM_MEDIA_TYPE::default()
+/// };
+/// assert!(unsafe { allocator.change_format(&media_type, 3) }.is_err());
+/// let change = FormatChange::new(3).drain(Duration::from_millis(100));
+/// let framing = unsafe { allocator.change_format(&media_type, change) }?;
+/// assert_eq!((framing.frames, framing.frame_size), (3, 460_800));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it is passed to `ComAllocator::change_format`"]
+pub struct FormatChange {
+    frames: usize,
+    drain: Option<Duration>,
+}
+
+impl FormatChange {
+    /// Returns a change to this number of frames.
+    pub fn new(frames: usize) -> Self {
+        Self {
+            frames,
+            drain: None,
+        }
+    }
+
+    /// Frees the memory of the present frames before the new memory is allocated, after it has
+    /// waited at most `timeout` until they are all back: see [`Reframing::drain`].
+    pub fn drain(mut self, timeout: Duration) -> Self {
+        self.drain = Some(timeout);
+        self
+    }
+
+    /// Returns the new frames: those of the present framing, with this number and picture.
+    pub(super) fn reframing(&self, present: Framing, layout: &VideoLayout) -> Reframing {
+        let framing = Framing {
+            frames: self.frames,
+            ..present
+        };
+        let reframing = Reframing::new(framing).layout(layout);
+        match self.drain {
+            Some(timeout) => reframing.drain(timeout),
+            None => reframing,
+        }
+    }
+}
+
+impl From<usize> for FormatChange {
+    fn from(frames: usize) -> Self {
+        Self::new(frames)
+    }
+}
 
 /// Error of [`ComAllocator::change_format`](super::ComAllocator::change_format).
 ///

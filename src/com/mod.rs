@@ -150,8 +150,8 @@
 //! - `interfaces`: the interfaces.
 //! - `boundary`: vtable entries from safe methods. Pointers of clients and panics are handled here.
 //! - `shared`: shared ownership of a heap value whose allocation reports failure.
-//! - `object_count`, `driver`, `ks_framing`, `media_type`, `notify`, `pipe`, `properties`,
-//!   `sample_properties`: parts of the objects.
+//! - `object_count`, `driver`, `ks_framing`, `media_type`, `video_info`, `format_change`, `notify`,
+//!   `pipe`, `properties`, `sample_properties`: parts of the objects.
 //! - `sample`: the media sample. How a frame becomes a sample, and a sample a frame.
 //! - `sample_table`: the samples of a pool.
 //! - `allocator_object`, `com_allocator`: the allocator, and its handle for Rust code.
@@ -202,7 +202,7 @@ mod com_allocator;
 pub use self::com_allocator::{ComAllocator, into_unknown};
 pub use self::constants::*;
 pub use self::driver::KsDriver;
-pub use self::format_change::FormatChangeError;
+pub use self::format_change::{FormatChange, FormatChangeError};
 pub use self::hresult::*;
 pub use self::interfaces::{
     IKsAllocator, IKsAllocatorEx, IMediaSample, IMediaSample2, IMemAllocator,

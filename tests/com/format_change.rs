@@ -1,12 +1,16 @@
 //! Change of framing and format while clients hold samples and wait for some.
 
 use std::thread;
+use std::time::Duration;
 
 use ks_allocator::com::{
-    AM_MEDIA_TYPE, FORMAT_VideoInfo, FormatChangeError, MEDIASUBTYPE_RGB32, video_info_header,
-    video_subtype,
+    AM_MEDIA_TYPE, FORMAT_VideoInfo, FormatChange, FormatChangeError, MEDIASUBTYPE_RGB32,
+    video_info_header, video_subtype,
 };
-use ks_allocator::{Framing, KsAllocator as _, ReframeError, VideoFormat, VideoLayout};
+use ks_allocator::{
+    CommitError, FramePool, Framing, KsAllocator as _, PoolAllocator, ReframeError, VideoFormat,
+    VideoLayout,
+};
 use windows_core::{GUID, Interface as _};
 
 use crate::client::{Allocator, Sample};
@@ -121,6 +125,92 @@ fn a_later_change_replaces_an_announcement_that_no_sample_made() {
     unsafe { rust.change_format(&media_type, 1) }.unwrap();
     rust.reframe(Framing::new(1, 100)).unwrap();
     assert!(allocator.sample().media_type().is_none());
+}
+
+#[test]
+fn prefix_and_alignment_that_a_client_has_set_survive_a_change() {
+    let allocator = Allocator::committed_with(properties(2, 1000, 64, 16));
+    let rust = allocator.rust();
+    let held = allocator.sample();
+    held.fill_prefix(16, 7);
+    let mut header = header(64, 48);
+    let media_type = nv12(&mut header);
+    // SAFETY: the format block is that of `header`.
+    let framing = unsafe { rust.change_format(&media_type, 3) }.unwrap();
+    assert_eq!((framing.alignment, framing.prefix), (64, 16));
+    // 16 + 4,608 bytes, rounded up to a multiple of 64.
+    assert_eq!(allocator.properties(), properties(3, 4656, 64, 16));
+    let samples = allocator.samples(3);
+    for sample in &samples {
+        assert_eq!((sample.address() - 16) % 64, 0);
+        assert_eq!(sample.size(), 4656);
+        sample.fill_prefix(16, 1);
+        sample.fill(2);
+        assert_eq!(sample.prefix(16), [1; 16]);
+    }
+    assert_eq!(held.prefix(16), [7; 16]);
+
+    // A change of a change, and an alignment that is no multiple of the picture's.
+    let allocator = Allocator::committed_with(properties(1, 480, 48, 5));
+    let rust = allocator.rust();
+    for frames in [1, 2] {
+        // SAFETY: the format block is that of `header`.
+        let framing = unsafe { rust.change_format(&media_type, frames) }.unwrap();
+        assert_eq!((framing.alignment % 48, framing.prefix), (0, 5));
+        let sample = allocator.sample();
+        assert_eq!((sample.address() - 5) % 48, 0);
+        assert!(sample.size() >= 64 * 48 * 3 / 2);
+    }
+}
+
+#[test]
+fn a_change_can_free_the_old_memory_first() {
+    // Enough memory for the frames of one format, but not of both.
+    let options = FramePool::builder()
+        .frames(2)
+        .frame_size(4096)
+        .max_bytes(12_000);
+    let allocator = Allocator::from_rust(PoolAllocator::from_builder(&options).unwrap());
+    assert_eq!(allocator.commit(), S_OK);
+    let rust = allocator.rust();
+    let mut header = header(64, 48);
+    let media_type = nv12(&mut header);
+    let held = allocator.sample();
+
+    // SAFETY: the format block is that of `header`.
+    let error = unsafe { rust.change_format(&media_type, 2) }.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            FormatChangeError::Reframe(ReframeError::Commit(CommitError::OverBudget { .. }))
+        ),
+        "{error:?}"
+    );
+    let drained = |timeout| FormatChange::new(2).drain(Duration::from_millis(timeout));
+    // SAFETY: the format block is that of `header`.
+    let error = unsafe { rust.change_format(&media_type, drained(1)) }.unwrap_err();
+    assert!(
+        error.to_string().contains("1 of 2 frames is out"),
+        "{error}"
+    );
+    let sample = allocator.sample();
+    assert_eq!(sample.size(), 4096);
+    assert!(sample.media_type().is_none());
+    drop(sample);
+
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            thread::sleep(Duration::from_millis(20));
+            drop(held);
+        });
+        // SAFETY: the format block is that of `header`.
+        let result = unsafe { rust.change_format(&media_type, drained(60_000)) };
+        assert_eq!(result.unwrap().frame_size, 4608);
+    });
+    assert_eq!(rust.bytes_in_use(), Some(2 * 4608));
+    let sample = allocator.sample();
+    assert_eq!(sample.size(), 4608);
+    assert_eq!(sample.media_type().unwrap().format(), header);
 }
 
 #[test]
