@@ -8,13 +8,15 @@ use windows_core::GUID;
 use crate::allocator::AllocatorStatus;
 use crate::framing::Framing;
 use crate::negotiation::kernel_streaming::{
-    AllocatorFraming, FramingItem, MemoryType, SizeRange, WeightedRange,
+    AllocatorFraming, AllocatorFramingEx, Compression, FramingItem, KsFramingError, MemoryType,
+    SizeRange, WeightedRange,
 };
 
 use super::constants::{LogicalMemoryType, OptionFlags, PoolType};
 use super::layouts::{
-    ALLOCATOR_PROPERTIES_EX, KS_FRAMING_ITEM, KS_FRAMING_RANGE, KS_FRAMING_RANGE_WEIGHTED,
-    KSALLOCATOR_FRAMING, KSSTREAMALLOCATOR_STATUS,
+    ALLOCATOR_PROPERTIES_EX, KS_COMPRESSION, KS_FRAMING_ITEM, KS_FRAMING_RANGE,
+    KS_FRAMING_RANGE_WEIGHTED, KSALLOCATOR_FRAMING, KSALLOCATOR_FRAMING_EX,
+    KSSTREAMALLOCATOR_STATUS,
 };
 
 /// Converts the status. A number that is too large for its field becomes the largest number.
@@ -65,6 +67,70 @@ fn in_system_memory(pipe: &ALLOCATOR_PROPERTIES_EX) -> KSALLOCATOR_FRAMING {
         OptionsFlags: OptionFlags::SYSTEM_MEMORY.bits(),
         PoolType: pool_type as u32,
         ..KSALLOCATOR_FRAMING::default()
+    }
+}
+
+/// For a framing with one item. Of one with several, only the first is in the structure itself:
+/// read the bytes of all with [`AllocatorFramingEx::from_bytes`], which makes the same checks.
+impl TryFrom<KSALLOCATOR_FRAMING_EX> for AllocatorFramingEx {
+    type Error = KsFramingError;
+
+    fn try_from(framing: KSALLOCATOR_FRAMING_EX) -> Result<Self, KsFramingError> {
+        let mut bytes = Self {
+            pin_flags: framing.PinFlags,
+            output_compression: framing.OutputCompression.into(),
+            pin_weight: framing.PinWeight,
+            items: framing.FramingItem.map(FramingItem::from).to_vec(),
+        }
+        .to_bytes();
+        if let Some(count) = bytes.first_chunk_mut() {
+            *count = framing.CountItems.to_le_bytes();
+        }
+        Self::from_bytes(&bytes)
+    }
+}
+
+/// For a framing with one item. Those with several become bytes by
+/// [`AllocatorFramingEx::to_bytes`].
+impl TryFrom<&AllocatorFramingEx> for KSALLOCATOR_FRAMING_EX {
+    type Error = KsFramingError;
+
+    fn try_from(framing: &AllocatorFramingEx) -> Result<Self, KsFramingError> {
+        match framing.items[..] {
+            [item] => Ok(Self {
+                CountItems: 1,
+                PinFlags: framing.pin_flags,
+                OutputCompression: framing.output_compression.into(),
+                PinWeight: framing.pin_weight,
+                FramingItem: [item.into()],
+            }),
+            [] => Err(KsFramingError::NoItems),
+            [..] => Err(KsFramingError::ItemCount {
+                items: u32::try_from(framing.items.len()).unwrap_or(u32::MAX),
+                bytes: size_of::<Self>(),
+                expected: framing.to_bytes().len() as u64,
+            }),
+        }
+    }
+}
+
+impl From<KS_COMPRESSION> for Compression {
+    fn from(compression: KS_COMPRESSION) -> Self {
+        Self {
+            numerator: compression.RatioNumerator,
+            denominator: compression.RatioDenominator,
+            margin: compression.RatioConstantMargin,
+        }
+    }
+}
+
+impl From<Compression> for KS_COMPRESSION {
+    fn from(compression: Compression) -> Self {
+        Self {
+            RatioNumerator: compression.numerator,
+            RatioDenominator: compression.denominator,
+            RatioConstantMargin: compression.margin,
+        }
     }
 }
 

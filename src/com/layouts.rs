@@ -231,6 +231,17 @@ pub struct KSALLOCATOR_FRAMING {
 }
 
 /// Framing that a pin needs, with one item per memory type that it supports.
+///
+/// ```
+/// use ks_allocator::com::KSALLOCATOR_FRAMING_EX;
+/// use ks_allocator::kernel_streaming::AllocatorFramingEx;
+///
+/// let structure = KSALLOCATOR_FRAMING_EX { CountItems: 1, ..KSALLOCATOR_FRAMING_EX::default() };
+/// let framing = AllocatorFramingEx::try_from(structure)?;
+/// assert_eq!(framing.alternatives("pin")?.len(), 1);
+/// assert_eq!(KSALLOCATOR_FRAMING_EX::try_from(&framing)?, structure);
+/// # Ok::<(), ks_allocator::kernel_streaming::KsFramingError>(())
+/// ```
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KSALLOCATOR_FRAMING_EX {

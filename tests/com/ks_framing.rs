@@ -10,7 +10,7 @@ use ks_allocator::com::{
     KSMEMORY_TYPE_USER,
 };
 use ks_allocator::kernel_streaming::{
-    AllocatorFraming, AllocatorFramingEx, Compression, FramingItem, MemoryType,
+    AllocatorFraming, AllocatorFramingEx, Compression, FramingItem, KsFramingError, MemoryType,
 };
 
 fn range(min: u32, max: u32, step: u32) -> KS_FRAMING_RANGE {
@@ -67,6 +67,76 @@ fn a_framing_with_an_item_has_the_bytes_of_the_structure() {
     };
     assert_eq!(framing.to_bytes(), bytes);
     assert_eq!(KS_FRAMING_ITEM::from(framing.items[0]), item());
+}
+
+fn framing_of_one_item() -> KSALLOCATOR_FRAMING_EX {
+    KSALLOCATOR_FRAMING_EX {
+        CountItems: 1,
+        PinFlags: 101,
+        OutputCompression: KS_COMPRESSION {
+            RatioNumerator: 1,
+            RatioDenominator: 3,
+            RatioConstantMargin: 104,
+        },
+        PinWeight: 105,
+        FramingItem: [item()],
+    }
+}
+
+#[test]
+fn a_framing_with_one_item_converts_to_the_structure_and_back() {
+    let structure = framing_of_one_item();
+    let framing = AllocatorFramingEx::try_from(structure).unwrap();
+    assert_eq!((framing.pin_flags, framing.pin_weight), (101, 105));
+    assert_eq!(framing.output_compression.output_size(300), Some(204));
+    assert_eq!(framing.items, [FramingItem::from(item())]);
+    assert_eq!(KSALLOCATOR_FRAMING_EX::try_from(&framing), Ok(structure));
+}
+
+#[test]
+fn a_structure_is_checked_as_its_bytes_are() {
+    let structure = framing_of_one_item();
+    for (items, expected) in [(0, 24), (2, 200), (u32::MAX, 24 + 88 * u64::from(u32::MAX))] {
+        let structure = KSALLOCATOR_FRAMING_EX {
+            CountItems: items,
+            ..structure
+        };
+        assert_eq!(
+            AllocatorFramingEx::try_from(structure),
+            Err(KsFramingError::ItemCount {
+                items,
+                bytes: 112,
+                expected
+            })
+        );
+    }
+    let mut mask = structure;
+    mask.FramingItem[0].FileAlignment = 6;
+    let error = AllocatorFramingEx::try_from(mask).unwrap_err();
+    assert!(matches!(error, KsFramingError::Item { number: 0, .. }));
+    let mut compression = structure;
+    compression.OutputCompression.RatioDenominator = 0;
+    assert_eq!(
+        AllocatorFramingEx::try_from(compression),
+        Err(KsFramingError::Compression { numerator: 1 })
+    );
+}
+
+#[test]
+fn only_a_framing_with_one_item_converts_to_the_structure() {
+    let framing = |items| AllocatorFramingEx::new(vec![FramingItem::from(item()); items]);
+    assert_eq!(
+        KSALLOCATOR_FRAMING_EX::try_from(&framing(0)),
+        Err(KsFramingError::NoItems)
+    );
+    assert_eq!(
+        KSALLOCATOR_FRAMING_EX::try_from(&framing(3)),
+        Err(KsFramingError::ItemCount {
+            items: 3,
+            bytes: 112,
+            expected: 288
+        })
+    );
 }
 
 #[test]
