@@ -67,7 +67,7 @@ pub(super) struct AllocatorObject {
     pub(super) allocator: PoolAllocator,
     properties: Properties,
     notify: Shared<Notify>,
-    pipe: Pipe,
+    pub(super) pipe: Pipe,
     /// The handle of an external allocator, which a client or a driver stored.
     handle: AtomicPtr<c_void>,
     driver: Box<dyn KsDriver>,

@@ -18,7 +18,7 @@ use super::driver::{KsDriver, NoDriver};
 use super::format_change::{FormatChange, FormatChangeError};
 use super::hresult::E_OUTOFMEMORY;
 use super::interfaces::IMediaSample2;
-use super::layouts::AM_MEDIA_TYPE;
+use super::layouts::{ALLOCATOR_PROPERTIES_EX, AM_MEDIA_TYPE};
 use super::sample::Sample;
 
 /// Turns an allocator into a COM object. Returns its `IUnknown` pointer with one reference, which
@@ -279,6 +279,50 @@ impl ComAllocator {
     ) -> Result<Framing, FormatChangeError> {
         // SAFETY: the caller's promise.
         unsafe { self.object().change_format(media_type, &change.into()) }
+    }
+
+    /// Returns the description of the pipe that a client has set by `KsSetProperties`: all zeros
+    /// before.
+    ///
+    /// The description has no effect by itself. Its
+    /// [requirements](ALLOCATOR_PROPERTIES_EX::requirements) are negotiated with those of other
+    /// parties, and [`PoolAllocator::commit_agreement`] commits the result, or re-frames an
+    /// allocator that is committed. `GetProperties` then returns the values that were agreed on,
+    /// and `KsGetProperties` still what the client has set.
+    ///
+    /// ```
+    /// use ks_allocator::com::{
+    ///     ALLOCATOR_PROPERTIES, ALLOCATOR_PROPERTIES_EX, ComAllocator, IKsAllocatorEx,
+    ///     IMemAllocator, KSMEMORY_TYPE_USER, S_OK,
+    /// };
+    /// use ks_allocator::{PoolAllocator, Requirements, negotiate};
+    /// use windows_core::Interface;
+    ///
+    /// let allocator = ComAllocator::new(PoolAllocator::new());
+    /// let mut pipe = ALLOCATOR_PROPERTIES_EX {
+    ///     cBuffers: 4,
+    ///     cbBuffer: 4_096,
+    ///     cbPrefix: 16,
+    ///     MemoryType: KSMEMORY_TYPE_USER,
+    ///     ..ALLOCATOR_PROPERTIES_EX::default()
+    /// };
+    /// unsafe { allocator.cast::<IKsAllocatorEx>()?.KsSetProperties(&mut pipe) };
+    ///
+    /// let graph = allocator.pipe().requirements("graph")?;
+    /// let encoder = Requirements::new("encoder").alignment(64).holds(5);
+    /// allocator.commit_agreement(&negotiate(&[graph, encoder])?)?;
+    ///
+    /// let mut actual = ALLOCATOR_PROPERTIES::default();
+    /// let client = allocator.cast::<IMemAllocator>()?;
+    /// assert_eq!(unsafe { client.GetProperties(&mut actual) }, S_OK);
+    /// assert_eq!((actual.cBuffers, actual.cbAlign, actual.cbPrefix), (6, 64, 16));
+    /// assert_eq!(actual.cbBuffer, 4_144); // 16 + 4,096 bytes, rounded up to a multiple of 64
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("KsGetProperties", "KsSetProperties"))]
+    #[must_use]
+    pub fn pipe(&self) -> ALLOCATOR_PROPERTIES_EX {
+        self.object().pipe.get()
     }
 
     /// Turns a media sample back into a frame, if this is the only reference to it.

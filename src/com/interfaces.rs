@@ -48,7 +48,8 @@ pub unsafe trait IKsAllocator: windows_core::IUnknown {
 ///
 /// - `KsGetProperties` returns the address of the pipe's description, which stays the same for the
 ///   life of the object. The caller must not write to it, nor read it during a `KsSetProperties`.
-/// - `KsSetProperties` replaces the pipe's description. NULL is ignored.
+/// - `KsSetProperties` replaces the pipe's description. NULL is ignored. By itself it has no
+///   effect; for what Rust code does with it, see [`pipe`](super::ComAllocator::pipe).
 /// - `KsSetAllocatorHandle` stores the handle of an external allocator, which the object never
 ///   closes. In Kernel mode the object then only represents that allocator: `SetProperties` returns
 ///   `VFW_E_ALREADY_COMMITTED`, and `Commit` returns `S_OK` and does nothing.

@@ -1,8 +1,9 @@
 //! `KSALLOCATOR_FRAMING` values: the status of an allocator, the request to a driver, and
-//! conversions for negotiation.
+//! conversions for negotiation, also of the description of a pipe.
 //!
 //! Microsoft documents only the names of the status fields. This file defines their contents.
 
+use thiserror::Error;
 use windows_core::GUID;
 
 use crate::allocator::AllocatorStatus;
@@ -11,8 +12,9 @@ use crate::negotiation::kernel_streaming::{
     AllocatorFraming, AllocatorFramingEx, Compression, FramingItem, KsFramingError, MemoryType,
     SizeRange, WeightedRange,
 };
+use crate::negotiation::{Requirements, Sizes};
 
-use super::constants::{LogicalMemoryType, OptionFlags, PoolType};
+use super::constants::{LogicalMemoryType, OptionFlags, PoolType, RequirementFlags};
 use super::layouts::{
     ALLOCATOR_PROPERTIES_EX, KS_COMPRESSION, KS_FRAMING_ITEM, KS_FRAMING_RANGE,
     KS_FRAMING_RANGE_WEIGHTED, KSALLOCATOR_FRAMING, KSALLOCATOR_FRAMING_EX,
@@ -68,6 +70,150 @@ fn in_system_memory(pipe: &ALLOCATOR_PROPERTIES_EX) -> KSALLOCATOR_FRAMING {
         PoolType: pool_type as u32,
         ..KSALLOCATOR_FRAMING::default()
     }
+}
+
+/// Reason why the description of a pipe cannot be read, or not be met by a pool.
+///
+/// ```
+/// use ks_allocator::com::ALLOCATOR_PROPERTIES_EX;
+///
+/// let pipe = ALLOCATOR_PROPERTIES_EX { cbPrefix: -1, ..ALLOCATOR_PROPERTIES_EX::default() };
+/// let error = pipe.requirements("pipe").unwrap_err();
+/// assert_eq!(error.to_string(), "`cbPrefix` is -1, and it cannot be negative");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum KsPipeError {
+    /// A number is negative.
+    #[error("`{field}` is {value}, and it cannot be negative")]
+    Negative {
+        /// Name of the field.
+        field: &'static str,
+        /// Its value.
+        value: i32,
+    },
+    /// The number stands for no [`LogicalMemoryType`].
+    #[error("`LogicalMemoryType` is {value}, which is not a memory type")]
+    LogicalMemoryType {
+        /// The number.
+        value: i32,
+    },
+    /// The memory type, the physical range or the flags cannot be used.
+    #[error(transparent)]
+    Framing(#[from] KsFramingError),
+}
+
+impl ALLOCATOR_PROPERTIES_EX {
+    /// Returns the requirements of the pipe, as those of the party `name` in a negotiation.
+    ///
+    /// | field | requirement |
+    /// |---|---|
+    /// | `cBuffers` | [`min_frames`](Requirements::min_frames) |
+    /// | `cbBuffer` | [`sizes`](Requirements::sizes) of at least this |
+    /// | `cbAlign` | [`alignment`](Requirements::alignment) |
+    /// | `cbPrefix` | [`prefix`](Requirements::prefix) |
+    /// | `MemoryType` | as in a [`FramingItem`] |
+    /// | `LogicalMemoryType` | the same, if `MemoryType` is zero |
+    /// | `Flags` | those of [`RequirementFlags`], as in a [`FramingItem`] |
+    /// | `PhysicalRange` | as in a [`FramingItem`] |
+    ///
+    /// A number of 0 is no requirement, so a description of zeros has none. The other fields have
+    /// no effect.
+    ///
+    /// Source: the documentation of Microsoft lists only the names of the fields. The first four
+    /// are read as the fields of [`ALLOCATOR_PROPERTIES`](super::ALLOCATOR_PROPERTIES) with these
+    /// names, and the others as those of `KS_FRAMING_ITEM`.
+    ///
+    /// # Errors
+    ///
+    /// See [`KsPipeError`].
+    ///
+    /// ```
+    /// use ks_allocator::com::{ALLOCATOR_PROPERTIES_EX, KS_FRAMING_RANGE, KSMEMORY_TYPE_USER};
+    /// use ks_allocator::{Framing, Requirements, negotiate};
+    ///
+    /// let pipe = ALLOCATOR_PROPERTIES_EX {
+    ///     cBuffers: 4,
+    ///     cbBuffer: 5_000,
+    ///     cbPrefix: 16,
+    ///     MemoryType: KSMEMORY_TYPE_USER,
+    ///     PhysicalRange: KS_FRAMING_RANGE {
+    ///         MinFrameSize: 4_096,
+    ///         MaxFrameSize: 8_192,
+    ///         Stepping: 512,
+    ///     },
+    ///     ..ALLOCATOR_PROPERTIES_EX::default()
+    /// };
+    /// let encoder = Requirements::new("encoder").alignment(32).holds(5);
+    /// let agreement = negotiate(&[pipe.requirements("pipe")?, encoder])?;
+    /// assert_eq!(agreement.framing(), Framing::new(6, 5_120).alignment(32).prefix(16));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn requirements(&self, name: &str) -> Result<Requirements, KsPipeError> {
+        let number = |field, value| {
+            usize::try_from(value).map_err(|_| KsPipeError::Negative { field, value })
+        };
+        let needs: [(Require, usize); 4] = [
+            (Requirements::min_frames, number("cBuffers", self.cBuffers)?),
+            (
+                |party, size| party.sizes(Sizes::at_least(size)),
+                number("cbBuffer", self.cbBuffer)?,
+            ),
+            (Requirements::alignment, number("cbAlign", self.cbAlign)?),
+            (Requirements::prefix, number("cbPrefix", self.cbPrefix)?),
+        ];
+        let item = FramingItem {
+            memory_type: memory_type(self)?,
+            flags: self.Flags,
+            physical_range: self.PhysicalRange.into(),
+            ..FramingItem::default()
+        };
+        let flags = RequirementFlags::from_bits_retain(self.Flags);
+        let are_wishes = flags.contains(RequirementFlags::PREFERENCES_ONLY);
+        let mut requirements = item.requirements(name)?;
+        for (require, number) in needs.into_iter().filter(|(_, number)| *number > 0) {
+            requirements = if are_wishes {
+                requirements.wish(1, require(Requirements::new(name), number))
+            } else {
+                require(requirements, number)
+            };
+        }
+        Ok(requirements)
+    }
+}
+
+/// Adds a requirement of a number.
+type Require = fn(Requirements, usize) -> Requirements;
+
+/// Returns the memory type of a pipe, or the logical one if it has none.
+fn memory_type(pipe: &ALLOCATOR_PROPERTIES_EX) -> Result<MemoryType, KsPipeError> {
+    let memory_type = MemoryType(pipe.MemoryType.to_u128());
+    if memory_type != MemoryType::ANY {
+        return Ok(memory_type);
+    }
+    let value = pipe.LogicalMemoryType;
+    let known = [
+        (LogicalMemoryType::DontCare, MemoryType::ANY),
+        (LogicalMemoryType::KernelPaged, MemoryType::KERNEL_PAGED),
+        (
+            LogicalMemoryType::KernelNonPaged,
+            MemoryType::KERNEL_NONPAGED,
+        ),
+        (
+            LogicalMemoryType::DeviceHostMapped,
+            MemoryType::DEVICE_UNKNOWN,
+        ),
+        (
+            LogicalMemoryType::DeviceSpecific,
+            MemoryType::DEVICE_UNKNOWN,
+        ),
+        (LogicalMemoryType::User, MemoryType::USER),
+        (LogicalMemoryType::AnyHost, MemoryType::SYSTEM),
+    ];
+    known
+        .into_iter()
+        .find_map(|(logical, memory_type)| (logical as i32 == value).then_some(memory_type))
+        .ok_or(KsPipeError::LogicalMemoryType { value })
 }
 
 /// For a framing with one item. Of one with several, only the first is in the structure itself:

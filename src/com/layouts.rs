@@ -33,7 +33,9 @@ pub struct ALLOCATOR_PROPERTIES {
 /// allocator.
 ///
 /// The first four fields have the layout of [`ALLOCATOR_PROPERTIES`], but they are independent of
-/// the properties of the pool. Microsoft documents little more than the names of the other fields.
+/// the properties of the pool, unless Rust code negotiates with them: see
+/// [`requirements`](Self::requirements). Microsoft documents little more than the names of the
+/// other fields.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ALLOCATOR_PROPERTIES_EX {

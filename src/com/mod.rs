@@ -208,6 +208,7 @@ pub use self::interfaces::{
     IKsAllocator, IKsAllocatorEx, IMediaSample, IMediaSample2, IMemAllocator,
     IMemAllocatorCallbackTemp, IMemAllocatorNotifyCallbackTemp,
 };
+pub use self::ks_framing::KsPipeError;
 pub use self::layouts::*;
 pub use self::object_count::object_count;
 pub use self::video_info::{

@@ -26,6 +26,7 @@ mod ks_framing;
 mod lifetime;
 mod media_type;
 mod notify;
+mod pipe;
 mod properties;
 mod recycling;
 mod release_buffer;
