@@ -122,7 +122,8 @@ impl ALLOCATOR_PROPERTIES_EX {
     ///
     /// Source: the documentation of Microsoft lists only the names of the fields. The first four
     /// are read as the fields of [`ALLOCATOR_PROPERTIES`](super::ALLOCATOR_PROPERTIES) with these
-    /// names, and the others as those of `KS_FRAMING_ITEM`.
+    /// names, the logical memory type by the names of its values, and the others as the fields of
+    /// `KS_FRAMING_ITEM`.
     ///
     /// # Errors
     ///
