@@ -48,6 +48,14 @@ impl Case {
     }
 }
 
+/// Returns a number with a comma before every three digits.
+fn grouped(number: usize) -> String {
+    match number / 1_000 {
+        0 => number.to_string(),
+        thousands => format!("{},{:03}", grouped(thousands), number % 1_000),
+    }
+}
+
 /// Describes an agreement, and checks that a pool can be built of it.
 fn describe(agreement: &Agreement) -> String {
     let framing = agreement.framing();
@@ -56,20 +64,20 @@ fn describe(agreement: &Agreement) -> String {
         let strides: Vec<_> = layout
             .planes()
             .iter()
-            .map(|plane| plane.stride.to_string())
+            .map(|plane| grouped(plane.stride))
             .collect();
-        write!(
-            text,
-            "{} with strides of {}, ",
-            layout.format(),
-            strides.join(", ")
-        )
-        .unwrap();
+        let strides = match &strides[..] {
+            [first @ .., last] if !first.is_empty() => format!("{} and {last}", first.join(", ")),
+            _ => strides.join(", "),
+        };
+        write!(text, "{} with strides of {strides}, ", layout.format()).unwrap();
     }
     write!(
         text,
         "{} frames of {} bytes at multiples of {}",
-        framing.frames, framing.frame_size, framing.alignment
+        framing.frames,
+        grouped(framing.frame_size),
+        grouped(framing.alignment)
     )
     .unwrap();
     if framing.prefix > 0 {
@@ -86,8 +94,9 @@ fn describe(agreement: &Agreement) -> String {
         let pool = FramePool::builder().agreement(agreement).build().unwrap();
         assert_eq!(pool.frames(), framing.frames);
         let frame = pool.acquire().unwrap();
-        let start = frame.as_ptr().addr() - framing.prefix;
+        let start = frame.as_ptr().addr();
         assert_eq!(start % framing.alignment, 0);
+        assert_eq!((start - framing.prefix) % framing.alignment, 0);
         assert_eq!(frame.len(), framing.frame_size);
     }
     text
@@ -140,7 +149,7 @@ fn kernel_streaming() -> Case {
         title: "Kernel streaming: a capture pin with items for kernel and user memory, the second \
                 is chosen",
         parties: vec![pin[1].clone(), grabber[0].clone()],
-        expected: "8 frames of 1843200 bytes at multiples of 64, mode user",
+        expected: "8 frames of 1,843,200 bytes at multiples of 64, mode user",
         result: describe(&choice.agreement),
     }
 }
@@ -175,9 +184,9 @@ fn two_pipes() -> Case {
     Case {
         title: "A scaler that copies between camera and encoder, and a screen beside it: two pools",
         parties,
-        expected: "NV12 with strides of 2048, 2048, 4 frames of 3317760 bytes at multiples of 256, \
-                   mode user; I420 with strides of 640, 320, 320, 4 frames of 345600 bytes at \
-                   multiples of 32, mode user",
+        expected: "NV12 with strides of 2,048 and 2,048, 4 frames of 3,317,760 bytes at multiples \
+                   of 256, mode user; I420 with strides of 640, 320 and 320, 4 frames of 345,600 \
+                   bytes at multiples of 32, mode user",
         result: results.join("; "),
     }
 }
@@ -200,8 +209,8 @@ fn cases() -> Vec<Case> {
                     .whole_pages(PAGE)
                     .holds(4),
             ],
-            "NV12 with strides of 1920, 1920, 7 frames of 3133440 bytes at multiples of 4096, mode \
-             user",
+            "NV12 with strides of 1,920 and 1,920, 7 frames of 3,133,440 bytes at multiples of \
+             4,096, mode user",
         ),
         Case::new(
             "Laptop camera of 1366 columns without padding to NVENC with a pitch of 256",
@@ -214,9 +223,9 @@ fn cases() -> Vec<Case> {
                     .stride_alignment(256)
                     .holds(5),
             ],
-            "`camera` needs a picture of 1366 x 768 pixels and a stride of plane 0 that is 1366 \
+            "`camera` needs a picture of 1,366 x 768 pixels and a stride of plane 0 that is 1,366 \
              bytes, `nvenc` needs the format NV12 and a stride that is a multiple of 256: no \
-             multiple of 256 lies between 1366 and 1366",
+             multiple of 256 lies between 1,366 and 1,366",
         ),
         Case::new(
             "libcamera with 4 queued requests to a preview: chroma strides follow from luma",
@@ -228,8 +237,8 @@ fn cases() -> Vec<Case> {
                     .holds(3),
                 Requirements::new("preview").holds(2),
             ],
-            "I420 with strides of 1408, 704, 704, 6 frames of 2052864 bytes at multiples of 4096, \
-             mode user",
+            "I420 with strides of 1,408, 704 and 704, 6 frames of 2,052,864 bytes at multiples of \
+             4,096, mode user",
         ),
         Case::new(
             "Player to a DRM plane: 64 bytes are asked for, 256 wished for",
@@ -243,7 +252,8 @@ fn cases() -> Vec<Case> {
                     .whole_pages(PAGE)
                     .holds(2),
             ],
-            "BGRA with strides of 5632, 4 frames of 4325376 bytes at multiples of 4096, mode user",
+            "BGRA with strides of 5,632, 4 frames of 4,325,376 bytes at multiples of 4,096, mode \
+             user",
         ),
         kernel_streaming(),
         Case::new(
@@ -271,8 +281,8 @@ fn cases() -> Vec<Case> {
                     .stride_alignment(4)
                     .holds(3),
             ],
-            "P010 with strides of 2000, 2000, 4 frames of 1686000 bytes at multiples of 16, mode \
-             user",
+            "P010 with strides of 2,000 and 2,000, 4 frames of 1,686,000 bytes at multiples of 16, \
+             mode user",
         ),
         Case::new(
             "Sound: periods of 512 samples, pieces of 10 ms, 4 bytes per sample at 48 kHz",
@@ -287,7 +297,34 @@ fn cases() -> Vec<Case> {
                 ),
                 Requirements::new("network").prefix(12).holds(1),
             ],
-            "3 frames of 30720 bytes at multiples of 1, prefix 12, mode user",
+            "3 frames of 30,720 bytes at multiples of 1, prefix 12, mode user; unmet: `device` \
+             needs a frame size from 2,048 to 65,536 bytes in steps of 2,048, `echo canceller` \
+             wants a frame size of 3,840 bytes: no size in steps of 2,048 lies between 3,840 and \
+             3,840, and the next is 4,096",
+        ),
+        Case::new(
+            "Camera by RTP without a copy: the header lies before rows at multiples of 64",
+            vec![
+                camera("camera", VideoFormat::Uyvy, 1280, 720)
+                    .stride_alignment(64)
+                    .alignment(64),
+                Requirements::new("sender").prefix(12).holds(3),
+            ],
+            "UYVY with strides of 2,560, 4 frames of 1,843,200 bytes at multiples of 64, prefix \
+             64, mode user",
+        ),
+        Case::new(
+            "Capture card with 6 buffers to an encoder that looks 2 to 8 frames ahead",
+            vec![
+                camera("capture", VideoFormat::Nv12, 1920, 1080).max_frames(6),
+                Requirements::new("encoder")
+                    .stride_alignment(64)
+                    .holds_between(2, 8),
+                Requirements::new("preview").holds(1),
+            ],
+            "NV12 with strides of 1,920 and 1,920, 6 frames of 3,110,400 bytes at multiples of 64, \
+             mode user; unmet: `capture` needs at most 6 frames, `encoder` wants 8 frames for \
+             itself: that is 9 frames with the one that the source fills",
         ),
         Case::new(
             "PipeWire screen cast: shared memory from the compositor, 2 to 8 buffers",
@@ -303,7 +340,7 @@ fn cases() -> Vec<Case> {
                     .formats([VideoFormat::Rgba, VideoFormat::Bgra])
                     .holds(2),
             ],
-            "BGRA with strides of 10240, 4 frames of 14745600 bytes at multiples of 16, mode \
+            "BGRA with strides of 10,240, 4 frames of 14,745,600 bytes at multiples of 16, mode \
              kernel",
         ),
         Case::new(
@@ -382,6 +419,42 @@ fn a_pool_of_an_agreement_does_not_run_dry_and_with_one_frame_fewer_it_does() {
         .agreement(&agreement)
         .frames(pool.frames() - 1);
     assert_eq!(frames_passed(&fewer.build().unwrap(), &keeps), 6);
+}
+
+#[test]
+fn a_prefix_of_one_party_does_not_shift_the_frames_of_another() {
+    let network = || Requirements::new("network").prefix(12).holds(1);
+    let camera = || {
+        Requirements::new("camera")
+            .picture(100, 10)
+            .formats([VideoFormat::I420])
+    };
+    // The alignments of frames and of rows.
+    for (camera, frames, rows) in [
+        (camera().alignment(64), 64, 1),
+        (camera().stride_alignment(64), 64, 64),
+        (camera().stride_alignment(24).alignment(16), 48, 24),
+        (camera().whole_pages(4_096), 4_096, 1),
+        (camera(), 1, 1),
+    ] {
+        let agreement = negotiate(&[camera, network()]).unwrap();
+        let prefix = agreement.framing().prefix;
+        assert_eq!(prefix, 12_usize.next_multiple_of(frames));
+        let pool = FramePool::builder().agreement(&agreement).build().unwrap();
+        assert_eq!(pool.framing().prefix, prefix);
+        let all: Vec<_> = (0..pool.frames())
+            .map(|_| pool.acquire().unwrap())
+            .collect();
+        assert_eq!(all.len(), 2);
+        for frame in &all {
+            assert_eq!(frame.as_ptr().addr() % frames, 0);
+            assert_eq!(frame.prefix().len(), prefix);
+            for plane in frame.planes().unwrap() {
+                let mut addresses = plane.rows().map(|row| row.as_ptr().addr());
+                assert!(addresses.all(|address| address % rows == 0));
+            }
+        }
+    }
 }
 
 /// Returns a number that is often one with a meaning.

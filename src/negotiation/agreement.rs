@@ -5,9 +5,10 @@ use crate::mode::AllocatorMode;
 use crate::video::{VideoFormat, VideoLayout};
 
 use super::conflict::Conflict;
-use super::need::{Need, PartyNeed};
+use super::decisions::{AgreedValue, Decision, decisions};
 use super::requirements::Requirements;
-use super::solver::{Failure, Solution, solve};
+use super::settlement::{Reasons, Settled, UnmetWish, settle};
+use super::solver::Solution;
 
 /// Finds a framing, a video layout and a mode that meet the requirements of all parties, and as
 /// many wishes as possible: those of larger weight first.
@@ -30,120 +31,24 @@ use super::solver::{Failure, Solution, solve};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn negotiate(parties: &[Requirements]) -> Result<Agreement, Conflict> {
-    let names: Vec<&str> = parties.iter().map(|party| party.name.as_str()).collect();
-    let mut needs: Vec<PartyNeed<'_>> = Vec::new();
-    for (party, requirements) in parties.iter().enumerate() {
-        needs.extend(
-            requirements
-                .needs
-                .iter()
-                .map(|need| PartyNeed { party, need }),
-        );
+    let all = vec![true; parties.len()];
+    let Settled {
+        solution,
+        held,
+        unmet_wishes,
+    } = settle(parties, &all, Reasons::Found)?;
+    if !solution.has_size() {
+        return Err(Conflict::no_size());
     }
-    // A wish may be what says how large a frame is.
-    if solve(&needs).is_err_and(|failure| failure != Failure::NoSize) {
-        return Err(Conflict::in_needs(&names, &needs));
-    }
-    let mut unmet_wishes = Vec::new();
-    for wish in wishes(parties) {
-        let with_wish = [needs.as_slice(), wish.needs.as_slice()].concat();
-        match solve(&with_wish) {
-            Ok(_) | Err(Failure::NoSize) => needs = with_wish,
-            Err(_) => unmet_wishes.push(UnmetWish {
-                party: names[wish.party].to_owned(),
-                weight: wish.weight,
-                conflict: Conflict::in_needs(&names, &with_wish),
-            }),
-        }
-    }
-    let solution = solve(&needs).map_err(|_| Conflict::in_needs(&names, &[]))?;
-    let decisions = AgreedValue::ALL.iter().filter_map(|&value| {
-        let parties = deciding(value, &needs, &solution);
-        let mut parties: Vec<_> = parties.map(|party| names[party].to_owned()).collect();
-        parties.sort_unstable();
-        parties.dedup();
-        (!parties.is_empty()).then_some(Decision { value, parties })
-    });
+    let name = |party: usize| parties[party].name.clone();
+    let held = held.into_iter();
     Ok(Agreement {
-        decisions: decisions.collect(),
-        held: held(&names, &needs),
-        allocator: solution.allocator.map(|party| names[party].to_owned()),
+        decisions: decisions(parties, &solution),
+        held: held.map(|held| (name(held.party), held.frames)).collect(),
+        allocator: solution.allocator.map(name),
         solution,
         unmet_wishes,
     })
-}
-
-/// One wish of one party.
-struct Wish<'a> {
-    party: usize,
-    weight: u32,
-    needs: Vec<PartyNeed<'a>>,
-}
-
-/// Returns all wishes, those of larger weight first, in an order that does not depend on that of
-/// the parties.
-fn wishes(parties: &[Requirements]) -> Vec<Wish<'_>> {
-    let mut wishes: Vec<_> = parties
-        .iter()
-        .enumerate()
-        .flat_map(|(party, requirements)| {
-            requirements.wishes.iter().map(move |(weight, needs)| Wish {
-                party,
-                weight: *weight,
-                needs: needs.iter().map(|need| PartyNeed { party, need }).collect(),
-            })
-        })
-        .collect();
-    wishes.sort_by_cached_key(|wish| {
-        let texts: Vec<_> = wish
-            .needs
-            .iter()
-            .map(|need| need.need.to_string())
-            .collect();
-        (u32::MAX - wish.weight, &parties[wish.party].name, texts)
-    });
-    wishes
-}
-
-/// Returns the parties without whose requirements a value would differ. If several parties require
-/// the same, returns each of those.
-fn deciding<'a>(
-    value: AgreedValue,
-    needs: &'a [PartyNeed<'a>],
-    solution: &Solution,
-) -> impl Iterator<Item = usize> + use<'a> {
-    let differs = |kept: &dyn Fn(&PartyNeed<'_>) -> bool| {
-        let kept: Vec<_> = needs
-            .iter()
-            .filter(|need| Some(value) != AgreedValue::of(need.need) || kept(need))
-            .copied()
-            .collect();
-        solve(&kept).map_or(true, |other| value.text(&other) != value.text(solution))
-    };
-    let mut about: Vec<usize> = needs
-        .iter()
-        .filter(|need| AgreedValue::of(need.need) == Some(value))
-        .map(|need| need.party)
-        .collect();
-    about.dedup();
-    let alone: Vec<_> = about
-        .iter()
-        .copied()
-        .filter(|&party| differs(&|need| need.party != party))
-        .collect();
-    if !alone.is_empty() {
-        return alone.into_iter();
-    }
-    about.retain(|&party| !differs(&|need| need.party == party));
-    about.into_iter()
-}
-
-fn held(names: &[&str], needs: &[PartyNeed<'_>]) -> Vec<(String, usize)> {
-    let held = needs.iter().filter_map(|party| match *party.need {
-        Need::Holds(frames) if frames > 0 => Some((names[party.party].to_owned(), frames)),
-        _ => None,
-    });
-    held.collect()
 }
 
 /// Values that all parties accept, made by [`negotiate`].
@@ -165,101 +70,6 @@ pub struct Agreement {
     held: Vec<(String, usize)>,
     allocator: Option<String>,
     unmet_wishes: Vec<UnmetWish>,
-}
-
-/// Value of an agreement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum AgreedValue {
-    /// Width and height.
-    Picture,
-    /// Pixel format.
-    Format,
-    /// Strides of the planes.
-    Strides,
-    /// Frame size.
-    FrameSize,
-    /// Alignment of the frames.
-    Alignment,
-    /// Bytes before each frame.
-    Prefix,
-    /// Mode of the memory.
-    Mode,
-    /// Number of frames.
-    Frames,
-    /// Party that makes the pool.
-    Allocator,
-}
-
-/// Parties that have decided a value of an agreement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Decision {
-    /// The value.
-    pub value: AgreedValue,
-    /// Names of the parties without whose requirements it would differ. If several parties require
-    /// the same, each of them.
-    pub parties: Vec<String>,
-}
-
-/// Wish that an agreement does not meet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UnmetWish {
-    /// Name of the party.
-    pub party: String,
-    /// Weight of the wish.
-    pub weight: u32,
-    /// Requirements, and wishes that were met before, that it does not go together with.
-    pub conflict: Conflict,
-}
-
-impl AgreedValue {
-    const ALL: [Self; 9] = [
-        Self::Picture,
-        Self::Format,
-        Self::Strides,
-        Self::FrameSize,
-        Self::Alignment,
-        Self::Prefix,
-        Self::Mode,
-        Self::Frames,
-        Self::Allocator,
-    ];
-
-    /// Returns the value that a requirement is about. Those about changes in place are about none.
-    fn of(need: &Need) -> Option<Self> {
-        Some(match need {
-            Need::Picture { .. } => Self::Picture,
-            Need::Formats(_) => Self::Format,
-            Need::DerivedStrides | Need::Stride(_) => Self::Strides,
-            Need::Sizes(_) => Self::FrameSize,
-            Need::Alignment(_) | Need::WholePages(_) => Self::Alignment,
-            Need::Prefix(_) => Self::Prefix,
-            Need::Modes(_) => Self::Mode,
-            Need::Holds(_) | Need::MinFrames(_) | Need::MaxFrames(_) => Self::Frames,
-            Need::Allocates => Self::Allocator,
-            Need::Modifies | Need::Unmodified { .. } | Need::BranchUnmodified { .. } => {
-                return None;
-            }
-        })
-    }
-
-    /// Returns a text that differs if the value does.
-    fn text(self, solution: &Solution) -> String {
-        let planes = solution.layout.as_ref().map(VideoLayout::planes);
-        match self {
-            Self::Picture => format!("{:?}", solution.picture),
-            Self::Format => format!("{:?}", solution.format),
-            Self::Strides => format!("{planes:?}"),
-            Self::FrameSize => solution.framing.frame_size.to_string(),
-            Self::Alignment => solution.framing.alignment.to_string(),
-            Self::Prefix => solution.framing.prefix.to_string(),
-            Self::Mode => solution.mode.to_string(),
-            Self::Frames => solution.framing.frames.to_string(),
-            Self::Allocator => format!("{:?}", solution.allocator),
-        }
-    }
 }
 
 impl Agreement {
@@ -312,10 +122,11 @@ impl Agreement {
     /// ```
     #[must_use]
     pub fn mode(&self) -> AllocatorMode {
-        self.solution.mode
+        self.solution.mode.unwrap_or_default()
     }
 
-    /// Returns who has decided each value. Values that no party requires are missing.
+    /// Returns who has decided each value. Values that would be the same without any requirements
+    /// are missing.
     ///
     /// ```
     /// # use ks_allocator::{AgreedValue, Requirements, Sizes, negotiate};
@@ -344,8 +155,8 @@ impl Agreement {
         decision.map_or(&[], |decision| &decision.parties)
     }
 
-    /// Returns the parties that keep frames, and how many. The number of frames is their sum and 1,
-    /// or more if a party requires it.
+    /// Returns the parties that keep frames, and how many each may keep, in the order of the names.
+    /// The number of frames is their sum and 1, or more if a party requires it.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};
@@ -375,7 +186,9 @@ impl Agreement {
         self.allocator.as_deref()
     }
 
-    /// Returns the wishes that are not met, each with the reason.
+    /// Returns the wishes that are not met, each with the reason: those of
+    /// [`wish`](Requirements::wish), preferred sizes, and numbers of frames that a party likes to
+    /// keep.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};
@@ -385,7 +198,7 @@ impl Agreement {
     /// let agreement = negotiate(&[disk, network])?;
     /// assert_eq!(
     ///     agreement.unmet_wishes()[0].conflict.to_string(),
-    ///     "`disk` needs a frame size of 100 bytes, `network` needs a frame size from 1 to 99 \
+    ///     "`disk` needs a frame size of 100 bytes, `network` wants a frame size from 1 to 99 \
     ///      bytes: a frame would have at least 100 and at most 99 bytes"
     /// );
     /// # Ok::<(), ks_allocator::Conflict>(())

@@ -9,7 +9,7 @@ use super::solver::{Failure, solve};
 /// Requirements that cannot be met together, returned by [`negotiate`](super::negotiate).
 ///
 /// It is minimal: without any one of its requirements, the others can be met. It displays as one
-/// sentence.
+/// sentence. The conflict of an [`UnmetWish`](super::UnmetWish) contains wishes, too.
 ///
 /// ```
 /// use ks_allocator::{AllocatorMode, Requirements, Sizes, negotiate};
@@ -25,9 +25,16 @@ use super::solver::{Failure, solve};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
-    /// Name of each party, and its requirements.
-    parties: Vec<(String, Vec<String>)>,
-    reason: Failure,
+    parties: Vec<PartyTexts>,
+    reason: Box<Failure>,
+}
+
+/// Texts of the requirements and wishes of one party.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct PartyTexts {
+    name: String,
+    needs: Vec<String>,
+    wishes: Vec<String>,
 }
 
 impl Conflict {
@@ -40,10 +47,10 @@ impl Conflict {
     /// assert_eq!(conflict.parties().collect::<Vec<_>>(), ["one"]);
     /// ```
     pub fn parties(&self) -> impl Iterator<Item = &str> {
-        self.parties.iter().map(|(name, _)| name.as_str())
+        self.parties.iter().map(|party| party.name.as_str())
     }
 
-    /// Returns the number of requirements that do not go together.
+    /// Returns the number of requirements and wishes that do not go together.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};
@@ -53,52 +60,73 @@ impl Conflict {
     /// ```
     #[must_use]
     pub fn requirements(&self) -> usize {
-        self.parties.iter().map(|(_, needs)| needs.len()).sum()
+        let parties = self.parties.iter();
+        parties
+            .map(|party| party.needs.len() + party.wishes.len())
+            .sum()
     }
 
     /// Returns the name and the text of each requirement.
     #[cfg(all(test, not(any(loom, miri))))]
-    pub(super) fn requirements_of_parties(&self) -> impl Iterator<Item = (&str, String)> {
-        let parties = self.parties.iter();
-        parties.flat_map(|(name, needs)| needs.iter().map(|need| (name.as_str(), need.clone())))
+    pub(super) fn requirements_of_parties(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parties.iter().flat_map(|party| {
+            let texts = party.needs.iter().chain(&party.wishes);
+            texts.map(|text| (party.name.as_str(), text.as_str()))
+        })
     }
 
-    /// Finds a minimal conflict in requirements that cannot be met together.
+    /// Returns the conflict of parties none of which says how large a frame is.
+    pub(super) fn no_size() -> Self {
+        Self {
+            parties: Vec::new(),
+            reason: Box::new(Failure::NoSize),
+        }
+    }
+
+    /// Finds a minimal conflict in requirements and wishes that cannot be met together.
     pub(super) fn in_needs(names: &[&str], needs: &[PartyNeed<'_>]) -> Self {
         let mut minimal = needs.to_vec();
         // In an order of their own, so that the result does not depend on that of the parties.
-        minimal
-            .sort_by_cached_key(|need| (names[need.party], rank(need.need), need.need.to_string()));
-        let mut reason = Failure::NoSize;
+        // Wishes are left out first.
+        minimal.sort_by_cached_key(|need| (!need.is_wish, sentence_order(names, need)));
         let mut position = 0;
         while position < minimal.len() {
             let need = minimal.remove(position);
-            if conflict_of(&minimal).is_none() {
+            if solve(&minimal).is_ok() {
                 minimal.insert(position, need);
                 position += 1;
             }
         }
-        if let Some(failure) = conflict_of(&minimal) {
-            reason = failure;
-        }
-        let mut parties: Vec<(String, Vec<String>)> = Vec::new();
+        minimal.sort_by_cached_key(|need| sentence_order(names, need));
+        let reason = solve(&minimal).err().unwrap_or(Failure::NoSize);
+        let mut parties: Vec<PartyTexts> = Vec::new();
         for need in minimal {
             let name = names[need.party];
-            let text = need.need.to_string();
-            match parties.iter_mut().find(|(known, _)| known == name) {
-                Some((_, needs)) => needs.push(text),
-                None => parties.push((name.to_owned(), vec![text])),
+            if parties.last().is_none_or(|last| last.name != name) {
+                parties.push(PartyTexts {
+                    name: name.to_owned(),
+                    needs: Vec::new(),
+                    wishes: Vec::new(),
+                });
+            }
+            if let Some(party) = parties.last_mut() {
+                let texts = if need.is_wish {
+                    &mut party.wishes
+                } else {
+                    &mut party.needs
+                };
+                texts.push(need.need.to_string());
             }
         }
-        Self { parties, reason }
+        Self {
+            parties,
+            reason: Box::new(reason),
+        }
     }
 }
 
-/// Returns why the requirements cannot be met. Requirements that only leave the size open can.
-fn conflict_of(needs: &[PartyNeed<'_>]) -> Option<Failure> {
-    solve(needs)
-        .err()
-        .filter(|failure| *failure != Failure::NoSize)
+fn sentence_order<'a>(names: &[&'a str], need: &PartyNeed<'_>) -> (&'a str, usize, String) {
+    (names[need.party], rank(need.need), need.need.to_string())
 }
 
 /// Returns the position of a requirement in a sentence.
@@ -113,21 +141,29 @@ fn rank(need: &Need) -> usize {
         Need::WholePages(_) => 6,
         Need::Prefix(_) => 7,
         Need::Modes(_) => 8,
-        Need::Holds(_) => 9,
+        Need::Holds { .. } => 9,
         Need::MinFrames(_) => 10,
         Need::MaxFrames(_) => 11,
         Need::Allocates => 12,
         Need::Modifies => 13,
         Need::Unmodified { .. } => 14,
         Need::BranchUnmodified { .. } => 15,
+        Need::Unavailable(_) => 16,
     }
 }
 
 impl fmt::Display for Conflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (position, (name, needs)) in self.parties.iter().enumerate() {
+        for (position, party) in self.parties.iter().enumerate() {
             let comma = if position == 0 { "" } else { ", " };
-            write!(f, "{comma}`{name}` needs {}", Listed(needs))?;
+            write!(f, "{comma}`{}` ", party.name)?;
+            if !party.needs.is_empty() {
+                write!(f, "needs {}", Listed(&party.needs))?;
+            }
+            if !party.wishes.is_empty() {
+                let and = if party.needs.is_empty() { "" } else { " and " };
+                write!(f, "{and}wants {}", Listed(&party.wishes))?;
+            }
         }
         let colon = if self.parties.is_empty() { "" } else { ": " };
         write!(f, "{colon}{}", self.reason)

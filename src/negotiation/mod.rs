@@ -15,9 +15,10 @@
 //! | format, mode | one that all parties accept, with the best sum of positions in their lists |
 //! | strides | the smallest that are multiples of all alignments and within all limits |
 //! | frame size | a preferred one, or else the smallest that is on all parties' steps |
-//! | alignment, pages | the least common multiple |
-//! | prefix | the largest |
+//! | alignment, pages | the least common multiple, also with that of the strides |
+//! | prefix | the smallest multiple of the alignment that is enough for all parties |
 //! | frames | what all parties hold and one, or the largest minimum; see [`Requirements::holds`] |
+//! | frames under a limit | as many as it allows; see [`Requirements::holds_between`] |
 //!
 //! The result does not depend on the order of the parties.
 
@@ -26,16 +27,21 @@ pub mod kernel_streaming;
 mod agreement;
 mod alternatives;
 mod conflict;
+mod decisions;
+mod grouped;
 mod need;
 mod requirements;
+mod settlement;
 mod sizes;
 mod solver;
 mod stage;
 
-pub use self::agreement::{AgreedValue, Agreement, Decision, UnmetWish, negotiate};
+pub use self::agreement::{Agreement, negotiate};
 pub use self::alternatives::{Choice, NoAlternative, negotiate_alternatives};
 pub use self::conflict::Conflict;
+pub use self::decisions::{AgreedValue, Decision};
 pub use self::requirements::Requirements;
+pub use self::settlement::UnmetWish;
 pub use self::sizes::Sizes;
 pub use self::stage::{Pipe, PipeConflict, Stage};
 

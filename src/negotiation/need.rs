@@ -5,6 +5,7 @@ use std::fmt;
 use crate::mode::AllocatorMode;
 use crate::video::VideoFormat;
 
+use super::grouped::grouped;
 use super::sizes::Sizes;
 
 /// One requirement of a party.
@@ -21,7 +22,11 @@ pub(super) enum Need {
     Alignment(usize),
     Prefix(usize),
     Modes(Vec<AllocatorMode>),
-    Holds(usize),
+    /// Frames that the party keeps at least and at most.
+    Holds {
+        min: usize,
+        max: usize,
+    },
     MinFrames(usize),
     MaxFrames(usize),
     /// Each frame lies in pages of this size that it shares with no other.
@@ -38,6 +43,8 @@ pub(super) enum Need {
     BranchUnmodified {
         except: Vec<usize>,
     },
+    /// Something that no pool has, in words. It is a wish, because it makes a requirement fail.
+    Unavailable(String),
 }
 
 /// Limits of strides in bytes.
@@ -56,33 +63,49 @@ impl StrideNeed {
     }
 }
 
-/// A requirement and the number of its party.
+/// A requirement or a wish, and the number of its party.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PartyNeed<'a> {
     pub(super) party: usize,
     pub(super) need: &'a Need,
+    pub(super) is_wish: bool,
 }
 
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Picture { width, height } => write!(f, "a picture of {width} x {height} pixels"),
+            Self::Picture { width, height } => {
+                let (width, height) = (grouped(*width), grouped(*height));
+                write!(f, "a picture of {width} x {height} pixels")
+            }
             Self::Formats(formats) => write!(f, "the format {}", OneOf(formats)),
             Self::DerivedStrides => f.write_str("chroma strides that follow from that of luma"),
             Self::Stride(stride) => stride.fmt(f),
             Self::Sizes(sizes) => sizes.fmt(f),
-            Self::Alignment(alignment) => write!(f, "an alignment of {alignment} bytes"),
-            Self::Prefix(prefix) => write!(f, "a prefix of {prefix} bytes"),
+            Self::Alignment(alignment) => {
+                write!(f, "an alignment of {} bytes", grouped(*alignment))
+            }
+            Self::Prefix(prefix) => write!(f, "a prefix of {} bytes", grouped(*prefix)),
             Self::Modes(modes) => write!(f, "the mode {}", OneOf(modes)),
-            Self::Holds(1) => f.write_str("1 frame for itself"),
-            Self::Holds(frames) => write!(f, "{frames} frames for itself"),
-            Self::MinFrames(frames) => write!(f, "at least {frames} frames"),
-            Self::MaxFrames(frames) => write!(f, "at most {frames} frames"),
-            Self::WholePages(bytes) => write!(f, "whole pages of {bytes} bytes for each frame"),
+            Self::Holds { min: 1, max: 1 } => f.write_str("1 frame for itself"),
+            Self::Holds { min, max } if min == max => {
+                write!(f, "{} frames for itself", grouped(*min))
+            }
+            Self::Holds { min, max } => {
+                let (min, max) = (grouped(*min), grouped(*max));
+                write!(f, "from {min} to {max} frames for itself")
+            }
+            Self::MinFrames(frames) => write!(f, "at least {} frames", grouped(*frames)),
+            Self::MaxFrames(frames) => write!(f, "at most {} frames", grouped(*frames)),
+            Self::WholePages(bytes) => {
+                let bytes = grouped(*bytes);
+                write!(f, "whole pages of {bytes} bytes for each frame")
+            }
             Self::Allocates => f.write_str("to allocate the frames itself"),
             Self::Modifies => f.write_str("to modify frames in place"),
             Self::Unmodified { .. } => f.write_str("frames that no later party modifies"),
             Self::BranchUnmodified { .. } => f.write_str("frames that no other branch modifies"),
+            Self::Unavailable(text) => f.write_str(text),
         }
     }
 }
@@ -95,16 +118,16 @@ impl fmt::Display for StrideNeed {
         }
         let mut parts = Vec::new();
         if self.multiple != 1 {
-            parts.push(format!("a multiple of {}", self.multiple));
+            parts.push(format!("a multiple of {}", grouped(self.multiple)));
         }
         if self.min == self.max {
-            parts.push(format!("{} bytes", self.min));
+            parts.push(format!("{} bytes", grouped(self.min)));
         } else {
             if self.min != 0 {
-                parts.push(format!("at least {} bytes", self.min));
+                parts.push(format!("at least {} bytes", grouped(self.min)));
             }
             if self.max != usize::MAX {
-                parts.push(format!("at most {} bytes", self.max));
+                parts.push(format!("at most {} bytes", grouped(self.max)));
             }
         }
         if parts.is_empty() {
@@ -128,7 +151,7 @@ impl fmt::Display for Listed<'_> {
 }
 
 /// Displays values as "A, B or C".
-struct OneOf<'a, T>(&'a [T]);
+pub(super) struct OneOf<'a, T>(pub(super) &'a [T]);
 
 impl<T: fmt::Display> fmt::Display for OneOf<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -112,9 +112,9 @@ impl Requirements {
     ///     [camera.stride_alignment(256), Requirements::new("encoder").max_stride(1_984)];
     /// assert_eq!(
     ///     negotiate(&parties).unwrap_err().to_string(),
-    ///     "`camera` needs a picture of 1920 x 1080 pixels, the format NV12 and a stride that is \
-    ///      a multiple of 256, `encoder` needs a stride that is at most 1984 bytes: no multiple \
-    ///      of 256 lies between 1920 and 1984"
+    ///     "`camera` needs a picture of 1,920 x 1,080 pixels, the format NV12 and a stride that \
+    ///      is a multiple of 256, `encoder` needs a stride that is at most 1,984 bytes: no \
+    ///      multiple of 256 lies between 1,920 and 1,984"
     /// );
     /// ```
     pub fn max_stride(self, max: usize) -> Self {
@@ -170,7 +170,8 @@ impl Requirements {
         self.with(Need::Sizes(sizes))
     }
 
-    /// Requires this alignment of the frames in bytes, from 1 to 65,536.
+    /// Requires this alignment of the frames in bytes, from 1 to 65,536. A
+    /// [prefix](Self::prefix) before the frame has it, too.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};
@@ -185,7 +186,7 @@ impl Requirements {
 
     /// Requires that each frame lies in whole pages of its own. The frames are then as far apart as
     /// memory protection, dma-bufs and pinned memory need it. `page_size` is that of the system, in
-    /// bytes. A prefix lies in the pages of its frame.
+    /// bytes. A prefix takes whole pages before those of its frame.
     ///
     /// ```
     /// # use ks_allocator::{FramePool, Requirements, Sizes, negotiate};
@@ -205,13 +206,19 @@ impl Requirements {
         self.with(Need::WholePages(page_size))
     }
 
-    /// Requires at least this number of bytes before each frame.
+    /// Requires at least this number of bytes before each frame. The prefix becomes a multiple of
+    /// the alignment, so that it does not shift the frame behind it.
     ///
     /// ```
-    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// # use ks_allocator::{FramePool, Requirements, Sizes, negotiate};
     /// let sender = Requirements::new("sender").sizes(Sizes::exactly(1500)).prefix(42);
-    /// assert_eq!(negotiate(&[sender])?.framing().prefix, 42);
-    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// assert_eq!(negotiate(&[sender.clone()])?.framing().prefix, 42);
+    ///
+    /// let agreement = negotiate(&[sender, Requirements::new("camera").alignment(64)])?;
+    /// assert_eq!(agreement.framing().prefix, 64);
+    /// let pool = FramePool::builder().agreement(&agreement).build()?;
+    /// assert_eq!(pool.acquire()?.as_ptr().addr() % 64, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn prefix(self, prefix: usize) -> Self {
         self.with(Need::Prefix(prefix))
@@ -249,7 +256,37 @@ impl Requirements {
     /// # Ok::<(), ks_allocator::Conflict>(())
     /// ```
     pub fn holds(self, frames: usize) -> Self {
-        self.with(Need::Holds(frames))
+        self.holds_between(frames, frames)
+    }
+
+    /// States how many frames the party keeps until it gets further ones: at least `min`, which it
+    /// needs to work, and at most `max`, which it likes to keep.
+    ///
+    /// If the pool can have enough frames for the maximum of all parties, each may keep its
+    /// maximum. If it can have only fewer, but enough for all minimums, the pool gets as many as it
+    /// can have. Each party then gets its minimum, and the other frames are shared out one by one,
+    /// in the order of the names. [`Agreement::held_by`](super::Agreement::held_by) says how many
+    /// each party may keep: with more, the pipeline could deadlock. A party that gets less than its
+    /// maximum has an [unmet wish](super::Agreement::unmet_wishes).
+    ///
+    /// ```
+    /// # use ks_allocator::{Requirements, Sizes, negotiate};
+    /// let camera = Requirements::new("camera").sizes(Sizes::exactly(64)).max_frames(6);
+    /// let encoder = Requirements::new("encoder").holds_between(2, 8);
+    /// let screen = Requirements::new("screen").holds(1);
+    /// let agreement = negotiate(&[camera.clone(), encoder, screen])?;
+    /// assert_eq!(agreement.framing().frames, 6);
+    /// assert_eq!(agreement.held_by().collect::<Vec<_>>(), [("encoder", 4), ("screen", 1)]);
+    /// assert_eq!(
+    ///     agreement.unmet_wishes()[0].conflict.to_string(),
+    ///     "`camera` needs at most 6 frames, `encoder` wants 8 frames for itself: that is 9 \
+    ///      frames with the one that the source fills"
+    /// );
+    /// assert!(negotiate(&[camera, Requirements::new("encoder").holds_between(6, 8)]).is_err());
+    /// # Ok::<(), ks_allocator::Conflict>(())
+    /// ```
+    pub fn holds_between(self, min: usize, max: usize) -> Self {
+        self.with(Need::Holds { min, max })
     }
 
     /// Requires a pool of at least this number of frames.
@@ -370,6 +407,11 @@ impl Requirements {
             .any(|need| *need == Need::Modifies)
     }
 
+    /// Returns a wish for something that no pool has.
+    pub(super) fn unavailable(text: String) -> Self {
+        Self::new("").with(Need::Unavailable(text))
+    }
+
     /// Returns the name.
     ///
     /// ```
@@ -393,7 +435,7 @@ impl fmt::Display for Requirements {
         for (weight, needs) in &self.wishes {
             write!(
                 f,
-                "; with weight {weight} it wishes {}",
+                "; with weight {weight} it wants {}",
                 Listed(&list(needs))
             )?;
         }

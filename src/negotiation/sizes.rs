@@ -2,13 +2,18 @@
 
 use std::fmt;
 
+use super::grouped::grouped;
+
 /// Frame sizes that a party can work with, in bytes: from a minimum to a maximum, in steps.
 ///
 /// ```
 /// use ks_allocator::Sizes;
 ///
 /// let sizes = Sizes::between(1_000, 4_000).in_steps_of(500).preferably(2_000);
-/// assert_eq!(sizes.to_string(), "a frame size from 1000 to 4000 bytes in steps of 500");
+/// assert_eq!(
+///     sizes.to_string(),
+///     "a frame size from 1,000 to 4,000 bytes in steps of 500 (preferably 2,000)"
+/// );
 /// ```
 #[doc(alias = "KS_FRAMING_RANGE")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -74,13 +79,25 @@ impl Sizes {
         self
     }
 
-    /// Sets the size that the party likes best.
+    /// Sets the size that the party likes best. It is a wish that comes after all others. Of the
+    /// preferred sizes of several parties, the largest comes first. If it is not met, the agreement
+    /// lists it with the [unmet wishes](crate::Agreement::unmet_wishes).
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};
     /// let sizes = Sizes::between(100, 1_000).preferably(400);
-    /// let agreement = negotiate(&[Requirements::new("encoder").sizes(sizes)])?;
+    /// let encoder = Requirements::new("encoder").sizes(sizes);
+    /// let agreement = negotiate(&[encoder.clone()])?;
     /// assert_eq!(agreement.framing().frame_size, 400);
+    ///
+    /// let disk = Requirements::new("disk").sizes(Sizes::at_least(512));
+    /// let agreement = negotiate(&[encoder, disk])?;
+    /// assert_eq!(agreement.framing().frame_size, 512);
+    /// assert_eq!(
+    ///     agreement.unmet_wishes()[0].conflict.to_string(),
+    ///     "`disk` needs a frame size of at least 512 bytes, `encoder` wants a frame size of 400 \
+    ///      bytes: a frame would have at least 512 and at most 400 bytes"
+    /// );
     /// # Ok::<(), ks_allocator::Conflict>(())
     /// ```
     #[must_use]
@@ -92,13 +109,20 @@ impl Sizes {
 
 impl fmt::Display for Sizes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.min, self.max) {
-            (min, max) if min == max => return write!(f, "a frame size of {min} bytes"),
-            (min, usize::MAX) => write!(f, "a frame size of at least {min} bytes")?,
-            (min, max) => write!(f, "a frame size from {min} to {max} bytes")?,
+        let (min, max) = (grouped(self.min), grouped(self.max));
+        if self.min == self.max {
+            write!(f, "a frame size of {min} bytes")?;
+        } else {
+            match self.max {
+                usize::MAX => write!(f, "a frame size of at least {min} bytes")?,
+                _ => write!(f, "a frame size from {min} to {max} bytes")?,
+            }
+            if self.step > 1 {
+                write!(f, " in steps of {}", grouped(self.step))?;
+            }
         }
-        if self.step > 1 {
-            write!(f, " in steps of {}", self.step)?;
+        if let Some(preferred) = self.preferred {
+            write!(f, " (preferably {})", grouped(preferred))?;
         }
         Ok(())
     }

@@ -2,12 +2,16 @@
 
 use std::{fmt, iter};
 
-use crate::framing::{Framing, common_alignment, greatest_common_divisor, least_common_multiple};
+use crate::framing::{FrameLayout, Framing, common_alignment, greatest_common_divisor};
 use crate::mode::AllocatorMode;
-use crate::video::{VideoFormat, VideoLayout};
+use crate::video::{LayoutError, VideoFormat, VideoLayout};
 
-use super::need::{Need, PartyNeed, StrideNeed};
+use super::grouped::grouped;
+use super::need::{Need, OneOf, PartyNeed, StrideNeed};
 use super::sizes::Sizes;
+
+/// Maximum number of formats whose reasons a conflict contains.
+const MAX_REASONS: usize = 3;
 
 /// Values that meet all requirements.
 #[derive(Clone, Debug)]
@@ -15,7 +19,9 @@ pub(super) struct Solution {
     pub(super) picture: Option<(u32, u32)>,
     pub(super) format: Option<VideoFormat>,
     pub(super) layout: Option<VideoLayout>,
-    pub(super) mode: AllocatorMode,
+    /// `None` if no mode is required.
+    pub(super) mode: Option<AllocatorMode>,
+    /// The frame size is 0 if no party says how large a frame is.
     pub(super) framing: Framing,
     /// Number of the party that makes the pool, if one has to.
     pub(super) allocator: Option<usize>,
@@ -24,11 +30,24 @@ pub(super) struct Solution {
 /// Reason why requirements cannot be met.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// There are several pictures, or one that cannot be.
-    Picture,
+    Pictures,
+    NoPixels,
+    PictureTooLarge {
+        format: VideoFormat,
+        width: u32,
+        height: u32,
+    },
+    Layout(LayoutError),
     NoFormat,
     NoMode,
-    Alignment,
+    /// Only 0 is a multiple of 0.
+    MultipleOfZero,
+    /// The least common multiple of alignments or strides is too large.
+    CommonMultiple {
+        common: u128,
+        max: usize,
+    },
+    /// No multiple lies between the minimum and the maximum, or the minimum is above the maximum.
     Stride {
         multiple: usize,
         min: usize,
@@ -41,8 +60,11 @@ pub(super) enum Failure {
     SizeSteps,
     /// All sizes on the steps are outside of the range.
     SizeOnSteps {
+        step: u128,
         min: usize,
         max: usize,
+        /// The smallest size on the steps that is not below the minimum.
+        next: u128,
     },
     Frames {
         needed: usize,
@@ -51,45 +73,155 @@ pub(super) enum Failure {
         min: usize,
         max: usize,
     },
+    /// A party would keep at least more frames than at most.
+    HeldRange {
+        min: usize,
+        max: usize,
+    },
+    /// A pool cannot have this number of frames.
+    TooManyFrames {
+        frames: usize,
+    },
+    /// The frames do not fit into the address space.
+    PoolTooLarge {
+        framing: Framing,
+    },
     Allocators,
     Modified,
-    /// No party says how large a frame is. Unlike the others, it ends if requirements are added.
+    /// No pool has this.
+    Unavailable,
+    /// The reasons of several formats, that of the best format first.
+    Formats(Vec<(VideoFormat, Failure)>),
+    /// No party says how large a frame is. [`solve`] does not return it.
     NoSize,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Picture => f.write_str("there is no such picture"),
+            Self::Pictures => f.write_str("their pictures differ"),
+            Self::NoPixels => f.write_str("such a picture has no pixels"),
+            Self::PictureTooLarge {
+                format,
+                width,
+                height,
+            } => write!(
+                f,
+                "a {format} picture of {} x {} pixels does not fit into the address space",
+                grouped(*width),
+                grouped(*height)
+            ),
+            Self::Layout(error) => error.fmt(f),
             Self::NoFormat => f.write_str("they have no format in common"),
             Self::NoMode => f.write_str("they have no mode in common"),
-            Self::Alignment => f.write_str("the least common multiple is not from 1 to 65536"),
+            Self::MultipleOfZero => f.write_str("only 0 is a multiple of 0"),
+            Self::CommonMultiple { common, max } => write!(
+                f,
+                "the least common multiple is {}, and the maximum is {}",
+                grouped(*common),
+                grouped(*max)
+            ),
             Self::Stride { multiple, min, max } => {
-                write!(f, "no multiple of {multiple} lies between {min} and {max}")
+                let (min_text, max_text) = (grouped(*min), grouped(*max));
+                if min > max {
+                    write!(
+                        f,
+                        "a stride would have at least {min_text} and at most {max_text} bytes"
+                    )
+                } else {
+                    let multiple = grouped(*multiple);
+                    write!(
+                        f,
+                        "no multiple of {multiple} lies between {min_text} and {max_text}"
+                    )
+                }
             }
-            Self::SizeRange { min, max } => {
-                write!(
-                    f,
-                    "a frame would have at least {min} and at most {max} bytes"
-                )
-            }
+            Self::SizeRange { min, max } => write!(
+                f,
+                "a frame would have at least {} and at most {} bytes",
+                grouped(*min),
+                grouped(*max)
+            ),
             Self::SizeSteps => f.write_str("no size is on the steps of both"),
-            Self::SizeOnSteps { min, max } => {
-                write!(f, "no size on the steps lies between {min} and {max}")
-            }
+            Self::SizeOnSteps {
+                step,
+                min,
+                max,
+                next,
+            } => write!(
+                f,
+                "no size in steps of {} lies between {} and {}, and the next is {}",
+                grouped(*step),
+                grouped(*min),
+                grouped(*max),
+                grouped(*next)
+            ),
             Self::Frames { needed } => write!(
                 f,
-                "that is {needed} frames with the one that the source fills"
+                "that is {} frames with the one that the source fills",
+                grouped(*needed)
             ),
             Self::FrameRange { min, max } => write!(
                 f,
-                "a pool would have at least {min} and at most {max} frames"
+                "a pool would have at least {} and at most {} frames",
+                grouped(*min),
+                grouped(*max)
+            ),
+            Self::HeldRange { min, max } => write!(
+                f,
+                "a party would keep at least {} and at most {} frames",
+                grouped(*min),
+                grouped(*max)
+            ),
+            Self::TooManyFrames { frames } => write!(
+                f,
+                "a pool would have {} frames, and the maximum is {}",
+                grouped(*frames),
+                grouped(Framing::MAX_FRAMES)
+            ),
+            Self::PoolTooLarge { framing } => write!(
+                f,
+                "{} frames of {} bytes at multiples of {} with a prefix of {} do not fit into the \
+                 address space",
+                grouped(framing.frames),
+                grouped(framing.frame_size),
+                grouped(framing.alignment),
+                grouped(framing.prefix)
             ),
             Self::Allocators => f.write_str("a pool has one allocator"),
             Self::Modified => f.write_str("they have the same frames"),
+            Self::Unavailable => f.write_str("no pool has this"),
+            Self::Formats(failures) => display_by_format(failures, f),
             Self::NoSize => f.write_str("no party says how large a frame is"),
         }
     }
+}
+
+/// Displays the reasons of the formats that have the same one together.
+fn display_by_format(
+    failures: &[(VideoFormat, Failure)],
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    let mut groups: Vec<(Vec<VideoFormat>, &Failure)> = Vec::new();
+    for (format, failure) in failures {
+        match groups.iter_mut().find(|(_, known)| *known == failure) {
+            Some((formats, _)) => formats.push(*format),
+            None => groups.push((vec![*format], failure)),
+        }
+    }
+    let shown = groups.len().min(MAX_REASONS);
+    for (number, (formats, failure)) in groups[..shown].iter().enumerate() {
+        let semicolon = if number == 0 { "" } else { "; " };
+        write!(f, "{semicolon}with {}, {failure}", OneOf(formats))?;
+    }
+    let others: Vec<_> = groups[shown..]
+        .iter()
+        .flat_map(|(formats, _)| formats.iter().copied())
+        .collect();
+    if !others.is_empty() {
+        write!(f, "; nor can it be {}", OneOf(&others))?;
+    }
+    Ok(())
 }
 
 /// Finds the values that meet all requirements and are the best among those.
@@ -103,13 +235,20 @@ pub(super) fn solve(needs: &[PartyNeed<'_>]) -> Result<Solution, Failure> {
         Need::Modes(modes) => Some(modes),
         _ => None,
     });
-    let mode = modes.map_or(Ok(AllocatorMode::User), |modes| {
-        modes.first().copied().ok_or(Failure::NoMode)
-    })?;
+    let mode = match modes {
+        None => None,
+        Some(modes) => Some(modes.first().copied().ok_or(Failure::NoMode)?),
+    };
     let frames = frames(needs)?;
     let allocator = allocator(needs)?;
     if is_modified(needs) {
         return Err(Failure::Modified);
+    }
+    if needs
+        .iter()
+        .any(|party| matches!(party.need, Need::Unavailable(_)))
+    {
+        return Err(Failure::Unavailable);
     }
     let framing = Framing {
         frames,
@@ -125,22 +264,46 @@ pub(super) fn solve(needs: &[PartyNeed<'_>]) -> Result<Solution, Failure> {
         framing,
         allocator,
     };
-    let Some(formats) = formats else {
-        return base.with_size(needs, None);
-    };
-    let mut failure = Failure::NoFormat;
-    for (rank, &format) in formats.iter().enumerate() {
-        match base.clone().with_format(needs, format) {
-            Ok(solution) => return Ok(solution),
-            // The reason is about the format that would be the best.
-            Err(of_format) if rank == 0 => failure = of_format,
-            Err(_) => {}
-        }
+    match formats {
+        None => base.with_size(needs, None),
+        Some(formats) => base.with_best_format(needs, &formats),
     }
-    Err(failure)
 }
 
 impl Solution {
+    /// Chooses the first format that is possible, but one that leaves the frame size open only if
+    /// there is no other.
+    fn with_best_format(
+        self,
+        needs: &[PartyNeed<'_>],
+        formats: &[VideoFormat],
+    ) -> Result<Self, Failure> {
+        let mut open = None;
+        let mut failures = Vec::new();
+        for &format in formats {
+            match self.clone().with_format(needs, format) {
+                Ok(solution) if solution.has_size() => return Ok(solution),
+                Ok(solution) => open = open.or(Some(solution)),
+                Err(failure) => failures.push((format, failure)),
+            }
+        }
+        if let Some(open) = open {
+            return Ok(open);
+        }
+        let Some((_, first)) = failures.first() else {
+            return Err(Failure::NoFormat);
+        };
+        if failures.iter().all(|(_, failure)| failure == first) {
+            return Err(first.clone());
+        }
+        Err(Failure::Formats(failures))
+    }
+
+    /// Returns whether a party says how large a frame is.
+    pub(super) fn has_size(&self) -> bool {
+        self.framing.frame_size > 0
+    }
+
     fn with_format(
         mut self,
         needs: &[PartyNeed<'_>],
@@ -167,18 +330,36 @@ impl Solution {
         }
     }
 
-    /// Chooses the frame size and makes the layout.
+    /// Chooses the frame size, and makes the layout if there is one.
     fn with_size(
         mut self,
         needs: &[PartyNeed<'_>],
         planes: Option<Planes>,
     ) -> Result<Self, Failure> {
         let min = planes.as_ref().map_or(0, |planes| planes.end);
-        let size = size(needs, min)?;
-        self.framing.frame_size = size;
+        let Framing {
+            alignment, prefix, ..
+        } = self.framing;
+        if let Some(size) = size(needs, min)? {
+            self.framing.frame_size = size;
+        }
+        // The pool aligns the start of the prefix. The frame behind it has the alignment, too.
+        let rounded = prefix.checked_next_multiple_of(alignment);
+        let too_large = Failure::PoolTooLarge {
+            framing: self.framing,
+        };
+        self.framing.prefix = rounded.ok_or_else(|| too_large.clone())?;
+        if !self.has_size() {
+            return Ok(self);
+        }
+        let actual = self.framing.actual();
+        if !actual.is_ok_and(|actual| FrameLayout::new(&actual).is_ok()) {
+            return Err(too_large);
+        }
         let Some((format, (width, height))) = self.format.zip(self.picture) else {
             return Ok(self);
         };
+        let size = self.framing.frame_size;
         let layout = match planes {
             Some(planes) => {
                 VideoLayout::from_planes(format, width, height, &planes.positions, size)
@@ -187,8 +368,8 @@ impl Solution {
                 .min_size(size)
                 .build(),
         };
-        let layout = layout.map_err(|_| Failure::Picture)?;
-        self.layout = Some(layout.aligned_to(self.framing.alignment));
+        let layout = layout.map_err(Failure::Layout)?;
+        self.layout = Some(layout.aligned_to(alignment));
         Ok(self)
     }
 }
@@ -199,10 +380,11 @@ fn picture(needs: &[PartyNeed<'_>]) -> Result<Option<(u32, u32)>, Failure> {
         _ => None,
     });
     let first = pictures.next();
-    if first.is_some_and(|(width, height)| width == 0 || height == 0)
-        || pictures.any(|other| Some(other) != first)
-    {
-        return Err(Failure::Picture);
+    if first.is_some_and(|(width, height)| width == 0 || height == 0) {
+        return Err(Failure::NoPixels);
+    }
+    if pictures.any(|other| Some(other) != first) {
+        return Err(Failure::Pictures);
     }
     Ok(first)
 }
@@ -237,9 +419,19 @@ fn alignment(needs: &[PartyNeed<'_>]) -> Result<usize, Failure> {
         Need::Alignment(bytes) | Need::WholePages(bytes) => Some(bytes),
         _ => None,
     });
-    alignments
-        .try_fold(1, common_alignment)
-        .ok_or(Failure::Alignment)
+    alignments.try_fold(1, |one, two| {
+        common_multiple(one, two, Framing::MAX_ALIGNMENT)
+    })
+}
+
+/// Returns the least common multiple of two numbers if it is at most `max`. The first is not 0.
+fn common_multiple(one: usize, two: usize, max: usize) -> Result<usize, Failure> {
+    if two == 0 {
+        return Err(Failure::MultipleOfZero);
+    }
+    let common = (one / greatest_common_divisor(one, two)) as u128 * two as u128;
+    let fitting = usize::try_from(common).ok().filter(|&common| common <= max);
+    fitting.ok_or(Failure::CommonMultiple { common, max })
 }
 
 fn prefix(needs: &[PartyNeed<'_>]) -> usize {
@@ -251,13 +443,20 @@ fn prefix(needs: &[PartyNeed<'_>]) -> usize {
 }
 
 /// Returns the number of frames that cannot deadlock: those that all parties keep, and one. Returns
-/// more if a party requires more.
+/// more if a party requires more, and fewer if the pool can have fewer, but enough for what the
+/// parties keep at least.
 fn frames(needs: &[PartyNeed<'_>]) -> Result<usize, Failure> {
-    let held = needs.iter().map(|party| match *party.need {
-        Need::Holds(frames) => frames,
-        _ => 0,
-    });
-    let needed = held.fold(1, usize::saturating_add);
+    let held = || {
+        needs.iter().filter_map(|party| match *party.need {
+            Need::Holds { min, max } => Some((min, max)),
+            _ => None,
+        })
+    };
+    if let Some((min, max)) = held().find(|(min, max)| min > max) {
+        return Err(Failure::HeldRange { min, max });
+    }
+    let needed = held().fold(1, |sum: usize, (min, _)| sum.saturating_add(min));
+    let wanted = held().fold(1, |sum: usize, (_, max)| sum.saturating_add(max));
     let max = needs.iter().filter_map(|party| match *party.need {
         Need::MaxFrames(frames) => Some(frames),
         _ => None,
@@ -273,7 +472,11 @@ fn frames(needs: &[PartyNeed<'_>]) -> Result<usize, Failure> {
     if min > max {
         return Err(Failure::FrameRange { min, max });
     }
-    Ok(needed.max(min))
+    let frames = needed.max(min);
+    if frames > Framing::MAX_FRAMES {
+        return Err(Failure::TooManyFrames { frames });
+    }
+    Ok(frames.max(wanted.min(max).min(Framing::MAX_FRAMES)))
 }
 
 /// Returns the party that makes the pool, or `None` if any may.
@@ -323,6 +526,9 @@ struct StrideRange {
     max: usize,
 }
 
+/// Maximum stride in bytes.
+const MAX_STRIDE: usize = usize::MAX >> 1;
+
 impl StrideRange {
     fn of(needs: &[PartyNeed<'_>], plane: usize, row_bytes: usize) -> Result<Self, Failure> {
         let every = Self {
@@ -342,20 +548,23 @@ impl StrideRange {
 
     /// Returns the range of a stride that is `factor` times as large.
     fn times(self, factor: usize) -> Result<Self, Failure> {
+        let Self { multiple, min, max } = self;
+        let common = multiple as u128 * factor as u128;
+        let fitting = usize::try_from(common).ok();
         Ok(Self {
-            multiple: self
-                .multiple
-                .checked_mul(factor)
-                .ok_or(Failure::Alignment)?,
-            min: self.min.checked_mul(factor).ok_or(Failure::Picture)?,
-            max: self.max.saturating_mul(factor),
+            multiple: fitting.ok_or(Failure::CommonMultiple {
+                common,
+                max: MAX_STRIDE,
+            })?,
+            // More than the maximum if it overflows.
+            min: min.saturating_mul(factor),
+            max: max.saturating_mul(factor).min(MAX_STRIDE),
         })
     }
 
     fn and(self, other: Self) -> Result<Self, Failure> {
-        let multiple = least_common_multiple(self.multiple, other.multiple);
         Ok(Self {
-            multiple: multiple.ok_or(Failure::Alignment)?,
+            multiple: common_multiple(self.multiple, other.multiple, MAX_STRIDE)?,
             min: self.min.max(other.min),
             max: self.max.min(other.max),
         })
@@ -364,6 +573,7 @@ impl StrideRange {
     /// Returns the smallest stride.
     fn smallest(self) -> Result<usize, Failure> {
         let Self { multiple, min, max } = self;
+        let max = max.min(MAX_STRIDE);
         let smallest = min.checked_next_multiple_of(multiple);
         smallest
             .filter(|&stride| stride <= max)
@@ -378,8 +588,13 @@ fn planes(
     width: u32,
     height: u32,
 ) -> Result<Planes, Failure> {
+    let too_large = || Failure::PictureTooLarge {
+        format,
+        width,
+        height,
+    };
     let ranges = format.planes().iter().enumerate().map(|(number, plane)| {
-        let row_bytes = plane.row_bytes(width).ok_or(Failure::Picture)?;
+        let row_bytes = plane.row_bytes(width).ok_or_else(too_large)?;
         StrideRange::of(needs, number, row_bytes)
     });
     let ranges = ranges.collect::<Result<Vec<_>, _>>()?;
@@ -394,17 +609,17 @@ fn planes(
     };
     let (_, block_height) = format.chroma_subsampling();
     let padded = height.checked_next_multiple_of(block_height);
-    let padded = padded.ok_or(Failure::Picture)?;
+    let padded = padded.ok_or_else(too_large)?;
     let mut planes = Planes {
         positions: Vec::new(),
         end: 0,
     };
     for (plane, stride) in format.planes().iter().zip(strides) {
-        let signed = isize::try_from(stride).map_err(|_| Failure::Picture)?;
+        let signed = isize::try_from(stride).map_err(|_| too_large())?;
         planes.positions.push((planes.end, signed));
         let bytes = plane.rows(padded).and_then(|rows| rows.checked_mul(stride));
         let end = bytes.and_then(|bytes| planes.end.checked_add(bytes));
-        planes.end = end.ok_or(Failure::Picture)?;
+        planes.end = end.ok_or_else(too_large)?;
     }
     Ok(planes)
 }
@@ -420,8 +635,9 @@ fn derived_strides(format: VideoFormat, ranges: &[StrideRange]) -> Result<Vec<us
     Ok(iter::once(luma).chain(chroma).collect())
 }
 
-/// Chooses a frame size of at least `min` bytes.
-fn size(needs: &[PartyNeed<'_>], min: usize) -> Result<usize, Failure> {
+/// Chooses the smallest frame size of at least `min` bytes. Returns `None` if no party says how
+/// large a frame is. Preferred sizes are wishes of their own, but they count as a word on the size.
+fn size(needs: &[PartyNeed<'_>], min: usize) -> Result<Option<usize>, Failure> {
     let all = || {
         needs.iter().filter_map(|party| match party.need {
             Need::Sizes(sizes) => Some(sizes),
@@ -431,7 +647,7 @@ fn size(needs: &[PartyNeed<'_>], min: usize) -> Result<usize, Failure> {
     let min = all().map(|sizes| sizes.min).fold(min, usize::max);
     // A maximum alone does not say how large a frame is.
     if min == 0 && all().all(|sizes| sizes.preferred.is_none()) {
-        return Err(Failure::NoSize);
+        return Ok(None);
     }
     let min = min.max(1);
     let max = all().map(|sizes| sizes.max).min().unwrap_or(usize::MAX);
@@ -442,14 +658,15 @@ fn size(needs: &[PartyNeed<'_>], min: usize) -> Result<usize, Failure> {
     for sizes in all() {
         steps = steps.and(Steps::of(sizes)).ok_or(Failure::SizeSteps)?;
     }
-    let mut preferred: Vec<_> = all().filter_map(|sizes| sizes.preferred).collect();
-    preferred.sort_unstable();
-    let fits = |&size: &usize| (min..=max).contains(&size) && steps.contains(size);
-    let preferred = preferred.into_iter().rev().find(fits);
-    let smallest = || steps.smallest_from(min).filter(|&size| size <= max);
-    preferred
-        .or_else(smallest)
-        .ok_or(Failure::SizeOnSteps { min, max })
+    let next = steps.smallest_from(min);
+    let size = usize::try_from(next).ok().filter(|&size| size <= max);
+    let failure = Failure::SizeOnSteps {
+        step: steps.step,
+        min,
+        max,
+        next,
+    };
+    size.map(Some).ok_or(failure)
 }
 
 /// Numbers that have the remainder `rest` when divided by `step`.
@@ -471,11 +688,7 @@ impl Steps {
         }
     }
 
-    fn contains(self, size: usize) -> bool {
-        size as u128 % self.step == self.rest
-    }
-
-    fn smallest_from(self, min: usize) -> Option<usize> {
+    fn smallest_from(self, min: usize) -> u128 {
         let min = min as u128;
         let past = min % self.step;
         let missing = if past <= self.rest {
@@ -483,7 +696,7 @@ impl Steps {
         } else {
             self.step - past + self.rest
         };
-        usize::try_from(min.checked_add(missing)?).ok()
+        min.saturating_add(missing)
     }
 
     /// Returns the numbers that both have, or `None` if there are none (the Chinese remainder
@@ -567,6 +780,6 @@ mod tests {
         let both = one.and(two).unwrap();
         assert_eq!((both.rest % one.step, both.rest % two.step), (5, 7));
         assert_eq!(both.and(steps(0, 3)), (both.rest % 3 == 0).then_some(both));
-        assert_eq!(both.smallest_from(1), usize::try_from(both.rest).ok());
+        assert_eq!(both.smallest_from(1), both.rest);
     }
 }

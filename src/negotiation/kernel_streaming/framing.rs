@@ -364,7 +364,7 @@ impl FramingItem {
             MemoryType::KERNEL_PAGED | MemoryType::KERNEL_NONPAGED => {
                 pin.require(|pin| pin.modes([AllocatorMode::Kernel]));
             }
-            other => pin.reject(KsFramingError::Memory(other))?,
+            other => pin.reject(other.to_string(), KsFramingError::Memory(other))?,
         }
         pin.require_rows(rows)?;
         if let Some(sizes) = possible {
@@ -400,7 +400,7 @@ impl AllocatorFraming {
     /// let pin = Requirements::new("pin").sizes(Sizes::exactly(1_000)).alignment(64).prefix(16);
     /// let framing = AllocatorFraming::of_agreement(&negotiate(&[pin.holds(2)])?);
     /// let framing = framing.ok_or("too large")?;
-    /// assert_eq!((framing.frames, framing.frame_size), (3, 1_016)); // with the prefix
+    /// assert_eq!((framing.frames, framing.frame_size), (3, 1_064)); // with a prefix of 64 bytes
     /// assert_eq!(framing.alignment_or_pitch, 63);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -487,7 +487,10 @@ impl AllocatorFraming {
         let flags = RequirementFlags::from_bits_retain(self.flags);
         let mut pin = Pin::new(name, flags);
         if !flags.contains(RequirementFlags::SYSTEM_MEMORY) {
-            pin.reject(KsFramingError::DeviceMemory)?;
+            pin.reject(
+                "memory of its device".to_owned(),
+                KsFramingError::DeviceMemory,
+            )?;
         }
         pin.require_rows(rows)?;
         if self.frame_size > 0 {
@@ -573,13 +576,14 @@ impl Pin {
         self.requirements.wishes.push((WEIGHT, wished.needs));
     }
 
-    /// Fails for a requirement that a pool cannot meet. Has no effect on a preference.
-    fn reject(&self, error: KsFramingError) -> Result<(), KsFramingError> {
-        if self.has_only_preferences() {
-            Ok(())
-        } else {
-            Err(error)
+    /// Fails for a requirement that a pool cannot meet. A preference becomes a wish, which will be
+    /// listed as unmet.
+    fn reject(&mut self, text: String, error: KsFramingError) -> Result<(), KsFramingError> {
+        if !self.has_only_preferences() {
+            return Err(error);
         }
+        self.wish(|_| Requirements::unavailable(text));
+        Ok(())
     }
 
     fn require_rows(&mut self, rows: Rows) -> Result<(), KsFramingError> {
@@ -591,7 +595,10 @@ impl Pin {
                     let pin = pin.stride(Some(0), 1, bytes, bytes);
                     pin.derived_strides()
                 }),
-                Err(_) => self.reject(KsFramingError::BottomUp { pitch })?,
+                Err(_) => {
+                    let text = format!("a pitch of {pitch} bytes, with rows from the bottom up");
+                    self.reject(text, KsFramingError::BottomUp { pitch })?;
+                }
             },
         }
         Ok(())

@@ -20,7 +20,7 @@
 //! | [`FRAME_INTEGRITY`] | [`unmodified`] |
 //! | [`MUST_ALLOCATE`], also among the memory flags | [`allocates`] |
 //! | [`SYSTEM_MEMORY`], missing in the older structure | unusable: the pin maps device memory |
-//! | [`PREFERENCES_ONLY`] | all of these become wishes |
+//! | [`PREFERENCES_ONLY`] | all of these become wishes; what is unusable is an unmet one |
 //! | weight of an item | the order of [`alternatives`](AllocatorFramingEx::alternatives) |
 //! | output compression | none: see [`Compression::output_size`] |
 //!

@@ -91,7 +91,7 @@ fn fields_become_requirements() {
                 flags: flags(RequirementFlags::PREFERENCES_ONLY),
                 ..item()
             },
-            "5 of 120 bytes at 16, user, None, 0 unmet",
+            "5 of 120 bytes at 16, user, None, 1 unmet",
         ),
         // No number is required: one frame, which the source fills.
         (
@@ -127,8 +127,8 @@ fn fields_become_requirements() {
                 alignment_or_pitch: 0x1_FFFF,
                 ..item()
             },
-            "`pin` needs an alignment of 131072 bytes: the least common multiple is not from \
-             1 to 65536",
+            "`pin` needs an alignment of 131,072 bytes: the least common multiple is 131,072, and \
+             the maximum is 65,536",
         ),
         (
             FramingItem {
@@ -226,7 +226,7 @@ fn ranges_follow_the_rules_of_steps() {
         ((8, u32::MAX, 0), "a frame size of at least 8 bytes"),
         (
             (0, u32::MAX, u32::MAX),
-            "a frame size of at least 0 bytes in steps of 4294967295",
+            "a frame size of at least 0 bytes in steps of 4,294,967,295",
         ),
         (
             (1, u32::MAX, u32::MAX),
@@ -282,7 +282,40 @@ fn a_pitch_is_a_stride() {
     assert_eq!(
         strides(98).unwrap_err().to_string(),
         "`camera` needs a picture of 100 x 2 pixels and the format I420, `pin` needs a stride of \
-         plane 0 that is 98 bytes: no multiple of 1 lies between 100 and 98"
+         plane 0 that is 98 bytes: a stride would have at least 100 and at most 98 bytes"
+    );
+}
+
+#[test]
+fn preferences_that_no_pool_meets_are_unmet_wishes() {
+    let flags = RequirementFlags::PREFERENCES_ONLY.bits();
+    let reasons = |requirements: Requirements| {
+        let size = Requirements::new("other").sizes(crate::Sizes::at_least(110));
+        let agreement = negotiate(&[requirements, size]).unwrap();
+        let unmet = agreement.unmet_wishes().iter();
+        let texts = unmet.map(|wish| wish.conflict.to_string());
+        texts.collect::<Vec<_>>()
+    };
+    let item = FramingItem {
+        memory_type: MemoryType::DEVICE_UNKNOWN,
+        flags: flags | FramingFlags::TWO_D_BUFFER_REQUIRED.bits(),
+        alignment_or_pitch: u32::from_ne_bytes((-1_920_i32).to_ne_bytes()),
+        ..item()
+    };
+    assert_eq!(
+        reasons(item.requirements("pin").unwrap()),
+        [
+            "`pin` wants a pitch of -1920 bytes, with rows from the bottom up: no pool has this",
+            "`pin` wants device memory of unknown kind: no pool has this"
+        ]
+    );
+    let framing = AllocatorFraming {
+        flags,
+        ..AllocatorFraming::default()
+    };
+    assert_eq!(
+        reasons(framing.requirements("pin").unwrap()),
+        ["`pin` wants memory of its device: no pool has this"]
     );
 }
 

@@ -1,0 +1,259 @@
+//! Requirements and wishes of parties, put together one after the other.
+
+use super::conflict::Conflict;
+use super::need::{Need, PartyNeed};
+use super::requirements::Requirements;
+use super::sizes::Sizes;
+use super::solver::{Solution, solve};
+
+/// Wish that an agreement does not meet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UnmetWish {
+    /// Name of the party.
+    pub party: String,
+    /// Weight of the wish. It is 0 for a size that a party [prefers](crate::Sizes::preferably), and
+    /// for frames that it [likes to keep](Requirements::holds_between). They come after all other
+    /// wishes.
+    pub weight: u32,
+    /// Requirements, and wishes that were met before, that it does not go together with.
+    pub conflict: Conflict,
+}
+
+/// Says if the reasons of unmet wishes are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reasons {
+    Found,
+    LeftOut,
+}
+
+/// Values that meet all requirements, and the wishes that they do not meet.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub(super) solution: Solution,
+    pub(super) held: Vec<Held>,
+    /// Empty if the reasons are left out.
+    pub(super) unmet_wishes: Vec<UnmetWish>,
+}
+
+/// Number of frames that a party may keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Held {
+    pub(super) party: usize,
+    pub(super) frames: usize,
+    min: usize,
+    max: usize,
+}
+
+/// Finds the values that meet the requirements of those parties that are `included`, and as many
+/// wishes as possible.
+///
+/// The order is that of the weights of wishes. Then come the preferred sizes, the largest first.
+/// The order of the formats in the lists of the parties is more important than these.
+pub(super) fn settle(
+    parties: &[Requirements],
+    included: &[bool],
+    reasons: Reasons,
+) -> Result<Settled, Conflict> {
+    let names: Vec<&str> = parties.iter().map(|party| party.name.as_str()).collect();
+    let numbers = || (0..parties.len()).filter(|&party| included[party]);
+    let mut needs: Vec<PartyNeed<'_>> = Vec::new();
+    for party in numbers() {
+        needs.extend(of_party(party, &parties[party].needs, false));
+    }
+    if solve(&needs).is_err() {
+        return Err(Conflict::in_needs(&names, &needs));
+    }
+    let mut unmet_wishes = Vec::new();
+    let mut add_unmet = |party: usize, weight, needs: &[PartyNeed<'_>]| {
+        if reasons == Reasons::Found {
+            unmet_wishes.push(UnmetWish {
+                party: names[party].to_owned(),
+                weight,
+                conflict: Conflict::in_needs(&names, needs),
+            });
+        }
+    };
+    for (party, weight, wished) in wishes(parties, numbers()) {
+        let with_wish = [needs.clone(), of_party(party, wished, true).collect()].concat();
+        if solve(&with_wish).is_ok() {
+            needs = with_wish;
+        } else {
+            add_unmet(party, weight, &with_wish);
+        }
+    }
+
+    let (preferred, chosen) = (preferred_sizes(&names, &needs), chosen_format(&needs));
+    if !preferred.is_empty() {
+        needs.extend(chosen.iter().map(as_wish));
+    }
+    for size in &preferred {
+        needs.push(as_wish(size));
+        if solve(&needs).is_err() {
+            add_unmet(size.0, 0, &needs);
+            needs.pop();
+        }
+    }
+
+    let solution = solve(&needs).map_err(|_| Conflict::in_needs(&names, &needs))?;
+    let held = held(&names, &needs, solution.framing.frames);
+    for (position, of_party) in held.iter().enumerate() {
+        if of_party.frames < of_party.max {
+            let wished = with_frames(&held, position);
+            let rest = needs
+                .iter()
+                .filter(|need| !matches!(need.need, Need::Holds { .. }));
+            let held = wished.iter().map(|(party, need, is_wish)| PartyNeed {
+                party: *party,
+                need,
+                is_wish: *is_wish,
+            });
+            let needs: Vec<_> = rest.copied().chain(held).collect();
+            add_unmet(of_party.party, 0, &needs);
+        }
+    }
+    Ok(Settled {
+        solution,
+        held,
+        unmet_wishes,
+    })
+}
+
+fn of_party(party: usize, needs: &[Need], is_wish: bool) -> impl Iterator<Item = PartyNeed<'_>> {
+    needs.iter().map(move |need| PartyNeed {
+        party,
+        need,
+        is_wish,
+    })
+}
+
+fn as_wish((party, need): &(usize, Need)) -> PartyNeed<'_> {
+    PartyNeed {
+        party: *party,
+        need,
+        is_wish: true,
+    }
+}
+
+/// Returns the party, the weight and the needs of all wishes, those of larger weight first, in an
+/// order that does not depend on that of the parties.
+fn wishes(
+    parties: &[Requirements],
+    numbers: impl Iterator<Item = usize>,
+) -> Vec<(usize, u32, &[Need])> {
+    let mut wishes: Vec<_> = numbers
+        .flat_map(|party| {
+            let wishes = parties[party].wishes.iter();
+            wishes.map(move |(weight, needs)| (party, *weight, needs.as_slice()))
+        })
+        .collect();
+    wishes.sort_by_cached_key(|&(party, weight, needs)| {
+        let texts: Vec<_> = needs.iter().map(Need::to_string).collect();
+        (u32::MAX - weight, &parties[party].name, texts)
+    });
+    wishes
+}
+
+/// Returns the sizes that parties prefer, the largest first.
+fn preferred_sizes(names: &[&str], needs: &[PartyNeed<'_>]) -> Vec<(usize, Need)> {
+    let sizes = needs.iter().filter_map(|party| match party.need {
+        Need::Sizes(sizes) => sizes.preferred.map(|size| (party.party, size)),
+        _ => None,
+    });
+    let mut sizes: Vec<_> = sizes.collect();
+    sizes.sort_by_key(|&(party, size)| (usize::MAX - size, names[party]));
+    let needs = sizes
+        .into_iter()
+        .map(|(party, size)| (party, Need::Sizes(Sizes::exactly(size))));
+    needs.collect()
+}
+
+/// Returns the format that is the best by the lists of the parties, as a need of each of them.
+fn chosen_format(needs: &[PartyNeed<'_>]) -> Vec<(usize, Need)> {
+    let format = solve(needs).ok().and_then(|solution| solution.format);
+    let lists = needs
+        .iter()
+        .filter(|party| matches!(party.need, Need::Formats(_)));
+    format
+        .into_iter()
+        .flat_map(|format| {
+            let lists = lists.clone();
+            lists.map(move |party| (party.party, Need::Formats(vec![format])))
+        })
+        .collect()
+}
+
+/// Divides the frames of a pool, except one, among the parties that keep frames. Each gets its
+/// minimum. The other frames are shared out one by one, in the order of the names, to those that
+/// have less than their maximum.
+fn held(names: &[&str], needs: &[PartyNeed<'_>], frames: usize) -> Vec<Held> {
+    let mut all: Vec<Held> = Vec::new();
+    for need in needs {
+        if let Need::Holds { min, max } = *need.need {
+            match all.iter_mut().find(|held| held.party == need.party) {
+                Some(held) => {
+                    held.min = held.min.saturating_add(min);
+                    held.max = held.max.saturating_add(max);
+                }
+                None => all.push(Held {
+                    party: need.party,
+                    frames: 0,
+                    min,
+                    max,
+                }),
+            }
+        }
+    }
+    all.retain(|held| held.max > 0);
+    all.sort_by_key(|held| (names[held.party], held.min, held.max));
+    let left = all
+        .iter()
+        .fold(frames, |left, held| left.saturating_sub(held.min));
+    let mut left = left.saturating_sub(1);
+    // The number that each can get without any getting more than another that still wants one.
+    let shared = |level: usize| {
+        let shares = all
+            .iter()
+            .map(|held| (held.max - held.min).min(level) as u128);
+        shares.sum::<u128>()
+    };
+    let (mut level, mut beyond) = (0, left.saturating_add(1));
+    while beyond - level > 1 {
+        let middle = level.midpoint(beyond);
+        if shared(middle) <= left as u128 {
+            level = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    for held in &mut all {
+        let share = (held.max - held.min).min(level);
+        held.frames = held.min + share;
+        left -= share;
+    }
+    for held in &mut all {
+        if held.frames < held.max && left > 0 {
+            held.frames += 1;
+            left -= 1;
+        }
+    }
+    all
+}
+
+/// Returns the frames of all parties as needs: the maximum of one, and what the others have got.
+/// The third value is whether it is a wish.
+fn with_frames(held: &[Held], wishing: usize) -> Vec<(usize, Need, bool)> {
+    let needs = held.iter().enumerate().map(|(position, held)| {
+        let frames = if position == wishing {
+            held.max
+        } else {
+            held.frames
+        };
+        let need = Need::Holds {
+            min: frames,
+            max: frames,
+        };
+        (held.party, need, frames > held.min)
+    });
+    needs.collect()
+}
