@@ -40,7 +40,7 @@ pub fn layout_of(info: &VideoInfo) -> Option<Result<VideoLayout, LayoutError>> {
 /// memory of the buffer.
 ///
 /// The buffer has the times of the frame, unless they are negative. It has a `GstVideoMeta` if the
-/// frame's pool has a video layout with planes.
+/// frame's pool has a video layout with planes. Its memory begins after the prefix of the frame.
 ///
 /// # Errors
 ///

@@ -1,5 +1,9 @@
 //! Frames of a pool in GStreamer pipelines: received, sent, flushed and stopped, never copied.
 //!
+//! In each pipeline a tee passes the frames of a source to a converter and to this program. The
+//! pool is made when the source asks for one: of its query, the answer of the converter, and what
+//! the program needs.
+//!
 //! The last line says how many frames passed, how many of them were not memory of the pool, and
 //! how many frames are free at the end.
 
@@ -10,14 +14,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use gst::prelude::*;
+use gst::query::Allocation;
 use gst::{ClockTime, PadProbeReturn, PadProbeType, SeekFlags, State};
 use gst_app::{AppSink, AppSrc};
-use ks_allocator::{Frame, FramePool, Requirements, TimeBase, VideoFormat, negotiate};
-use ks_allocator_gstreamer::{FrameBufferPool, offer, to_buffer, to_frame};
+use ks_allocator::{Agreement, Frame, FramePool, Requirements, TimeBase};
+use ks_allocator_gstreamer::{offer_agreement, to_buffer, to_frame};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+/// Agreement with its pool, or the reason why there is none.
+type Offer = Result<(Agreement, Option<FramePool>), String>;
 
 const FRAMES: usize = 8;
+const CAPS: &str = "video/x-raw,format=NV12,width=638,height=360,framerate=30/1";
+/// Stride of both planes. It is not the default one of GStreamer, so that a wrong stride shows.
+const STRIDE: usize = 768;
 const PICTURES: u32 = 60;
 /// Maximum time of a wait. A pipeline that takes longer hangs.
 const MAX_WAIT: ClockTime = ClockTime::from_seconds(10);
@@ -55,19 +65,12 @@ fn main() -> ExitCode {
 
 fn run() -> Outcome<String> {
     gst::init()?;
-    // Not the default layout of GStreamer, so that a wrong stride shows.
-    let source = Requirements::new("source").picture(638, 360);
-    let source = source.formats([VideoFormat::Nv12]);
-    let application = Requirements::new("application").stride_alignment(256);
-    let agreement = negotiate(&[source, application.holds(FRAMES - 1)])?;
-    let pool = FramePool::builder().agreement(&agreement).build()?;
     let mut counts = Counts::default();
-    receive(&pool, &mut counts)?;
-    send(&pool, &mut counts)?;
-    flush_and_stop(&pool)?;
+    let pools = [receive(&mut counts)?, send(&mut counts)?, flush_and_stop()?];
 
     let Counts { frames, copied } = counts;
-    let free = pool.free_frames();
+    let free = pools.iter().map(FramePool::free_frames).min();
+    let free = free.ok_or("there is no pool")?;
     let line = format!("gstreamer: frames={frames} copied={copied} free={free} of {FRAMES}");
     check((frames, copied, free) == (2 * PICTURES, 0, FRAMES), &line)?;
     Ok(line)
@@ -93,19 +96,17 @@ impl Counts {
 }
 
 /// Receives pictures that `videotestsrc` has written into the frames of the pool.
-fn receive(pool: &FramePool, counts: &mut Counts) -> Outcome {
+fn receive(counts: &mut Counts) -> Outcome<FramePool> {
     let source = format!("videotestsrc num-buffers={PICTURES} pattern=smpte");
-    let (pipeline, sink) = start(&source, pool)?;
-    let pad = sink_pad(&sink)?;
-    offer(
-        &pad,
-        &FrameBufferPool::new(&pool.with_label("videotestsrc")),
-    );
-    let buffers = take_buffers(&pad);
+    let (pipeline, sink, offers) = make(&source)?;
+    let buffers = take_buffers(&pad(&sink, "sink")?);
     pipeline.set_state(State::Playing)?;
+    let pool = accept(&offers)?;
     for _ in 0..PICTURES {
         let buffer = buffers.recv_timeout(MAX_WAIT.into())?;
-        counts.count(pool, &buffer)?;
+        counts.count(&pool, &buffer)?;
+        // The tee has a reference until both branches have returned.
+        wait_until(|| buffer.is_writable(), "another element keeps the buffer")?;
         let time = buffer.pts().ok_or("a buffer has no time stamp")?;
         let frame = to_frame(buffer).map_err(|(_, error)| error)?;
         let nanoseconds = frame.metadata().presentation_time_in(TimeBase::NANOSECONDS);
@@ -115,7 +116,8 @@ fn receive(pool: &FramePool, counts: &mut Counts) -> Outcome {
         )?;
         check_bars(&frame)?;
     }
-    end(pipeline, sink, pool)
+    end(pipeline, sink, &pool)?;
+    Ok(pool)
 }
 
 /// Takes all buffers off a pad.
@@ -151,11 +153,13 @@ fn check_bars(frame: &Frame) -> Outcome {
 }
 
 /// Sends frames that the application has painted to an `appsink`.
-fn send(pool: &FramePool, counts: &mut Counts) -> Outcome {
-    let (pipeline, sink) = start("appsrc name=source format=time", pool)?;
+fn send(counts: &mut Counts) -> Outcome<FramePool> {
+    let (pipeline, sink, offers) = make(&format!("appsrc name=source format=time caps={CAPS}"))?;
     let source = pipeline.by_name("source").ok_or("no appsrc")?;
     let source = source.downcast::<AppSrc>().map_err(|_| "not an appsrc")?;
     pipeline.set_state(State::Playing)?;
+    ask(&pad(&source, "src")?)?;
+    let pool = accept(&offers)?;
     let painter = pool.with_label("painter");
     for number in 0..PICTURES {
         let mut frame = painter.acquire()?;
@@ -167,7 +171,7 @@ fn send(pool: &FramePool, counts: &mut Counts) -> Outcome {
         source.push_buffer(to_buffer(frame)?)?;
 
         let buffer = pull(&sink)?;
-        counts.count(pool, &buffer)?;
+        counts.count(&pool, &buffer)?;
         check(
             buffer.pts() == Some(PICTURE_TIME * u64::from(number)),
             "the time has changed",
@@ -178,14 +182,15 @@ fn send(pool: &FramePool, counts: &mut Counts) -> Outcome {
         check(is_painted, "the picture has changed")?;
     }
     source.end_of_stream()?;
-    end(pipeline, sink, pool)
+    end(pipeline, sink, &pool)?;
+    Ok(pool)
 }
 
 /// Flushes and stops a pipeline whose source waits for a frame while the application has two.
-fn flush_and_stop(pool: &FramePool) -> Outcome {
-    let (pipeline, sink) = start("videotestsrc", pool)?;
-    offer(&sink_pad(&sink)?, &FrameBufferPool::new(pool));
+fn flush_and_stop() -> Outcome<FramePool> {
+    let (pipeline, sink, offers) = make("videotestsrc")?;
     pipeline.set_state(State::Playing)?;
+    let pool = accept(&offers)?;
     let held = [pull(&sink)?, pull(&sink)?];
     // The other frames are in the queue of the sink.
     wait_until(
@@ -213,24 +218,53 @@ fn flush_and_stop(pool: &FramePool) -> Outcome {
     )?;
     // The pool is no longer flushing.
     drop(pool.try_acquire()?);
-    Ok(())
+    Ok(pool)
 }
 
-/// Makes a pipeline from a source to an `appsink`, for pictures of the layout of the pool.
-fn start(source: &str, pool: &FramePool) -> Outcome<(gst::Pipeline, AppSink)> {
-    let layout = pool.video_layout().ok_or("the pool has no video layout")?;
-    let (format, width, height) = (layout.format(), layout.width(), layout.height());
-    let caps = format!(
-        "video/x-raw,format={},width={width},height={height},framerate=30/1",
-        format.gstreamer_name()
-    );
-    let sink = "appsink name=sink async=false sync=false enable-last-sample=false";
-    let pipeline = gst::parse::launch(&format!("{source} ! capsfilter caps={caps} ! {sink}"))?;
+/// Makes a pipeline from a source to a converter and an `appsink`. Returns it with what is offered
+/// to the source.
+fn make(source: &str) -> Outcome<(gst::Pipeline, AppSink, Receiver<Offer>)> {
+    let sink = "async=false sync=false enable-last-sample=false";
+    let pipeline = gst::parse::launch(&format!(
+        "{source} ! {CAPS} ! tee name=tee ! videoconvert name=converter ! video/x-raw,format=BGRx \
+         ! fakesink {sink} tee. ! appsink name=sink {sink}"
+    ))?;
     let pipeline = pipeline
         .downcast::<gst::Pipeline>()
         .map_err(|_| "not a pipeline")?;
     let sink = pipeline.by_name("sink").ok_or("no appsink")?;
-    Ok((pipeline, sink.downcast().map_err(|_| "not an appsink")?))
+    let tee = pipeline.by_name("tee").ok_or("no tee")?;
+    let (sender, offers) = mpsc::channel();
+    // An appsink answers no query. It keeps what the program has not taken yet.
+    let application = Requirements::new("application").stride_alignment(256);
+    offer_agreement(
+        &pad(&tee, "sink")?,
+        vec![pad(&tee, "src_0")?],
+        vec![application.holds(FRAMES - 1)],
+        // If the receiver is gone, the pipeline stops.
+        move |offer| drop(sender.send(offer)),
+    );
+    let sink = sink.downcast().map_err(|_| "not an appsink")?;
+    Ok((pipeline, sink, offers))
+}
+
+/// Asks an ALLOCATION query for an `appsrc`, which itself asks none with caps.
+fn ask(pad: &gst::Pad) -> Outcome {
+    wait_until(|| pad.has_current_caps(), "the appsrc sends no caps")?;
+    let mut query = Allocation::new(pad.current_caps().as_ref(), true);
+    let query = query.get_mut().ok_or("the query is shared")?;
+    check(pad.peer_query(query), "the query is not answered")
+}
+
+/// Waits until the source has asked for a pool, and returns the pool that it got.
+fn accept(offers: &Receiver<Offer>) -> Outcome<FramePool> {
+    let (agreement, pool) = offers.recv_timeout(MAX_WAIT.into())??;
+    let layout = agreement.video_layout().ok_or("no layout is agreed")?;
+    let strides: Vec<_> = layout.planes().iter().map(|plane| plane.stride).collect();
+    let frames = agreement.framing().frames;
+    let values = format!("{frames} frames with strides of {strides:?} are agreed");
+    check(strides == [STRIDE; 2] && frames == FRAMES, &values)?;
+    pool.ok_or_else(|| "the source asks for no pool".into())
 }
 
 /// Waits for the end of the stream, and ends the pipeline.
@@ -251,9 +285,10 @@ fn stop(pipeline: gst::Pipeline, sink: AppSink) -> Outcome {
     Ok(())
 }
 
-fn sink_pad(sink: &AppSink) -> Outcome<gst::Pad> {
-    sink.static_pad("sink")
-        .ok_or_else(|| "the appsink has no pad".into())
+fn pad(element: &impl IsA<gst::Element>, name: &str) -> Outcome<gst::Pad> {
+    element
+        .static_pad(name)
+        .ok_or_else(|| format!("there is no pad {name}").into())
 }
 
 /// Returns the next buffer.

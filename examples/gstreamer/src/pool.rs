@@ -3,10 +3,10 @@
 use gst::glib;
 use gst::glib::subclass::prelude::*;
 use gst::prelude::*;
-use gst::query::Allocation;
-use gst::{PadProbeData, PadProbeReturn, PadProbeType, QueryViewMut};
-use gst_video::VideoMeta;
-use ks_allocator::FramePool;
+use gst_video::VideoInfo;
+use ks_allocator::{FramePool, VideoLayout};
+
+use crate::buffer;
 
 glib::wrapper! {
     /// `GstBufferPool` over a [`FramePool`].
@@ -23,7 +23,7 @@ glib::wrapper! {
     ///
     /// While this pool is flushing, or inactive with buffers out, all acquires from the frame pool
     /// fail, also those of other users. So a frame pool should have one such pool, which can be
-    /// offered to the same pipeline again and again.
+    /// used in the same pipeline again and again.
     pub struct FrameBufferPool(ObjectSubclass<imp::FrameBufferPool>)
         @extends gst::BufferPool, gst::Object;
 }
@@ -36,34 +36,28 @@ impl FrameBufferPool {
         this.imp().set_frames(pool.clone());
         this
     }
-
-    /// Adds the pool to an answer. Returns `None` if the pool does not fit the caps.
-    pub(crate) fn propose(&self, query: &mut Allocation) -> Option<()> {
-        let caps = query.get_owned().0?;
-        let (size, frames) = self.imp().limits()?;
-        self.imp().fits(&caps, true).then(|| {
-            query.add_allocation_pool(Some(self), size, 0, frames);
-            query.add_allocation_meta::<VideoMeta>(None);
-        })
-    }
 }
 
-/// Proposes `pool` to the elements upstream of a sink pad, so that they write into its frames.
-///
-/// To be called before the caps are negotiated. If the caps are not those of the pool's layout, the
-/// pad answers the query as it would without this.
-pub fn offer(pad: &gst::Pad, pool: &FrameBufferPool) {
-    let pool = pool.clone();
-    pad.add_probe(PadProbeType::QUERY_DOWNSTREAM, move |_, info| {
-        let Some(PadProbeData::Query(query)) = &mut info.data else {
-            return PadProbeReturn::Ok;
-        };
-        let proposed = match query.view_mut() {
-            QueryViewMut::Allocation(query) => pool.propose(query),
-            _ => None,
-        };
-        proposed.map_or(PadProbeReturn::Ok, |()| PadProbeReturn::Handled)
-    });
+/// Returns whether frames of this layout can have pictures with these caps. `has_meta` says that
+/// the element uses the strides in the `GstVideoMeta`.
+pub(crate) fn fits(layout: &VideoLayout, caps: &gst::Caps, has_meta: bool) -> bool {
+    let name = layout.format().gstreamer_name();
+    if layout.format().is_compressed() {
+        return caps.structure(0).is_some_and(|caps| caps.name() == name);
+    }
+    let system_memory = gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY;
+    let is_mapped = caps
+        .features(0)
+        .is_some_and(|all| all.contains(system_memory));
+    let info = VideoInfo::from_caps(caps).ok().filter(|_| is_mapped);
+    let Some((info, (offsets, strides))) = info.zip(buffer::planes(layout)) else {
+        return false;
+    };
+    let count = layout.planes().len();
+    let is_default = offsets[..count] == *info.offset() && strides[..count] == *info.stride();
+    info.name() == name
+        && (info.width(), info.height()) == (layout.width(), layout.height())
+        && (has_meta || is_default)
 }
 
 mod imp {
@@ -73,11 +67,9 @@ mod imp {
     use gst::{
         BufferPoolAcquireFlags, BufferPoolAcquireParams, BufferPoolConfigRef, BufferRef, FlowError,
     };
-    use gst_video::VideoInfo;
     use ks_allocator::AcquireError;
 
     use super::*;
-    use crate::buffer;
 
     #[derive(Debug, Default)]
     pub struct FrameBufferPool {
@@ -91,7 +83,7 @@ mod imp {
         }
 
         /// Returns the size of a buffer in bytes, and the number of buffers.
-        pub(super) fn limits(&self) -> Option<(u32, u32)> {
+        fn limits(&self) -> Option<(u32, u32)> {
             let pool = self.frames.get()?;
             Some((
                 pool.frame_len().try_into().ok()?,
@@ -99,30 +91,11 @@ mod imp {
             ))
         }
 
-        /// Returns whether a frame can have a picture with these caps. `has_meta` says that the
-        /// element uses the strides in the `GstVideoMeta`.
-        pub(super) fn fits(&self, caps: &gst::Caps, has_meta: bool) -> bool {
-            let Some(layout) = self.frames.get().and_then(FramePool::video_layout) else {
-                return true;
-            };
-            let name = layout.format().gstreamer_name();
-            if layout.format().is_compressed() {
-                return caps.structure(0).is_some_and(|caps| caps.name() == name);
-            }
-            let system_memory = gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY;
-            let is_mapped = caps
-                .features(0)
-                .is_some_and(|all| all.contains(system_memory));
-            let info = VideoInfo::from_caps(caps).ok().filter(|_| is_mapped);
-            let Some((info, (offsets, strides))) = info.zip(buffer::planes(layout)) else {
-                return false;
-            };
-            let count = layout.planes().len();
-            let is_default =
-                offsets[..count] == *info.offset() && strides[..count] == *info.stride();
-            info.name() == name
-                && (info.width(), info.height()) == (layout.width(), layout.height())
-                && (has_meta || is_default)
+        /// Returns whether the frames can have pictures with these caps. Frames without a video
+        /// layout have any caps.
+        fn fits(&self, caps: &gst::Caps, has_meta: bool) -> bool {
+            let layout = self.frames.get().and_then(FramePool::video_layout);
+            layout.is_none_or(|layout| fits(layout, caps, has_meta))
         }
 
         /// Acquires a frame. Blocks until one is free, if `waits` is set.
