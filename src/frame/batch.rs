@@ -70,14 +70,6 @@ impl FrameBatch {
         self.frames.push(acquired.into());
     }
 
-    /// Reverses the frames, so that [`next`](Iterator::next) takes out the one first that was added
-    /// first.
-    #[inline(always)]
-    pub(crate) fn reversed(mut self) -> Self {
-        self.frames.reverse();
-        self
-    }
-
     /// Puts a frame in, so that it is released together with the others.
     ///
     /// The frame stays as it is until then, and reports still show its holder. It may be of another

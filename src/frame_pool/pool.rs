@@ -417,7 +417,7 @@ impl FramePool {
         let max = max.min(FrameBatch::MAX);
         self.core
             .acquire_many(self.call_site(), max, |acquired| batch.add(acquired))?;
-        Ok(batch.reversed())
+        Ok(batch)
     }
 
     /// Acquires up to `max` frames as [`acquire_many`](Self::acquire_many) does, or fails at once.
@@ -443,7 +443,7 @@ impl FramePool {
         self.core
             .try_acquire_many(self.call_site(), max, |acquired| batch.add(acquired))
             .map_err(|unavailable| self.core.failed(unavailable, self.label))?;
-        Ok(batch.reversed())
+        Ok(batch)
     }
 
     /// Acquires exactly `count` frames. Blocks until the caller can have all of them.

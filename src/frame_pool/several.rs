@@ -38,7 +38,7 @@ impl Several {
             Self::UpTo(max) => core.try_acquire_many(site, max.min(FrameBatch::MAX), add),
             Self::Exactly(count) => core.try_acquire_exact(site, count, add),
         }?;
-        Ok(batch.reversed())
+        Ok(batch)
     }
 
     /// Returns the number of frames that a caller waits for.

@@ -38,7 +38,7 @@ use crate::share::Share;
 use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_id};
 
 use super::core::{Core, Slot};
-use super::free_list::{PutBack, TakeError, put_back};
+use super::free_list::{self, PutBack, TakeError, TakenWords, put_back};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
 use super::wait_queue::{
@@ -166,15 +166,14 @@ impl Core {
         Some(Taken { slot, epoch })
     }
 
-    /// Returns a frame that the caller has taken, with its epoch.
-    fn taken(&self, slot: NonNull<Slot>) -> Taken {
-        // SAFETY: the caller has the frame, which keeps the slot alive.
-        let epoch = self.epoch_if_out(unsafe { slot.as_ref() });
-        Taken {
-            slot,
-            // It is out.
-            epoch: epoch == Some(true),
-        }
+    /// Returns the frames that were taken out of one word.
+    #[inline(always)]
+    fn taken(&self, taken: free_list::Taken) -> impl Iterator<Item = Taken> {
+        self.free.offsets_of(taken).map(|(offset, epoch)| {
+            // SAFETY: the free list has the offsets of this pool's slots.
+            let slot = unsafe { self.slot_at_offset(offset) };
+            Taken { slot, epoch }
+        })
     }
 
     /// Records the holder of a frame and begins its use.
@@ -193,10 +192,13 @@ impl Core {
 
     /// Records the holder of a frame that the caller has taken, for the holder. Returns the frame.
     pub(super) fn record(&self, number: usize, site: CallSite) -> FrameId {
-        let Taken { slot, epoch } = self.taken(self.slot(number));
+        let pointer = self.slot(number);
         // SAFETY: the caller has the frame, which keeps the slot alive.
-        unsafe { slot.as_ref() }.holder.record_acquire(site, epoch);
-        FrameId::of(slot)
+        let slot = unsafe { pointer.as_ref() };
+        // It is out.
+        let epoch = self.epoch_if_out(slot) == Some(true);
+        slot.holder.record_acquire(site, epoch);
+        FrameId::of(pointer)
     }
 
     /// Starts the use of a frame whose holder is recorded: sets the length to the frame size that
@@ -235,11 +237,14 @@ impl Core {
     /// Takes a free frame from any word.
     #[cold]
     fn take_anywhere(&self, label: Option<Label>) -> Result<Taken, Unavailable> {
-        let mut taken = None;
-        self.take_many(label, 1, |slot| taken = Some(slot))?;
-        taken
-            .map(|slot| self.taken(slot))
-            .ok_or(Unavailable::Exhausted)
+        let mut words = TakenWords::new();
+        match self.take_own(label, 1, &mut words) {
+            Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.take_anywhere(label),
+            other => {
+                let mut frames = words.into_iter().flat_map(|taken| self.taken(taken));
+                other.and_then(|()| frames.next().ok_or(Unavailable::Exhausted))
+            }
+        }
     }
 
     /// Takes up to `max` free frames and passes each to `each`.
@@ -253,15 +258,16 @@ impl Core {
         if max == 0 {
             return Ok(());
         }
-        if self.is_memory_of_other_process() {
-            return Err(Unavailable::OtherProcess);
+        match self.try_acquire_own(site, max, &mut each) {
+            Err(Unavailable::SUPERSEDED) => {
+                self.newest_or_refusal()?.try_acquire_many(site, max, each)
+            }
+            other => other,
         }
-        self.take_many(site.label(), max, |slot| {
-            self.begin_taken(slot, site, &mut each)
-        })
     }
 
     /// Takes up to `max` free frames of this generation, at least 1, and passes each to `each`.
+    #[inline]
     fn try_acquire_own(
         &self,
         site: CallSite,
@@ -271,18 +277,17 @@ impl Core {
         if self.is_memory_of_other_process() {
             return Err(Unavailable::OtherProcess);
         }
-        self.take_own(site.label(), max, |slot| {
-            self.begin_taken(slot, site, &mut each)
-        })
-    }
-
-    /// Begins the use of a frame that the caller has taken, and passes it to `each`.
-    #[inline]
-    fn begin_taken(&self, slot: NonNull<Slot>, site: CallSite, each: &mut impl FnMut(Acquired)) {
-        // SAFETY: taking the frame made the caller its unique holder.
-        if let Ok(acquired) = unsafe { Self::record_and_begin(self.taken(slot), site) } {
-            each(acquired);
+        let mut words = TakenWords::new();
+        self.take_own(site.label(), max, &mut words)?;
+        for &word in &words {
+            for taken in self.taken(word) {
+                // SAFETY: taking the frame made the caller its unique holder.
+                if let Ok(acquired) = unsafe { Self::record_and_begin(taken, site) } {
+                    each(acquired);
+                }
+            }
         }
+        Ok(())
     }
 
     /// Takes up to `max` free frames, or waits for one frame, and passes each to `each`.
@@ -379,32 +384,16 @@ impl Core {
         }
     }
 
-    /// Takes 1 to `max` free frames of the newest generation, and passes the slot of each to
-    /// `each`.
-    #[inline]
-    fn take_many(
-        &self,
-        label: Option<Label>,
-        max: usize,
-        mut each: impl FnMut(NonNull<Slot>),
-    ) -> Result<(), Unavailable> {
-        match self.take_own(label, max, &mut each) {
-            Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.take_many(label, max, each),
-            other => other,
-        }
-    }
-
-    /// Takes 1 to `max` free frames of this generation, and passes the slot of each to `each`.
-    #[inline]
+    /// Takes 1 to `max` free frames of this generation, and adds them to `all`.
     fn take_own(
         &self,
         label: Option<Label>,
         max: usize,
-        each: impl FnMut(NonNull<Slot>),
+        all: &mut TakenWords,
     ) -> Result<(), Unavailable> {
         match self.free.shares() {
-            None => self.take_frames(max, each),
-            Some(shares) => self.take_with_permits(shares, label, max, each),
+            None => self.take_frames(max, all),
+            Some(shares) => self.take_with_permits(shares, label, max, all),
         }
     }
 
@@ -415,16 +404,13 @@ impl Core {
         shares: &Shares,
         label: Option<Label>,
         max: usize,
-        mut each: impl FnMut(NonNull<Slot>),
+        all: &mut TakenWords,
     ) -> Result<(), Unavailable> {
         let share = shares.index_of(label);
         let permits = self.draw(shares, share, max)?;
-        let mut taken = 0;
         // By Q2 frames can be missing for a moment.
-        let result = self.take_frames(permits, |slot| {
-            taken += 1;
-            each(slot);
-        });
+        let result = self.take_frames(permits, all);
+        let taken: usize = all.iter().map(|taken| taken.count()).sum();
         // mutant: unused-permits-are-given-back
         self.give_unused(share, permits - taken);
         if taken > 0 {
@@ -515,22 +501,11 @@ impl Core {
         }
     }
 
-    /// Takes 1 to `max` free frames, and passes the slot of each to `each`. The caller has permits,
-    /// if it needs some.
-    #[inline]
-    fn take_frames(
-        &self,
-        max: usize,
-        mut each: impl FnMut(NonNull<Slot>),
-    ) -> Result<(), Unavailable> {
+    /// Takes 1 to `max` free frames, and adds them to `all`. The caller has permits, if it needs
+    /// some.
+    fn take_frames(&self, max: usize, all: &mut TakenWords) -> Result<(), Unavailable> {
         loop {
-            let taken = self.free.take_many(max, |mut place| {
-                while place.bits != 0 {
-                    each(self.slot(self.free.frame_at(place)));
-                    place.bits &= place.bits - 1;
-                }
-            });
-            match taken {
+            match self.free.take_many(max, all) {
                 Ok(()) => return Ok(()),
                 Err(TakeError::AllOut) => return Err(Unavailable::Exhausted),
                 // The parent's words may be open by now, but those of the copy stay closed.
@@ -604,11 +579,10 @@ impl Core {
             if self.wait_queue().waiting().0 > 0 || Instant::now() >= end {
                 return None;
             }
-            let mut taken = None;
-            self.free
-                .take_near(1, |place| taken = Some(self.free.frame_at(place)));
-            if let Some(number) = taken {
-                return Some(self.record(number, site).slot());
+            let mut words = TakenWords::new();
+            self.free.take_near(1, &mut words);
+            if let Some(taken) = words.pop() {
+                return Some(self.record(self.free.frame_at(taken.frames), site).slot());
             }
             if attempt < SPINS {
                 hint::spin_loop();
@@ -986,28 +960,25 @@ impl Core {
     /// As for [`release`](Self::release), for each of the frames.
     #[inline]
     pub(crate) unsafe fn release_many(slots: impl IntoIterator<Item = NonNull<Slot>>) {
-        let mut pending: Option<(NonNull<Self>, NonNull<AtomicU64>, u64)> = None;
         // A caller that is woken may want the frames that are not back yet.
         let wakes = DeferredUntilDrop::begin();
-        for pointer in slots {
+        let mut slots = slots.into_iter().inspect(|&slot| {
             // SAFETY: the caller is the frame's unique holder.
-            drop(unsafe { Self::end_use(pointer) });
+            drop(unsafe { Self::end_use(slot) });
+        });
+        let mut first = slots.next();
+        while let Some(pointer) = first {
             // SAFETY: the frame is out and keeps the slot alive.
             let slot = unsafe { pointer.as_ref() };
-            pending = match pending {
-                Some((core, word, flips)) if word == slot.word => {
-                    Some((core, word, flips | slot.flips))
+            let (core, word, mut flips) = (slot.core, slot.word, slot.flips);
+            first = slots.find(|pointer| {
+                // SAFETY: the frame is out and keeps the slot alive.
+                let slot = unsafe { pointer.as_ref() };
+                if slot.word == word {
+                    flips |= slot.flips;
                 }
-                other => {
-                    if let Some((core, word, flips)) = other {
-                        // SAFETY: the caller is the frames' unique holder, and gives them up.
-                        unsafe { Self::return_to_word(core, word, flips) };
-                    }
-                    Some((slot.core, slot.word, slot.flips))
-                }
-            };
-        }
-        if let Some((core, word, flips)) = pending {
+                slot.word != word
+            });
             // SAFETY: the caller is the frames' unique holder, and gives them up.
             unsafe { Self::return_to_word(core, word, flips) };
         }

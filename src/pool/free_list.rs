@@ -51,6 +51,9 @@
 //! - **F7** The epoch bit of a frame is inverted by each release into its word, in the exchange
 //!   that frees the frame, and by nothing else.
 
+use std::iter;
+
+use arrayvec::ArrayVec;
 use crossbeam_utils::CachePadded;
 
 use crate::crate_copy::{CrateCopy, this_copy};
@@ -196,6 +199,25 @@ impl Bits {
     #[inline(always)]
     pub(crate) fn count(self) -> usize {
         self.bits.count_ones() as usize
+    }
+}
+
+/// Frames that were taken out of one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Taken {
+    pub(crate) frames: Bits,
+    /// The epoch of each frame, at the place of its bit.
+    epochs: u64,
+}
+
+/// What one call took out of several words.
+pub(crate) type TakenWords = ArrayVec<Taken, MAX_WORDS_WITHOUT_HINTS>;
+
+impl Taken {
+    /// Returns the number of frames.
+    #[inline(always)]
+    pub(crate) fn count(self) -> usize {
+        self.frames.count()
     }
 }
 
@@ -372,51 +394,68 @@ impl FreeList {
         }
     }
 
-    /// Takes up to `max` free bits, which is at least 1, of several words and passes them to
-    /// `each`, word by word. Searches as [`take`](Self::take) does for a single frame, or if it
-    /// finds none in the next words, and fails as it does.
-    pub(crate) fn take_many(
-        &self,
-        max: usize,
-        mut each: impl FnMut(Bits),
-    ) -> Result<(), TakeError> {
-        // For a single frame, `take` looks at all words anyway.
-        if max > 1 && self.take_near(max, &mut each) > 0 {
-            return Ok(());
+    /// Takes 1 to `max` free frames out of several words, and adds them to `all`. Searches as
+    /// [`take`](Self::take) does for a single frame, or if it finds none in the next words, and
+    /// fails as it does.
+    pub(crate) fn take_many(&self, max: usize, all: &mut TakenWords) -> Result<(), TakeError> {
+        // For a single frame, `search` looks at all words anyway.
+        if max == 1 || self.take_near(max, all) == 0 {
+            all.push(self.search(max)?);
         }
-        self.take(max).map(each)
+        Ok(())
     }
 
-    /// Takes up to `max` free bits of the next words, as far as they have any, and passes them to
-    /// `each`. Returns the number of frames.
-    pub(crate) fn take_near(&self, max: usize, mut each: impl FnMut(Bits)) -> usize {
+    /// Takes up to `max` free frames out of the next words, as far as they have any, and adds them
+    /// to `all`. Returns their number.
+    pub(crate) fn take_near(&self, max: usize, all: &mut TakenWords) -> usize {
         let start = self.start();
         let words = (start..self.shards.len()).chain(0..start);
-        let mut taken = 0;
+        let mut left = max;
         for word in words.take(MAX_WORDS_WITHOUT_HINTS) {
-            if let Ok(bits) = self.take_from(word, max - taken) {
-                taken += bits.count();
-                each(bits);
-                self.starts.set(self.shards[word].next_start);
-                if taken == max {
+            if let Ok(taken) = self.take_from(word, left) {
+                all.push(taken);
+                left -= taken.count();
+                if left == 0 {
                     break;
                 }
             }
         }
-        taken
+        if let Some(last) = all.last() {
+            self.starts.set(self.shards[last.frames.word].next_start);
+        }
+        max - left
     }
 
     /// Takes up to `max` free bits of one word. Searches the word where the thread starts, and then
     /// the other words.
     pub(crate) fn take(&self, max: usize) -> Result<Bits, TakeError> {
+        self.search(max).map(|taken| taken.frames)
+    }
+
+    fn search(&self, max: usize) -> Result<Taken, TakeError> {
         let start = self.start();
         let taken = match self.take_from(start, max) {
             Ok(taken) => taken,
             Err(seen) if seen & CLOSED != 0 => return Err(TakeError::Closed),
             Err(_) => self.take_elsewhere(start, max)?,
         };
-        self.starts.set(self.shards[taken.word].next_start);
+        self.starts.set(self.shards[taken.frames.word].next_start);
         Ok(taken)
+    }
+
+    /// Returns the offset of each of the frames, and its epoch.
+    #[inline(always)]
+    pub(crate) fn offsets_of(&self, taken: Taken) -> impl Iterator<Item = (usize, bool)> {
+        let first = self.shards[taken.frames.word].first_offset;
+        let mut left = taken.frames.bits;
+        iter::from_fn(move || {
+            if left == 0 {
+                return None;
+            }
+            let index = left.trailing_zeros() as usize;
+            left &= left - 1;
+            Some((first + index * self.step, taken.epochs >> index & 1 != 0))
+        })
     }
 
     /// Notes that the calling thread is about to put frames back into `word`: it starts there, and
@@ -431,15 +470,18 @@ impl FreeList {
 
     /// Takes up to `max` free bits of one word. Otherwise returns the value of the word.
     #[inline]
-    fn take_from(&self, word: usize, max: usize) -> Result<Bits, u64> {
-        let (bits, _) = self.shards[word].take(max)?;
-        Ok(Bits { word, bits })
+    fn take_from(&self, word: usize, max: usize) -> Result<Taken, u64> {
+        let (bits, seen) = self.shards[word].take(max)?;
+        Ok(Taken {
+            frames: Bits { word, bits },
+            epochs: seen >> EPOCH_SHIFT,
+        })
     }
 
     /// The rest of `take` if the first word has no free bit: scans all words until it finds a frame
     /// or has proof that none is free. It scans again only if a frame was released during the last
     /// scan, so some thread always makes progress.
-    fn take_elsewhere(&self, start: usize, max: usize) -> Result<Bits, TakeError> {
+    fn take_elsewhere(&self, start: usize, max: usize) -> Result<Taken, TakeError> {
         if let Some(taken) = self.take_by_hints(start, max) {
             return Ok(taken);
         }
@@ -473,7 +515,7 @@ impl FreeList {
         Ok(Scan::Empty { versions })
     }
 
-    fn take_by_hints(&self, start: usize, max: usize) -> Option<Bits> {
+    fn take_by_hints(&self, start: usize, max: usize) -> Option<Taken> {
         self.hints
             .find(start, |word| self.take_from(word, max).ok())
     }
@@ -567,7 +609,7 @@ impl FreeList {
 
 /// Result of one scan of all words.
 enum Scan {
-    Taken(Bits),
+    Taken(Taken),
     Empty { versions: u64 },
 }
 
@@ -610,11 +652,12 @@ const fn ones(count: usize) -> u64 {
     (1 << count) - 1
 }
 
-/// Returns the lowest set bits of `bits`, at most `max` of them.
+/// Returns the lowest of the free `bits` of a word, at most `max` of them.
 #[inline]
 fn lowest(bits: u64, max: usize) -> u64 {
     match max {
         1 => bits & bits.wrapping_neg(),
+        FRAMES_PER_WORD.. => bits,
         _ if bits.count_ones() as usize <= max => bits,
         _ => bits & ((1 << position_of(bits, max)) - 1),
     }
@@ -623,7 +666,7 @@ fn lowest(bits: u64, max: usize) -> u64 {
 /// Returns the position of the set bit of `bits` that has `below` set bits below it.
 fn position_of(bits: u64, mut below: usize) -> u32 {
     let mut position = 0;
-    for width in [32, 16, 8, 4, 2, 1] {
+    for width in [8, 4, 2, 1] {
         let here = ((bits >> position) & ((1 << width) - 1)).count_ones() as usize;
         if here <= below {
             below -= here;
@@ -717,12 +760,12 @@ mod tests {
     fn several_frames_are_taken_and_put_back_at_once() {
         for (frames, max) in [(14, 14), (14, 1), (62, 31), (20, 7), (64, 32), (64, 64)] {
             let list = list(frames, 2);
-            let mut taken = Vec::new();
-            list.take_many(max, |bits| taken.push(bits)).unwrap();
-            let count: usize = taken.iter().map(|bits| bits.count()).sum();
+            let mut taken = TakenWords::new();
+            list.take_many(max, &mut taken).unwrap();
+            let count: usize = taken.iter().map(|taken| taken.count()).sum();
             assert_eq!((count, list.free_frames()), (max, frames - max));
-            for bits in taken {
-                assert_eq!(release(&list, bits), PutBack::Done);
+            for taken in taken {
+                assert_eq!(release(&list, taken.frames), PutBack::Done);
             }
             assert_eq!(list.free_frames(), frames);
         }
@@ -735,9 +778,9 @@ mod tests {
         assert_eq!(list.take_local(), None);
         assert_eq!(list.take(1).map(|taken| taken.word), Ok(0));
         list.starts.set(Start::at(usize::MAX / 4));
-        let mut taken = 0;
-        list.take_many(20, |bits| taken += bits.count()).unwrap();
-        assert_eq!(taken, 19);
+        let mut taken = TakenWords::new();
+        list.take_many(20, &mut taken).unwrap();
+        assert_eq!(taken.iter().map(|taken| taken.count()).sum::<usize>(), 19);
         list.starts.set(Start::at(1000));
         assert_eq!(list.take(1), Err(TakeError::AllOut));
     }
@@ -765,9 +808,10 @@ mod tests {
         let mut bits = 0x9E37_79B9_7F4A_7C15_u64;
         for _ in 0..1000 {
             bits = bits.rotate_left(7).wrapping_mul(0xD134_2543_DE82_EF95);
-            for max in 1..=64 {
+            let bits = bits & FREE;
+            for max in 1..=FRAMES_PER_WORD + 1 {
                 let mut expected = 0;
-                for bit in (0..64)
+                for bit in (0..FRAMES_PER_WORD)
                     .map(|index| 1 << index)
                     .filter(|bit| bits & bit != 0)
                     .take(max)
