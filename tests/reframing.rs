@@ -12,20 +12,24 @@ use std::thread;
 use std::time::Duration;
 
 use ks_allocator::{
-    AcquireError, AllocatorMode, AllocatorState, CommitError, EventKind, Frame, FramePool, Framing,
-    KsAllocator, PoolAllocator, ReframeError, Reframing, Share, VideoFormat, VideoLayout,
+    AcquireError, Agreement, AllocatorMode, AllocatorState, CommitError, EventKind, Frame,
+    FramePool, Framing, KsAllocator, PoolAllocator, ReframeError, Reframing, Requirements, Share,
+    Sizes, VideoFormat, VideoLayout, negotiate,
 };
 
+use support::block_on::block_on;
 use support::committed_allocator::committed_allocator as committed;
 use support::marked_frame::MarkedFrame;
 use support::wait_until::wait_until;
 
 mod support {
+    pub(crate) mod block_on;
     pub(crate) mod committed_allocator;
     pub(crate) mod marked_frame;
     pub(crate) mod wait_until;
 }
 
+const KERNEL: AllocatorMode = AllocatorMode::Kernel;
 const A_MINUTE: Duration = Duration::from_secs(60);
 
 /// Waits until `count` callers wait for a frame of the pool.
@@ -118,6 +122,23 @@ fn a_waiting_task_gets_a_new_frame() {
     drop(frame);
     assert!(later.as_mut().poll(&mut context).is_ready());
     drop(held);
+}
+
+#[test]
+fn a_task_that_was_given_its_frame_before_the_change_has_an_old_one() {
+    let allocator = committed(1, 64);
+    let pool = allocator.pool().unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let held = pool.acquire().unwrap();
+    let mut waiting = pin!(pool.acquire_async());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    drop(held); // the task has the frame
+    allocator.reframe(Framing::new(1, 128)).unwrap();
+    assert_eq!(pool.acquire().unwrap().generation(), 1);
+    let Poll::Ready(Ok(frame)) = waiting.as_mut().poll(&mut context) else {
+        panic!("it was given the frame before the change");
+    };
+    assert_eq!((frame.len(), frame.generation()), (64, 0));
 }
 
 #[test]
@@ -806,6 +827,88 @@ fn drains_that_race_free_no_memory_in_use() {
     });
 }
 
+/// What two parties agree on about frames of this size, in this mode.
+fn agreement(size: usize, mode: AllocatorMode) -> Agreement {
+    let source = Requirements::new("source")
+        .sizes(Sizes::exactly(size))
+        .modes([mode]);
+    let sink = Requirements::new("sink").alignment(64).holds(2);
+    negotiate(&[source, sink]).unwrap()
+}
+
+#[test]
+fn an_agreement_is_committed_with_its_mode_and_layout() {
+    let allocator = PoolAllocator::new();
+    let actual = allocator
+        .commit_agreement(&agreement(4096, KERNEL))
+        .unwrap();
+    assert_eq!((actual.frames, actual.frame_size), (3, 4096));
+    assert_eq!(allocator.allocator_mode(), KERNEL);
+    let held = allocator.acquire().unwrap();
+    assert_eq!(held.as_ptr().addr() % 64, 0);
+
+    // Committed, with a frame out: the next generation, in the other mode and with pictures.
+    let camera = Requirements::new("camera")
+        .formats([VideoFormat::Nv12])
+        .picture(640, 480)
+        .modes([AllocatorMode::User]);
+    let pictures = negotiate(&[camera]).unwrap();
+    allocator.commit_agreement(&pictures).unwrap();
+    assert_eq!(allocator.allocator_mode(), AllocatorMode::User);
+    let frame = allocator.acquire().unwrap();
+    assert_eq!(frame.video_layout(), pictures.video_layout());
+    assert_eq!((held.generation(), frame.generation()), (0, 1));
+}
+
+#[test]
+fn an_agreement_is_refused_while_frames_of_a_decommitted_allocator_are_out() {
+    let allocator = committed(2, 64);
+    let held = allocator.acquire().unwrap();
+    allocator.decommit();
+    let agreed = agreement(4096, AllocatorMode::User);
+    let error = allocator.commit_agreement(&agreed).unwrap_err();
+    assert!(error.to_string().contains("1 of 2 frames"), "{error}");
+    assert_eq!(allocator.framing(), Framing::new(2, 64));
+    drop(held);
+    allocator.commit_agreement(&agreed).unwrap();
+    assert_eq!(allocator.acquire().unwrap().len(), 4096);
+}
+
+#[test]
+fn an_agreement_over_the_limit_is_refused() {
+    let builder = FramePool::builder()
+        .frames(2)
+        .frame_size(64)
+        .max_bytes(8192);
+    let allocator = PoolAllocator::from_builder(&builder).unwrap();
+    allocator.commit().unwrap();
+    let agreed = agreement(4096, AllocatorMode::User);
+    let error = allocator.commit_agreement(&agreed).unwrap_err();
+    assert!(error.to_string().contains("8192"), "{error}");
+    assert_eq!(allocator.acquire().unwrap().len(), 64);
+    allocator.decommit();
+    assert!(allocator.commit_agreement(&agreed).is_err());
+    let status = allocator.allocator_status();
+    assert_eq!(status.state, AllocatorState::Uncommitted);
+}
+
+#[test]
+fn of_two_agreements_at_the_same_time_one_is_the_last() {
+    for _ in 0..200 {
+        let allocator = PoolAllocator::new();
+        let [small, large] = [4096, 8192].map(|size| agreement(size, AllocatorMode::User));
+        let commit = |agreed| allocator.commit_agreement(agreed).unwrap().frame_size;
+        let sizes = thread::scope(|scope| {
+            let other = scope.spawn(|| commit(&large));
+            [commit(&small), other.join().unwrap()]
+        });
+        assert_eq!(sizes, [4096, 8192]);
+        let last = allocator.acquire().unwrap().len();
+        assert_eq!(last, allocator.framing().frame_size);
+        assert!(sizes.contains(&last));
+    }
+}
+
 struct CountsDrop(Arc<AtomicU64>);
 
 impl Drop for CountsDrop {
@@ -815,8 +918,8 @@ impl Drop for CountsDrop {
 }
 
 /// Threads acquire, mark and check frames through old and new handles while the framing changes
-/// 10,000 times. Each frame has one holder, no acquire fails, and the memory of every generation is
-/// freed.
+/// 10,000 times. Each frame has one holder, no acquire fails, all frames of every generation come
+/// back, and their memory is freed.
 #[test]
 fn no_frame_is_lost_or_shared_while_the_framing_changes_ten_thousand_times() {
     const CHANGES: u64 = 10_000;
@@ -831,6 +934,7 @@ fn no_frame_is_lost_or_shared_while_the_framing_changes_ten_thousand_times() {
         .register_segment(move |_| Ok(CountsDrop(Arc::clone(&of_builder))));
     let allocator = PoolAllocator::from_builder(&builder).unwrap();
     allocator.commit().unwrap();
+    let mut pools = vec![allocator.pool().unwrap()];
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..4 {
@@ -842,10 +946,11 @@ fn no_frame_is_lost_or_shared_while_the_framing_changes_ten_thousand_times() {
                     if stop.load(Ordering::Relaxed) {
                         break;
                     }
-                    let frames: Vec<Frame> = match turn % 4 {
+                    let frames: Vec<Frame> = match turn % 5 {
                         0 => vec![allocator.acquire().unwrap()],
                         1 => vec![pool.acquire_timeout(A_MINUTE).unwrap()],
                         2 => pool.acquire_many(2).unwrap().collect(),
+                        3 => vec![block_on(pool.acquire_async()).unwrap()],
                         _ => pool.acquire_exact(2).unwrap().collect(),
                     };
                     let generation = frames[0].generation();
@@ -870,15 +975,19 @@ fn no_frame_is_lost_or_shared_while_the_framing_changes_ten_thousand_times() {
         for generation in 1..=CHANGES {
             let reframing = Reframing::new(framing(generation));
             allocator.reframe(reframing).unwrap();
+            pools.push(allocator.pool().unwrap());
             if generation % 64 == 0 {
                 thread::yield_now();
             }
         }
         stop.store(true, Ordering::Relaxed);
     });
-    let pool = allocator.pool().unwrap();
-    assert_eq!(pool.generation(), CHANGES);
-    assert_eq!(pool.free_frames(), framing(CHANGES).frames);
+    for (generation, pool) in (0..).zip(&pools) {
+        assert_eq!(pool.generation(), generation);
+        let all = framing(generation).frames;
+        assert_eq!(pool.free_frames(), all, "frames of {generation}");
+    }
+    assert_eq!(pools.len(), number(CHANGES + 1, u64::MAX));
     assert_eq!(freed.load(Ordering::Relaxed), CHANGES);
 }
 

@@ -9,17 +9,19 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use ks_allocator::{AcquireError, Frame, FramePool, KsAllocator, PoolAllocator, Starvation};
 
+use support::block_on::block_on;
 use support::committed_allocator::committed_allocator;
 use support::poll_once::poll_once;
 use support::pool::pool;
 use support::wait_until::wait_until;
 
 mod support {
+    pub(crate) mod block_on;
     pub(crate) mod committed_allocator;
     pub(crate) mod poll_once;
     pub(crate) mod pool;
@@ -56,24 +58,6 @@ impl Task {
 
 fn poll<F: Future>(future: Pin<&mut F>, task: &Arc<Task>) -> Poll<F::Output> {
     poll_once(future, &Waker::from(task.clone()))
-}
-
-/// Polls a future whenever it is woken, and parks this thread in between.
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = poll_once(future.as_mut(), &waker) {
-            return output;
-        }
-        thread::park();
-    }
 }
 
 #[test]

@@ -88,7 +88,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Returns whether a pool of the other plan has other frames.
-    fn describes_other_frames(&self, other: &Self) -> bool {
+    pub(super) fn describes_other_frames(&self, other: &Self) -> bool {
         let frames = |plan: &Self| (plan.framing, plan.frame_len, plan.video, plan.mode);
         frames(self) != frames(other)
     }

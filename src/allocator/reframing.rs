@@ -169,7 +169,8 @@ impl PoolAllocator {
     /// The frames from now on are the next *generation*:
     ///
     /// - An acquire that begins after this call has returned gets a new frame, through the
-    ///   allocator or any handle of its pools.
+    ///   allocator or any handle of its pools. One that was given its frame before may return, or
+    ///   be polled, later: it has an old frame.
     /// - Callers that wait keep their places in the queue, and get new frames without an error.
     ///   Only a wait for [more frames](FramePool::acquire_exact) than there are now fails, with
     ///   [`TooMany`](crate::AcquireError::TooMany).
@@ -287,19 +288,26 @@ impl PoolAllocator {
     /// ```
     pub fn commit_agreement(&self, agreement: &Agreement) -> Result<Framing, ReframeError> {
         let reframing = Reframing::from(agreement);
-        let is_set = self.with_control(|access| {
+        let set = self.with_control(|access| {
             if access.is_committed() {
-                return Ok(false);
+                return Ok(None);
             }
-            access.set_frames(&reframing.framing, reframing.video)?;
+            let actual = access.set_frames(&reframing.framing, reframing.video)?;
             access.control.mode = agreement.mode();
-            Ok::<_, ReframeError>(true)
+            Ok::<_, ReframeError>(Some((actual, access.control.plan())))
         })?;
-        if !is_set {
+        let Some((actual, plan)) = set else {
             return self.reframe(reframing);
-        }
+        };
         self.commit()?;
-        Ok(self.framing())
+        // Another thread may have set something else before the commit.
+        let is_agreed =
+            self.with_control(|access| !access.control.plan().describes_other_frames(&plan));
+        if is_agreed {
+            Ok(actual)
+        } else {
+            self.reframe(reframing)
+        }
     }
 
     /// Returns the bytes of memory that count against the
