@@ -191,9 +191,11 @@ impl Core {
         let refusal = Cell::new(None);
         let is_idle = self.idle_waiters.wait(deadline, || {
             let found = self.wait_queue().state().refusal();
+            // mutant: drain-ends-with-the-pool
             refusal.set(found.filter(|&refusal| refusal != Refusal::Flushing));
             match refusal.get() {
                 Some(_) => Look::Idle,
+                // mutant: drain-looks
                 None => self.look(),
             }
         });
@@ -240,7 +242,7 @@ mod loom_models {
     use crate::framing::Framing;
     use crate::mode::AllocatorMode;
     use crate::pool::config::PoolConfig;
-    use crate::pool::wait_queue::PoolState;
+    use crate::pool::wait_queue::{PoolState, Refusal};
 
     fn config(frames: usize, generation: u64) -> PoolConfig {
         let framing = Framing::new(frames, 1).actual().unwrap();
@@ -454,6 +456,49 @@ mod loom_models {
             holder.join().unwrap();
             assert!(!has_memory(&old));
             assert!(new.try_acquire().is_ok(), "the change was of no effect");
+        });
+    }
+
+    /// C5: a drain frees the memory once, and not before the last frame is back.
+    ///
+    /// Kills: no look at the frames that are out.
+    #[test]
+    fn a_drain_frees_the_memory_after_the_last_frame() {
+        loom::model(|| {
+            let old = pool(1);
+            let frame = old.try_acquire().unwrap();
+            let holder = {
+                let old = old.clone();
+                thread::spawn(move || check_and_drop(&old, frame))
+            };
+            drop(old.core().pause());
+            old.core().wait_drained(None).unwrap();
+            old.core().free_memory();
+            holder.join().unwrap();
+            assert!(!has_memory(&old));
+        });
+    }
+
+    /// C5: a decommit ends a drain, which then frees nothing. The next commit finds the memory.
+    ///
+    /// Kills: no look at the reason why the pool refuses callers.
+    #[test]
+    fn a_decommit_ends_a_drain() {
+        loom::model(|| {
+            let old = pool(1);
+            let frame = old.try_acquire().unwrap();
+            let decommitter = {
+                let old = old.clone();
+                thread::spawn(move || {
+                    drop(old.core().change_state(&|state| state.committed = false))
+                })
+            };
+            drop(old.core().pause());
+            assert_eq!(old.core().wait_drained(None), Err(Refusal::NotCommitted));
+            drop(old.core().resume());
+            decommitter.join().unwrap();
+            check_and_drop(&old, frame);
+            assert!(has_memory(&old));
         });
     }
 
