@@ -241,8 +241,8 @@ impl Core {
         match self.take_own(label, 1, &mut words) {
             Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.take_anywhere(label),
             other => {
-                let mut frames = words.into_iter().flat_map(|taken| self.taken(taken));
-                other.and_then(|()| frames.next().ok_or(Unavailable::Exhausted))
+                let frame = words.first().and_then(|&word| self.taken(word).next());
+                other.and_then(|()| frame.ok_or(Unavailable::Exhausted))
             }
         }
     }

@@ -432,6 +432,7 @@ impl FreeList {
         self.search(max).map(|taken| taken.frames)
     }
 
+    #[inline(always)]
     fn search(&self, max: usize) -> Result<Taken, TakeError> {
         let start = self.start();
         let taken = match self.take_from(start, max) {
@@ -469,7 +470,7 @@ impl FreeList {
     }
 
     /// Takes up to `max` free bits of one word. Otherwise returns the value of the word.
-    #[inline]
+    #[inline(always)]
     fn take_from(&self, word: usize, max: usize) -> Result<Taken, u64> {
         let (bits, seen) = self.shards[word].take(max)?;
         Ok(Taken {
