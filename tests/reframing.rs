@@ -833,7 +833,7 @@ fn agreement(size: usize, mode: AllocatorMode) -> Agreement {
         .sizes(Sizes::exactly(size))
         .modes([mode]);
     let sink = Requirements::new("sink").alignment(64).holds(2);
-    negotiate(&[source, sink]).unwrap()
+    negotiate(&[source, sink]).expect("they go together")
 }
 
 #[test]

@@ -316,8 +316,6 @@ mod loom_models {
 
     /// W7: a waiter gets the frame that is released in the old generation, or one of the new.
     /// Neither wake-up nor frame is lost.
-    ///
-    /// Kills: `pop_first` for a generation that is superseded.
     #[test]
     fn a_waiter_is_served_around_a_hand_over() {
         loom::model(|| {

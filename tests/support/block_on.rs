@@ -1,7 +1,5 @@
 //! Waits for a future.
 
-#![expect(clippy::disallowed_types, reason = "no model runs these tests")]
-
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
