@@ -213,31 +213,31 @@ fn cases() -> Vec<Case> {
              4,096, mode user",
         ),
         Case::new(
-            "Laptop camera of 1366 columns without padding to NVENC with a pitch of 256",
+            "Laptop camera of 1366 columns without padding to NVENC with a pitch of 4",
             vec![
                 camera("camera", VideoFormat::Nv12, 1366, 768)
                     .stride(Some(0), 1, 1366, 1366)
                     .derived_strides(),
                 Requirements::new("nvenc")
                     .formats([VideoFormat::Nv12])
-                    .stride_alignment(256)
+                    .stride_alignment(4)
                     .holds(5),
             ],
             "`camera` needs a picture of 1,366 x 768 pixels and a stride of plane 0 that is 1,366 \
-             bytes, `nvenc` needs the format NV12 and a stride that is a multiple of 256: no \
-             multiple of 256 lies between 1,366 and 1,366",
+             bytes, `nvenc` needs the format NV12 and a stride that is a multiple of 4: no \
+             multiple of 4 lies between 1,366 and 1,366",
         ),
         Case::new(
             "libcamera with 4 queued requests to a preview: chroma strides follow from luma",
             vec![
                 camera("libcamera", VideoFormat::I420, 1296, 972)
-                    .stride_alignment(64)
+                    .stride(Some(0), 64, 1296, 4096)
                     .derived_strides()
                     .whole_pages(PAGE)
                     .holds(3),
                 Requirements::new("preview").holds(2),
             ],
-            "I420 with strides of 1,408, 704 and 704, 6 frames of 2,052,864 bytes at multiples of \
+            "I420 with strides of 1,344, 672 and 672, 6 frames of 1,959,552 bytes at multiples of \
              4,096, mode user",
         ),
         Case::new(
@@ -264,7 +264,6 @@ fn cases() -> Vec<Case> {
                     .unmodified()
                     .holds(16),
                 Requirements::new("overlay").modifies(),
-                Requirements::new("x264").stride_alignment(32).holds(40),
             ],
             "`decoder` needs frames that no later party modifies, `overlay` needs to modify frames \
              in place: they have the same frames",
@@ -327,20 +326,21 @@ fn cases() -> Vec<Case> {
              itself: that is 9 frames with the one that the source fills",
         ),
         Case::new(
-            "PipeWire screen cast: shared memory from the compositor, 2 to 8 buffers",
+            "PipeWire screen cast: shared memory from the compositor, 2 to 16 buffers",
             vec![
                 camera("compositor", VideoFormat::Bgra, 2560, 1440)
                     .modes([AllocatorMode::Kernel])
-                    .stride_alignment(16)
+                    .stride_alignment(4)
+                    .alignment(16)
                     .min_frames(2)
-                    .max_frames(8)
-                    .wish(1, Requirements::new("compositor").min_frames(4)),
+                    .max_frames(16)
+                    .wish(1, Requirements::new("compositor").min_frames(16)),
                 Requirements::new("browser")
                     .modes([AllocatorMode::User, AllocatorMode::Kernel])
                     .formats([VideoFormat::Rgba, VideoFormat::Bgra])
                     .holds(2),
             ],
-            "BGRA with strides of 10,240, 4 frames of 14,745,600 bytes at multiples of 16, mode \
+            "BGRA with strides of 10,240, 16 frames of 14,745,600 bytes at multiples of 16, mode \
              kernel",
         ),
         Case::new(
@@ -377,10 +377,10 @@ fn pipelines_have_the_agreement_or_the_conflict_that_is_expected() {
     // The page can be updated with what this prints.
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pipelines.md");
     let table = table(&cases);
-    let is_current = fs::read_to_string(page).unwrap().ends_with(&table);
+    let is_current = fs::read_to_string(page).unwrap().contains(&table);
     assert!(
         is_current,
-        "the end of docs/pipelines.md should be:\n\n{table}"
+        "the table of docs/pipelines.md should be:\n\n{table}"
     );
 }
 

@@ -827,7 +827,7 @@ fn drains_that_race_free_no_memory_in_use() {
     });
 }
 
-/// What two parties agree on about frames of this size, in this mode.
+/// Agreement of two parties on frames of this size, in this mode.
 fn agreement(size: usize, mode: AllocatorMode) -> Agreement {
     let source = Requirements::new("source")
         .sizes(Sizes::exactly(size))

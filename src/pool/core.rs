@@ -724,8 +724,8 @@ mod loom_models {
     /// A refusal names a reason that held: a pool that is only flushed never fails with
     /// `NotCommitted`.
     ///
-    /// Kills: `publish` before `open` in `change_state`; `take_frames` not retrying when it finds no
-    /// refusal.
+    /// Kills: `publish` before `open` in `change_state`; `take_frames` not retrying when it finds
+    /// no refusal.
     #[test]
     fn an_acquire_during_a_flush_fails_with_flushing() {
         loom::model(|| {

@@ -210,7 +210,7 @@ pub(crate) struct Taken {
     epochs: u64,
 }
 
-/// What one call took out of several words.
+/// Frames that one call took out of several words.
 pub(crate) type TakenWords = ArrayVec<Taken, MAX_WORDS_WITHOUT_HINTS>;
 
 impl Taken {
