@@ -315,8 +315,8 @@ impl ComAllocator {
     /// let mut actual = ALLOCATOR_PROPERTIES::default();
     /// let client = allocator.cast::<IMemAllocator>()?;
     /// assert_eq!(unsafe { client.GetProperties(&mut actual) }, S_OK);
-    /// assert_eq!((actual.cBuffers, actual.cbAlign, actual.cbPrefix), (6, 64, 16));
-    /// assert_eq!(actual.cbBuffer, 4_144); // 16 + 4,096 bytes, rounded up to a multiple of 64
+    /// assert_eq!((actual.cBuffers, actual.cbBuffer, actual.cbAlign), (6, 4_096, 64));
+    /// assert_eq!(actual.cbPrefix, 64); // so that the bytes behind it are aligned
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[doc(alias("KsGetProperties", "KsSetProperties"))]

@@ -147,7 +147,7 @@ impl ALLOCATOR_PROPERTIES_EX {
     /// };
     /// let encoder = Requirements::new("encoder").alignment(32).holds(5);
     /// let agreement = negotiate(&[pipe.requirements("pipe")?, encoder])?;
-    /// assert_eq!(agreement.framing(), Framing::new(6, 5_120).alignment(32).prefix(16));
+    /// assert_eq!(agreement.framing(), Framing::new(6, 5_120).alignment(32).prefix(32));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn requirements(&self, name: &str) -> Result<Requirements, KsPipeError> {

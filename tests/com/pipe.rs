@@ -228,16 +228,17 @@ fn preferences_are_met_only_if_they_go_together_with_what_others_require() {
     };
     let preferences = description.requirements("pipe").unwrap();
     let agreement = negotiate(slice::from_ref(&preferences)).unwrap();
-    let expected = Framing::new(5, 1000).alignment(64).prefix(32);
+    let expected = Framing::new(5, 1000).alignment(64).prefix(64);
     assert_eq!(agreement.framing(), expected);
 
     let small = Requirements::new("small")
         .sizes(Sizes::exactly(100))
         .max_frames(2);
     let agreement = negotiate(&[preferences, small]).unwrap();
-    let expected = Framing::new(1, 100).alignment(64).prefix(32);
+    let expected = Framing::new(1, 100).alignment(64).prefix(64);
     assert_eq!(agreement.framing(), expected);
-    assert_eq!(agreement.unmet_wishes().len(), 3);
+    // Number and size of frames, physical range, memory of a device.
+    assert_eq!(agreement.unmet_wishes().len(), 4);
 }
 
 #[test]
@@ -248,7 +249,7 @@ fn a_description_without_a_size_or_with_a_large_alignment_is_a_conflict() {
         cbAlign: 0x0002_0000,
         ..none
     };
-    for (description, expected) in [(none, "how large a frame is"), (large, "131072")] {
+    for (description, expected) in [(none, "how large a frame is"), (large, "131,072")] {
         let requirements = description.requirements("pipe").unwrap();
         let error = negotiate(&[requirements]).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
@@ -259,7 +260,7 @@ fn a_description_without_a_size_or_with_a_large_alignment_is_a_conflict() {
 fn a_description_of_more_memory_than_there_is_commits_nothing() {
     let allocator = Allocator::new();
     allocator.ks.set_properties_ex(&PropertiesEx {
-        properties: properties(i32::MAX, i32::MAX, 0, 0),
+        properties: properties(1 << 20, i32::MAX, 0, 0),
         ..PropertiesEx::default()
     });
     let client = allocator.rust().pipe().requirements("client").unwrap();
@@ -311,9 +312,9 @@ fn a_description_of_a_client_is_agreed_on_and_committed() {
     );
 
     let framing = agree(&allocator.rust());
-    // Of 4 x 1,024 bytes, and with the prefix a multiple of 64.
-    assert_eq!(framing, Framing::new(4, 4144).alignment(64).prefix(16));
-    assert_eq!(allocator.properties(), properties(4, 4144, 64, 16));
+    // Of 4 x 1,024 bytes, and with a prefix that is a multiple of the alignment.
+    assert_eq!(framing, Framing::new(4, 4096).alignment(64).prefix(64));
+    assert_eq!(allocator.properties(), properties(4, 4096, 64, 64));
     assert_eq!(allocator.ks.properties_ex(), description);
     assert_eq!(allocator.state(), AllocatorState::Committed);
     assert_eq!(allocator.commit(), S_OK);
@@ -323,8 +324,8 @@ fn a_description_of_a_client_is_agreed_on_and_committed() {
     );
     assert_eq!(allocator.free_count(), 4);
     for sample in allocator.samples(4) {
-        assert_eq!((sample.address() - 16) % 64, 0);
-        assert_eq!(sample.size(), 4144);
+        assert_eq!(sample.address() % 64, 0);
+        assert_eq!(sample.size(), 4096);
     }
     let status = allocator.ks.status().framing;
     assert_eq!((status.frames, status.frame_size), (4, 4160));
@@ -339,19 +340,19 @@ fn a_new_description_is_agreed_on_in_mid_stream() {
     let allocator = Allocator::new();
     let rust = allocator.rust();
     allocator.ks.set_properties_ex(&description(1000));
-    assert_eq!(agree(&rust).frame_size, 1072);
+    assert_eq!(agree(&rust).frame_size, 1024);
     let old = allocator.samples(4);
     allocator.ks.set_properties_ex(&description(2000));
-    assert_eq!(allocator.properties().size, 1072);
+    assert_eq!(allocator.properties().size, 1024);
     thread::scope(|scope| {
         let waiter = scope.spawn(|| allocator.get_buffer(0).unwrap().size());
         allocator.wait_for_waiters(1);
-        assert_eq!(agree(&rust).frame_size, 2096);
-        assert_eq!(waiter.join().unwrap(), 2096);
+        assert_eq!(agree(&rust).frame_size, 2048);
+        assert_eq!(waiter.join().unwrap(), 2048);
     });
-    assert_eq!(allocator.properties(), properties(4, 2096, 64, 16));
-    assert!(old.iter().all(|sample| sample.size() == 1072));
-    assert!(allocator.samples(4).iter().all(|new| new.size() == 2096));
+    assert_eq!(allocator.properties(), properties(4, 2048, 64, 64));
+    assert!(old.iter().all(|sample| sample.size() == 1024));
+    assert!(allocator.samples(4).iter().all(|new| new.size() == 2048));
 }
 
 #[test]
@@ -368,7 +369,7 @@ fn the_memory_type_of_a_description_decides_the_mode() {
     agree(&allocator.rust());
     assert_eq!(allocator.ks.mode(), 1);
     assert!(!allocator.ks.handle().is_null());
-    assert_eq!(allocator.sample().size(), 1072);
+    assert_eq!(allocator.sample().size(), 1024);
 }
 
 #[test]
@@ -378,8 +379,8 @@ fn a_description_that_conflicts_changes_nothing() {
     let client = allocator.rust().pipe().requirements("client").unwrap();
     assert_eq!(
         negotiate(&[client]).unwrap_err().to_string(),
-        "`client` needs a frame size from 0 to 8192 bytes in steps of 1024 and a frame size of at \
-         least 9000 bytes: a frame would have at least 9000 and at most 8192 bytes"
+        "`client` needs a frame size from 0 to 8,192 bytes in steps of 1,024 and a frame size of \
+         at least 9,000 bytes: a frame would have at least 9,000 and at most 8,192 bytes"
     );
     assert_eq!(allocator.properties(), properties(2, 64, 1, 0));
     assert_eq!(allocator.state(), AllocatorState::Uncommitted);
