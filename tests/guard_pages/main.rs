@@ -234,7 +234,7 @@ fn one_byte_before_the_prefix() {
         // Prefix and frame are whole pages.
         let pool = guarded().prefix(96).frame_size(2 * page() - 96);
         let pool = pool.build().unwrap();
-        let frames: Vec<_> = pool.acquire_many(3).unwrap().collect();
+        let frames = pool.acquire_many(3).unwrap();
         write(frames[2].prefix().as_ptr().wrapping_sub(1));
     });
     let expected = "1 byte before the prefix of slot 2, in a pool of 8 frames";
