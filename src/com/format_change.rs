@@ -74,6 +74,8 @@ impl FormatChange {
     pub(super) fn reframing(&self, present: Framing, layout: &VideoLayout) -> Reframing {
         let framing = Framing {
             frames: self.frames,
+            // It is 0 before anything is set.
+            alignment: present.alignment.max(1),
             ..present
         };
         let reframing = Reframing::new(framing).layout(layout);

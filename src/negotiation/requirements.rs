@@ -267,7 +267,9 @@ impl Requirements {
     /// can have. Each party then gets its minimum, and the other frames are shared out one by one,
     /// in the order of the names. [`Agreement::held_by`](super::Agreement::held_by) says how many
     /// each party may keep: with more, the pipeline could deadlock. A party that gets less than its
-    /// maximum has an [unmet wish](super::Agreement::unmet_wishes).
+    /// maximum has an [unmet wish](super::Agreement::unmet_wishes). Only
+    /// [`max_frames`](Self::max_frames) and the address space limit the pool, not the memory that
+    /// there is.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};

@@ -1,8 +1,9 @@
 //! Values that meet a set of requirements.
 
+use std::ops::RangeInclusive;
 use std::{fmt, iter};
 
-use crate::framing::{FrameLayout, Framing, common_alignment, greatest_common_divisor};
+use crate::framing::{Framing, common_alignment, greatest_common_divisor};
 use crate::mode::AllocatorMode;
 use crate::video::{LayoutError, VideoFormat, VideoLayout};
 
@@ -23,6 +24,8 @@ pub(super) struct Solution {
     pub(super) mode: Option<AllocatorMode>,
     /// The frame size is 0 if no party says how large a frame is.
     pub(super) framing: Framing,
+    /// Number of frames that is enough for what the parties keep at least.
+    pub(super) min_frames: usize,
     /// Number of the party that makes the pool, if one has to.
     pub(super) allocator: Option<usize>,
 }
@@ -240,6 +243,7 @@ pub(super) fn solve(needs: &[PartyNeed<'_>]) -> Result<Solution, Failure> {
         Some(modes) => Some(modes.first().copied().ok_or(Failure::NoMode)?),
     };
     let frames = frames(needs)?;
+    let (min_frames, frames) = (*frames.start(), *frames.end());
     let allocator = allocator(needs)?;
     if is_modified(needs) {
         return Err(Failure::Modified);
@@ -262,6 +266,7 @@ pub(super) fn solve(needs: &[PartyNeed<'_>]) -> Result<Solution, Failure> {
         layout: None,
         mode,
         framing,
+        min_frames,
         allocator,
     };
     match formats {
@@ -346,16 +351,20 @@ impl Solution {
         // The pool aligns the start of the prefix. The frame behind it has the alignment, too.
         let rounded = prefix.checked_next_multiple_of(alignment);
         let too_large = Failure::PoolTooLarge {
-            framing: self.framing,
+            framing: Framing {
+                frames: self.min_frames,
+                ..self.framing
+            },
         };
         self.framing.prefix = rounded.ok_or_else(|| too_large.clone())?;
         if !self.has_size() {
             return Ok(self);
         }
-        let actual = self.framing.actual();
-        if !actual.is_ok_and(|actual| FrameLayout::new(&actual).is_ok()) {
-            return Err(too_large);
-        }
+        let frames = self.min_frames..=self.framing.frames;
+        self.framing = self
+            .framing
+            .frames_in(usize::MAX, frames)
+            .ok_or(too_large)?;
         let Some((format, (width, height))) = self.format.zip(self.picture) else {
             return Ok(self);
         };
@@ -444,8 +453,8 @@ fn prefix(needs: &[PartyNeed<'_>]) -> usize {
 
 /// Returns the number of frames that cannot deadlock: those that all parties keep, and one. Returns
 /// more if a party requires more, and fewer if the pool can have fewer, but enough for what the
-/// parties keep at least.
-fn frames(needs: &[PartyNeed<'_>]) -> Result<usize, Failure> {
+/// parties keep at least. The range begins with what is enough for that.
+fn frames(needs: &[PartyNeed<'_>]) -> Result<RangeInclusive<usize>, Failure> {
     let held = || {
         needs.iter().filter_map(|party| match *party.need {
             Need::Holds { min, max } => Some((min, max)),
@@ -476,7 +485,7 @@ fn frames(needs: &[PartyNeed<'_>]) -> Result<usize, Failure> {
     if frames > Framing::MAX_FRAMES {
         return Err(Failure::TooManyFrames { frames });
     }
-    Ok(frames.max(wanted.min(max).min(Framing::MAX_FRAMES)))
+    Ok(frames..=frames.max(wanted.min(max).min(Framing::MAX_FRAMES)))
 }
 
 /// Returns the party that makes the pool, or `None` if any may.
@@ -702,7 +711,7 @@ impl Steps {
     /// Returns the numbers that both have, or `None` if there are none (the Chinese remainder
     /// theorem).
     fn and(self, other: Self) -> Option<Self> {
-        const HUGE: u128 = 1 << 64;
+        const HUGE: u128 = usize::MAX as u128 + 1;
         if self.step >= HUGE {
             return (self.rest % other.step == other.rest).then_some(self);
         }

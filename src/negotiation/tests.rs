@@ -1279,3 +1279,18 @@ fn pipes_come_after_the_ones_that_their_sources_read_from() {
         .map(|pipe| pipe.parties().collect::<Vec<_>>().join(" "));
     assert_eq!(names.collect::<Vec<_>>(), ["a b c", "b d", "c e", "d"]);
 }
+
+#[test]
+fn a_party_that_likes_all_frames_gets_as_many_as_the_address_space_has() {
+    let size = usize::MAX / 8 / 4_096 * 4_096;
+    let source = Requirements::new("source").sizes(Sizes::exactly(size));
+    let greedy = Requirements::new("greedy").holds_between(1, usize::MAX);
+    let agreement = negotiate(&[source, greedy.clone()]).unwrap();
+    assert_eq!(agreement.framing().frames, 4);
+    assert_eq!(agreement.held_by().collect::<Vec<_>>(), [("greedy", 3)]);
+    assert_eq!(agreement.unmet_wishes().len(), 1);
+
+    let source = Requirements::new("source").sizes(Sizes::exactly(usize::MAX / 8 * 3));
+    let conflict = negotiate(&[source, greedy]).unwrap_err().to_string();
+    assert!(conflict.contains(": 2 frames of"), "{conflict}");
+}

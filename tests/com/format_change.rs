@@ -67,6 +67,16 @@ fn a_client_that_waits_in_get_buffer_gets_a_new_sample() {
 }
 
 #[test]
+fn an_allocator_without_any_framing_is_not_committed() {
+    let allocator = Allocator::new();
+    let mut header = header(64, 48);
+    // SAFETY: the format block outlives the call.
+    let result = unsafe { allocator.rust().change_format(&nv12(&mut header), 2) };
+    let error = FormatChangeError::Reframe(ReframeError::NotCommitted);
+    assert_eq!(result.unwrap_err().to_string(), error.to_string());
+}
+
+#[test]
 fn the_first_new_sample_announces_the_format_and_later_ones_do_not() {
     let allocator = Allocator::committed(2, 64);
     let rust = allocator.rust();
