@@ -4,13 +4,13 @@
 #![expect(clippy::disallowed_types, reason = "no model runs these tests")]
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use ks_allocator::{
-    BuildError, CommitError, EventKind, FramePool, FramePoolBuilder, Framing, KsAllocator, Level,
-    PoolAllocator, Share,
+    BuildError, CommitError, EventKind, FramePool, FramePoolBuilder, Framing, HolderState,
+    KsAllocator, Level, PoolAllocator, Share,
 };
 
 type Told = Arc<Mutex<Vec<Level>>>;
@@ -62,6 +62,29 @@ fn batches_and_shared_frames_count() {
     assert_eq!(take(&told), []);
     drop(copy);
     assert_eq!(take(&told), [Level::Recovered { free: 8 }]);
+}
+
+#[test]
+fn a_hook_in_the_middle_of_a_batch_finds_the_other_frames_free() {
+    let pool = Arc::new(OnceLock::<FramePool>::new());
+    let found = Arc::new(Mutex::new(None));
+    let builder = FramePool::builder().frames(8).frame_size(64).shards(8);
+    let (of_hook, result) = (Arc::clone(&pool), Arc::clone(&found));
+    let builder = builder.on_low(4, 6, move |level| {
+        let pool = of_hook.get().unwrap();
+        let holders = pool.holders().entries;
+        let has_unclaimed = holders
+            .iter()
+            .any(|holder| holder.state == HolderState::Unclaimed);
+        *result.lock().unwrap() = Some((level, pool.free_frames(), has_unclaimed));
+    });
+    let pool = pool.get_or_init(|| builder.build().unwrap());
+    let batch = pool.try_acquire_many(8).unwrap();
+    assert_eq!(batch.len(), 8);
+    assert_eq!(
+        *found.lock().unwrap(),
+        Some((Level::Low { free: 4 }, 4, false))
+    );
 }
 
 #[test]

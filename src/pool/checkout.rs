@@ -38,7 +38,7 @@ use crate::share::Share;
 use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_id};
 
 use super::core::{Core, Slot};
-use super::free_list::{self, PutBack, TakeError, TakenWords, put_back};
+use super::free_list::{self, PutBack, TakeError, put_back};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
 use super::wait_queue::{
@@ -166,11 +166,12 @@ impl Core {
         Some(Taken { slot, epoch })
     }
 
-    /// Returns the frames that were taken out of one word.
+    /// Returns the frames that were taken out of one word of this pool.
     #[inline(always)]
     fn taken(&self, taken: free_list::Taken) -> impl Iterator<Item = Taken> {
         self.free.offsets_of(taken).map(|(offset, epoch)| {
-            // SAFETY: the free list has the offsets of this pool's slots.
+            // SAFETY: the free list has the offsets of this pool's slots. `taken` is of that list:
+            // callers pass on what it has just given them.
             let slot = unsafe { self.slot_at_offset(offset) };
             Taken { slot, epoch }
         })
@@ -237,13 +238,10 @@ impl Core {
     /// Takes a free frame from any word.
     #[cold]
     fn take_anywhere(&self, label: Option<Label>) -> Result<Taken, Unavailable> {
-        let mut words = TakenWords::new();
-        match self.take_own(label, 1, &mut words) {
+        let mut frame = None;
+        match self.take_own(label, 1, |word| frame = self.taken(word).next()) {
             Err(Unavailable::SUPERSEDED) => self.newest_or_refusal()?.take_anywhere(label),
-            other => {
-                let frame = words.first().and_then(|&word| self.taken(word).next());
-                other.and_then(|()| frame.ok_or(Unavailable::Exhausted))
-            }
+            other => other.and_then(|()| frame.ok_or(Unavailable::Exhausted)),
         }
     }
 
@@ -277,17 +275,14 @@ impl Core {
         if self.is_memory_of_other_process() {
             return Err(Unavailable::OtherProcess);
         }
-        let mut words = TakenWords::new();
-        self.take_own(site.label(), max, &mut words)?;
-        for &word in &words {
+        self.take_own(site.label(), max, |word| {
             for taken in self.taken(word) {
                 // SAFETY: taking the frame made the caller its unique holder.
                 if let Ok(acquired) = unsafe { Self::record_and_begin(taken, site) } {
                     each(acquired);
                 }
             }
-        }
-        Ok(())
+        })
     }
 
     /// Takes up to `max` free frames, or waits for one frame, and passes each to `each`.
@@ -384,16 +379,17 @@ impl Core {
         }
     }
 
-    /// Takes 1 to `max` free frames of this generation, and adds them to `all`.
+    /// Takes 1 to `max` free frames of this generation, and passes those of each word to `each`.
+    #[inline]
     fn take_own(
         &self,
         label: Option<Label>,
         max: usize,
-        all: &mut TakenWords,
+        each: impl FnMut(free_list::Taken),
     ) -> Result<(), Unavailable> {
         match self.free.shares() {
-            None => self.take_frames(max, all),
-            Some(shares) => self.take_with_permits(shares, label, max, all),
+            None => self.take_frames(max, each),
+            Some(shares) => self.take_with_permits(shares, label, max, each),
         }
     }
 
@@ -404,13 +400,16 @@ impl Core {
         shares: &Shares,
         label: Option<Label>,
         max: usize,
-        all: &mut TakenWords,
+        mut each: impl FnMut(free_list::Taken),
     ) -> Result<(), Unavailable> {
         let share = shares.index_of(label);
         let permits = self.draw(shares, share, max)?;
+        let mut taken = 0;
         // By Q2 frames can be missing for a moment.
-        let result = self.take_frames(permits, all);
-        let taken: usize = all.iter().map(|taken| taken.count()).sum();
+        let result = self.take_frames(permits, |word| {
+            taken += word.count();
+            each(word);
+        });
         // mutant: unused-permits-are-given-back
         self.give_unused(share, permits - taken);
         if taken > 0 {
@@ -501,11 +500,16 @@ impl Core {
         }
     }
 
-    /// Takes 1 to `max` free frames, and adds them to `all`. The caller has permits, if it needs
-    /// some.
-    fn take_frames(&self, max: usize, all: &mut TakenWords) -> Result<(), Unavailable> {
+    /// Takes 1 to `max` free frames, and passes those of each word to `each`. The caller has
+    /// permits, if it needs some.
+    #[inline]
+    fn take_frames(
+        &self,
+        max: usize,
+        mut each: impl FnMut(free_list::Taken),
+    ) -> Result<(), Unavailable> {
         loop {
-            match self.free.take_many(max, all) {
+            match self.free.take_many(max, &mut each) {
                 Ok(()) => return Ok(()),
                 Err(TakeError::AllOut) => return Err(Unavailable::Exhausted),
                 // The parent's words may be open by now, but those of the copy stay closed.
@@ -579,10 +583,11 @@ impl Core {
             if self.wait_queue().waiting().0 > 0 || Instant::now() >= end {
                 return None;
             }
-            let mut words = TakenWords::new();
-            self.free.take_near(1, &mut words);
-            if let Some(taken) = words.pop() {
-                return Some(self.record(self.free.frame_at(taken.frames), site).slot());
+            let mut taken = None;
+            self.free
+                .take_near(1, |word| taken = Some(self.free.frame_at(word.frames)));
+            if let Some(number) = taken {
+                return Some(self.record(number, site).slot());
             }
             if attempt < SPINS {
                 hint::spin_loop();

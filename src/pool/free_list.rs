@@ -53,7 +53,6 @@
 
 use std::iter;
 
-use arrayvec::ArrayVec;
 use crossbeam_utils::CachePadded;
 
 use crate::crate_copy::{CrateCopy, this_copy};
@@ -203,15 +202,12 @@ impl Bits {
 }
 
 /// Frames that were taken out of one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
     pub(crate) frames: Bits,
-    /// The epoch of each frame, at the place of its bit.
+    /// The epoch of each frame, at the place of its bit. The bits of other frames have no meaning.
     epochs: u64,
 }
-
-/// Frames that one call took out of several words.
-pub(crate) type TakenWords = ArrayVec<Taken, MAX_WORDS_WITHOUT_HINTS>;
 
 impl Taken {
     /// Returns the number of frames.
@@ -394,34 +390,38 @@ impl FreeList {
         }
     }
 
-    /// Takes 1 to `max` free frames out of several words, and adds them to `all`. Searches as
-    /// [`take`](Self::take) does for a single frame, or if it finds none in the next words, and
-    /// fails as it does.
-    pub(crate) fn take_many(&self, max: usize, all: &mut TakenWords) -> Result<(), TakeError> {
+    /// Takes 1 to `max` free frames out of several words, and passes those of each word to `each`
+    /// before it goes to the next. Searches as [`take`](Self::take) does for a single frame, or if
+    /// it finds none in the next words, and fails as it does.
+    #[inline]
+    pub(crate) fn take_many(
+        &self,
+        max: usize,
+        mut each: impl FnMut(Taken),
+    ) -> Result<(), TakeError> {
         // For a single frame, `search` looks at all words anyway.
-        if max == 1 || self.take_near(max, all) == 0 {
-            all.push(self.search(max)?);
+        if max > 1 && self.take_near(max, &mut each) > 0 {
+            return Ok(());
         }
-        Ok(())
+        self.search(max).map(each)
     }
 
-    /// Takes up to `max` free frames out of the next words, as far as they have any, and adds them
-    /// to `all`. Returns their number.
-    pub(crate) fn take_near(&self, max: usize, all: &mut TakenWords) -> usize {
+    /// Takes up to `max` free frames out of the next words, as far as they have any, and passes
+    /// those of each word to `each`. Returns their number.
+    #[inline]
+    pub(crate) fn take_near(&self, max: usize, mut each: impl FnMut(Taken)) -> usize {
         let start = self.start();
         let words = (start..self.shards.len()).chain(0..start);
         let mut left = max;
         for word in words.take(MAX_WORDS_WITHOUT_HINTS) {
             if let Ok(taken) = self.take_from(word, left) {
-                all.push(taken);
                 left -= taken.count();
+                each(taken);
+                self.starts.set(self.shards[word].next_start);
                 if left == 0 {
                     break;
                 }
             }
-        }
-        if let Some(last) = all.last() {
-            self.starts.set(self.shards[last.frames.word].next_start);
         }
         max - left
     }
@@ -479,9 +479,9 @@ impl FreeList {
         })
     }
 
-    /// The rest of `take` if the first word has no free bit: scans all words until it finds a frame
-    /// or has proof that none is free. It scans again only if a frame was released during the last
-    /// scan, so some thread always makes progress.
+    /// The rest of `search` if the first word has no free bit: scans all words until it finds a
+    /// frame or has proof that none is free. It scans again only if a frame was released during the
+    /// last scan, so some thread always makes progress.
     fn take_elsewhere(&self, start: usize, max: usize) -> Result<Taken, TakeError> {
         if let Some(taken) = self.take_by_hints(start, max) {
             return Ok(taken);
@@ -761,8 +761,8 @@ mod tests {
     fn several_frames_are_taken_and_put_back_at_once() {
         for (frames, max) in [(14, 14), (14, 1), (62, 31), (20, 7), (64, 32), (64, 64)] {
             let list = list(frames, 2);
-            let mut taken = TakenWords::new();
-            list.take_many(max, &mut taken).unwrap();
+            let mut taken = Vec::new();
+            list.take_many(max, |word| taken.push(word)).unwrap();
             let count: usize = taken.iter().map(|taken| taken.count()).sum();
             assert_eq!((count, list.free_frames()), (max, frames - max));
             for taken in taken {
@@ -779,9 +779,9 @@ mod tests {
         assert_eq!(list.take_local(), None);
         assert_eq!(list.take(1).map(|taken| taken.word), Ok(0));
         list.starts.set(Start::at(usize::MAX / 4));
-        let mut taken = TakenWords::new();
-        list.take_many(20, &mut taken).unwrap();
-        assert_eq!(taken.iter().map(|taken| taken.count()).sum::<usize>(), 19);
+        let mut taken = 0;
+        list.take_many(20, |word| taken += word.count()).unwrap();
+        assert_eq!(taken, 19);
         list.starts.set(Start::at(1000));
         assert_eq!(list.take(1), Err(TakeError::AllOut));
     }
