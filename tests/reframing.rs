@@ -893,6 +893,28 @@ fn an_agreement_over_the_limit_is_refused() {
 }
 
 #[test]
+fn an_agreement_is_what_is_committed_also_if_another_thread_sets_a_framing() {
+    let allocator = PoolAllocator::new();
+    let agreed = agreement(4096, AllocatorMode::User);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                if allocator.set_framing(&Framing::new(1, 64)).is_err() {
+                    thread::yield_now(); // committed
+                }
+            }
+        });
+        for _ in 0..200 {
+            allocator.commit_agreement(&agreed).unwrap();
+            assert_eq!(allocator.acquire().unwrap().len(), 4096);
+            allocator.decommit();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
 fn of_two_agreements_at_the_same_time_one_is_the_last() {
     for _ in 0..200 {
         let allocator = PoolAllocator::new();

@@ -88,7 +88,7 @@ pub(super) struct Plan {
 
 impl Plan {
     /// Returns whether a pool of the other plan has other frames.
-    pub(super) fn describes_other_frames(&self, other: &Self) -> bool {
+    fn describes_other_frames(&self, other: &Self) -> bool {
         let frames = |plan: &Self| (plan.framing, plan.frame_len, plan.video, plan.mode);
         frames(self) != frames(other)
     }
@@ -437,12 +437,13 @@ impl PoolAllocator {
 
     /// Commits, and emits no event.
     ///
-    /// `check` decides under the lock whether the commit goes on. `prepare` gets the pool under the
+    /// `check` decides under the lock whether the commit goes on, and may set what is committed. It
+    /// is called again if the commit begins anew. `prepare` gets the pool under the
     /// lock, before any frame of this commit can be acquired. If either fails, nothing is committed
     /// by this call. Neither runs code of the user's.
     pub(crate) fn commit_with<E: From<CommitError>>(
         &self,
-        mut check: impl FnMut(&LockedControl<'_>) -> Result<bool, E>,
+        mut check: impl FnMut(&mut LockedControl<'_>) -> Result<bool, E>,
         mut prepare: impl FnMut(&FramePool) -> Result<(), E>,
     ) -> Result<CommitEffect, E> {
         if self.is_in_other_process() {
@@ -465,7 +466,7 @@ impl PoolAllocator {
     /// unless the pool was closed with frames out; in Kernel mode only if no other handle is left.
     fn commit_reusing<E>(
         &self,
-        check: &mut impl FnMut(&LockedControl<'_>) -> Result<bool, E>,
+        check: &mut impl FnMut(&mut LockedControl<'_>) -> Result<bool, E>,
         prepare: &mut impl FnMut(&FramePool) -> Result<(), E>,
     ) -> Result<Option<CommitEffect>, E> {
         let mut old = None;
@@ -506,7 +507,7 @@ impl PoolAllocator {
     /// user's.
     fn commit_anew<E: From<CommitError>>(
         &self,
-        check: &mut impl FnMut(&LockedControl<'_>) -> Result<bool, E>,
+        check: &mut impl FnMut(&mut LockedControl<'_>) -> Result<bool, E>,
         prepare: &mut impl FnMut(&FramePool) -> Result<(), E>,
     ) -> Result<Option<CommitEffect>, E> {
         let building = self.building.lock();

@@ -16,7 +16,6 @@ use crate::pool::wait_queue::Refusal;
 use crate::recording::EventKind;
 use crate::video::VideoLayout;
 
-use super::ks_allocator::KsAllocator;
 use super::pool_allocator::{CommitEffect, Plan, PoolAllocator};
 
 /// New frames for a committed allocator: see [`PoolAllocator::reframe`].
@@ -104,7 +103,7 @@ impl Reframing {
 
     /// Frees the memory of the present frames before the new memory is allocated. Waits at most
     /// `timeout` until all present frames are back, and hands out none meanwhile: callers wait, and
-    /// [`try_acquire`](KsAllocator::try_acquire) fails with
+    /// [`try_acquire`](crate::KsAllocator::try_acquire) fails with
     /// [`Exhausted`](crate::AcquireError::Exhausted). A decommit or a close ends the drain. Commits
     /// that have to allocate wait for it. Code of the user's that runs when the old memory is freed
     /// must not commit or re-frame the allocator. A framing that cannot be, such as one beyond the
@@ -186,7 +185,7 @@ impl PoolAllocator {
     /// drops its own here, so keep one while frames are lent.
     ///
     /// The state and the number of frames out that
-    /// [`allocator_status`](KsAllocator::allocator_status) returns are those of the new
+    /// [`allocator_status`](crate::KsAllocator::allocator_status) returns are those of the new
     /// generation. Waits of a flush go on to fail until its end.
     ///
     /// # Errors
@@ -270,8 +269,8 @@ impl PoolAllocator {
     /// # Errors
     ///
     /// See [`ReframeError`]. If the allocator is not committed: [`ReframeError::Framing`] while
-    /// frames of the last commit are out, and the errors of [`commit`](KsAllocator::commit), after
-    /// which framing and mode stay as they were set.
+    /// frames of the last commit are out, and the errors of
+    /// [`commit`](crate::KsAllocator::commit), after which framing and mode stay as they were set.
     ///
     /// ```
     /// use ks_allocator::{KsAllocator, PoolAllocator, Requirements, Sizes, negotiate};
@@ -288,26 +287,25 @@ impl PoolAllocator {
     /// ```
     pub fn commit_agreement(&self, agreement: &Agreement) -> Result<Framing, ReframeError> {
         let reframing = Reframing::from(agreement);
-        let set = self.with_control(|access| {
-            if access.is_committed() {
-                return Ok(None);
-            }
-            let actual = access.set_frames(&reframing.framing, reframing.video)?;
-            access.control.mode = agreement.mode();
-            Ok::<_, ReframeError>(Some((actual, access.control.plan())))
-        })?;
-        let Some((actual, plan)) = set else {
+        let mut set = None;
+        let effect = self.commit_with(
+            |access| {
+                // Under the lock that commits, so that no other thread sets something else.
+                set = None;
+                if access.is_committed() {
+                    return Ok(false);
+                }
+                set = Some(access.set_frames(&reframing.framing, reframing.video)?);
+                access.control.mode = agreement.mode();
+                Ok::<_, ReframeError>(true)
+            },
+            |_| Ok(()),
+        )?;
+        let Some(actual) = set else {
             return self.reframe(reframing);
         };
-        self.commit()?;
-        // Another thread may have set something else before the commit.
-        let is_agreed =
-            self.with_control(|access| !access.control.plan().describes_other_frames(&plan));
-        if is_agreed {
-            Ok(actual)
-        } else {
-            self.reframe(reframing)
-        }
+        self.trace_commit(effect);
+        Ok(actual)
     }
 
     /// Returns the bytes of memory that count against the
