@@ -27,9 +27,10 @@ impl Budget {
 
     /// Checks that `needed` bytes fit if nothing else is in use.
     pub(crate) fn check(&self, needed: usize) -> Result<(), CommitError> {
-        match needed <= self.max {
-            true => Ok(()),
-            false => Err(self.exceeded_by(needed, self.in_use())),
+        if needed <= self.max {
+            Ok(())
+        } else {
+            Err(self.exceeded_by(needed, self.in_use()))
         }
     }
 

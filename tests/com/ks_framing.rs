@@ -13,7 +13,7 @@ use ks_allocator::kernel_streaming::{
     AllocatorFraming, AllocatorFramingEx, Compression, FramingItem, KsFramingError, MemoryType,
 };
 
-fn range(min: u32, max: u32, step: u32) -> KS_FRAMING_RANGE {
+pub(crate) fn range(min: u32, max: u32, step: u32) -> KS_FRAMING_RANGE {
     KS_FRAMING_RANGE {
         MinFrameSize: min,
         MaxFrameSize: max,

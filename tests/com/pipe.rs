@@ -4,7 +4,7 @@ use std::slice;
 use std::thread;
 
 use ks_allocator::com::{
-    ALLOCATOR_PROPERTIES_EX, ComAllocator, KS_FRAMING_RANGE, KSMEMORY_TYPE_DEVICE_UNKNOWN,
+    ALLOCATOR_PROPERTIES_EX, ComAllocator, KSMEMORY_TYPE_DEVICE_UNKNOWN,
     KSMEMORY_TYPE_KERNEL_NONPAGED, KSMEMORY_TYPE_USER, KsPipeError,
 };
 use ks_allocator::kernel_streaming::{FramingFlags, KsFramingError, MemoryType, RequirementFlags};
@@ -14,15 +14,8 @@ use ks_allocator::{
 use windows_core::GUID;
 
 use crate::client::Allocator;
+use crate::ks_framing::range;
 use crate::vtables::*;
-
-fn range(min: u32, max: u32, step: u32) -> KS_FRAMING_RANGE {
-    KS_FRAMING_RANGE {
-        MinFrameSize: min,
-        MaxFrameSize: max,
-        Stepping: step,
-    }
-}
 
 fn pipe() -> Requirements {
     Requirements::new("pipe")
