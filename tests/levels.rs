@@ -69,9 +69,11 @@ fn a_hook_in_the_middle_of_a_batch_finds_the_other_frames_free() {
     let pool = Arc::new(OnceLock::<FramePool>::new());
     let found = Arc::new(Mutex::new(None));
     let builder = FramePool::builder().frames(8).frame_size(64).shards(8);
-    let (of_hook, result) = (Arc::clone(&pool), Arc::clone(&found));
+    // Weak, because the pool owns the hook.
+    let (of_hook, result) = (Arc::downgrade(&pool), Arc::clone(&found));
     let builder = builder.on_low(4, 6, move |level| {
-        let pool = of_hook.get().unwrap();
+        let pool = of_hook.upgrade().unwrap();
+        let pool = pool.get().unwrap();
         let holders = pool.holders().entries;
         let has_unclaimed = holders
             .iter()
