@@ -41,6 +41,7 @@ use super::core::{Core, Slot};
 use super::free_list::{self, PutBack, TakeError, put_back};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
+use super::starts::NextStart;
 use super::wait_queue::{
     self, Availability, DeferredUntilDrop, Outcome, PendingWait, Refusal, Served, WaitParams,
 };
@@ -952,10 +953,28 @@ impl Core {
     /// and the caller gives it up with this call.
     #[inline(always)]
     pub(crate) unsafe fn return_frame(pointer: NonNull<Slot>) {
+        // SAFETY: the caller is the frame's unique holder.
+        let next_start = unsafe { Self::next_start(pointer) };
         // SAFETY: the frame is out and keeps the slot alive.
         let slot = unsafe { pointer.as_ref() };
         // SAFETY: the caller is the frame's unique holder, and gives it up. It is the frame's word.
         unsafe { Self::return_to_word(slot.core, slot.word, slot.flips) };
+        next_start.set();
+    }
+
+    /// Returns the start of the calling thread after it has released a frame. It is set after the
+    /// exchange, which would have to wait for the store.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the frame's unique holder.
+    #[inline(always)]
+    unsafe fn next_start(slot: NonNull<Slot>) -> NextStart {
+        // SAFETY: the frame is out and keeps the slot alive.
+        let slot = unsafe { slot.as_ref() };
+        // SAFETY: the frame is out and keeps the core alive.
+        let core = unsafe { slot.core.as_ref() };
+        core.free.next_start(slot.start)
     }
 
     /// Releases frames, which may be of several pools. Puts back neighbors of one word together.
@@ -972,6 +991,10 @@ impl Core {
             drop(unsafe { Self::end_use(slot) });
         });
         let mut first = slots.next();
+        let next_start = first.map(|slot| {
+            // SAFETY: the caller is the frame's unique holder.
+            unsafe { Self::next_start(slot) }
+        });
         while let Some(pointer) = first {
             // SAFETY: the frame is out and keeps the slot alive.
             let slot = unsafe { pointer.as_ref() };
@@ -987,6 +1010,9 @@ impl Core {
             // SAFETY: the caller is the frames' unique holder, and gives them up.
             unsafe { Self::return_to_word(core, word, flips) };
         }
+        if let Some(next_start) = next_start {
+            next_start.set();
+        }
         drop(wakes);
     }
 
@@ -997,7 +1023,7 @@ impl Core {
     /// As for [`return_frame`](Self::return_frame), for each of the frames. `word` is the word of
     /// all of them, and `core` is their core.
     #[inline(always)]
-    unsafe fn return_to_word(core: NonNull<Self>, word: NonNull<AtomicU64>, flips: u64) {
+    unsafe fn return_to_word(core: NonNull<Self>, word: NonNull<AtomicU64>, flips: u32) {
         // SAFETY: the word is one of the core's, which the frames keep alive. No reference claims
         // it exclusively (see `FreeList::shards`).
         let word = unsafe { word.as_ref() };
@@ -1023,7 +1049,7 @@ impl Core {
     /// frames back: with `DoneClosed` the pool has them, and their parts of `refs` are the
     /// caller's.
     #[cold]
-    unsafe fn return_slow(core: NonNull<Self>, word: &AtomicU64, flips: u64, mut how: PutBack) {
+    unsafe fn return_slow(core: NonNull<Self>, word: &AtomicU64, flips: u32, mut how: PutBack) {
         // SAFETY: the frames, or their parts of `refs`, keep the core alive. The reference is not
         // used after the last of them is given away.
         let this = unsafe { core.as_ref() };

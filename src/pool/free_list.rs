@@ -63,7 +63,7 @@ use crate::sync::{Arc, AtomicU64, Ordering, prefetch};
 
 use super::hints::{Hints, MAX_WORDS_WITHOUT_HINTS};
 use super::shares::{ShareIndex, Shares};
-use super::starts::{Start, Starts};
+use super::starts::{NextStart, Start, Starts};
 
 const CLOSED: u64 = 1 << 15;
 const WAITERS: u64 = 1 << 14;
@@ -114,9 +114,10 @@ struct Shard {
 
 impl Shard {
     /// Takes the lowest free bit, unless another thread changes the word in the meantime: then the
-    /// caller does better to go to another word. Returns what [`take`](Self::take) returns.
+    /// caller does better to go to another word. Returns the position of the bit with the value of
+    /// the word before; otherwise returns the value of the word.
     #[inline(always)]
-    fn take_first(&self) -> Result<(u64, u64), u64> {
+    fn take_first(&self) -> Result<(usize, u64), u64> {
         // Acquire: as in `take`.
         // mutant: take-first-load
         let seen = self.word.load(Ordering::Acquire);
@@ -126,12 +127,16 @@ impl Shard {
         if !(1..=FREE).contains(&free) {
             return Err(seen);
         }
-        let bit = lowest(free, 1);
-        // Release: as in `take`.
+        // The lowest free bit is the lowest set bit of the word. Release: as in `take`.
         // mutant: take-first-exchange
         self.word
-            .compare_exchange_weak(seen, seen & !bit, Ordering::Release, Ordering::Relaxed)
-            .map(|_| (bit, seen))
+            .compare_exchange_weak(
+                seen,
+                seen & (seen - 1),
+                Ordering::Release,
+                Ordering::Relaxed,
+            )
+            .map(|_| (seen.trailing_zeros() as usize, seen))
     }
 
     /// Takes up to `max` of the lowest free bits. Returns them with the value of the word before;
@@ -190,8 +195,13 @@ impl Bits {
     /// Returns the bits that [`put_back`] inverts for these frames: they become free, and their
     /// next epoch begins.
     #[inline(always)]
-    pub(crate) fn flips(self) -> u64 {
-        self.bits | self.bits << EPOCH_SHIFT
+    pub(crate) fn flips(self) -> u32 {
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "free bits and epoch bits are in the lower half of a word"
+        )]
+        let flips = (self.bits | self.bits << EPOCH_SHIFT) as u32;
+        flips
     }
 
     /// Returns the number of frames.
@@ -255,6 +265,7 @@ impl FreeList {
         let per_group = lanes * FRAMES_PER_WORD;
         let words = frames / per_group * lanes + (frames % per_group).min(lanes);
         let flags = if open { 0 } else { CLOSED };
+        let starts = Starts::new(if remembers_starts { words } else { 1 });
         let mut shards = try_with_capacity(words)?;
         for word in 0..words {
             let first = word / lanes * per_group + word % lanes;
@@ -262,7 +273,7 @@ impl FreeList {
             shards.push(CachePadded::new(Shard {
                 word: AtomicU64::new(ones(in_word) | flags),
                 first_offset: first * stride,
-                next_start: Start::after(word, words, if rotates { lanes } else { 1 }),
+                next_start: starts.after(word, if rotates { lanes } else { 1 }),
                 first,
                 count: ones(in_word).count_ones(),
             }));
@@ -272,7 +283,7 @@ impl FreeList {
             frames,
             lane_shift: lanes.ilog2(),
             step: stride * lanes,
-            starts: Starts::new(words, remembers_starts),
+            starts,
             hints: Hints::new(words)?,
             made_by: this_copy(),
             shares: None,
@@ -310,7 +321,7 @@ impl FreeList {
 
     /// Makes the start of the calling thread.
     pub(crate) fn prepare_thread(&self) {
-        self.starts.set(self.starts.get());
+        self.starts.get();
     }
 
     /// Returns the share of the callers with this label.
@@ -359,19 +370,20 @@ impl FreeList {
         let shard = self.shards.get(start.word())?;
         // Before the exchange, because loads after it cannot start until it is done.
         let (first, next, step) = (shard.first_offset, shard.next_start, self.step);
-        let (bit, seen) = match shard.take_first() {
+        let next_start = self.starts.next(next);
+        let (index, seen) = match shard.take_first() {
             Ok(taken) => taken,
             Err(seen) => {
                 self.leave_contended(start.word(), seen);
                 return None;
             }
         };
-        self.starts.set(next);
+        next_start.set();
         if start.is_moving() {
             prefetch(self.word(next.word()));
         }
-        let index = bit.trailing_zeros() as usize;
-        Some((first + index * step, seen & bit << EPOCH_SHIFT != 0))
+        let epoch = seen >> EPOCH_SHIFT >> index & 1 != 0;
+        Some((first + index * step, epoch))
     }
 
     /// Returns the word where the calling thread starts.
@@ -386,7 +398,7 @@ impl FreeList {
     #[cold]
     fn leave_contended(&self, word: usize, seen: u64) {
         if seen & FREE != 0 && seen & CLOSED == 0 {
-            self.starts.set(Start::at((word + 1) % self.shards.len()));
+            self.starts.set(self.starts.at(word + 1));
         }
     }
 
@@ -412,16 +424,19 @@ impl FreeList {
     pub(crate) fn take_near(&self, max: usize, mut each: impl FnMut(Taken)) -> usize {
         let start = self.start();
         let words = (start..self.shards.len()).chain(0..start);
-        let mut left = max;
+        let (mut left, mut last) = (max, start);
         for word in words.take(MAX_WORDS_WITHOUT_HINTS) {
             if let Ok(taken) = self.take_from(word, left) {
                 left -= taken.count();
+                last = word;
                 each(taken);
-                self.starts.set(self.shards[word].next_start);
                 if left == 0 {
                     break;
                 }
             }
+        }
+        if left < max {
+            self.starts.set(self.shards[last].next_start);
         }
         max - left
     }
@@ -459,14 +474,24 @@ impl FreeList {
         })
     }
 
-    /// Notes that the calling thread is about to put frames back into `word`: it starts there, and
-    /// other threads find a hint. Must be called before `put_back`, while the frames still keep the
-    /// pool alive.
+    /// Leaves a hint that a frame may be free in `word`. Must be called before `put_back`, while
+    /// the frames still keep the pool alive.
     #[inline(always)]
     pub(crate) fn about_to_put_back(&self, word: &AtomicU64) {
-        let word = self.index_of(word);
-        self.starts.set(Start::at(word));
-        self.hints.set(word);
+        if self.hints.exist() {
+            self.hints.set(self.index_of(word));
+        }
+    }
+
+    /// Returns where a thread starts after it has released a frame of `word`.
+    pub(crate) fn start_at(&self, word: usize) -> Start {
+        self.starts.at(word)
+    }
+
+    /// Returns a start of this list for the calling thread, to be set later.
+    #[inline(always)]
+    pub(crate) fn next_start(&self, start: Start) -> NextStart {
+        self.starts.next(start)
     }
 
     /// Takes up to `max` free bits of one word. Otherwise returns the value of the word.
@@ -529,10 +554,10 @@ impl FreeList {
 
     /// Returns the frames for which [`Bits::flips`] returned `flips`. `word` is a word of this
     /// list.
-    pub(crate) fn bits_of(&self, word: &AtomicU64, flips: u64) -> Bits {
+    pub(crate) fn bits_of(&self, word: &AtomicU64, flips: u32) -> Bits {
         Bits {
             word: self.index_of(word),
-            bits: flips & FREE,
+            bits: u64::from(flips) & FREE,
         }
     }
 
@@ -620,7 +645,7 @@ enum Scan {
 /// This is a free function over the word alone. Once the exchange has succeeded, another thread
 /// may free the pool (F5), so nothing else of the pool may be borrowed at that moment.
 #[inline(always)]
-pub(crate) fn put_back(word: &AtomicU64, flips: u64) -> PutBack {
+pub(crate) fn put_back(word: &AtomicU64, flips: u32) -> PutBack {
     let mut seen = word.load(Ordering::Relaxed);
     loop {
         // mutant: put-back-checks-waiters
@@ -629,7 +654,7 @@ pub(crate) fn put_back(word: &AtomicU64, flips: u64) -> PutBack {
         }
         // By F1 the bits are clear, so flipping sets them.
         // mutant: version-step
-        let after = seen.wrapping_add(VERSION_STEP) ^ flips;
+        let after = seen.wrapping_add(VERSION_STEP) ^ u64::from(flips);
         // Release: pairs with the Acquire in `Shard::take`, hands over the frame's bytes (F2).
         // mutant: put-back-exchange
         match word.compare_exchange_weak(seen, after, Ordering::Release, Ordering::Relaxed) {
@@ -642,7 +667,8 @@ pub(crate) fn put_back(word: &AtomicU64, flips: u64) -> PutBack {
 }
 
 /// Returns the epoch of the frame of `flips`, or `None` if it is free in its word (F7).
-pub(crate) fn epoch_if_out(word: &AtomicU64, flips: u64) -> Option<bool> {
+pub(crate) fn epoch_if_out(word: &AtomicU64, flips: u32) -> Option<bool> {
+    let flips = u64::from(flips);
     // Acquire: pairs with the Release in `put_back`, for reports.
     let seen = word.load(Ordering::Acquire);
     (seen & flips & FREE == 0).then_some(seen & flips & !FREE != 0)
@@ -929,7 +955,7 @@ mod loom_models {
 
     /// F1, F2: the same for frames that are taken out of the word where a thread starts.
     ///
-    /// Kills: `Acquire` to `Relaxed`, and `seen & !bit` to `seen`, in `take_first`.
+    /// Kills: `Acquire` to `Relaxed`, and `seen & (seen - 1)` to `seen`, in `take_first`.
     #[test]
     fn the_first_frame_of_a_word_has_one_owner_at_a_time() {
         loom::model(|| {

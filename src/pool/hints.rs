@@ -33,6 +33,12 @@ impl Hints {
         Ok(Self(groups))
     }
 
+    /// Returns whether there are hints.
+    #[inline(always)]
+    pub(super) fn exist(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Sets the hint that frames may be free in `word`.
     #[inline(always)]
     pub(super) fn set(&self, word: usize) {

@@ -24,6 +24,7 @@ use crate::sync::{AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence};
 
 use super::attachment::Attachment;
 use super::free_list::{Bits, FreeList};
+use super::starts::Start;
 
 /// More handles than can exist unless handles are leaked on purpose.
 const MAX_HANDLES: usize = usize::MAX / 2;
@@ -36,9 +37,11 @@ const MAX_HANDLES: usize = usize::MAX / 2;
 #[repr(C, align(64))]
 pub(crate) struct Slot<C> {
     pub(crate) core: NonNull<C>,
-    /// The word of the free list with the frame's bit, and the bits that a release inverts.
+    /// The word of the free list with the frame's bit, the bits that a release inverts, and where a
+    /// thread starts after it.
     pub(crate) word: NonNull<AtomicU64>,
-    pub(crate) flips: u64,
+    pub(crate) flips: u32,
+    pub(crate) start: Start,
     /// The first byte after the prefix.
     pub(crate) payload: NonNull<u8>,
     /// Bytes in use of an acquired frame: the frame size that was asked for.
@@ -161,6 +164,7 @@ impl<C> Slot<C> {
             core,
             word: NonNull::from(free.word(position.word)),
             flips: position.flips(),
+            start: free.start_at(position.word),
             payload,
             frame_len,
             number,

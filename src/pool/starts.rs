@@ -9,6 +9,8 @@
 //! - in the same word, in a pool of large frames. A frame that was released last is still in a
 //!   cache, which saves more than a word that no other thread uses.
 //!
+//! If threads are not to remember where they start, all of them start in word 0.
+//!
 //! In a pool with [shares](super::shares) all starts are *out of reach*: they are larger than any
 //! index of a word, so that the fast acquire, which draws no permit, finds no word. The slow one
 //! takes the mark off.
@@ -22,7 +24,7 @@ use std::cell::Cell;
 use crate::sync::{Ordering, const_thread_local, unmodeled};
 
 /// Mark of a start that is out of reach. No entry of a thread has it.
-const OUT_OF_REACH: usize = 1 << 31;
+const OUT_OF_REACH: u32 = 1 << 31;
 
 /// Number of pools whose starts a thread remembers.
 const POOLS: usize = 4;
@@ -35,15 +37,14 @@ static NEXT_SERIAL: unmodeled::AtomicU32 = unmodeled::AtomicU32::new(1);
 /// The starts of all threads in one pool.
 #[derive(Debug)]
 pub(super) struct Starts {
-    /// The serial number of the pool, in the upper half; 0 if all threads start in word 0. With
-    /// `OUT_OF_REACH`, if starts are.
+    /// The serial number of the pool, in the upper half.
+    serial: u64,
+    /// The serial number, with `OUT_OF_REACH` if starts are.
     key: u64,
     /// Index of the pool's entry in `STARTS`. Pools that are made one after the other have
     /// different ones.
-    entry: usize,
-    /// The bits of an entry that are remembered: all or none, but not `OUT_OF_REACH` if that is in
-    /// the key.
-    remembered: u64,
+    index: usize,
+    /// Threads start in one of the first `words` words.
     words: usize,
     /// The word where the next thread starts for the first time.
     next_first: unmodeled::AtomicUsize,
@@ -52,34 +53,34 @@ pub(super) struct Starts {
 /// The start of a search: a word, and whether the thread is moving. It is if its last acquire moved
 /// the start to the next word, and it has released no frame since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Start(usize);
+pub(crate) struct Start(u32);
 
 impl Start {
-    #[inline(always)]
+    /// Returns a start in `word`, or in another word if the number is too large for a start.
     pub(super) fn at(word: usize) -> Self {
-        Self(word * 2)
+        Self(u32::try_from(word * 2).unwrap_or(0) & !OUT_OF_REACH)
     }
 
     /// Returns the start of a thread that has just taken a frame out of `word`, of `words` words,
     /// and goes round `round` words.
-    pub(super) fn after(word: usize, words: usize, round: usize) -> Self {
+    fn after(word: usize, words: usize, round: usize) -> Self {
         let next = word + 1;
         let next = if next % round == 0 || next >= words {
             word / round * round
         } else {
             next
         };
-        Self(next * 2 + usize::from(next != word))
+        Self(Self::at(next).0 + u32::from(next != word))
     }
 
     #[inline(always)]
     pub(super) fn word(self) -> usize {
-        self.0 / 2
+        self.0 as usize / 2
     }
 
     /// Returns the word, also if the start is out of reach.
     pub(super) fn word_in_reach(self) -> usize {
-        (self.0 & !OUT_OF_REACH) / 2
+        (self.0 & !OUT_OF_REACH) as usize / 2
     }
 
     #[inline(always)]
@@ -88,21 +89,33 @@ impl Start {
     }
 }
 
+/// The next start of a thread in one pool, which may be gone when the start is set.
+#[derive(Debug)]
+#[must_use = "the thread starts there only if it is set"]
+pub(crate) struct NextStart {
+    index: usize,
+    entry: u64,
+}
+
+impl NextStart {
+    /// Makes the calling thread start there next.
+    #[inline(always)]
+    pub(crate) fn set(self) {
+        STARTS.with(|starts| starts[self.index % POOLS].set(self.entry));
+    }
+}
+
 impl Starts {
-    /// Creates the starts for `words` words. If threads do not remember them, all threads start in
-    /// word 0.
-    pub(super) fn new(words: usize, remembers: bool) -> Self {
-        let serial = if remembers {
-            // Relaxed: a number that differs. It repeats after 4 billion pools, and may be that of
-            // a pool which another copy of the crate made. Then a start is one in that pool.
-            NEXT_SERIAL.fetch_add(1, Ordering::Relaxed)
-        } else {
-            0
-        };
+    /// Creates the starts of threads that start in one of the first `words` words.
+    pub(super) fn new(words: usize) -> Self {
+        // Relaxed: a number that differs. It repeats after 4 billion pools, and may be that of a
+        // pool which another copy of the crate made. Then a start is one in that pool.
+        let number = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
+        let serial = u64::from(number) << 32;
         Self {
-            key: u64::from(serial) << 32,
-            entry: serial as usize % POOLS,
-            remembered: if remembers { u64::MAX } else { 0 },
+            serial,
+            key: serial,
+            index: number as usize % POOLS,
             words,
             next_first: unmodeled::AtomicUsize::new(0),
         }
@@ -111,21 +124,31 @@ impl Starts {
     /// Puts all starts out of reach. No thread has asked for one yet.
     pub(super) fn put_out_of_reach(&mut self) {
         // An entry never has the mark, so it differs from the key by it.
-        self.key |= OUT_OF_REACH as u64;
-        self.remembered &= !(OUT_OF_REACH as u64);
+        self.key |= u64::from(OUT_OF_REACH);
+    }
+
+    /// Returns a start in `word`, or in another word if threads do not start there.
+    pub(super) fn at(&self, word: usize) -> Start {
+        Start::at(word % self.words)
+    }
+
+    /// Returns the start of a thread that has just taken a frame out of `word`, and goes round
+    /// `round` words.
+    pub(super) fn after(&self, word: usize, round: usize) -> Start {
+        Start::after(word % self.words, self.words, round)
     }
 
     /// Returns where the calling thread starts.
     #[inline(always)]
     pub(super) fn get(&self) -> Start {
-        let entry = STARTS.with(|starts| starts[self.entry % POOLS].get());
+        let entry = STARTS.with(|starts| starts[self.index % POOLS].get());
         let differs = entry ^ self.key;
         if differs >> 32 == 0 {
             #[expect(
                 clippy::cast_possible_truncation,
                 reason = "the upper half is equal, so this is the lower half"
             )]
-            Start(differs as usize)
+            Start(differs as u32)
         } else {
             self.first()
         }
@@ -134,23 +157,26 @@ impl Starts {
     /// Returns where the calling thread starts for the first time: each in another word.
     #[cold]
     fn first(&self) -> Start {
-        let is_out_of_reach = self.key & OUT_OF_REACH as u64 != 0;
-        let mark = if is_out_of_reach { OUT_OF_REACH } else { 0 };
-        if self.remembered == 0 {
-            return Start(mark);
-        }
         // Relaxed: the words only have to differ.
         let first = self.next_first.fetch_add(1, Ordering::Relaxed);
-        let start = Start::at(first % self.words);
-        self.set(start);
-        Start(start.0 | mark)
+        self.set(self.at(first));
+        self.get()
     }
 
     /// Sets where the calling thread starts next.
     #[inline(always)]
-    pub(super) fn set(&self, Start(start): Start) {
-        let entry = (self.key | start as u64) & self.remembered;
-        STARTS.with(|starts| starts[self.entry % POOLS].set(entry));
+    pub(super) fn set(&self, start: Start) {
+        self.next(start).set();
+    }
+
+    /// Returns a start of this pool for the calling thread, to be set later.
+    #[inline(always)]
+    pub(super) fn next(&self, Start(start): Start) -> NextStart {
+        debug_assert!(start & OUT_OF_REACH == 0, "start {start:#x}");
+        NextStart {
+            index: self.index,
+            entry: self.serial | u64::from(start),
+        }
     }
 }
 
@@ -174,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_thread_moves_until_it_releases_a_frame() {
-        let starts = Starts::new(20, true);
+        let starts = Starts::new(20);
         assert!(!starts.get().is_moving());
         starts.set(Start::after(2, 20, 8));
         assert_eq!((starts.get().word(), starts.get().is_moving()), (3, true));
@@ -185,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_thread_remembers_its_starts_in_several_pools() {
-        let pools: Vec<_> = (0..POOLS).map(|_| Starts::new(20, true)).collect();
+        let pools: Vec<_> = (0..POOLS).map(|_| Starts::new(20)).collect();
         for (word, starts) in pools.iter().enumerate() {
             starts.set(Start::at(word + 5));
         }
@@ -200,29 +226,30 @@ mod tests {
 
     #[test]
     fn starts_out_of_reach_are_remembered_and_never_in_reach() {
-        for remembers in [true, false] {
-            let mut starts = Starts::new(20, remembers);
+        for words in [20, 1] {
+            let mut starts = Starts::new(words);
             starts.put_out_of_reach();
             let mut expected = starts.get().word_in_reach();
-            for start in [Start::after(2, 20, 8), Start::at(11), starts.get()] {
+            for start in [starts.after(2, 8), starts.at(11), Start::at(usize::MAX / 2)] {
                 assert!(starts.get().word() > 1 << 24, "more than any pool has");
                 assert_eq!(starts.get().word_in_reach(), expected);
                 starts.set(start);
-                expected = if remembers { start.word_in_reach() } else { 0 };
+                expected = start.word();
             }
             // A pool in reach with the same entry of the thread.
-            let other = Starts::new(20, true);
+            let mut others = (0..).map(|_| Starts::new(20));
+            let other = others.find(|other| other.index == starts.index).unwrap();
             other.set(Start::at(7));
             assert!(starts.get().word() > 1 << 24, "more than any pool has");
         }
     }
 
     #[test]
-    fn a_pool_that_remembers_nothing_starts_in_word_0() {
-        let (one, other) = (Starts::new(20, false), Starts::new(20, true));
-        one.set(Start::after(4, 20, 8));
-        assert_eq!(one.get(), Start::at(0));
-        other.set(Start::at(7));
-        assert_eq!((one.get(), other.get()), (Start::at(0), Start::at(7)));
+    fn all_threads_start_in_the_only_word_where_threads_start() {
+        let starts = Starts::new(1);
+        assert_eq!(starts.get(), Start::at(0));
+        for word in 0..20 {
+            assert_eq!([starts.at(word), starts.after(word, 8)], [Start::at(0); 2]);
+        }
     }
 }
