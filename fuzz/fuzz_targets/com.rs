@@ -9,9 +9,10 @@ use std::ffi::c_void;
 use std::ptr;
 
 use arbitrary::Unstructured;
-use ks_allocator::PoolAllocator;
 use ks_allocator::com::windows_core::{GUID, HRESULT, IUnknown, Interface};
 use ks_allocator::com::*;
+use ks_allocator::kernel_streaming::RequirementFlags;
+use ks_allocator::{PoolAllocator, negotiate};
 use libfuzzer_sys::fuzz_target;
 
 /// Largest total size of the buffers that is really committed, in bytes.
@@ -71,6 +72,62 @@ fn number(input: &mut Unstructured<'_>) -> arbitrary::Result<i32> {
         230..=239 => 1 << (input.arbitrary::<u8>()? % 32),
         _ => input.arbitrary()?,
     })
+}
+
+/// Reads the description of a pipe whose requirements can often be met.
+fn pipe(input: &mut Unstructured<'_>) -> arbitrary::Result<ALLOCATOR_PROPERTIES_EX> {
+    let memory_types = [
+        GUID::zeroed(),
+        KSMEMORY_TYPE_SYSTEM,
+        KSMEMORY_TYPE_USER,
+        KSMEMORY_TYPE_KERNEL_PAGED,
+        KSMEMORY_TYPE_DEVICE_UNKNOWN,
+    ];
+    let flags = RequirementFlags::from_bits_retain(input.arbitrary()?);
+    Ok(ALLOCATOR_PROPERTIES_EX {
+        cBuffers: number(input)?,
+        cbBuffer: number(input)?,
+        cbAlign: number(input)?,
+        cbPrefix: number(input)?,
+        MemoryType: *input.choose(&memory_types)?,
+        LogicalMemoryType: number(input)?,
+        Flags: (flags & RequirementFlags::all()).bits(),
+        PhysicalRange: KS_FRAMING_RANGE {
+            MinFrameSize: number(input)? as u32,
+            MaxFrameSize: number(input)? as u32,
+            Stepping: number(input)? as u32,
+        },
+        ..ALLOCATOR_PROPERTIES_EX::default()
+    })
+}
+
+/// Checks that a pipe's requirements, if it has any, are met by what is agreed with it alone.
+fn check_requirements(pipe: &ALLOCATOR_PROPERTIES_EX) {
+    let numbers = [pipe.cBuffers, pipe.cbBuffer, pipe.cbAlign, pipe.cbPrefix];
+    let requirements = match pipe.requirements("pipe") {
+        Ok(requirements) => requirements,
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    let needed = numbers.map(|number| usize::try_from(number).expect("negative numbers fail"));
+    match negotiate(&[requirements]) {
+        Ok(agreement) => {
+            let framing = agreement.framing();
+            assert!(framing.actual().is_ok(), "{framing:?} of {pipe:?}");
+            let flags = RequirementFlags::from_bits_retain(pipe.Flags);
+            if !flags.contains(RequirementFlags::PREFERENCES_ONLY) {
+                let [frames, size, alignment, prefix] = needed;
+                assert!(framing.frames >= frames, "{framing:?} of {pipe:?}");
+                assert!(framing.frame_size >= size, "{framing:?} of {pipe:?}");
+                assert!(framing.prefix >= prefix, "{framing:?} of {pipe:?}");
+                assert_eq!(
+                    framing.alignment % alignment.max(1),
+                    0,
+                    "{framing:?} of {pipe:?}"
+                );
+            }
+        }
+        Err(conflict) => assert!(!conflict.to_string().is_empty()),
+    }
 }
 
 /// Returns `true` once in 16 times.
@@ -357,6 +414,7 @@ impl Run {
                 .read_unaligned()
         };
         assert_eq!(stored, given);
+        check_requirements(&stored);
         Ok(())
     }
 
@@ -430,7 +488,8 @@ impl Run {
             4..=6 => self.get_buffer(input)?,
             7 => self.read_all(input)?,
             8 => self.set_mode(input)?,
-            9 => self.set_pipe(input)?,
+            9 if input.arbitrary()? => self.set_pipe(input)?,
+            9 => check_requirements(&pipe(input)?),
             10 => self.query(input)?,
             _ => self.use_sample(input)?,
         }
