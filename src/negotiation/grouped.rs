@@ -14,3 +14,9 @@ pub(super) fn grouped(number: impl fmt::Display) -> String {
     }
     text
 }
+
+/// Returns a number of frames as a text.
+pub(super) fn frames(number: usize) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} frame{s}", grouped(number))
+}

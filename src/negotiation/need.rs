@@ -5,7 +5,7 @@ use std::fmt;
 use crate::mode::AllocatorMode;
 use crate::video::VideoFormat;
 
-use super::grouped::grouped;
+use super::grouped::{self, grouped};
 use super::sizes::Sizes;
 
 /// One requirement of a party.
@@ -87,16 +87,15 @@ impl fmt::Display for Need {
             }
             Self::Prefix(prefix) => write!(f, "a prefix of {} bytes", grouped(*prefix)),
             Self::Modes(modes) => write!(f, "the mode {}", OneOf(modes)),
-            Self::Holds { min: 1, max: 1 } => f.write_str("1 frame for itself"),
             Self::Holds { min, max } if min == max => {
-                write!(f, "{} frames for itself", grouped(*min))
+                write!(f, "{} for itself", grouped::frames(*min))
             }
             Self::Holds { min, max } => {
                 let (min, max) = (grouped(*min), grouped(*max));
                 write!(f, "from {min} to {max} frames for itself")
             }
-            Self::MinFrames(frames) => write!(f, "at least {} frames", grouped(*frames)),
-            Self::MaxFrames(frames) => write!(f, "at most {} frames", grouped(*frames)),
+            Self::MinFrames(frames) => write!(f, "at least {}", grouped::frames(*frames)),
+            Self::MaxFrames(frames) => write!(f, "at most {}", grouped::frames(*frames)),
             Self::WholePages(bytes) => {
                 let bytes = grouped(*bytes);
                 write!(f, "whole pages of {bytes} bytes for each frame")

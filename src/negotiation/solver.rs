@@ -7,7 +7,7 @@ use crate::framing::{Framing, common_alignment, greatest_common_divisor};
 use crate::mode::AllocatorMode;
 use crate::video::{LayoutError, VideoFormat, VideoLayout};
 
-use super::grouped::grouped;
+use super::grouped::{self, grouped};
 use super::need::{Need, OneOf, PartyNeed, StrideNeed};
 use super::sizes::Sizes;
 
@@ -161,8 +161,8 @@ impl fmt::Display for Failure {
             ),
             Self::Frames { needed } => write!(
                 f,
-                "that is {} frames with the one that the source fills",
-                grouped(*needed)
+                "that is {} with the one that the source fills",
+                grouped::frames(*needed)
             ),
             Self::FrameRange { min, max } => write!(
                 f,
@@ -184,12 +184,13 @@ impl fmt::Display for Failure {
             ),
             Self::PoolTooLarge { framing } => write!(
                 f,
-                "{} frames of {} bytes at multiples of {} with a prefix of {} do not fit into the \
-                 address space",
-                grouped(framing.frames),
+                "{} of {} bytes at multiples of {} with a prefix of {} {} not fit into the address \
+                 space",
+                grouped::frames(framing.frames),
                 grouped(framing.frame_size),
                 grouped(framing.alignment),
-                grouped(framing.prefix)
+                grouped(framing.prefix),
+                if framing.frames == 1 { "does" } else { "do" }
             ),
             Self::Allocators => f.write_str("a pool has one allocator"),
             Self::Modified => f.write_str("they have the same frames"),

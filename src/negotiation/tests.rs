@@ -1126,6 +1126,27 @@ fn a_preferred_size_that_is_not_chosen_is_listed_with_the_reason() {
 }
 
 #[test]
+fn one_frame_is_one_frame() {
+    let text = |requirements: Requirements| negotiate(&[requirements]).unwrap_err().to_string();
+    let size = |bytes| Requirements::new("camera").sizes(Sizes::exactly(bytes));
+    assert_eq!(
+        text(size(1).max_frames(0)),
+        "`camera` needs at most 0 frames: that is 1 frame with the one that the source fills"
+    );
+    assert_eq!(
+        text(size(1).max_frames(1).min_frames(2)),
+        "`camera` needs at least 2 frames and at most 1 frame: a pool would have at least 2 and \
+         at most 1 frames"
+    );
+    let text = text(size(usize::MAX));
+    assert!(text.contains(": 1 frame of "), "{text}");
+    assert!(
+        text.ends_with(" does not fit into the address space"),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_reasons_of_conflicts_have_their_numbers() {
     let text = |parties: &[Requirements]| negotiate(parties).unwrap_err().to_string();
     let reason = |parties: &[Requirements]| {
