@@ -41,6 +41,8 @@ pub(super) struct Settled {
 pub(super) struct Held {
     pub(super) party: usize,
     pub(super) frames: usize,
+    /// Part of `min` that is not a wish.
+    needed: usize,
     min: usize,
     max: usize,
 }
@@ -190,14 +192,17 @@ fn held(names: &[&str], needs: &[PartyNeed<'_>], frames: usize) -> Vec<Held> {
     let mut all: Vec<Held> = Vec::new();
     for need in needs {
         if let Need::Holds { min, max } = *need.need {
+            let needed = if need.is_wish { 0 } else { min };
             match all.iter_mut().find(|held| held.party == need.party) {
                 Some(held) => {
+                    held.needed = held.needed.saturating_add(needed);
                     held.min = held.min.saturating_add(min);
                     held.max = held.max.saturating_add(max);
                 }
                 None => all.push(Held {
                     party: need.party,
                     frames: 0,
+                    needed,
                     min,
                     max,
                 }),
@@ -253,7 +258,7 @@ fn with_frames(held: &[Held], wishing: usize) -> Vec<(usize, Need, bool)> {
             min: frames,
             max: frames,
         };
-        (held.party, need, frames > held.min)
+        (held.party, need, frames > held.needed)
     });
     needs.collect()
 }

@@ -1048,6 +1048,13 @@ fn what_the_pool_has_too_few_frames_for_is_shared_out() {
         "`a` wants 4 frames for itself, `b` needs 2 frames for itself, `camera` needs at most 6 \
          frames: that is 7 frames with the one that the source fills"
     );
+    // A wish is one, too.
+    let wish = Requirements::new("b").wish(1, Requirements::new("").holds(2));
+    assert_eq!(
+        conflict([named("a", 1, 4), wish]),
+        "`a` wants 4 frames for itself, `b` wants 2 frames for itself, `camera` needs at most 6 \
+         frames: that is 7 frames with the one that the source fills"
+    );
     let large = Requirements::new("large").holds_between(1, usize::MAX);
     let agreement = negotiate(&[large, camera(usize::MAX)]).unwrap();
     assert_eq!(agreement.framing().frames, Framing::MAX_FRAMES);
