@@ -14,7 +14,7 @@
 //! | picture | the one that all parties name |
 //! | format, mode | one that all parties accept, with the best sum of positions in their lists |
 //! | strides | the smallest that are multiples of all alignments and within all limits |
-//! | frame size | a preferred one, or else the smallest that is on all parties' steps |
+//! | frame size | a preferred one, the nearest to it or the smallest, on all parties' steps |
 //! | alignment, pages | the least common multiple, also with that of the strides |
 //! | prefix | the smallest multiple of the alignment that is enough for all parties |
 //! | frames | what all parties hold and one, or the largest minimum; see [`Requirements::holds`] |

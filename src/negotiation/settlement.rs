@@ -4,7 +4,7 @@ use super::conflict::Conflict;
 use super::need::{Need, PartyNeed};
 use super::requirements::Requirements;
 use super::sizes::Sizes;
-use super::solver::{Solution, solve};
+use super::solver::{Solution, nearest_size, solve};
 
 /// Wish that an agreement does not meet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +50,9 @@ pub(super) struct Held {
 /// Finds the values that meet the requirements of those parties that are `included`, and as many
 /// wishes as possible.
 ///
-/// The order is that of the weights of wishes. Then come the preferred sizes, the largest first.
-/// The order of the formats in the lists of the parties is more important than these.
+/// The order is that of the weights of wishes. Then come the preferred sizes, the largest first. If
+/// none is possible, the size is the nearest to the largest of them. The order of the formats in
+/// the lists of the parties is more important than these.
 pub(super) fn settle(
     parties: &[Requirements],
     included: &[bool],
@@ -89,10 +90,21 @@ pub(super) fn settle(
     if !preferred.is_empty() {
         needs.extend(chosen.iter().map(as_wish));
     }
+    let mut is_met = false;
     for size in &preferred {
         needs.push(as_wish(size));
-        if solve(&needs).is_err() {
+        if solve(&needs).is_ok() {
+            is_met = true;
+        } else {
             add_unmet(size.0, 0, &needs);
+            needs.pop();
+        }
+    }
+    let nearest = preferred.first().filter(|_| !is_met);
+    let nearest = nearest.and_then(|size| nearest_to(size, &needs));
+    if let Some(nearest) = &nearest {
+        needs.push(as_wish(nearest));
+        if solve(&needs).is_err() {
             needs.pop();
         }
     }
@@ -168,6 +180,19 @@ fn preferred_sizes(names: &[&str], needs: &[PartyNeed<'_>]) -> Vec<(usize, Need)
         .into_iter()
         .map(|(party, size)| (party, Need::Sizes(Sizes::exactly(size))));
     needs.collect()
+}
+
+/// Returns the size that is possible and nearest to a preferred one.
+fn nearest_to(
+    (party, preferred): &(usize, Need),
+    needs: &[PartyNeed<'_>],
+) -> Option<(usize, Need)> {
+    let Need::Sizes(preferred) = preferred else {
+        return None;
+    };
+    let smallest = solve(needs).ok()?.framing.frame_size;
+    let size = nearest_size(needs, smallest, preferred.min);
+    Some((*party, Need::Sizes(Sizes::exactly(size))))
 }
 
 /// Returns the format that is the best by the lists of the parties, as a need of each of them.

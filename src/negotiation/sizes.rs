@@ -81,7 +81,9 @@ impl Sizes {
 
     /// Sets the size that the party likes best. It is a wish that comes after all others. Of the
     /// preferred sizes of several parties, the largest comes first. If it is not met, the agreement
-    /// lists it with the [unmet wishes](crate::Agreement::unmet_wishes).
+    /// lists it with the [unmet wishes](crate::Agreement::unmet_wishes). If none is met, the frame
+    /// size is the nearest to the largest of them. So it is with a size that is not one of the
+    /// party's own: `Sizes::between(100, 300).preferably(400)` is a wish for 300.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, Sizes, negotiate};

@@ -648,26 +648,19 @@ fn derived_strides(format: VideoFormat, ranges: &[StrideRange]) -> Result<Vec<us
 /// Chooses the smallest frame size of at least `min` bytes. Returns `None` if no party says how
 /// large a frame is. Preferred sizes are wishes of their own, but they count as a word on the size.
 fn size(needs: &[PartyNeed<'_>], min: usize) -> Result<Option<usize>, Failure> {
-    let all = || {
-        needs.iter().filter_map(|party| match party.need {
-            Need::Sizes(sizes) => Some(sizes),
-            _ => None,
-        })
-    };
-    let min = all().map(|sizes| sizes.min).fold(min, usize::max);
+    let min = all_sizes(needs)
+        .map(|sizes| sizes.min)
+        .fold(min, usize::max);
     // A maximum alone does not say how large a frame is.
-    if min == 0 && all().all(|sizes| sizes.preferred.is_none()) {
+    if min == 0 && all_sizes(needs).all(|sizes| sizes.preferred.is_none()) {
         return Ok(None);
     }
     let min = min.max(1);
-    let max = all().map(|sizes| sizes.max).min().unwrap_or(usize::MAX);
+    let max = max_size(needs);
     if min > max {
         return Err(Failure::SizeRange { min, max });
     }
-    let mut steps = Steps::EVERY;
-    for sizes in all() {
-        steps = steps.and(Steps::of(sizes)).ok_or(Failure::SizeSteps)?;
-    }
+    let steps = Steps::of_all(needs).ok_or(Failure::SizeSteps)?;
     let next = steps.smallest_from(min);
     let size = usize::try_from(next).ok().filter(|&size| size <= max);
     let failure = Failure::SizeOnSteps {
@@ -677,6 +670,32 @@ fn size(needs: &[PartyNeed<'_>], min: usize) -> Result<Option<usize>, Failure> {
         next,
     };
     size.map(Some).ok_or(failure)
+}
+
+fn all_sizes<'a>(needs: &[PartyNeed<'a>]) -> impl Iterator<Item = &'a Sizes> {
+    needs.iter().filter_map(|party| match party.need {
+        Need::Sizes(sizes) => Some(sizes),
+        _ => None,
+    })
+}
+
+fn max_size(needs: &[PartyNeed<'_>]) -> usize {
+    let max = all_sizes(needs).map(|sizes| sizes.max).min();
+    max.unwrap_or(usize::MAX)
+}
+
+/// Returns the possible frame size that is nearest to `wanted`, the smaller one of two. `smallest`
+/// is the one that [`solve`] chooses.
+pub(super) fn nearest_size(needs: &[PartyNeed<'_>], smallest: usize, wanted: usize) -> usize {
+    let max = max_size(needs);
+    let steps = Steps::of_all(needs).and_then(|steps| usize::try_from(steps.step).ok());
+    let (Some(step), Some(above)) = (steps, wanted.min(max).checked_sub(smallest)) else {
+        return smallest;
+    };
+    let below = smallest + above / step * step;
+    let next = below.checked_add(step).filter(|&next| next <= max);
+    let is_nearer = |next: &usize| next.abs_diff(wanted) < wanted - below;
+    next.filter(is_nearer).unwrap_or(below)
 }
 
 /// Numbers that have the remainder `rest` when divided by `step`.
@@ -696,6 +715,11 @@ impl Steps {
             rest: min % step,
             step,
         }
+    }
+
+    /// Returns the steps that all have, or `None` if there are none.
+    fn of_all(needs: &[PartyNeed<'_>]) -> Option<Self> {
+        all_sizes(needs).try_fold(Self::EVERY, |steps, sizes| steps.and(Self::of(sizes)))
     }
 
     fn smallest_from(self, min: usize) -> u128 {

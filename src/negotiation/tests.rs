@@ -379,9 +379,13 @@ fn best_of_format(
     let says_size = |sizes: &Sizes| sizes.min > 0 || sizes.preferred.is_some();
     let preferred: Vec<_> = sizes().filter_map(|sizes| sizes.preferred).collect();
     let size = if end > 0 || sizes().any(says_size) {
-        let smallest = (1..MAX_SIZE).find(|&size| fits(size))?;
+        let possible: Vec<_> = (1..MAX_SIZE).filter(|&size| fits(size)).collect();
         let largest = preferred.iter().copied().filter(|&size| fits(size)).max();
-        largest.unwrap_or(smallest)
+        let wanted = largest.or(preferred.iter().copied().max()).unwrap_or(0);
+        let nearest = possible
+            .into_iter()
+            .min_by_key(|size| size.abs_diff(wanted));
+        nearest?
     } else {
         0
     };
@@ -937,12 +941,15 @@ fn values_that_follow_from_others_have_deciders_too() {
         agreement.decided_by(AgreedValue::Alignment),
         ["a", "b", "c"]
     );
-    // Without the disk, the preferred size would be chosen.
+    // Without the disk, the preferred size would be chosen; without the encoder, the smallest.
     let disk = Requirements::new("disk").sizes(Sizes::between(50, 100));
     let encoder = Requirements::new("encoder").sizes(Sizes::between(50, 1_000).preferably(400));
     let agreement = negotiate(&[disk, encoder]).unwrap();
-    assert_eq!(agreement.framing().frame_size, 50);
-    assert_eq!(agreement.decided_by(AgreedValue::FrameSize), ["disk"]);
+    assert_eq!(agreement.framing().frame_size, 100);
+    assert_eq!(
+        agreement.decided_by(AgreedValue::FrameSize),
+        ["disk", "encoder"]
+    );
 }
 
 #[test]
@@ -1130,6 +1137,40 @@ fn a_preferred_size_that_is_not_chosen_is_listed_with_the_reason() {
         "`camera` needs a picture of 100 x 10 pixels and wants the format P010, `disk` wants a \
          frame size of 1,500 bytes: a frame would have at least 3,000 and at most 1,500 bytes"
     );
+}
+
+#[test]
+fn the_nearest_size_is_chosen_if_no_preferred_one_is_possible() {
+    let size = |all: &[Sizes]| {
+        let parties = all.iter().zip(NAMES);
+        let parties = parties.map(|(sizes, name)| Requirements::new(name).sizes(*sizes));
+        let agreement = negotiate(&parties.collect::<Vec<_>>()).unwrap();
+        let unmet = agreement.unmet_wishes().iter();
+        let unmet: Vec<_> = unmet.map(|wish| wish.conflict.to_string()).collect();
+        (agreement.framing().frame_size, unmet.join("; "))
+    };
+    assert_eq!(
+        size(&[Sizes::between(0, 300).preferably(400)]),
+        (
+            300,
+            "`a` needs a frame size from 0 to 300 bytes (preferably 400) and wants a frame size \
+             of 400 bytes: a frame would have at least 400 and at most 300 bytes"
+                .to_owned()
+        )
+    );
+    let nearest = |all: &[Sizes]| size(all).0;
+    assert_eq!(nearest(&[Sizes::between(100, 300).preferably(400)]), 300);
+    assert_eq!(nearest(&[Sizes::between(100, 300).preferably(40)]), 100);
+    let any = Sizes::at_least(0);
+    let others = Sizes::between(0, 1_000).in_steps_of(64);
+    for (preferred, expected) in [(90, 64), (96, 64), (97, 128), (5_000, 960)] {
+        assert_eq!(nearest(&[any.preferably(preferred), others]), expected);
+    }
+    // Another preferred size that is possible is better, and so is any size that a pool can have.
+    let [one, two] = [300, 400].map(|size| Sizes::between(0, 350).preferably(size));
+    assert_eq!(nearest(&[one, two]), 300);
+    let huge = Sizes::between(100, usize::MAX).preferably(usize::MAX);
+    assert_eq!(nearest(&[huge]), 100);
 }
 
 #[test]
