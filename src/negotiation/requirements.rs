@@ -89,7 +89,8 @@ impl Requirements {
         self.with(Need::Formats(formats.into_iter().collect()))
     }
 
-    /// Requires that the strides of all planes are multiples of `multiple` bytes.
+    /// Requires that the strides of all planes are multiples of `multiple` bytes, and that all rows
+    /// begin at such multiples. So the frames get this alignment, too, and it is at most 65,536.
     ///
     /// ```
     /// # use ks_allocator::{Requirements, VideoFormat, negotiate};
@@ -123,6 +124,11 @@ impl Requirements {
 
     /// Requires a stride that is a multiple of `multiple` and from `min` to `max` bytes, of one
     /// plane, or of all if `plane` is `None`.
+    ///
+    /// The frames get the alignment `multiple`, so it is at most 65,536. A plane begins where the
+    /// one before it ends. So a requirement for one plane is about the distance of its rows: where
+    /// they begin depends on the strides of the planes before it. Rows of all planes begin at
+    /// multiples with [`stride_alignment`](Self::stride_alignment).
     ///
     /// ```
     /// # use ks_allocator::{Requirements, VideoFormat, negotiate};

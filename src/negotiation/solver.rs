@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::{fmt, iter};
 
-use crate::framing::{Framing, common_alignment, greatest_common_divisor};
+use crate::framing::{Framing, greatest_common_divisor};
 use crate::mode::AllocatorMode;
 use crate::video::{LayoutError, VideoFormat, VideoLayout};
 
@@ -320,20 +320,21 @@ impl Solution {
             None => self.with_size(needs, None),
             Some((width, height)) => {
                 let planes = planes(needs, format, width, height)?;
-                self.align_strides(needs, &planes);
+                self.align_strides(needs, &planes)?;
                 self.with_size(needs, Some(planes))
             }
         }
     }
 
-    /// Raises the alignment so that rows have that of their strides, if it is not too large.
-    fn align_strides(&mut self, needs: &[PartyNeed<'_>], planes: &Planes) {
+    /// Raises the alignment so that rows have that of their strides.
+    fn align_strides(&mut self, needs: &[PartyNeed<'_>], planes: &Planes) -> Result<(), Failure> {
         let mut multiples = strides(needs)
             .filter(|need| (0..planes.positions.len()).any(|plane| need.is_about(plane)))
             .map(|need| need.multiple);
-        if let Some(common) = multiples.try_fold(self.framing.alignment, common_alignment) {
-            self.framing.alignment = common;
-        }
+        self.framing.alignment = multiples.try_fold(self.framing.alignment, |one, two| {
+            common_multiple(one, two, Framing::MAX_ALIGNMENT)
+        })?;
+        Ok(())
     }
 
     /// Chooses the frame size, and makes the layout if there is one.

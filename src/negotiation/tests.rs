@@ -1174,6 +1174,29 @@ fn the_nearest_size_is_chosen_if_no_preferred_one_is_possible() {
 }
 
 #[test]
+fn rows_that_cannot_begin_at_the_multiples_of_their_strides_are_a_conflict() {
+    let camera = Requirements::new("camera")
+        .picture(1920, 1080)
+        .formats([VideoFormat::Nv12]);
+    let camera = camera.stride_alignment(48).whole_pages(65_536);
+    let reason = ": the least common multiple is 196,608, and the maximum is 65,536";
+    let conflict = negotiate(std::slice::from_ref(&camera)).unwrap_err();
+    assert!(conflict.to_string().ends_with(reason), "{conflict}");
+    let wish = Requirements::new("gpu").wish(1, Requirements::new("").stride_alignment(131_072));
+    let camera = Requirements::new("camera")
+        .picture(1920, 1080)
+        .formats([VideoFormat::Nv12]);
+    let agreement = negotiate(&[camera, wish]).unwrap();
+    let text = agreement.unmet_wishes()[0].conflict.to_string();
+    assert_eq!(
+        text,
+        "`camera` needs a picture of 1,920 x 1,080 pixels and the format NV12, `gpu` wants a \
+         stride that is a multiple of 131,072: the least common multiple is 131,072, and the \
+         maximum is 65,536"
+    );
+}
+
+#[test]
 fn one_frame_is_one_frame() {
     let text = |requirements: Requirements| negotiate(&[requirements]).unwrap_err().to_string();
     let size = |bytes| Requirements::new("camera").sizes(Sizes::exactly(bytes));
