@@ -21,10 +21,12 @@ pub struct SizeRange {
     /// Minimum size in bytes.
     #[doc(alias = "MinFrameSize")]
     pub min: u32,
-    /// Maximum size in bytes; 0 for no requirement, `0xFFFF_FFFF` for no maximum.
+    /// Maximum size in bytes; 0 for no requirement, if the minimum is 0, too; `0xFFFF_FFFF` for no
+    /// maximum.
     #[doc(alias = "MaxFrameSize")]
     pub max: u32,
-    /// Distance of the possible sizes, in bytes, from the minimum on. 0 is the same as 1.
+    /// Distance of the possible sizes, in bytes, from the minimum on. 0 is the same as 1. Without a
+    /// requirement it has no effect.
     #[doc(alias = "Stepping")]
     pub step: u32,
 }
@@ -48,6 +50,9 @@ impl SizeRange {
     /// ```
     pub fn sizes(self) -> Result<Option<Sizes>, KsFramingError> {
         let Self { min, max, step } = self;
+        if (min, max) == (0, 0) {
+            return Ok(None);
+        }
         let Some(length) = max.checked_sub(min) else {
             return Err(KsFramingError::EmptyRange { min, max });
         };
@@ -56,7 +61,6 @@ impl SizeRange {
         }
         let number = |value: u32| usize::try_from(value).unwrap_or(usize::MAX);
         let sizes = match max {
-            0 => return Ok(None),
             u32::MAX => Sizes::at_least(number(min)),
             max => Sizes::between(number(min), number(max)),
         };

@@ -203,9 +203,10 @@ fn ranges_follow_the_rules_of_steps() {
     let table = [
         ((0, 0, 0), "none"),
         ((0, 0, 1), "none"),
+        ((0, 0, 2), "none"),
         (
-            (0, 0, 2),
-            "steps of 2 bytes are larger than the range from 0 to 0",
+            (0, 1, 2),
+            "steps of 2 bytes are larger than the range from 0 to 1",
         ),
         ((8, 8, 0), "a frame size of 8 bytes"),
         ((8, 8, 1), "a frame size of 8 bytes"),
