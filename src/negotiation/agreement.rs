@@ -7,7 +7,7 @@ use crate::video::{VideoFormat, VideoLayout};
 use super::conflict::Conflict;
 use super::decisions::{AgreedValue, Decision, decisions};
 use super::requirements::Requirements;
-use super::settlement::{Reasons, Settled, UnmetWish, settle};
+use super::settlement::{Reasons, Settled, UnmetWish, settle, wishes};
 use super::solver::Solution;
 
 /// Finds a framing, a video layout and a mode that meet the requirements of all parties, and as
@@ -31,19 +31,20 @@ use super::solver::Solution;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn negotiate(parties: &[Requirements]) -> Result<Agreement, Conflict> {
+    let wishes = wishes(parties);
     let all = vec![true; parties.len()];
     let Settled {
         solution,
         held,
         unmet_wishes,
-    } = settle(parties, &all, Reasons::Found)?;
+    } = settle(parties, &wishes, &all, Reasons::Found)?;
     if !solution.has_size() {
         return Err(Conflict::no_size());
     }
     let name = |party: usize| parties[party].name.clone();
     let held = held.into_iter();
     Ok(Agreement {
-        decisions: decisions(parties, &solution),
+        decisions: decisions(parties, &wishes, &solution),
         held: held.map(|held| (name(held.party), held.frames)).collect(),
         allocator: solution.allocator.map(name),
         solution,

@@ -89,11 +89,17 @@ impl Conflict {
         // In an order of their own, so that the result does not depend on that of the parties.
         // Wishes are left out first.
         minimal.sort_by_cached_key(|need| (!need.is_wish, sentence_order(names, need)));
-        let mut position = 0;
+        // Leaves out several at a time, twice as many each time that this leaves a conflict.
+        let (mut position, mut count) = (0, 1);
         while position < minimal.len() {
-            let need = minimal.remove(position);
-            if solve(&minimal).is_ok() {
-                minimal.insert(position, need);
+            let end = minimal.len().min(position + count);
+            let fewer = [&minimal[..position], &minimal[end..]].concat();
+            if solve(&fewer).is_err() {
+                minimal = fewer;
+                count *= 2;
+            } else if count > 1 {
+                count /= 2;
+            } else {
                 position += 1;
             }
         }

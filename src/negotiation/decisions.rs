@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::video::VideoLayout;
 
 use super::requirements::Requirements;
-use super::settlement::{Reasons, settle};
+use super::settlement::{Reasons, Wish, settle};
 use super::solver::Solution;
 
 /// Value of an agreement.
@@ -83,12 +83,17 @@ impl AgreedValue {
 /// A party decides a value if the value differs without the party. If several parties require the
 /// same, it differs only without all of them. So a party decides a value, too, if there are others
 /// without whom the value is the same, and without whom and the party it differs.
-pub(super) fn decisions(parties: &[Requirements], solution: &Solution) -> Vec<Decision> {
+pub(super) fn decisions(
+    parties: &[Requirements],
+    wishes: &[Wish<'_>],
+    solution: &Solution,
+) -> Vec<Decision> {
     let mut order: Vec<usize> = (0..parties.len()).collect();
     // An order of their own, so that the result does not depend on that of the parties.
     order.sort_by_cached_key(|&party| (&parties[party].name, parties[party].to_string()));
     let mut others = Others {
         parties,
+        wishes,
         actual: values(solution),
         known: HashMap::new(),
     };
@@ -120,6 +125,7 @@ fn values(solution: &Solution) -> Values {
 /// The values that some of the parties would agree on.
 struct Others<'a> {
     parties: &'a [Requirements],
+    wishes: &'a [Wish<'a>],
     /// Values of all parties.
     actual: Values,
     /// Values by parties that are included. `None` if they do not agree.
@@ -130,7 +136,7 @@ impl Others<'_> {
     /// Returns whether a value stays the same with the included parties alone.
     fn is_same(&mut self, value: usize, included: &[bool]) -> bool {
         if !self.known.contains_key(included) {
-            let settled = settle(self.parties, included, Reasons::LeftOut);
+            let settled = settle(self.parties, self.wishes, included, Reasons::LeftOut);
             let settled = settled.ok().map(|settled| values(&settled.solution));
             self.known.insert(included.to_vec(), settled);
         }

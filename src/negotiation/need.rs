@@ -57,6 +57,32 @@ pub(super) struct StrideNeed {
     pub(super) max: usize,
 }
 
+impl Need {
+    /// Returns whether it is the same requirement if several parties have it.
+    pub(super) fn is_idempotent(&self) -> bool {
+        match self {
+            Self::Picture { .. }
+            | Self::DerivedStrides
+            | Self::Stride(_)
+            | Self::Sizes(_)
+            | Self::Alignment(_)
+            | Self::Prefix(_)
+            | Self::MinFrames(_)
+            | Self::MaxFrames(_)
+            | Self::WholePages(_)
+            | Self::Unavailable(_) => true,
+            // The positions in lists add, and so do the frames. The others are about one party.
+            Self::Formats(_)
+            | Self::Modes(_)
+            | Self::Holds { .. }
+            | Self::Allocates
+            | Self::Modifies
+            | Self::Unmodified { .. }
+            | Self::BranchUnmodified { .. } => false,
+        }
+    }
+}
+
 impl StrideNeed {
     pub(super) fn is_about(&self, plane: usize) -> bool {
         self.plane.is_none_or(|own| own == plane)

@@ -48,13 +48,14 @@ pub(super) struct Held {
 }
 
 /// Finds the values that meet the requirements of those parties that are `included`, and as many
-/// wishes as possible.
+/// of their wishes as possible. `wishes` are those of all parties.
 ///
 /// The order is that of the weights of wishes. Then come the preferred sizes, the largest first. If
 /// none is possible, the size is the nearest to the largest of them. The order of the formats in
 /// the lists of the parties is more important than these.
 pub(super) fn settle(
     parties: &[Requirements],
+    wishes: &[Wish<'_>],
     included: &[bool],
     reasons: Reasons,
 ) -> Result<Settled, Conflict> {
@@ -77,12 +78,20 @@ pub(super) fn settle(
             });
         }
     };
-    for (party, weight, wished) in wishes(parties, numbers()) {
-        let with_wish = [needs.clone(), of_party(party, wished, true).collect()].concat();
-        if solve(&with_wish).is_ok() {
-            needs = with_wish;
-        } else {
-            add_unmet(party, weight, &with_wish);
+    let mut decided: Vec<&[Need]> = Vec::new();
+    for &(party, weight, wished) in wishes.iter().filter(|(party, ..)| included[*party]) {
+        if reasons == Reasons::LeftOut && wished.iter().all(Need::is_idempotent) {
+            // An equal wish changes nothing if it was met, and fails again if it was not.
+            if decided.contains(&wished) {
+                continue;
+            }
+            decided.push(wished);
+        }
+        let met = needs.len();
+        needs.extend(of_party(party, wished, true));
+        if solve(&needs).is_err() {
+            add_unmet(party, weight, &needs);
+            needs.truncate(met);
         }
     }
 
@@ -149,18 +158,17 @@ fn as_wish((party, need): &(usize, Need)) -> PartyNeed<'_> {
     }
 }
 
-/// Returns the party, the weight and the needs of all wishes, those of larger weight first, in an
-/// order that does not depend on that of the parties.
-fn wishes(
-    parties: &[Requirements],
-    numbers: impl Iterator<Item = usize>,
-) -> Vec<(usize, u32, &[Need])> {
-    let mut wishes: Vec<_> = numbers
-        .flat_map(|party| {
-            let wishes = parties[party].wishes.iter();
-            wishes.map(move |(weight, needs)| (party, *weight, needs.as_slice()))
-        })
-        .collect();
+/// Party, weight and needs of a wish.
+pub(super) type Wish<'a> = (usize, u32, &'a [Need]);
+
+/// Returns all wishes, those of larger weight first, in an order that does not depend on that of
+/// the parties.
+pub(super) fn wishes(parties: &[Requirements]) -> Vec<Wish<'_>> {
+    let wishes = parties.iter().enumerate().flat_map(|(party, all)| {
+        let wishes = all.wishes.iter();
+        wishes.map(move |(weight, needs)| (party, *weight, needs.as_slice()))
+    });
+    let mut wishes: Vec<_> = wishes.collect();
     wishes.sort_by_cached_key(|&(party, weight, needs)| {
         let texts: Vec<_> = needs.iter().map(Need::to_string).collect();
         (u32::MAX - weight, &parties[party].name, texts)

@@ -13,6 +13,7 @@ use crate::video::{VideoFormat, VideoLayout};
 use super::conflict::Conflict;
 use super::need::{Need, PartyNeed, StrideNeed};
 use super::requirements::Requirements;
+use super::settlement::{self, Reasons, settle};
 use super::sizes::Sizes;
 use super::solver::solve;
 use super::stage::Stage;
@@ -502,6 +503,21 @@ proptest! {
                 prop_assert!(solve(&rest).is_ok());
             }
         }
+    }
+
+    #[test]
+    fn values_do_not_depend_on_whether_the_reasons_are_found(needs in needs(), wishes in needs()) {
+        // All parties have all wishes.
+        let parties = [0, 1, 2].map(|number| {
+            let mut party = party(number, &needs, &[]);
+            party.wishes = wishes.iter().map(|(_, need)| (1, vec![need.clone()])).collect();
+            party
+        });
+        let [found, left_out] = [Reasons::Found, Reasons::LeftOut].map(|reasons| {
+            let settled = settle(&parties, &settlement::wishes(&parties), &[true; 3], reasons);
+            settled.map(|settled| format!("{:?} {:?}", settled.solution, settled.held))
+        });
+        prop_assert_eq!(found, left_out);
     }
 
     #[test]
