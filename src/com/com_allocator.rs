@@ -288,7 +288,9 @@ impl ComAllocator {
     /// [requirements](ALLOCATOR_PROPERTIES_EX::requirements) are negotiated with those of other
     /// parties, and [`PoolAllocator::commit_agreement`] commits the result, or re-frames an
     /// allocator that is committed. `GetProperties` then returns the values that were agreed on,
-    /// and `KsGetProperties` still what the client has set.
+    /// with `cbBuffer` rounded up as after `SetProperties`: prefix and frame together fill a
+    /// multiple of the alignment. `GetSize` of a sample returns the same number, and
+    /// `KsGetProperties` still what the client has set.
     ///
     /// ```
     /// use ks_allocator::com::{

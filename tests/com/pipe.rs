@@ -9,7 +9,8 @@ use ks_allocator::com::{
 };
 use ks_allocator::kernel_streaming::{FramingFlags, KsFramingError, MemoryType, RequirementFlags};
 use ks_allocator::{
-    AllocatorMode, AllocatorState, Framing, ReframeError, Requirements, Sizes, negotiate,
+    AllocatorMode, AllocatorState, Framing, KsAllocator as _, ReframeError, Requirements, Sizes,
+    negotiate,
 };
 use windows_core::GUID;
 
@@ -232,6 +233,21 @@ fn preferences_are_met_only_if_they_go_together_with_what_others_require() {
     assert_eq!(agreement.framing(), expected);
     // Number and size of frames, physical range, memory of a device.
     assert_eq!(agreement.unmet_wishes().len(), 4);
+}
+
+#[test]
+fn the_agreed_size_is_reported_rounded_up_as_after_set_properties() {
+    let allocator = Allocator::new();
+    let agreed = pipe().sizes(Sizes::exactly(100)).alignment(64).prefix(16);
+    let agreement = negotiate(&[agreed]).unwrap();
+    assert_eq!(agreement.framing().frame_size, 100);
+    let rust = allocator.rust();
+    assert_eq!(rust.commit_agreement(&agreement).unwrap().frame_size, 128);
+    assert_eq!(allocator.properties(), properties(1, 128, 64, 64));
+    let sample = allocator.sample();
+    assert_eq!((sample.size(), sample.actual_length()), (128, 128));
+    drop(sample);
+    assert_eq!(rust.acquire().unwrap().len(), 100);
 }
 
 #[test]
