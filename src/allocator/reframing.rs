@@ -210,18 +210,19 @@ impl PoolAllocator {
     /// ```
     #[doc(alias("renegotiate", "SetProperties"))]
     pub fn reframe(&self, reframing: impl Into<Reframing>) -> Result<Framing, ReframeError> {
-        self.reframe_after(reframing.into(), |_| Ok(()))
+        let reframing = reframing.into();
+        self.reframe_after(|_| reframing, |_| Ok(()))
     }
 
-    /// Calls `prepare` with the next generation, before any frame of it goes out.
+    /// Calls `describe` with the present framing, which no other change replaces before this one
+    /// does. Calls `prepare` with the next generation, before any frame of it goes out.
     ///
-    /// It is called while `building` is locked, and runs no code of the user's.
+    /// Both are called while `building` is locked, and run no code of the user's.
     pub(crate) fn reframe_after(
         &self,
-        reframing: Reframing,
+        describe: impl FnOnce(Framing) -> Reframing,
         prepare: impl FnOnce(&FramePool) -> Result<(), CommitError>,
     ) -> Result<Framing, ReframeError> {
-        let actual = self.config.actual(&reframing.framing)?;
         if self.is_in_other_process() {
             return Err(ReframeError::OtherProcess);
         }
@@ -230,13 +231,11 @@ impl PoolAllocator {
         let mut ended = Vec::new();
         let planned;
         let building = self.building.lock();
-        planned = self.plan_next_generation(&reframing, actual);
-        let Some((old, plan)) = &planned else {
-            return Err(ReframeError::NotCommitted);
-        };
+        planned = self.plan_next_generation(describe)?;
+        let (timeout, old, plan) = &planned;
         let config = self.configure(*plan);
         let mut drain = None;
-        if let Some(timeout) = reframing.drain {
+        if let Some(timeout) = *timeout {
             // Before callers have to wait, and before the memory is given up.
             construction::check(&config)?;
             let drain = drain.insert(Drain::begin(self, old.core_handle(), &mut ended));
@@ -260,7 +259,7 @@ impl PoolAllocator {
         old.core().diagnostics.pool_event(EventKind::Reframed);
         old.core().free_memory_once_idle();
         self.trace_commit(CommitEffect::NewMemory);
-        Ok(actual)
+        Ok(plan.framing)
     }
 
     /// Commits what several parties have agreed on: frames, layout and mode. A committed allocator
@@ -330,14 +329,16 @@ impl PoolAllocator {
         self.config.memory.budget.as_ref().map(Budget::in_use)
     }
 
-    /// Returns the present pool and the plan of the next, or `None` if nothing is committed.
+    /// Returns how long to drain the present pool, that pool, and the plan of the next.
     fn plan_next_generation(
         &self,
-        reframing: &Reframing,
-        framing: Framing,
-    ) -> Option<(FramePool, Plan)> {
+        describe: impl FnOnce(Framing) -> Reframing,
+    ) -> Result<(Option<Duration>, FramePool, Plan), ReframeError> {
         self.with_control(|access| {
-            let pool = self.pool().filter(|_| access.is_committed())?;
+            let reframing = describe(access.control.framing);
+            let framing = self.config.actual(&reframing.framing)?;
+            let pool = self.pool().filter(|_| access.is_committed());
+            let pool = pool.ok_or(ReframeError::NotCommitted)?;
             let plan = Plan {
                 generation: access.control.new_generation(),
                 framing,
@@ -346,7 +347,7 @@ impl PoolAllocator {
                 mode: reframing.mode.unwrap_or(access.control.mode),
                 ..access.control.plan()
             };
-            Some((pool, plan))
+            Ok((reframing.drain, pool, plan))
         })
     }
 

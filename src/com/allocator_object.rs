@@ -411,14 +411,16 @@ impl AllocatorObject {
         let pointer = unsafe { Ptr::new(media_type) };
         let copy = MediaType::copy_of(&pointer).ok().flatten();
         let copy = copy.ok_or(FormatChangeError::OutOfMemory)?;
-        let reframing = change.reframing(self.allocator.framing(), &layout);
         let (mut announced, mut replaced) = (None, None);
-        let result = self.allocator.reframe_after(reframing, |next| {
-            SampleTable::get_or_create(next.core(), &self.notify)?;
-            announced = Some(next.generation());
-            replaced = self.announcement.set(next.generation(), copy);
-            Ok(())
-        });
+        let result = self.allocator.reframe_after(
+            |present| change.reframing(present, &layout),
+            |next| {
+                SampleTable::get_or_create(next.core(), &self.notify)?;
+                announced = Some(next.generation());
+                replaced = self.announcement.set(next.generation(), copy);
+                Ok(())
+            },
+        );
         // After the locks of the allocator: the end of a media type runs code of the client's.
         if let (Err(_), Some(generation)) = (&result, announced) {
             drop(match replaced {

@@ -8,8 +8,8 @@ use ks_allocator::com::{
     video_info_header, video_subtype,
 };
 use ks_allocator::{
-    CommitError, FramePool, Framing, KsAllocator as _, PoolAllocator, ReframeError, VideoFormat,
-    VideoLayout,
+    CommitError, FramePool, Framing, KsAllocator as _, PoolAllocator, ReframeError, Reframing,
+    VideoFormat, VideoLayout,
 };
 use windows_core::{GUID, Interface as _};
 
@@ -221,6 +221,31 @@ fn a_change_can_free_the_old_memory_first() {
     let sample = allocator.sample();
     assert_eq!(sample.size(), 4608);
     assert_eq!(sample.media_type().unwrap().format(), header);
+}
+
+#[test]
+fn a_change_of_the_format_keeps_the_prefix_of_a_change_that_ends_before_it() {
+    let allocator = Allocator::committed(2, 64);
+    let rust = allocator.rust();
+    let mut header = header(64, 48);
+    let media_type = nv12(&mut header);
+    let held = allocator.sample();
+    let pool = rust.pool().unwrap();
+    thread::scope(|scope| {
+        let other = Framing::new(1, 64).alignment(32).prefix(32);
+        let other = Reframing::new(other).drain(Duration::from_secs(60));
+        let other = scope.spawn(|| rust.reframe(other));
+        // While it waits for the sample, no frame goes out.
+        wait_until(|| pool.try_acquire().is_err());
+        scope.spawn(move || {
+            thread::sleep(Duration::from_millis(100)); // The change of the format has begun.
+            drop(held);
+        });
+        // SAFETY: the format block is that of `header`.
+        let framing = unsafe { rust.change_format(&media_type, 1) }.unwrap();
+        assert_eq!((framing.alignment, framing.prefix), (32, 32));
+        other.join().unwrap().unwrap();
+    });
 }
 
 #[test]
