@@ -183,7 +183,7 @@ impl fmt::Display for ShareShortage {
 /// Use of a share of a pool, returned by [`FramePool::shares`](crate::FramePool::shares).
 ///
 /// While the pool is in use, each number is right for some moment of the call. How long the share
-/// held its frames is in a recording: see [`Recording::usage`](crate::Recording::usage), by label.
+/// held its frames is in a [`Recording`](crate::Recording): see `Recording::usage`, by label.
 ///
 /// ```
 /// use std::time::Duration;
