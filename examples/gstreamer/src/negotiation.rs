@@ -34,11 +34,12 @@ pub fn requirements_of_answer(name: &str, query: &Allocation) -> Option<Requirem
     let info = video_info(query)?;
     let mut requirements = requirements_of_picture(name, &info)?;
     let mut bytes = info.size();
-    // The first pool is the one that counts.
-    if let Some((_, size, min, max)) = query.allocation_pools().next() {
+    // The first pool is the one that counts. The maximum of a pool that is offered is about that
+    // pool. Without one, it is about the pool that the source makes.
+    if let Some((pool, size, min, max)) = query.allocation_pools().next() {
         bytes = bytes.max(usize::try_from(size).ok()?);
         requirements = requirements.holds(usize::try_from(min).ok()?);
-        if max > 0 {
+        if max > 0 && pool.is_none() {
             requirements = requirements.max_frames(usize::try_from(max).ok()?);
         }
     }

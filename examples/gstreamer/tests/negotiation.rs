@@ -41,6 +41,17 @@ fn the_fields_of_an_answer_become_requirements() {
 }
 
 #[test]
+fn the_maximum_of_a_pool_that_is_offered_does_not_limit_another_pool() {
+    let mut query = Allocation::new(Some(&caps()), true);
+    let answer = query.get_mut().unwrap();
+    answer.add_allocation_pool(Some(&gst::BufferPool::new()), 2_000, 3, 4);
+    answer.add_allocation_meta::<VideoMeta>(None);
+    let sink = requirements_of_answer("sink", &query).unwrap();
+    let agreement = negotiate(&[sink, Requirements::new("app").holds(5)]).unwrap();
+    assert_eq!(agreement.framing().frames, 9);
+}
+
+#[test]
 fn without_video_meta_the_strides_are_the_default_ones() {
     let query = Allocation::new(Some(&caps()), true);
     let sink = requirements_of_answer("sink", &query).unwrap();
