@@ -66,10 +66,10 @@ fn current(get: impl FnOnce(&mut libc::rlimit) -> libc::c_int) -> Option<u64> {
         rlim_max: libc::RLIM_INFINITY,
     };
     let is_known = get(&mut limit) == 0 && limit.rlim_cur != libc::RLIM_INFINITY;
-    is_known.then(|| widened(limit.rlim_cur))
+    unsigned(limit.rlim_cur).filter(|_| is_known)
 }
 
-/// Widens a limit, which has 32 or 64 bits.
-fn widened(value: impl Into<u64>) -> u64 {
-    value.into()
+/// Converts a limit, whose type has 32 or 64 bits, with a sign or without.
+fn unsigned(limit: impl TryInto<u64>) -> Option<u64> {
+    limit.try_into().ok()
 }
