@@ -473,9 +473,12 @@ mod tests {
 
     #[test]
     fn a_value_is_read_at_any_address() {
-        let source = [0, 1, 0, 0, 0, 2];
-        let unaligned = ptr((&raw const source[1]).cast::<u32>());
-        assert_eq!(unaligned.get(), Some(1_u32.to_le()));
+        let source = [0, 1, 2, 3, 4, 5, 6, 7_u8];
+        for start in 0..4 {
+            let bytes = *source[start..].first_chunk().unwrap();
+            let value = ptr((&raw const source[start]).cast::<u32>());
+            assert_eq!(value.get(), Some(u32::from_ne_bytes(bytes)));
+        }
         assert_eq!(ptr::<u32>(ptr::null()).get(), None);
     }
 
