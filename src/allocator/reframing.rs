@@ -12,7 +12,7 @@ use crate::negotiation::Agreement;
 use crate::pool::construction;
 use crate::pool::core::{Core, Handle};
 use crate::pool::generations::WakeOnDrop;
-use crate::pool::wait_queue::Refusal;
+use crate::pool::pool_state::Refusal;
 use crate::recording::EventKind;
 use crate::video::VideoLayout;
 

@@ -16,7 +16,7 @@ use crate::memory_options::HugePages;
 use crate::mode::AllocatorMode;
 use crate::negotiation::Agreement;
 use crate::pool::config::PoolConfig;
-use crate::pool::wait_queue::PoolState;
+use crate::pool::pool_state::PoolState;
 use crate::share::Share;
 use crate::video::VideoLayout;
 

@@ -39,12 +39,11 @@ use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_id};
 
 use super::core::{Core, Slot};
 use super::free_list::{self, PutBack, TakeError, put_back};
+use super::pool_state::{Availability, Refusal};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
 use super::starts::NextStart;
-use super::wait_queue::{
-    self, Availability, DeferredUntilDrop, Outcome, PendingWait, Refusal, Served, WaitParams,
-};
+use super::wait_queue::{self, DeferredUntilDrop, Outcome, PendingWait, Served, WaitParams};
 
 /// Number of times that a caller looks for a frame before it enters the wait queue: first in
 /// successive turns of a loop, then with other threads running in between.

@@ -25,9 +25,9 @@ use super::idle::IdleWaiters;
 use super::levels::Levels;
 use super::lineage::Lineage;
 use super::loans::Loans;
+use super::pool_state::PoolState;
 use super::shares::Shares;
 use super::slot::Lengths;
-use super::wait_queue::PoolState;
 
 /// Default minimum number of words that frames are dealt to in turn. Threads that pass frames on
 /// rarely meet in one of 8 words.

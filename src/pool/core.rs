@@ -90,8 +90,9 @@ use super::free_list::{FreeList, epoch_if_out};
 use super::idle::{IdleWaiters, Look};
 use super::lineage::Lineage;
 use super::loans::Loans;
+use super::pool_state::{Availability, StateChange};
 use super::slot;
-use super::wait_queue::{Availability, StateChange, WaitQueue};
+use super::wait_queue::WaitQueue;
 
 /// Part of `refs` that all handles have together (C1).
 // mutant: part-of-the-handles
@@ -623,7 +624,7 @@ mod loom_models {
     use crate::framing::Framing;
     use crate::mode::AllocatorMode;
     use crate::pool::config::PoolConfig;
-    use crate::pool::wait_queue::{Availability, PoolState};
+    use crate::pool::pool_state::{Availability, PoolState};
 
     fn pool(frames: usize) -> FramePool {
         let framing = Framing::new(frames, 1).actual().unwrap();

@@ -14,9 +14,8 @@ use crate::sync::{Arc, Ordering};
 use super::core::{Core, HANDLES, Handle, RETIRED};
 use super::idle::Look;
 use super::levels::Levels;
-use super::wait_queue::{
-    Availability, EndedWaits, PoolState, Refusal, RejectedWaiters, StateChange, Superseded,
-};
+use super::pool_state::{Availability, PoolState, Refusal, StateChange};
+use super::wait_queue::{EndedWaits, RejectedWaiters, Superseded};
 
 /// Waits that have ended. When it is dropped, the waiters are told, and frames that no waiter takes
 /// are released. That may run wakers, so no lock may be held then.
@@ -242,7 +241,7 @@ mod loom_models {
     use crate::framing::Framing;
     use crate::mode::AllocatorMode;
     use crate::pool::config::PoolConfig;
-    use crate::pool::wait_queue::{PoolState, Refusal};
+    use crate::pool::pool_state::{PoolState, Refusal};
 
     fn config(frames: usize, generation: u64) -> PoolConfig {
         let framing = Framing::new(frames, 1).actual().unwrap();

@@ -16,8 +16,9 @@ use std::ptr::NonNull;
 use crate::sync::{Arc, NoAllocMutex};
 
 use super::levels::Levels;
+use super::pool_state::PoolState;
 use super::shares::Shares;
-use super::wait_queue::{PoolState, WaitQueue};
+use super::wait_queue::WaitQueue;
 
 /// The part of a pool that all its generations share. Their cores are `C`s.
 #[derive(Debug)]

@@ -5,6 +5,7 @@
 //! | module | subject | `unsafe` |
 //! |---|---|---|
 //! | [`config`] | what a pool is made from | |
+//! | [`pool_state`] | whether a pool hands out frames | |
 //! | [`hints`] | words that may have free frames, in large pools | |
 //! | [`starts`] | words where the searches of threads start | |
 //! | [`levels`] | count of free frames, in pools whose user wants to know | |
@@ -67,6 +68,7 @@ mod levels;
 mod lineage;
 pub(crate) mod loans;
 mod permit_queue;
+pub(crate) mod pool_state;
 pub(crate) mod shares;
 #[expect(unsafe_code, reason = "argues which threads may touch a slot")]
 pub(crate) mod slot;

@@ -766,7 +766,7 @@ mod loom_models {
     use crate::framing::Framing;
     use crate::mode::AllocatorMode;
     use crate::pool::config::PoolConfig;
-    use crate::pool::wait_queue::PoolState;
+    use crate::pool::pool_state::PoolState;
 
     fn config(frames: usize, shares: &[Share]) -> PoolConfig {
         PoolConfig {
