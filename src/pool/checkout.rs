@@ -38,12 +38,15 @@ use crate::share::Share;
 use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_id};
 
 use super::core::{Core, Slot};
+use super::deferred_wakes::{self, DeferredUntilDrop};
 use super::free_list::{self, PutBack, TakeError, put_back};
+use super::handoff::Served;
 use super::pool_state::{Availability, Refusal};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
 use super::starts::NextStart;
-use super::wait_queue::{self, DeferredUntilDrop, Outcome, PendingWait, Served, WaitParams};
+use super::wait_queue::{PendingWait, WaitParams};
+use super::waiter::Outcome;
 
 /// Number of times that a caller looks for a frame before it enters the wait queue: first in
 /// successive turns of a loop, then with other threads running in between.
@@ -112,7 +115,7 @@ impl Core {
     pub(crate) fn prepare_thread(&self) {
         thread_id();
         self.free.prepare_thread();
-        wait_queue::prepare_thread();
+        deferred_wakes::prepare_thread();
     }
 
     /// Takes a free frame.

@@ -12,10 +12,11 @@ use std::time::Instant;
 use crate::sync::{Arc, Ordering};
 
 use super::core::{Core, HANDLES, Handle, RETIRED};
+use super::handoff::{EndedWaits, RejectedWaiters};
 use super::idle::Look;
 use super::levels::Levels;
 use super::pool_state::{Availability, PoolState, Refusal, StateChange};
-use super::wait_queue::{EndedWaits, RejectedWaiters, Superseded};
+use super::wait_queue::Superseded;
 
 /// Waits that have ended. When it is dropped, the waiters are told, and frames that no waiter takes
 /// are released. That may run wakers, so no lock may be held then.

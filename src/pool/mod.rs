@@ -14,7 +14,10 @@
 //! | [`idle`] | callers that wait until all frames are back | |
 //! | [`loans`] | frames that are lent to other processes | |
 //! | [`slot`] | what belongs to one frame | yes |
+//! | [`waiter`] | one caller that waits for a frame | |
+//! | [`deferred_wakes`] | wakes of tasks, while the thread runs a waker | |
 //! | [`permit_queue`] | callers that wait for a permit, in pools with shares | |
+//! | [`handoff`] | entries of the wait queue, and waiters that have left it | |
 //! | [`wait_queue`] | callers that wait for a frame | |
 //! | [`lineage`] | what the generations of a pool share | yes |
 //! | [`core`] | what the handles and frames of a pool share, and its lifetime | yes |
@@ -32,7 +35,8 @@
 //! | F | free list | [`free_list`] |
 //! | Q | shares | [`shares`] |
 //! | V | levels of free frames | [`levels`] |
-//! | W, D | wait queue, deferred wakes | [`wait_queue`] |
+//! | W | wait queue | [`wait_queue`]; W4 in [`handoff`], W6 in [`waiter`] |
+//! | D | deferred wakes | [`deferred_wakes`] |
 //! | I | waiting until all frames are back | [`idle`] |
 //! | L | loans | [`loans`] |
 //! | S | slots, shared frames | [`slot`] |
@@ -55,9 +59,11 @@ pub(crate) mod construction;
     reason = "owns the memory of a pool and decides when it is freed"
 )]
 pub(crate) mod core;
+mod deferred_wakes;
 pub(crate) mod free_list;
 #[expect(unsafe_code, reason = "finds the newest of several cores")]
 pub(crate) mod generations;
+pub(crate) mod handoff;
 mod hints;
 mod idle;
 mod levels;
@@ -74,3 +80,4 @@ pub(crate) mod shares;
 pub(crate) mod slot;
 mod starts;
 pub(crate) mod wait_queue;
+mod waiter;

@@ -1,25 +1,19 @@
 //! FIFO queue of the callers that wait for a frame.
 //!
 //! The module handles frame numbers only, never memory, and is safe code. Blocking, timed and
-//! asynchronous callers share one queue.
+//! asynchronous callers share one queue. What it hands out reaches a [`waiter`] by a [`handoff`].
+//!
+//! [`waiter`]: super::waiter
+//! [`handoff`]: super::handoff
 //!
 //! The queue is a list under a lock. No thread touches it while frames are free: an acquire comes
 //! here after it found no free frame, a release after it saw `WAITERS` in its word. (A lock-free
 //! queue cannot remove entries from the middle, so callers that time out again and again would
 //! fill it.)
 //!
-//! # States of a waiter
-//!
-//! ```text
-//!           enqueue            assign(ticket, outcome)
-//!   Idle ---------------> Waiting -----------------------> Assigned
-//!    ^                       | cancel                         | outcome, cancel
-//!    +-----------------------+--------------------------------+
-//! ```
-//!
-//! A waiter for several frames stays `Waiting` while it collects all but the last.
-//!
 //! # Invariants
+//!
+//! W4 is stated in [`handoff`], W6 in [`waiter`].
 //!
 //! - **W1** Whenever the lock of the queue is free and the pool is open, `WAITERS` is set in every
 //!   word of the newest generation if the queue has entries. It stays set when the last entry
@@ -34,14 +28,8 @@
 //!   is handed out *n* times, and popped with the last of them. So the first waiter alone collects
 //!   frames, and no two waiters keep frames from each other. Frames that a waiter has collected
 //!   belong to it: its caller returns them if the wait ends without the others.
-//! - **W4** A frame is assigned while no lock of the pool is held, and the assigning thread
-//!   touches nothing of the pool afterwards: the waiter may run at once, drop the frame and, with
-//!   it, the pool.
 //! - **W5** Closing the pool also empties the queue, under the same lock. So every caller that
 //!   waits at that moment fails, even if the pool opens again before the caller runs.
-//! - **W6** Wakers are foreign code, and so are their clones and drops. They run while no lock is
-//!   held, and a waiter that ends its wait has left the queue before. Panics of wakers and of their
-//!   drops are caught.
 //!
 //! # Generations
 //!
@@ -88,55 +76,32 @@
 //! - **W11** A call that made permits or places in the line free [serves](WaitQueue::serve) the
 //!   queue afterwards: until no queued caller can get a permit, and no caller with a permit a free
 //!   frame.
-//!
-//! # Wakes inside wakes
-//!
-//! A waker may poll its task at once, and the task may release a frame, which wakes the next task.
-//! If each of these wakes ran inside the one before, a long queue would overflow the stack. So a
-//! thread that runs a waker defers further wakes of tasks, in a list of its own:
-//!
-//! ```text
-//!   the thread      assign to a task               assign to a thread
-//!   runs no waker   wake, then the deferred wakes  unpark
-//!   runs a waker    defer the wake                 unpark
-//! ```
-//!
-//! - **D1** Only the wake is deferred, not the assignment: the frame is the waiter's at once, and
-//!   the waiter may take or return it before it is woken.
-//! - **D2** A deferred wake runs on the same thread: when the waker that runs returns or panics, or
-//!   before the thread blocks in this queue, whichever is first. A release in a pool with shares
-//!   passes permits on before it puts its frame back, and a batch is released word by word. Both
-//!   defer the wakes until all their frames are back, because a caller may want these. So a thread
-//!   that acquires by a blocking call in a waker does not wait for a task that it has to wake. (A
-//!   waker that blocks in another way delays the deferred wakes.)
-//! - **D3** The list links the waiters themselves, so a release allocates nothing. A waiter whose
-//!   wake is deferred is in one list only: it is not kept for reuse until it has been woken.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::iter;
-use std::mem::{self, ManuallyDrop};
-use std::task::{Context, Poll, Waker};
+use std::mem;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::{WaitStart, nanoseconds};
 use crate::error::ShareError;
-use crate::panics::catch_panics;
 use crate::share::{Share, ShareUsage};
 use crate::sync::{
-    Arc, ArrayQueue, AtomicU64, NoAllocMutex, Ordering, Thread, const_thread_local, current_thread,
-    park_until, unmodeled,
+    Arc, ArrayQueue, AtomicU64, NoAllocMutex, Ordering, current_thread, park_until, unmodeled,
 };
 
+use super::deferred_wakes;
 use super::free_list::FreeList;
-use super::permit_queue::{Caller, PermitQueue};
+use super::handoff::{EndedWaits, Handoff, QueueEntry, RejectedWaiters, Served};
+use super::permit_queue::PermitQueue;
 use super::pool_state::{Availability, PoolState, Refusal, StateChange};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
+use super::waiter::{Outcome, TaskWaker, Ticket, Waiter, Wake};
 
 /// Number of idle waiters that are kept for reuse, so that a wait does not allocate.
-const SPARES: usize = if cfg!(all(test, loom)) { 1 } else { 16 };
+pub(super) const SPARES: usize = if cfg!(all(test, loom)) { 1 } else { 16 };
 
 /// The values that a state of a pool has. Their indices fit into an atomic.
 const AVAILABILITIES: [Availability; 5] = [
@@ -149,12 +114,6 @@ const AVAILABILITIES: [Availability; 5] = [
 
 /// Number of low bits of the published word that are an index.
 const INDEX_BITS: u32 = 3;
-
-/// The number of one wait.
-type Ticket = u64;
-
-/// Result of a wait: a frame, which then belongs to the caller, or the reason for the failure.
-pub(crate) type Outcome = Result<FrameId, Refusal>;
 
 /// The wait queue of a pool.
 #[derive(Debug)]
@@ -225,36 +184,6 @@ struct Queue {
     round: u64,
 }
 
-/// An entry of the queue.
-#[derive(Debug)]
-struct QueueEntry {
-    ticket: Ticket,
-    /// The round of the wait. What an earlier round assigns arrives in vain (W8).
-    round: u64,
-    start: WaitStart,
-    waiter: Arc<Waiter>,
-    /// The caller's share, in a pool with shares.
-    share: ShareIndex,
-    /// Number of frames that the waiter waits for.
-    wanted: usize,
-    /// Number of those that were not handed out to the waiter yet.
-    missing: usize,
-}
-
-impl Caller for QueueEntry {
-    fn share(&self) -> ShareIndex {
-        self.share
-    }
-
-    fn wanted(&self) -> usize {
-        self.wanted
-    }
-
-    fn ticket(&self) -> Ticket {
-        self.ticket
-    }
-}
-
 /// Parameters of a blocking wait.
 pub(crate) struct WaitParams<'a> {
     pub(crate) start: WaitStart,
@@ -295,161 +224,6 @@ impl WaitParams<'_> {
         }
         true
     }
-}
-
-/// One waiting caller.
-#[derive(Debug)]
-pub(crate) struct Waiter {
-    state: NoAllocMutex<State>,
-    /// The frames of a wait for several, without the last, which is in the outcome. Locked after
-    /// `state`. There is room for all before the wait begins.
-    collected: NoAllocMutex<Vec<FrameId>>,
-    /// Locked after `state`.
-    deferred: NoAllocMutex<Deferred>,
-}
-
-#[derive(Debug)]
-enum State {
-    Idle,
-    Waiting {
-        ticket: Ticket,
-        /// That of the queue's entry.
-        round: u64,
-        wake: Wake,
-        /// Number of frames that were not assigned yet.
-        missing: usize,
-    },
-    Assigned(Outcome),
-}
-
-#[derive(Debug)]
-enum Wake {
-    Thread(Thread),
-    Task(TaskWaker),
-}
-
-/// The waker of a task. A panic in it or in its drop must not end the release that wakes the task,
-/// nor leave the next waiter waiting (W6).
-#[derive(Debug)]
-struct TaskWaker(Option<Waker>);
-
-impl TaskWaker {
-    /// Clones the waker of `context`, which is foreign code and can panic.
-    fn of(context: &Context<'_>) -> Self {
-        Self(Some(context.waker().clone()))
-    }
-
-    fn wake(mut self) {
-        if let Some(waker) = self.0.take() {
-            catch_panics(|| waker.wake());
-        }
-    }
-}
-
-impl Drop for TaskWaker {
-    fn drop(&mut self) {
-        if let Some(waker) = self.0.take() {
-            catch_panics(|| drop(waker));
-        }
-    }
-}
-
-/// Part of a waiter that belongs to a list of deferred wakes.
-#[derive(Debug, Default)]
-struct Deferred {
-    /// `Some` while the waiter is in a list.
-    waker: Option<TaskWaker>,
-    next: Option<Arc<Waiter>>,
-}
-
-/// The deferred wakes of one thread, in FIFO order.
-struct DeferredWakes {
-    /// True while the thread runs a waker.
-    is_waking: Cell<bool>,
-    first: WaiterCell,
-    last: WaiterCell,
-}
-
-/// The list is empty whenever the thread runs no waker, so nothing is left to drop. Without a
-/// destructor, the list can be used while other thread-locals are destroyed.
-type WaiterCell = Cell<Option<ManuallyDrop<Arc<Waiter>>>>;
-
-const_thread_local!(static DEFERRED: DeferredWakes = DeferredWakes::new());
-
-/// Makes what the calling thread needs to wait and to wake others.
-pub(super) fn prepare_thread() {
-    DEFERRED.with(|_| ());
-    drop(current_thread());
-}
-
-impl DeferredWakes {
-    const fn new() -> Self {
-        Self {
-            is_waking: Cell::new(false),
-            first: Cell::new(None),
-            last: Cell::new(None),
-        }
-    }
-
-    fn push(&self, waiter: &Arc<Waiter>, waker: TaskWaker) {
-        waiter.deferred.lock().waker = Some(waker);
-        match self.last.take().map(ManuallyDrop::into_inner) {
-            Some(last) => last.deferred.lock().next = Some(Arc::clone(waiter)),
-            None => self.first.set(Some(ManuallyDrop::new(Arc::clone(waiter)))),
-        }
-        self.last.set(Some(ManuallyDrop::new(Arc::clone(waiter))));
-    }
-
-    fn pop(&self) -> Option<TaskWaker> {
-        let first = ManuallyDrop::into_inner(self.first.take()?);
-        let Deferred { waker, next } = mem::take(&mut *first.deferred.lock());
-        if next.is_none() {
-            drop(self.last.take().map(ManuallyDrop::into_inner));
-        }
-        self.first.set(next.map(ManuallyDrop::new));
-        waker
-    }
-
-    /// Runs the deferred wakes, and those that are deferred meanwhile (D2).
-    fn run(&self) {
-        // mutant: run-deferred-wakes
-        while let Some(waker) = self.pop() {
-            waker.wake();
-        }
-    }
-}
-
-/// Defers the wakes of tasks on this thread until it is dropped.
-#[derive(Debug)]
-pub(super) struct DeferredUntilDrop {
-    /// False if the thread runs a waker, or defers wakes already.
-    is_first: bool,
-}
-
-impl DeferredUntilDrop {
-    pub(super) fn begin() -> Self {
-        let was_waking = DEFERRED.with(|deferred| deferred.is_waking.replace(true));
-        Self {
-            is_first: !was_waking,
-        }
-    }
-}
-
-impl Drop for DeferredUntilDrop {
-    fn drop(&mut self) {
-        if self.is_first {
-            DEFERRED.with(|deferred| {
-                deferred.run();
-                deferred.is_waking.set(false);
-            });
-        }
-    }
-}
-
-/// Wakes a task, and then the tasks whose wakes were deferred meanwhile.
-fn wake_task(waker: TaskWaker) {
-    let _deferred = DeferredUntilDrop::begin();
-    waker.wake();
 }
 
 /// Result of [`WaitQueue::enqueue`].
@@ -552,7 +326,7 @@ impl WaitQueue {
     ) -> Outcome {
         loop {
             // The waiter's own outcome may depend on them (D2).
-            DEFERRED.with(DeferredWakes::run);
+            deferred_wakes::run();
             if let Some(outcome) = waiter.outcome() {
                 return outcome;
             }
@@ -1007,7 +781,9 @@ impl Queue {
             entry.round = self.round;
             entry.missing = entry.wanted;
             // mutant: restart-the-waiter
-            entry.waiter.restart(&entry, &mut given_back);
+            entry
+                .waiter
+                .restart(entry.ticket, entry.round, entry.wanted, &mut given_back);
             self.push_back(entry);
         }
         let rejected = (!rejected.is_empty()).then_some(RejectedWaiters {
@@ -1027,225 +803,14 @@ fn give_permits(shares: &Shares, entry: &QueueEntry) {
     let _served_by_the_caller = shares.give(entry.share, entry.missing);
 }
 
-/// A waiter and a frame that was taken for it, which is not assigned yet.
-#[derive(Debug)]
-pub(crate) struct Served {
-    pub(crate) handoff: Handoff,
-    pub(crate) frame: FrameId,
-}
-
 /// The pool has a newer generation than that of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Superseded;
-
-/// Waits that have ended. The waiters are to be told after all locks are released.
-#[derive(Debug, Default)]
-pub(crate) struct EndedWaits {
-    /// Waiters with frames of the new generation.
-    pub(crate) served: Vec<Served>,
-    /// Waiters that want more frames than the new generation has.
-    pub(crate) rejected: Option<RejectedWaiters>,
-    /// Frames of the old generation, which belong to the caller.
-    pub(crate) given_back: Vec<FrameId>,
-}
 
 /// Allocates room for as many entries as there are spare waiters, so that `enqueue` allocates
 /// nothing up to that number.
 fn new_entries() -> VecDeque<QueueEntry> {
     VecDeque::with_capacity(SPARES)
-}
-
-/// The callers that waited when the pool closed. Dropping this fails their waits, which may run
-/// wakers, so no lock may be held then.
-#[derive(Debug)]
-#[must_use = "fails the waits when it is dropped, which must happen after all locks are released"]
-pub(crate) struct RejectedWaiters {
-    entries: VecDeque<QueueEntry>,
-    refusal: Refusal,
-}
-
-impl Drop for RejectedWaiters {
-    fn drop(&mut self) {
-        for entry in self.entries.drain(..) {
-            Handoff::of(&entry).end(Err(self.refusal), || ());
-        }
-    }
-}
-
-impl Waiter {
-    fn new() -> Self {
-        Self {
-            state: NoAllocMutex::new(State::Idle),
-            collected: NoAllocMutex::new(Vec::new()),
-            deferred: NoAllocMutex::new(Deferred::default()),
-        }
-    }
-
-    /// Makes room for the frames of a wait, because nothing is allocated while a lock is held.
-    fn make_room(&self, wanted: usize) {
-        if wanted > 1 {
-            let room = Vec::with_capacity(wanted - 1);
-            *self.collected.lock() = room;
-        }
-    }
-
-    fn start(&self, ticket: Ticket, round: u64, wake: Wake, missing: usize) {
-        *self.state.lock() = State::Waiting {
-            ticket,
-            round,
-            wake,
-            missing,
-        };
-    }
-
-    /// Lets the wait of a queue entry begin anew, in the round of the entry. Adds the frames that
-    /// it has collected to `given_back`. Does nothing if the wait has ended already.
-    fn restart(&self, entry: &QueueEntry, given_back: &mut Vec<FrameId>) {
-        if let State::Waiting {
-            ticket,
-            round,
-            missing,
-            ..
-        } = &mut *self.state.lock()
-        {
-            if *ticket == entry.ticket {
-                (*round, *missing) = (entry.round, entry.wanted);
-                given_back.append(&mut self.collected.lock());
-            }
-        }
-    }
-
-    /// Ends the wait of `ticket` with `outcome` and wakes the caller, at once or by a deferred wake
-    /// (D1). Does nothing and returns false if that wait has ended already, or goes on in another
-    /// round. Calls `record` before.
-    fn assign(
-        this: &Arc<Self>,
-        wait: (Ticket, u64),
-        outcome: Outcome,
-        record: impl FnOnce(),
-    ) -> bool {
-        let mut state = this.state.lock();
-        // mutant: assign-checks-ticket
-        let is_wait = |ticket, round| (ticket, round) == wait;
-        if !matches!(*state, State::Waiting { ticket, round, .. } if is_wait(ticket, round)) {
-            // mutant: assign-reports-canceled
-            return false;
-        }
-        // The caller keeps the frame, and with it the pool, until the outcome can be read.
-        record();
-        if let (State::Waiting { missing, .. }, Ok(frame)) = (&mut *state, outcome) {
-            *missing -= 1;
-            // mutant: assign-collects
-            if *missing > 0 {
-                this.collected.lock().push(frame);
-                return true;
-            }
-        }
-        let State::Waiting { wake, .. } = mem::replace(&mut *state, State::Assigned(outcome))
-        else {
-            return true;
-        };
-        match wake {
-            Wake::Thread(thread) => {
-                drop(state);
-                thread.unpark();
-            }
-            // Deferred under the lock: see `push_spare`.
-            Wake::Task(waker) => {
-                let waker = DEFERRED.with(|deferred| {
-                    if deferred.is_waking.get() {
-                        deferred.push(this, waker);
-                        None
-                    } else {
-                        Some(waker)
-                    }
-                });
-                drop(state);
-                if let Some(waker) = waker {
-                    wake_task(waker);
-                }
-            }
-        }
-        true
-    }
-
-    /// Returns the outcome if one has been assigned; the waiter is idle then.
-    fn outcome(&self) -> Option<Outcome> {
-        let mut state = self.state.lock();
-        match *state {
-            State::Assigned(outcome) => {
-                *state = State::Idle;
-                Some(outcome)
-            }
-            State::Idle | State::Waiting { .. } => None,
-        }
-    }
-
-    /// Ends the wait in any state. Returns the outcome if one has been assigned before, or else how
-    /// the waiter would have been woken.
-    fn cancel(&self) -> (Option<Outcome>, Option<Wake>) {
-        let before = mem::replace(&mut *self.state.lock(), State::Idle);
-        match before {
-            State::Assigned(outcome) => (Some(outcome), None),
-            State::Waiting { wake, .. } => (None, Some(wake)),
-            State::Idle => (None, None),
-        }
-    }
-
-    /// Returns the outcome if one has been assigned. Otherwise the assignment will wake the task
-    /// of `context`.
-    fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
-        // Wakers are foreign code, so they are cloned before the lock is taken and dropped after
-        // it is free.
-        let mut wake_next = Wake::Task(TaskWaker::of(context));
-        let mut state = self.state.lock();
-        if let State::Waiting { wake, .. } = &mut *state {
-            // mutant: poll-replaces-waker
-            mem::swap(wake, &mut wake_next);
-            return Poll::Pending;
-        }
-        drop(state);
-        drop(wake_next);
-        self.outcome().map_or(Poll::Pending, Poll::Ready)
-    }
-}
-
-/// A waiter that was popped from the queue and is to be assigned a frame.
-#[derive(Debug)]
-pub(crate) struct Handoff {
-    ticket: Ticket,
-    round: u64,
-    site: CallSite,
-    waiter: Arc<Waiter>,
-}
-
-impl Handoff {
-    fn of(entry: &QueueEntry) -> Self {
-        Self {
-            ticket: entry.ticket,
-            round: entry.round,
-            site: entry.start.site,
-            waiter: Arc::clone(&entry.waiter),
-        }
-    }
-
-    /// Returns the call site of the waiter.
-    pub(crate) fn site(&self) -> CallSite {
-        self.site
-    }
-
-    /// Assigns `frame` to the waiter. Returns false if the waiter has canceled, or waits in another
-    /// round (W8); the frame then still belongs to the caller. Touches nothing of
-    /// the pool (W4), except that it calls `record` first if it assigns the frame, with the waiter
-    /// locked.
-    pub(crate) fn assign(self, frame: FrameId, record: impl FnOnce()) -> bool {
-        self.end(Ok(frame), record)
-    }
-
-    fn end(self, outcome: Outcome, record: impl FnOnce()) -> bool {
-        let wait = (self.ticket, self.round);
-        Waiter::assign(&self.waiter, wait, outcome, record)
-    }
 }
 
 /// Place of a task in the queue.
@@ -1355,19 +920,19 @@ impl PendingWait {
 }
 
 #[cfg(test)]
-mod testing {
+pub(super) mod testing {
     use crate::pool::free_list::{Lanes, PutBack, put_back};
 
     use super::*;
 
     /// A pool of frames without memory: free list and wait queue, combined as in `Core`.
     #[derive(Debug)]
-    pub(super) struct TestPool {
-        pub(super) free: FreeList,
-        pub(super) wait_queue: WaitQueue,
+    pub(crate) struct TestPool {
+        pub(crate) free: FreeList,
+        pub(crate) wait_queue: WaitQueue,
     }
 
-    pub(super) fn now() -> WaitStart {
+    pub(crate) fn now() -> WaitStart {
         WaitStart {
             at: Instant::now(),
             number: 0,
@@ -1376,7 +941,7 @@ mod testing {
     }
 
     /// Returns the parameters of a wait without a deadline.
-    pub(super) fn no_deadline() -> WaitParams<'static> {
+    pub(crate) fn no_deadline() -> WaitParams<'static> {
         WaitParams {
             start: now(),
             wanted: 1,
@@ -1388,7 +953,7 @@ mod testing {
     }
 
     /// Returns a free list of one word.
-    pub(super) fn one_word(frames: usize, is_open: bool) -> FreeList {
+    pub(crate) fn one_word(frames: usize, is_open: bool) -> FreeList {
         let lanes = Lanes {
             count: 1,
             rotates: true,
@@ -1397,9 +962,16 @@ mod testing {
         FreeList::new(frames, lanes, 1, is_open).unwrap()
     }
 
+    /// Releases frame 0 in another thread.
+    #[cfg(loom)]
+    pub(crate) fn spawn_release(pool: &Arc<TestPool>) -> loom::thread::JoinHandle<()> {
+        let pool = pool.clone();
+        loom::thread::spawn(move || pool.release(0))
+    }
+
     impl TestPool {
         /// Creates a pool whose frames are all out, in a single word.
-        pub(super) fn exhausted(frames: usize) -> Arc<Self> {
+        pub(crate) fn exhausted(frames: usize) -> Arc<Self> {
             Self::all_out(one_word(frames, true))
         }
 
@@ -1413,7 +985,7 @@ mod testing {
         }
 
         /// Does what `Core::release` does.
-        pub(super) fn release(&self, frame: usize) {
+        pub(crate) fn release(&self, frame: usize) {
             let place = self.free.place(frame);
             while put_back(self.free.word(place.word), place.flips()) == PutBack::Wanted {
                 if let Some(handoff) = self.wait_queue.pop_first(&self.free) {
@@ -1426,20 +998,20 @@ mod testing {
 
         /// Releases the frame of an outcome, if it has one.
         #[cfg(loom)]
-        pub(super) fn release_outcome(&self, outcome: Outcome) {
+        pub(crate) fn release_outcome(&self, outcome: Outcome) {
             if let Ok(frame) = outcome {
                 self.release(frame.number());
             }
         }
 
-        pub(super) fn wait(&self) -> Outcome {
+        pub(crate) fn wait(&self) -> Outcome {
             self.wait_queue
                 .wait(&self.free, no_deadline(), &mut Vec::new())
         }
 
         /// Waits for `wanted` frames. Returns all of them.
         #[cfg(loom)]
-        pub(super) fn wait_for(&self, wanted: usize) -> Vec<usize> {
+        pub(crate) fn wait_for(&self, wanted: usize) -> Vec<usize> {
             let mut frames = Vec::new();
             let params = WaitParams {
                 wanted,
@@ -1451,7 +1023,7 @@ mod testing {
         }
 
         /// Enters the queue without blocking. Returns the outcome if there is no need to wait.
-        pub(super) fn enqueue(&self, waiter: &Arc<Waiter>) -> Result<Ticket, Outcome> {
+        pub(crate) fn enqueue(&self, waiter: &Arc<Waiter>) -> Result<Ticket, Outcome> {
             let wake = Wake::Thread(current_thread());
             match self
                 .wait_queue
@@ -1463,13 +1035,13 @@ mod testing {
         }
 
         /// Does what a time-out does.
-        pub(super) fn cancel(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
+        pub(crate) fn cancel(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
             self.wait_queue.cancel_wait(waiter, ticket)
         }
 
         /// Tells waiters that their waits have ended, as `Core` does.
         #[cfg(loom)]
-        pub(super) fn finish(&self, ended: EndedWaits) {
+        pub(crate) fn finish(&self, ended: EndedWaits) {
             for Served { handoff, frame } in ended.served {
                 if !handoff.assign(frame, || ()) {
                     self.release(frame.number());
@@ -1483,7 +1055,7 @@ mod testing {
 
         /// Closes the pool and opens it again.
         #[cfg(loom)]
-        pub(super) fn close_and_open(&self) {
+        pub(crate) fn close_and_open(&self) {
             for committed in [false, true] {
                 let change = |state: &mut PoolState| state.committed = committed;
                 drop(self.wait_queue.change_state(&self.free, change));
@@ -1491,7 +1063,7 @@ mod testing {
         }
 
         /// Asserts that no waiter, flag or frame is left behind.
-        pub(super) fn assert_at_rest(&self) {
+        pub(crate) fn assert_at_rest(&self) {
             assert_eq!(self.wait_queue.waiting(), (0, None));
             assert_eq!(self.free.free_frames(), self.free.frames());
             let taken = self.free.take(1).unwrap();
@@ -1506,7 +1078,9 @@ mod testing {
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use super::testing::{TestPool, now};
+    use std::cell::Cell;
+
+    use super::testing::TestPool;
     use super::*;
 
     #[test]
@@ -1585,46 +1159,6 @@ mod tests {
         pool.assert_at_rest();
     }
 
-    /// D3: 3 times as many waits as there are spare waiters, all of which end while their wakes are
-    /// deferred. Each waker still runs once, in FIFO order.
-    #[test]
-    fn a_waiter_is_not_reused_while_its_wake_is_deferred() {
-        struct Numbered(usize, Arc<NoAllocMutex<Vec<usize>>>);
-        impl std::task::Wake for Numbered {
-            fn wake(self: Arc<Self>) {
-                self.1.lock().push(self.0);
-            }
-        }
-        let pool = TestPool::exhausted(1);
-        let woken = Arc::new(NoAllocMutex::new(Vec::new()));
-        DEFERRED.with(|deferred| deferred.is_waking.set(true));
-        for number in 0..3 * SPARES {
-            let waker = Waker::from(Arc::new(Numbered(number, woken.clone())));
-            let mut wait = PendingWait::default();
-            let mut poll = || {
-                let context = Context::from_waker(&waker);
-                wait.poll(
-                    &pool.wait_queue,
-                    &pool.free,
-                    &context,
-                    (now(), 1),
-                    &FrameId::numbered,
-                )
-            };
-            assert_eq!(poll(), Poll::Pending);
-            pool.release(0);
-            assert_eq!(poll(), Poll::Ready(Ok(FrameId::numbered(0))));
-        }
-        assert!(woken.lock().is_empty());
-        DEFERRED.with(|deferred| {
-            deferred.run();
-            deferred.is_waking.set(false);
-        });
-        assert_eq!(*woken.lock(), (0..3 * SPARES).collect::<Vec<_>>());
-        pool.release(0);
-        pool.assert_at_rest();
-    }
-
     #[test]
     fn closing_fails_all_waits_even_if_the_pool_opens_at_once() {
         let pool = TestPool::exhausted(1);
@@ -1677,18 +1211,14 @@ mod tests {
 #[cfg(test)]
 #[cfg(loom)]
 mod loom_models {
+    use std::task::Waker;
+
     use loom::thread;
 
-    use crate::sync::unmodeled::Mutex;
+    use crate::sync::Thread;
 
-    use super::testing::{TestPool, no_deadline, now, one_word};
+    use super::testing::{TestPool, no_deadline, now, one_word, spawn_release};
     use super::*;
-
-    /// Releases frame 0 in another thread.
-    fn spawn_release(pool: &Arc<TestPool>) -> thread::JoinHandle<()> {
-        let pool = pool.clone();
-        thread::spawn(move || pool.release(0))
-    }
 
     /// Waits for frame 0 while `releaser` releases it, and releases it again.
     fn wait_for_release(pool: &TestPool, releaser: thread::JoinHandle<()>) {
@@ -1852,124 +1382,6 @@ mod loom_models {
         });
     }
 
-    /// W3: a wait for two frames that is canceled returns the frame that it has collected.
-    ///
-    /// Kills: `cancel` dropping the collected frames.
-    #[test]
-    fn a_canceled_wait_for_two_frames_loses_none() {
-        loom::model(|| {
-            let pool = TestPool::exhausted(2);
-            let mut wait = PendingWait::default();
-            let context = Context::from_waker(Waker::noop());
-            let polled = wait.poll(
-                &pool.wait_queue,
-                &pool.free,
-                &context,
-                (now(), 2),
-                &FrameId::numbered,
-            );
-            assert!(polled.is_pending());
-            let releaser = spawn_release(&pool);
-            for frame in wait.cancel(&pool.wait_queue) {
-                pool.release(frame.number());
-            }
-            releaser.join().unwrap();
-            pool.release(1);
-            pool.assert_at_rest();
-        });
-    }
-
-    /// A task that is polled again is woken by the waker of its last poll.
-    ///
-    /// Kills: `poll` keeping the first waker.
-    #[test]
-    fn the_waker_of_the_last_poll_is_woken() {
-        struct Unpark(Thread);
-        impl std::task::Wake for Unpark {
-            fn wake(self: std::sync::Arc<Self>) {
-                self.0.unpark();
-            }
-        }
-        loom::model(|| {
-            let pool = TestPool::exhausted(1);
-            let releaser = spawn_release(&pool);
-            let mut wait = PendingWait::default();
-            let mut poll = |waker: &Waker| {
-                let context = Context::from_waker(waker);
-                wait.poll(
-                    &pool.wait_queue,
-                    &pool.free,
-                    &context,
-                    (now(), 1),
-                    &FrameId::numbered,
-                )
-            };
-            let mut polled = poll(Waker::noop());
-            let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
-            let outcome = loop {
-                if let Poll::Ready(outcome) = polled {
-                    break outcome;
-                }
-                polled = poll(&waker);
-                if polled.is_pending() {
-                    thread::park();
-                }
-            };
-            assert_eq!(outcome, Ok(FrameId::numbered(0)));
-            releaser.join().unwrap();
-            pool.release_outcome(outcome);
-            pool.assert_at_rest();
-        });
-    }
-
-    /// D2: a waker that polls its task at once, which releases the frame to the next task. That
-    /// task is woken by the same release, however the releases of two threads interleave.
-    ///
-    /// Kills: `run` not running the deferred wakes.
-    #[test]
-    fn a_deferred_wake_is_not_lost() {
-        struct PollAtOnce(Mutex<Option<(Arc<TestPool>, PendingWait)>>);
-        impl std::task::Wake for PollAtOnce {
-            fn wake(self: std::sync::Arc<Self>) {
-                let (pool, mut wait) = self.0.lock().take().unwrap();
-                let context = Context::from_waker(Waker::noop());
-                let polled = wait.poll(
-                    &pool.wait_queue,
-                    &pool.free,
-                    &context,
-                    (now(), 1),
-                    &FrameId::numbered,
-                );
-                assert_eq!(polled, Poll::Ready(Ok(FrameId::numbered(0))));
-                pool.release(0);
-            }
-        }
-        loom::model(|| {
-            let pool = TestPool::exhausted(1);
-            let tasks = [(); 2].map(|()| {
-                let task = std::sync::Arc::new(PollAtOnce(Mutex::new(None)));
-                let mut wait = PendingWait::default();
-                let waker = Waker::from(task.clone());
-                let context = Context::from_waker(&waker);
-                let polled = wait.poll(
-                    &pool.wait_queue,
-                    &pool.free,
-                    &context,
-                    (now(), 1),
-                    &FrameId::numbered,
-                );
-                assert!(polled.is_pending());
-                *task.0.lock() = Some((pool.clone(), wait));
-                task
-            });
-            let releaser = spawn_release(&pool);
-            pool.release_outcome(pool.wait());
-            releaser.join().unwrap();
-            assert!(tasks.iter().all(|task| task.0.lock().is_none()));
-            pool.assert_at_rest();
-        });
-    }
-
     /// W5: a caller that waits when the pool closes fails or gets a frame, even if the pool opens
     /// at once. A frame that is released meanwhile is not lost.
     ///
@@ -2053,6 +1465,76 @@ mod loom_models {
             releaser.join().unwrap();
             pool.release(1);
             assert_eq!(pool.free.free_frames(), 2);
+        });
+    }
+
+    /// W3: a wait for two frames that is canceled returns the frame that it has collected.
+    ///
+    /// Kills: `cancel` dropping the collected frames.
+    #[test]
+    fn a_canceled_wait_for_two_frames_loses_none() {
+        loom::model(|| {
+            let pool = TestPool::exhausted(2);
+            let mut wait = PendingWait::default();
+            let context = Context::from_waker(Waker::noop());
+            let polled = wait.poll(
+                &pool.wait_queue,
+                &pool.free,
+                &context,
+                (now(), 2),
+                &FrameId::numbered,
+            );
+            assert!(polled.is_pending());
+            let releaser = spawn_release(&pool);
+            for frame in wait.cancel(&pool.wait_queue) {
+                pool.release(frame.number());
+            }
+            releaser.join().unwrap();
+            pool.release(1);
+            pool.assert_at_rest();
+        });
+    }
+
+    /// A task that is polled again is woken by the waker of its last poll.
+    ///
+    /// Kills: `poll` keeping the first waker.
+    #[test]
+    fn the_waker_of_the_last_poll_is_woken() {
+        struct Unpark(Thread);
+        impl std::task::Wake for Unpark {
+            fn wake(self: std::sync::Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        loom::model(|| {
+            let pool = TestPool::exhausted(1);
+            let releaser = spawn_release(&pool);
+            let mut wait = PendingWait::default();
+            let mut poll = |waker: &Waker| {
+                let context = Context::from_waker(waker);
+                wait.poll(
+                    &pool.wait_queue,
+                    &pool.free,
+                    &context,
+                    (now(), 1),
+                    &FrameId::numbered,
+                )
+            };
+            let mut polled = poll(Waker::noop());
+            let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
+            let outcome = loop {
+                if let Poll::Ready(outcome) = polled {
+                    break outcome;
+                }
+                polled = poll(&waker);
+                if polled.is_pending() {
+                    thread::park();
+                }
+            };
+            assert_eq!(outcome, Ok(FrameId::numbered(0)));
+            releaser.join().unwrap();
+            pool.release_outcome(outcome);
+            pool.assert_at_rest();
         });
     }
 }

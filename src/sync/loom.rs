@@ -88,6 +88,7 @@ impl<T> Mutex<T> {
 }
 
 pub(crate) type NoAllocMutex<T> = Mutex<T>;
+pub(crate) type NoAllocMutexGuard<'a, T> = MutexGuard<'a, T>;
 
 /// Stand-in for crossbeam's `ArrayQueue`, which loom cannot model: a queue under a mutex of std's.
 ///

@@ -16,6 +16,7 @@ pub(crate) type AtomicUsize = std::sync::atomic::AtomicUsize;
 pub(crate) type NoAllocMutex<T> = super::unmodeled::Mutex<T>;
 
 pub(crate) type ArrayQueue<T> = crossbeam_queue::ArrayQueue<T>;
+pub(crate) type NoAllocMutexGuard<'a, T> = std::sync::MutexGuard<'a, T>;
 pub(crate) type Mutex<T> = parking_lot::Mutex<T>;
 pub(crate) type OnceLock<T> = std::sync::OnceLock<T>;
 
