@@ -10,7 +10,7 @@ use crate::diagnostics::call_site::CallSite;
 use crate::error::AcquireError;
 use crate::frame::{Frame, FrameBatch};
 use crate::pool::core::Handle;
-use crate::pool::wait_queue::PendingWait;
+use crate::pool::pending_wait::PendingWait;
 
 use super::several::{self, Several};
 

@@ -8,7 +8,7 @@ use crate::error::AcquireError;
 use crate::frame::FrameBatch;
 use crate::pool::checkout::Unavailable;
 use crate::pool::core::Core;
-use crate::pool::wait_queue::PendingWait;
+use crate::pool::pending_wait::PendingWait;
 
 /// Number of frames of an acquire.
 #[derive(Clone, Copy, Debug)]

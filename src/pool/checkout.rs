@@ -37,15 +37,16 @@ use crate::recording::EventKind;
 use crate::share::Share;
 use crate::sync::{Arc, AtomicU64, Ordering, fence, thread_id};
 
+use super::blocking_wait::WaitParams;
 use super::core::{Core, Slot};
 use super::deferred_wakes::{self, DeferredUntilDrop};
 use super::free_list::{self, PutBack, TakeError, put_back};
 use super::handoff::Served;
+use super::pending_wait::PendingWait;
 use super::pool_state::{Availability, Refusal};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
 use super::starts::NextStart;
-use super::wait_queue::{PendingWait, WaitParams};
 use super::waiter::Outcome;
 
 /// Number of times that a caller looks for a frame before it enters the wait queue: first in

@@ -15,7 +15,7 @@
 //! - **D1** Only the wake is deferred, not the assignment: the frame is the waiter's at once, and
 //!   the waiter may take or return it before it is woken.
 //! - **D2** A deferred wake runs on the same thread: when the waker that runs returns or panics, or
-//!   before the thread blocks in a [wait](super::wait_queue), whichever is first. A release in a
+//!   before the thread blocks in a [wait](super::blocking_wait), whichever is first. A release in a
 //!   pool with shares passes permits on before it puts its frame back, and a batch is released word
 //!   by word. Both defer the wakes until all their frames are back, because a caller may want
 //!   these. So a thread that acquires by a blocking call in a waker does not wait for a task that
@@ -156,8 +156,8 @@ pub(super) fn wake(waiter: &Arc<Waiter>, wake: Wake, locked: NoAllocMutexGuard<'
 mod tests {
     use std::task::{Context, Poll, Waker};
 
+    use crate::pool::pending_wait::PendingWait;
     use crate::pool::slot::FrameId;
-    use crate::pool::wait_queue::PendingWait;
     use crate::pool::wait_queue::SPARES;
     use crate::pool::wait_queue::testing::{TestPool, now};
     use crate::sync::NoAllocMutex;
@@ -210,8 +210,8 @@ mod tests {
 mod loom_models {
     use std::task::{Context, Poll, Waker};
 
+    use crate::pool::pending_wait::PendingWait;
     use crate::pool::slot::FrameId;
-    use crate::pool::wait_queue::PendingWait;
     use crate::pool::wait_queue::testing::{TestPool, now, spawn_release};
     use crate::sync::unmodeled::Mutex;
 

@@ -19,6 +19,8 @@
 //! | [`permit_queue`] | callers that wait for a permit, in pools with shares | |
 //! | [`handoff`] | entries of the wait queue, and waiters that have left it | |
 //! | [`wait_queue`] | callers that wait for a frame | |
+//! | [`blocking_wait`] | waits of threads | |
+//! | [`pending_wait`] | waits of tasks | |
 //! | [`lineage`] | what the generations of a pool share | yes |
 //! | [`core`] | what the handles and frames of a pool share, and its lifetime | yes |
 //! | [`construction`] | making a core | yes |
@@ -49,6 +51,7 @@
 //! | K, RC | COM samples, reference count | `com/sample.rs`, `ref_count.rs` |
 
 pub(crate) mod attachment;
+mod blocking_wait;
 #[expect(unsafe_code, reason = "turns taken frames into slots and back")]
 pub(crate) mod checkout;
 pub(crate) mod config;
@@ -73,11 +76,12 @@ mod levels;
 )]
 mod lineage;
 pub(crate) mod loans;
+pub(crate) mod pending_wait;
 mod permit_queue;
 pub(crate) mod pool_state;
 pub(crate) mod shares;
 #[expect(unsafe_code, reason = "argues which threads may touch a slot")]
 pub(crate) mod slot;
 mod starts;
-pub(crate) mod wait_queue;
+mod wait_queue;
 mod waiter;

@@ -1,8 +1,11 @@
 //! FIFO queue of the callers that wait for a frame.
 //!
 //! The module handles frame numbers only, never memory, and is safe code. Blocking, timed and
-//! asynchronous callers share one queue. What it hands out reaches a [`waiter`] by a [`handoff`].
+//! asynchronous callers share one queue: their sides of a wait are [`blocking_wait`] and
+//! [`pending_wait`]. What the queue hands out reaches a [`waiter`] by a [`handoff`].
 //!
+//! [`blocking_wait`]: super::blocking_wait
+//! [`pending_wait`]: super::pending_wait
 //! [`waiter`]: super::waiter
 //! [`handoff`]: super::handoff
 //!
@@ -80,25 +83,21 @@
 use std::collections::VecDeque;
 use std::iter;
 use std::mem;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::diagnostics::call_site::CallSite;
 use crate::diagnostics::{WaitStart, nanoseconds};
 use crate::error::ShareError;
 use crate::share::{Share, ShareUsage};
-use crate::sync::{
-    Arc, ArrayQueue, AtomicU64, NoAllocMutex, Ordering, current_thread, park_until, unmodeled,
-};
+use crate::sync::{Arc, ArrayQueue, AtomicU64, NoAllocMutex, Ordering, unmodeled};
 
-use super::deferred_wakes;
 use super::free_list::FreeList;
 use super::handoff::{EndedWaits, Handoff, QueueEntry, RejectedWaiters, Served};
 use super::permit_queue::PermitQueue;
 use super::pool_state::{Availability, PoolState, Refusal, StateChange};
 use super::shares::{Denied, ShareIndex, Shares, Wanted};
 use super::slot::FrameId;
-use super::waiter::{Outcome, TaskWaker, Ticket, Waiter, Wake};
+use super::waiter::{Outcome, Ticket, Waiter, Wake};
 
 /// Number of idle waiters that are kept for reuse, so that a wait does not allocate.
 pub(super) const SPARES: usize = if cfg!(all(test, loom)) { 1 } else { 16 };
@@ -184,51 +183,9 @@ struct Queue {
     round: u64,
 }
 
-/// Parameters of a blocking wait.
-pub(crate) struct WaitParams<'a> {
-    pub(crate) start: WaitStart,
-    /// Number of frames that the caller waits for, at least 1.
-    pub(crate) wanted: usize,
-    /// Time at which the wait times out.
-    pub(crate) deadline: Option<Instant>,
-    /// Called with the number of each frame that the caller takes itself, with the lock of the
-    /// queue held. Returns the frame.
-    pub(crate) on_taken: &'a dyn Fn(usize) -> FrameId,
-    /// Called once the caller is in the queue. Neither this function nor the alarm may panic,
-    /// because the queue entry would be left behind.
-    pub(crate) on_enqueued: &'a dyn Fn(),
-    /// Time from which on the wait counts as starved, and the function that is called once then.
-    pub(crate) alarm: Option<(Instant, &'a dyn Fn())>,
-}
-
-impl WaitParams<'_> {
-    /// Returns when the thread next wakes up by itself, if ever.
-    fn next_wake_up(&self) -> Option<Instant> {
-        match (self.deadline, &self.alarm) {
-            (Some(deadline), &Some((alarm, _))) => Some(deadline.min(alarm)),
-            (deadline, alarm) => deadline.or(alarm.as_ref().map(|&(at, _)| at)),
-        }
-    }
-
-    /// Runs the alarm, whose time has come unless the deadline has passed. Returns false if the
-    /// deadline has passed, which the caller must look at again after each alarm.
-    fn run_alarm(&mut self) -> bool {
-        if self
-            .deadline
-            .is_some_and(|deadline| Instant::now() >= deadline)
-        {
-            return false;
-        }
-        if let Some((_, run)) = self.alarm.take() {
-            run();
-        }
-        true
-    }
-}
-
 /// Result of [`WaitQueue::enqueue`].
 #[derive(Debug, PartialEq, Eq)]
-enum Enqueued {
+pub(super) enum Enqueued {
     /// The caller need not wait.
     Done(Outcome),
     Waiting(Ticket),
@@ -292,54 +249,8 @@ impl WaitQueue {
         self.summary.read()
     }
 
-    /// Blocks until as many frames as it wants are assigned to the caller, the pool closes or the
-    /// deadline has passed. Appends all frames but that of the outcome to `others`; if there is no
-    /// outcome, they are the caller's all the same.
-    pub(crate) fn wait(
-        &self,
-        free: &FreeList,
-        params: WaitParams<'_>,
-        others: &mut Vec<FrameId>,
-    ) -> Outcome {
-        let waiter = self.pop_spare();
-        waiter.make_room(params.wanted);
-        let wake = Wake::Thread(current_thread());
-        let wait = (params.start, params.wanted);
-        let outcome = match self.enqueue(free, &waiter, wake, wait, params.on_taken) {
-            Enqueued::Done(outcome) => outcome,
-            Enqueued::Waiting(ticket) => {
-                (params.on_enqueued)();
-                self.wait_for_outcome(&waiter, ticket, params)
-            }
-        };
-        let mut collected = mem::take(&mut *waiter.collected.lock());
-        others.append(&mut collected);
-        self.push_spare(waiter);
-        outcome
-    }
-
-    fn wait_for_outcome(
-        &self,
-        waiter: &Waiter,
-        ticket: Ticket,
-        mut params: WaitParams<'_>,
-    ) -> Outcome {
-        loop {
-            // The waiter's own outcome may depend on them (D2).
-            deferred_wakes::run();
-            if let Some(outcome) = waiter.outcome() {
-                return outcome;
-            }
-            if !park_until(params.next_wake_up()) && !params.run_alarm() {
-                return self
-                    .cancel_wait(waiter, ticket)
-                    .unwrap_or(Err(Refusal::TimedOut));
-            }
-        }
-    }
-
     /// Adds `waiter` to the end of the queue, unless it finds enough frames or the pool is closed.
-    fn enqueue(
+    pub(super) fn enqueue(
         &self,
         free: &FreeList,
         waiter: &Arc<Waiter>,
@@ -391,7 +302,7 @@ impl WaitQueue {
 
     /// Cancels the wait of `ticket`. If an outcome was assigned to `waiter` at the same moment,
     /// returns that outcome, and its frame belongs to the caller.
-    fn cancel_wait(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
+    pub(super) fn cancel_wait(&self, waiter: &Waiter, ticket: Ticket) -> Option<Outcome> {
         let (outcome, wake) = waiter.cancel();
         if outcome.is_none() {
             self.remove(ticket);
@@ -615,13 +526,13 @@ impl WaitQueue {
         Ok((change, ended))
     }
 
-    fn pop_spare(&self) -> Arc<Waiter> {
+    pub(super) fn pop_spare(&self) -> Arc<Waiter> {
         self.spares.pop().unwrap_or_else(|| Arc::new(Waiter::new()))
     }
 
     /// Stores an idle waiter for the next caller. Another thread may still be about to assign an
     /// outcome to an earlier wait of it, which fails because of the ticket (W3).
-    fn push_spare(&self, waiter: Arc<Waiter>) {
+    pub(super) fn push_spare(&self, waiter: Arc<Waiter>) {
         // The wake was deferred before the outcome could be read, so the answer is not too early.
         if waiter.deferred.lock().waker.is_some() {
             return;
@@ -813,115 +724,11 @@ fn new_entries() -> VecDeque<QueueEntry> {
     VecDeque::with_capacity(SPARES)
 }
 
-/// Place of a task in the queue.
-#[derive(Debug)]
-struct Place {
-    ticket: Ticket,
-    start: WaitStart,
-    waiter: Arc<Waiter>,
-}
-
-/// Wait of an asynchronous caller, kept from poll to poll. The caller must
-/// [`cancel`](Self::cancel) it before it drops it.
-#[derive(Debug, Default)]
-pub(crate) struct PendingWait {
-    place: Option<Place>,
-    alarm_ran: bool,
-    /// All frames but that of the outcome.
-    others: Vec<FrameId>,
-}
-
-impl PendingWait {
-    /// Returns the start of the wait if the caller is in the queue.
-    pub(crate) fn start(&self) -> Option<WaitStart> {
-        self.place.as_ref().map(|place| place.start)
-    }
-
-    /// Returns true for the first call only.
-    pub(crate) fn is_first_alarm(&mut self) -> bool {
-        !mem::replace(&mut self.alarm_ran, true)
-    }
-
-    /// Takes the frames that the caller has beside that of the outcome.
-    pub(crate) fn take_others(&mut self) -> Vec<FrameId> {
-        mem::take(&mut self.others)
-    }
-
-    /// Enters the queue if the caller is not in it yet. Returns the outcome if there is one.
-    pub(crate) fn poll(
-        &mut self,
-        queue: &WaitQueue,
-        free: &FreeList,
-        context: &Context<'_>,
-        wait: (WaitStart, usize),
-        on_taken: &dyn Fn(usize) -> FrameId,
-    ) -> Poll<Outcome> {
-        let Some(place) = &self.place else {
-            return self.enqueue(queue, free, context, wait, on_taken);
-        };
-        let polled = place.waiter.poll(context);
-        if polled.is_ready() {
-            if let Some(place) = self.place.take() {
-                self.end(queue, place.waiter);
-            }
-        }
-        polled
-    }
-
-    fn end(&mut self, queue: &WaitQueue, waiter: Arc<Waiter>) {
-        let mut collected = mem::take(&mut *waiter.collected.lock());
-        self.others.append(&mut collected);
-        queue.push_spare(waiter);
-    }
-
-    /// The first poll.
-    fn enqueue(
-        &mut self,
-        queue: &WaitQueue,
-        free: &FreeList,
-        context: &Context<'_>,
-        (start, wanted): (WaitStart, usize),
-        on_taken: &dyn Fn(usize) -> FrameId,
-    ) -> Poll<Outcome> {
-        let wake = Wake::Task(TaskWaker::of(context));
-        let waiter = queue.pop_spare();
-        waiter.make_room(wanted);
-        match queue.enqueue(free, &waiter, wake, (start, wanted), on_taken) {
-            Enqueued::Done(outcome) => {
-                self.end(queue, waiter);
-                Poll::Ready(outcome)
-            }
-            Enqueued::Waiting(ticket) => {
-                self.alarm_ran = false;
-                self.place = Some(Place {
-                    ticket,
-                    start,
-                    waiter,
-                });
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Cancels the wait if the caller is in the queue. Returns the frames that were assigned to the
-    /// caller before or at the same moment, which then belong to the caller.
-    #[must_use]
-    pub(crate) fn cancel(&mut self, queue: &WaitQueue) -> Vec<FrameId> {
-        let Some(Place { ticket, waiter, .. }) = self.place.take() else {
-            return Vec::new();
-        };
-        let outcome = queue.cancel_wait(&waiter, ticket);
-        self.end(queue, waiter);
-        // mutant: cancel-returns-collected
-        let mut frames = self.take_others();
-        frames.extend(outcome.and_then(Result::ok));
-        frames
-    }
-}
-
 #[cfg(test)]
 pub(super) mod testing {
+    use crate::pool::blocking_wait::WaitParams;
     use crate::pool::free_list::{Lanes, PutBack, put_back};
+    use crate::sync::current_thread;
 
     use super::*;
 
@@ -1211,11 +1018,11 @@ mod tests {
 #[cfg(test)]
 #[cfg(loom)]
 mod loom_models {
-    use std::task::Waker;
+    use std::task::{Context, Poll, Waker};
 
     use loom::thread;
 
-    use crate::sync::Thread;
+    use crate::pool::pending_wait::PendingWait;
 
     use super::testing::{TestPool, no_deadline, now, one_word, spawn_release};
     use super::*;
@@ -1465,76 +1272,6 @@ mod loom_models {
             releaser.join().unwrap();
             pool.release(1);
             assert_eq!(pool.free.free_frames(), 2);
-        });
-    }
-
-    /// W3: a wait for two frames that is canceled returns the frame that it has collected.
-    ///
-    /// Kills: `cancel` dropping the collected frames.
-    #[test]
-    fn a_canceled_wait_for_two_frames_loses_none() {
-        loom::model(|| {
-            let pool = TestPool::exhausted(2);
-            let mut wait = PendingWait::default();
-            let context = Context::from_waker(Waker::noop());
-            let polled = wait.poll(
-                &pool.wait_queue,
-                &pool.free,
-                &context,
-                (now(), 2),
-                &FrameId::numbered,
-            );
-            assert!(polled.is_pending());
-            let releaser = spawn_release(&pool);
-            for frame in wait.cancel(&pool.wait_queue) {
-                pool.release(frame.number());
-            }
-            releaser.join().unwrap();
-            pool.release(1);
-            pool.assert_at_rest();
-        });
-    }
-
-    /// A task that is polled again is woken by the waker of its last poll.
-    ///
-    /// Kills: `poll` keeping the first waker.
-    #[test]
-    fn the_waker_of_the_last_poll_is_woken() {
-        struct Unpark(Thread);
-        impl std::task::Wake for Unpark {
-            fn wake(self: std::sync::Arc<Self>) {
-                self.0.unpark();
-            }
-        }
-        loom::model(|| {
-            let pool = TestPool::exhausted(1);
-            let releaser = spawn_release(&pool);
-            let mut wait = PendingWait::default();
-            let mut poll = |waker: &Waker| {
-                let context = Context::from_waker(waker);
-                wait.poll(
-                    &pool.wait_queue,
-                    &pool.free,
-                    &context,
-                    (now(), 1),
-                    &FrameId::numbered,
-                )
-            };
-            let mut polled = poll(Waker::noop());
-            let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
-            let outcome = loop {
-                if let Poll::Ready(outcome) = polled {
-                    break outcome;
-                }
-                polled = poll(&waker);
-                if polled.is_pending() {
-                    thread::park();
-                }
-            };
-            assert_eq!(outcome, Ok(FrameId::numbered(0)));
-            releaser.join().unwrap();
-            pool.release_outcome(outcome);
-            pool.assert_at_rest();
         });
     }
 }
