@@ -1,13 +1,9 @@
 //! FIFO queue of the callers that wait for a frame.
 //!
 //! The module handles frame numbers only, never memory, and is safe code. Blocking, timed and
-//! asynchronous callers share one queue: their sides of a wait are [`blocking_wait`] and
-//! [`pending_wait`]. What the queue hands out reaches a [`waiter`] by a [`handoff`].
-//!
-//! [`blocking_wait`]: super::blocking_wait
-//! [`pending_wait`]: super::pending_wait
-//! [`waiter`]: super::waiter
-//! [`handoff`]: super::handoff
+//! asynchronous callers share one queue: see [`blocking_wait`](super::blocking_wait) and
+//! [`pending_wait`](super::pending_wait). What the queue hands out reaches a
+//! [`waiter`](super::waiter) by a [`handoff`](super::handoff).
 //!
 //! The queue is a list under a lock. No thread touches it while frames are free: an acquire comes
 //! here after it found no free frame, a release after it saw `WAITERS` in its word. (A lock-free
@@ -16,7 +12,7 @@
 //!
 //! # Invariants
 //!
-//! W4 is stated in [`handoff`], W6 in [`waiter`].
+//! W4 is stated in `handoff`, W6 in `waiter`.
 //!
 //! - **W1** Whenever the lock of the queue is free and the pool is open, `WAITERS` is set in every
 //!   word of the newest generation if the queue has entries. It stays set when the last entry
