@@ -154,12 +154,12 @@ pub(super) fn wake(waiter: &Arc<Waiter>, wake: Wake, locked: NoAllocMutexGuard<'
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests {
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Poll, Waker};
 
     use crate::pool::pending_wait::PendingWait;
     use crate::pool::slot::FrameId;
     use crate::pool::wait_queue::SPARES;
-    use crate::pool::wait_queue::testing::{TestPool, now};
+    use crate::pool::wait_queue::testing::TestPool;
     use crate::sync::NoAllocMutex;
 
     use super::*;
@@ -180,16 +180,7 @@ mod tests {
         for number in 0..3 * SPARES {
             let waker = Waker::from(Arc::new(Numbered(number, woken.clone())));
             let mut wait = PendingWait::default();
-            let mut poll = || {
-                let context = Context::from_waker(&waker);
-                wait.poll(
-                    &pool.wait_queue,
-                    &pool.free,
-                    &context,
-                    (now(), 1),
-                    &FrameId::numbered,
-                )
-            };
+            let mut poll = || pool.poll(&mut wait, &waker, 1);
             assert_eq!(poll(), Poll::Pending);
             pool.release(0);
             assert_eq!(poll(), Poll::Ready(Ok(FrameId::numbered(0))));
@@ -208,11 +199,11 @@ mod tests {
 #[cfg(test)]
 #[cfg(loom)]
 mod loom_models {
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Poll, Waker};
 
     use crate::pool::pending_wait::PendingWait;
     use crate::pool::slot::FrameId;
-    use crate::pool::wait_queue::testing::{TestPool, now, spawn_release};
+    use crate::pool::wait_queue::testing::{TestPool, spawn_release};
     use crate::sync::unmodeled::Mutex;
 
     use super::*;
@@ -227,14 +218,7 @@ mod loom_models {
         impl std::task::Wake for PollAtOnce {
             fn wake(self: std::sync::Arc<Self>) {
                 let (pool, mut wait) = self.0.lock().take().unwrap();
-                let context = Context::from_waker(Waker::noop());
-                let polled = wait.poll(
-                    &pool.wait_queue,
-                    &pool.free,
-                    &context,
-                    (now(), 1),
-                    &FrameId::numbered,
-                );
+                let polled = pool.poll(&mut wait, Waker::noop(), 1);
                 assert_eq!(polled, Poll::Ready(Ok(FrameId::numbered(0))));
                 pool.release(0);
             }
@@ -245,15 +229,7 @@ mod loom_models {
                 let task = std::sync::Arc::new(PollAtOnce(Mutex::new(None)));
                 let mut wait = PendingWait::default();
                 let waker = Waker::from(task.clone());
-                let context = Context::from_waker(&waker);
-                let polled = wait.poll(
-                    &pool.wait_queue,
-                    &pool.free,
-                    &context,
-                    (now(), 1),
-                    &FrameId::numbered,
-                );
-                assert!(polled.is_pending());
+                assert!(pool.poll(&mut wait, &waker, 1).is_pending());
                 *task.0.lock() = Some((pool.clone(), wait));
                 task
             });

@@ -124,7 +124,7 @@ mod loom_models {
 
     use loom::thread;
 
-    use crate::pool::wait_queue::testing::{TestPool, now, spawn_release};
+    use crate::pool::wait_queue::testing::{TestPool, spawn_release};
     use crate::sync::{Thread, current_thread};
 
     use super::*;
@@ -137,15 +137,7 @@ mod loom_models {
         loom::model(|| {
             let pool = TestPool::exhausted(2);
             let mut wait = PendingWait::default();
-            let context = Context::from_waker(Waker::noop());
-            let polled = wait.poll(
-                &pool.wait_queue,
-                &pool.free,
-                &context,
-                (now(), 2),
-                &FrameId::numbered,
-            );
-            assert!(polled.is_pending());
+            assert!(pool.poll(&mut wait, Waker::noop(), 2).is_pending());
             let releaser = spawn_release(&pool);
             for frame in wait.cancel(&pool.wait_queue) {
                 pool.release(frame.number());
@@ -171,16 +163,7 @@ mod loom_models {
             let pool = TestPool::exhausted(1);
             let releaser = spawn_release(&pool);
             let mut wait = PendingWait::default();
-            let mut poll = |waker: &Waker| {
-                let context = Context::from_waker(waker);
-                wait.poll(
-                    &pool.wait_queue,
-                    &pool.free,
-                    &context,
-                    (now(), 1),
-                    &FrameId::numbered,
-                )
-            };
+            let mut poll = |waker: &Waker| pool.poll(&mut wait, waker, 1);
             let mut polled = poll(Waker::noop());
             let waker = Waker::from(std::sync::Arc::new(Unpark(current_thread())));
             let outcome = loop {

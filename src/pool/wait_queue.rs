@@ -722,8 +722,11 @@ fn new_entries() -> VecDeque<QueueEntry> {
 
 #[cfg(test)]
 pub(super) mod testing {
+    use std::task::{Context, Poll, Waker};
+
     use crate::pool::blocking_wait::WaitParams;
     use crate::pool::free_list::{Lanes, PutBack, put_back};
+    use crate::pool::pending_wait::PendingWait;
     use crate::sync::current_thread;
 
     use super::*;
@@ -735,7 +738,7 @@ pub(super) mod testing {
         pub(crate) wait_queue: WaitQueue,
     }
 
-    pub(crate) fn now() -> WaitStart {
+    fn now() -> WaitStart {
         WaitStart {
             at: Instant::now(),
             number: 0,
@@ -823,6 +826,22 @@ pub(super) mod testing {
             let last = self.wait_queue.wait(&self.free, params, &mut frames);
             frames.extend(last);
             frames.into_iter().map(FrameId::number).collect()
+        }
+
+        /// Polls a wait for `wanted` frames.
+        pub(crate) fn poll(
+            &self,
+            wait: &mut PendingWait,
+            waker: &Waker,
+            wanted: usize,
+        ) -> Poll<Outcome> {
+            wait.poll(
+                &self.wait_queue,
+                &self.free,
+                &Context::from_waker(waker),
+                (now(), wanted),
+                &FrameId::numbered,
+            )
         }
 
         /// Enters the queue without blocking. Returns the outcome if there is no need to wait.
@@ -1014,13 +1033,13 @@ mod tests {
 #[cfg(test)]
 #[cfg(loom)]
 mod loom_models {
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Poll, Waker};
 
     use loom::thread;
 
     use crate::pool::pending_wait::PendingWait;
 
-    use super::testing::{TestPool, no_deadline, now, one_word, spawn_release};
+    use super::testing::{TestPool, no_deadline, one_word, spawn_release};
     use super::*;
 
     /// Waits for frame 0 while `releaser` releases it, and releases it again.
@@ -1242,11 +1261,7 @@ mod loom_models {
             let pool = TestPool::exhausted(2);
             let next = one_word(2, false).of_generation(1);
             let mut wait = PendingWait::default();
-            let context = Context::from_waker(Waker::noop());
-            let poll = |wait: &mut PendingWait| {
-                let on_taken = &FrameId::numbered;
-                wait.poll(&pool.wait_queue, &pool.free, &context, (now(), 2), on_taken)
-            };
+            let poll = |wait: &mut PendingWait| pool.poll(wait, Waker::noop(), 2);
             assert!(poll(&mut wait).is_pending());
             let releaser = spawn_release(&pool);
             let record = |number, _| FrameId::numbered(100 + number);
