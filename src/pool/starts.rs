@@ -1,7 +1,8 @@
 //! Words of the free list where the searches of threads start.
 //!
-//! A thread that has released a frame starts in the word of that frame: it gets the same frame
-//! back, whose bytes are in its cache. A thread that has acquired a frame starts
+//! A thread that has released a frame starts in the word of that frame, or of the first frame of a
+//! batch: it gets the same frames back, whose bytes are in its cache. A thread that has acquired a
+//! frame starts
 //!
 //! - in the next word, in a pool of small frames. So a thread that only acquires goes round a group
 //!   of words, and a thread that releases these frames follows it. If both used one word, its cache
