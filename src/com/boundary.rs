@@ -472,6 +472,10 @@ mod tests {
     }
 
     #[test]
+    #[expect(
+        clippy::cast_ptr_alignment,
+        reason = "the addresses are odd on purpose"
+    )]
     fn a_value_is_read_at_any_address() {
         let source = [0, 1, 2, 3, 4, 5, 6, 7_u8];
         for start in 0..4 {
