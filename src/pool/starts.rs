@@ -1,8 +1,9 @@
 //! Words of the free list where the searches of threads start.
 //!
-//! A thread that has released a frame starts in the word of that frame, or of the first frame of a
-//! batch: it gets the same frames back, whose bytes are in its cache. A thread that has acquired a
-//! frame starts
+//! A thread that has released a frame starts in the word of that frame: it gets the same frame
+//! back, whose bytes are in its cache. (If it has released a batch, it starts in the word of the
+//! first frame, and its starts in the pools of other frames stay as they are.) A thread that has
+//! acquired a frame starts
 //!
 //! - in the next word, in a pool of small frames. So a thread that only acquires goes round a group
 //!   of words, and a thread that releases these frames follows it. If both used one word, its cache
@@ -110,8 +111,12 @@ impl Starts {
     /// Creates the starts of threads that start in one of the first `words` words.
     pub(super) fn new(words: usize) -> Self {
         // Relaxed: a number that differs. It repeats after 4 billion pools, and may be that of a
-        // pool which another copy of the crate made. Then a start is one in that pool.
-        let number = NEXT_SERIAL.fetch_add(1, Ordering::Relaxed);
+        // pool which another copy of the crate made. Then a start is one in that pool. All pools
+        // whose threads start in word 0 have the number 0, and no others.
+        let number = match words {
+            1 => 0,
+            _ => NEXT_SERIAL.fetch_add(1, Ordering::Relaxed),
+        };
         let serial = u64::from(number) << 32;
         Self {
             serial,
@@ -249,6 +254,10 @@ mod tests {
     fn all_threads_start_in_the_only_word_where_threads_start() {
         let starts = Starts::new(1);
         assert_eq!(starts.get(), Start::at(0));
+        // So the starts of other pools, also of those that another copy of the crate made, are
+        // none in this one.
+        assert_eq!(starts.serial, 0);
+        assert_ne!(Starts::new(20).serial, 0);
         for word in 0..20 {
             assert_eq!([starts.at(word), starts.after(word, 8)], [Start::at(0); 2]);
         }
