@@ -52,10 +52,14 @@ pub(super) struct Starts {
     next_first: unmodeled::AtomicUsize,
 }
 
-/// The start of a search: a word, and whether the thread is moving. It is if its last acquire moved
-/// the start to the next word, and it has released no frame since.
+/// A start to set: a word, and whether the thread is moving. It is if its last acquire moved the
+/// start to the next word, and it has released no frame since. It does not have `OUT_OF_REACH`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Start(u32);
+
+/// The start of a thread in a pool: what was set, with `OUT_OF_REACH` in a pool with shares.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CurrentStart(u32);
 
 impl Start {
     /// Returns a start in `word`, or in another word if the number is too large for a start.
@@ -75,6 +79,14 @@ impl Start {
         Self(Self::at(next).0 + u32::from(next != word))
     }
 
+    #[inline(always)]
+    pub(super) fn word(self) -> usize {
+        self.0 as usize / 2
+    }
+}
+
+impl CurrentStart {
+    /// Returns the word, or a larger number than that of any word if the start is out of reach.
     #[inline(always)]
     pub(super) fn word(self) -> usize {
         self.0 as usize / 2
@@ -129,7 +141,7 @@ impl Starts {
 
     /// Puts all starts out of reach. No thread has asked for one yet.
     pub(super) fn put_out_of_reach(&mut self) {
-        // An entry never has the mark, so it differs from the key by it.
+        // An entry never has the mark, because a `Start` has not, so it differs from the key by it.
         self.key |= u64::from(OUT_OF_REACH);
     }
 
@@ -146,7 +158,7 @@ impl Starts {
 
     /// Returns where the calling thread starts.
     #[inline(always)]
-    pub(super) fn get(&self) -> Start {
+    pub(super) fn get(&self) -> CurrentStart {
         let entry = STARTS.with(|starts| starts[self.index % POOLS].get());
         let differs = entry ^ self.key;
         if differs >> 32 == 0 {
@@ -154,7 +166,7 @@ impl Starts {
                 clippy::cast_possible_truncation,
                 reason = "the upper half is equal, so this is the lower half"
             )]
-            Start(differs as u32)
+            CurrentStart(differs as u32)
         } else {
             self.first()
         }
@@ -162,7 +174,7 @@ impl Starts {
 
     /// Returns where the calling thread starts for the first time: each in another word.
     #[cold]
-    fn first(&self) -> Start {
+    fn first(&self) -> CurrentStart {
         // Relaxed: the words only have to differ.
         let first = self.next_first.fetch_add(1, Ordering::Relaxed);
         self.set(self.at(first));
@@ -178,7 +190,6 @@ impl Starts {
     /// Returns a start of this pool for the calling thread, to be set later.
     #[inline(always)]
     pub(super) fn next(&self, Start(start): Start) -> NextStart {
-        debug_assert!(start & OUT_OF_REACH == 0, "start {start:#x}");
         NextStart {
             index: self.index,
             entry: self.serial | u64::from(start),
@@ -212,7 +223,8 @@ mod tests {
         assert_eq!((starts.get().word(), starts.get().is_moving()), (3, true));
         starts.set(Start::at(11));
         assert_eq!((starts.get().word(), starts.get().is_moving()), (11, false));
-        assert!(!Start::after(2, 20, 1).is_moving());
+        starts.set(Start::after(2, 20, 1));
+        assert!(!starts.get().is_moving());
     }
 
     #[test]
@@ -253,7 +265,7 @@ mod tests {
     #[test]
     fn all_threads_start_in_the_only_word_where_threads_start() {
         let starts = Starts::new(1);
-        assert_eq!(starts.get(), Start::at(0));
+        assert_eq!(starts.get().word(), 0);
         // So the starts of other pools, also of those that another copy of the crate made, are
         // none in this one.
         assert_eq!(starts.serial, 0);
