@@ -10,12 +10,17 @@ use ks_allocator::{
     KsAllocator as _, MemoryRequest, NotResident, PoolAllocator,
 };
 
-#[cfg(target_os = "linux")]
 mod support {
+    #[cfg(target_os = "linux")]
     pub(crate) mod open_descriptors;
+    #[cfg(target_os = "linux")]
     pub(crate) mod rerun;
+    #[cfg(target_os = "linux")]
     pub(crate) mod runs_alone;
+    pub(crate) mod wait_until;
 }
+
+use support::wait_until::wait_until;
 
 const MIB: usize = 1 << 20;
 
@@ -81,15 +86,16 @@ fn touched_memory_of_a_pool_without_prefault_is_resident() {
         assert!(untouched < bytes || cfg!(windows), "{untouched} of {bytes}");
         let mut frames: Vec<_> = pool.acquire_many(4).unwrap().collect();
         frames[0].fill(1);
+        // A page may count as absent for a moment, for instance while the system moves it.
         if MEASURED {
-            assert!(resident(&pool) >= 3 * MIB);
+            wait_until(|| resident(&pool) >= 3 * MIB);
         }
         assert!(resident(&pool) < bytes || cfg!(windows));
         for frame in &mut frames {
             frame.fill(2);
         }
         if MEASURED {
-            assert_eq!(pool.verify_resident(), Ok(()));
+            wait_until(|| pool.verify_resident() == Ok(()));
         }
     }
 }
